@@ -1,0 +1,1 @@
+//! Counts and percentages. Rounding is written here and nowhere else.

@@ -1,0 +1,388 @@
+//! What a coordinator and a host say to each other. Every message is sealed end to end by its author and may travel over
+//! any member; the receiver checks author, role, addressee, epoch and expiry itself.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+use crate::{
+    id::{CommandId, Epoch, LeaseId, MeshId, NodeId, Nonce, RolloutId},
+    inventory::{PackageChange, Transaction},
+    membership::Credential,
+    patch::{Baseline, PatchCounters},
+    rollout::{Operation, RebootOption},
+    schedule::Opening,
+    seal::{Payload, Sealed},
+    time::WallTime,
+};
+
+/// How long after `Ready` a `Go` may still start work, by the host's own boot time.
+pub const GO_WITHIN: Duration = Duration::from_secs(10);
+/// How far a clock may be from the mesh's median before nothing disruptive begins.
+pub const MAX_SKEW: Duration = Duration::from_secs(30);
+/// How long a command is worth obeying after it was sealed, by wall clock: short, because every command is repeated.
+pub const COMMAND_LIFETIME: Duration = Duration::from_secs(60);
+/// Largest lease frame: a transaction of [`crate::inventory::MAX_CHANGES`] packages fits.
+pub const MAX_FRAME: usize = 2 << 20;
+/// Longest text of an error or a log tail in a report, in bytes.
+pub const MAX_TEXT: usize = 16 << 10;
+
+/// A permission: one host, one run, exact contents.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// Random.
+    pub id: LeaseId,
+    /// The rollout that it belongs to.
+    pub rollout: RolloutId,
+    /// The only host that may use it.
+    pub host: NodeId,
+    /// 1 for the first lease of this host in this rollout.
+    pub attempt: u32,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// What the host resolves against before it says `Ready`.
+    pub baseline: Baseline,
+    /// Exactly what will be installed; frozen by the plan. Empty for a Scan.
+    pub transaction: Transaction,
+    /// Whether to reboot.
+    pub reboot: RebootOption,
+    /// Time-out of every single hook, in seconds.
+    pub hook_timeout: u32,
+    /// The opening in which the coordinator grants; the host checks it by its own clock.
+    pub opening: Opening,
+    /// Deadlines relative to `Go`.
+    pub latest_start: LatestStart,
+}
+
+/// The latest start of each disruptive phase, in seconds since the host accepted `Go`, by its boot time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LatestStart {
+    /// Pre-install hooks.
+    pub pre_install: u64,
+    /// The transaction.
+    pub transaction: u64,
+    /// Post-install hooks.
+    pub post_install: u64,
+    /// The reboot.
+    pub reboot: u64,
+}
+
+/// What a STOP covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum StopScope {
+    /// Every rollout of the mesh.
+    All,
+    /// One rollout.
+    Rollout(RolloutId),
+}
+
+/// A STOP or its end. The highest sequence of a scope wins; a tie is stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// Which mesh.
+    pub mesh: MeshId,
+    /// What it covers.
+    pub scope: StopScope,
+    /// Orders STOPs of one scope.
+    pub sequence: u64,
+    /// `true` stops, `false` resumes.
+    pub stop: bool,
+}
+
+impl Payload for StopOrder {
+    const CONTEXT: &'static str = "patchmesh/stop/1";
+    const LIMIT: usize = 128;
+}
+
+/// What a coordinator tells a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ToHost {
+    /// Save this epoch, and say which lease you hold.
+    Adopt,
+    /// Say what your package manager would do for this baseline. Changes nothing.
+    Resolve {
+        /// Echoed in the answer.
+        request: CommandId,
+        /// What to resolve against.
+        baseline: Baseline,
+    },
+    /// A lease that may be started after the handshake. Starts nothing.
+    Offer(Box<Lease>),
+    /// Start, if this is your `Ready`'s nonce and it is fresh.
+    Go {
+        /// Which lease.
+        lease: LeaseId,
+        /// The nonce of the host's `Ready`.
+        nonce: Nonce,
+    },
+    /// The report is in the ledger; the host may forget it.
+    Acknowledge {
+        /// Whose report.
+        lease: LeaseId,
+    },
+    /// A STOP, sealed by its own signer: a coordinator or an operator.
+    Stop(SignedStop),
+    /// The offered lease is withdrawn; forget it unless it was started.
+    Withdraw {
+        /// Which lease.
+        lease: LeaseId,
+    },
+}
+
+/// A sealed [`StopOrder`] and the right of its signer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SignedStop {
+    /// A sealed [`StopOrder`].
+    pub order: Sealed,
+    /// The signer's membership: role coordinator or operator.
+    pub credential: Credential,
+}
+
+/// A command to one host. Sealed by a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Command {
+    /// Random; for deduplication and logs.
+    pub id: CommandId,
+    /// Which mesh.
+    pub mesh: MeshId,
+    /// The only host that may obey.
+    pub to: NodeId,
+    /// The coordinator's epoch.
+    pub epoch: Epoch,
+    /// Not to be obeyed from this moment on, by the host's wall clock.
+    pub expires: WallTime,
+    /// What to do.
+    pub body: ToHost,
+}
+
+impl Payload for Command {
+    const CONTEXT: &'static str = "patchmesh/command/1";
+    const LIMIT: usize = MAX_FRAME;
+}
+
+/// How a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Everything asked for was done and verified.
+    Succeeded,
+    /// Something failed; `error` says what.
+    Failed,
+    /// Ended before anything was installed, because the time or a STOP did not allow it. Not an error; may be leased again.
+    Deferred,
+}
+
+/// What went wrong, for people and for scripts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunError {
+    /// A stable kebab-case word, e.g. `hook-failed`.
+    pub code: String,
+    /// One or two sentences: what, where, what was left unchanged, what to do.
+    pub text: String,
+    /// The tail of the output of the step that failed; empty if it had none.
+    pub log: String,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The phase, or for hooks the phase of their point.
+    pub phase: Phase,
+    /// 1 unless the step had to run again.
+    pub attempt: u32,
+    /// Whether it did what it should.
+    pub ok: bool,
+    /// When it began, by the host's wall clock.
+    pub started: WallTime,
+    /// When it ended, by the host's wall clock.
+    pub ended: WallTime,
+    /// Tail of its output, at most [`MAX_TEXT`] bytes.
+    pub output: String,
+}
+
+/// How one lease ended on its host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Report {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which rollout.
+    pub rollout: RolloutId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The phase last begun before `Settled`.
+    pub phase: Phase,
+    /// Whether the boot id changed by the run's own reboot.
+    pub rebooted: bool,
+    /// What really changed: before and after, by scanning.
+    pub packages: Vec<PackageChange>,
+    /// Why it did not succeed.
+    pub error: Option<RunError>,
+    /// Counters after the run.
+    pub counters: PatchCounters,
+    /// Every step, in order.
+    pub steps: Vec<StepReport>,
+    /// When `Go` was accepted.
+    pub started: WallTime,
+    /// When the run settled.
+    pub ended: WallTime,
+}
+
+/// Why a host does not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// The host's own file does not say `mode = "enforce"`.
+    ObserveMode,
+    /// It runs, or has to report, another lease.
+    Busy,
+    /// The package manager would now do something else than the plan froze.
+    PlanChanged,
+    /// A planned version is no longer in the indexes.
+    VersionGone,
+    /// The indexes could not be refreshed.
+    RepositoryUnreachable,
+    /// Another process holds the package manager's lock; the text names it.
+    Locked,
+    /// The package database needs repair.
+    DirtyDatabase,
+    /// The host's clock is too far from the mesh's median.
+    ClockSkew,
+    /// The host's clock places now outside the opening.
+    OutsideOpening,
+    /// A STOP covers the rollout.
+    Stopped,
+    /// The command's epoch is too low, or a twin's.
+    StaleEpoch,
+    /// The package manager failed or is not there; the text says how.
+    ManagerFailed,
+    /// `Go` came too late, for another nonce, or after a pause: the offer must be repeated.
+    StaleGo,
+    /// The resolver would have to remove packages.
+    RemovalsNeeded,
+}
+
+impl RefusalCode {
+    /// The stable word for outputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ObserveMode => "observe-mode",
+            Self::Busy => "busy",
+            Self::PlanChanged => "plan-changed",
+            Self::VersionGone => "version-gone",
+            Self::RepositoryUnreachable => "repository-unreachable",
+            Self::Locked => "locked",
+            Self::DirtyDatabase => "dirty-database",
+            Self::ClockSkew => "clock-skew",
+            Self::OutsideOpening => "outside-opening",
+            Self::Stopped => "stopped",
+            Self::StaleEpoch => "stale-epoch",
+            Self::ManagerFailed => "manager-failed",
+            Self::StaleGo => "stale-go",
+            Self::RemovalsNeeded => "removals-needed",
+        }
+    }
+}
+
+/// A host's no: a code, a sentence and a remedy. Nothing was changed on the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For scripts.
+    pub code: RefusalCode,
+    /// For people: what and where.
+    pub text: String,
+    /// For people: what to do.
+    pub remedy: String,
+}
+
+/// What a host's package manager would do for a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Resolution {
+    /// The closed transaction.
+    pub transaction: Transaction,
+    /// Counters of the scan that it was made from.
+    pub counters: PatchCounters,
+}
+
+/// What a host tells a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ToCoordinator {
+    /// The epoch is saved. `held` is the lease that the host runs or has to report.
+    Adopted {
+        /// The lease and its rollout.
+        held: Option<(LeaseId, RolloutId)>,
+    },
+    /// The command's epoch is not admitted: `saved` is the highest that the host knows.
+    Fenced {
+        /// The host's epoch.
+        saved: Epoch,
+        /// The lease that it holds.
+        held: Option<(LeaseId, RolloutId)>,
+    },
+    /// Answer to `Resolve`.
+    Resolved {
+        /// Of the request.
+        request: CommandId,
+        /// The closed transaction, or why there is none.
+        result: Result<Resolution, Refusal>,
+    },
+    /// The lease can be started now; nothing has begun.
+    Ready {
+        /// Which lease.
+        lease: LeaseId,
+        /// To be repeated by `Go`.
+        nonce: Nonce,
+    },
+    /// The offer, or the `Go`, is refused; nothing has begun.
+    Refused {
+        /// Which lease.
+        lease: LeaseId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The lease is running; sent at each phase and every few seconds.
+    Progress {
+        /// Which lease.
+        lease: LeaseId,
+        /// The phase last begun.
+        phase: Phase,
+        /// The last line of output, at most 160 bytes.
+        detail: String,
+    },
+    /// The lease has ended; repeated until acknowledged.
+    Reported(Box<Report>),
+    /// The STOP is saved.
+    StopSaved {
+        /// Of the STOP.
+        scope: StopScope,
+        /// Of the STOP.
+        sequence: u64,
+    },
+}
+
+/// An answer to one coordinator. Sealed by the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Answer {
+    /// Which mesh.
+    pub mesh: MeshId,
+    /// The coordinator that it is for.
+    pub to: NodeId,
+    /// The highest epoch that the host has saved.
+    pub epoch: Epoch,
+    /// What it says.
+    pub body: ToCoordinator,
+}
+
+impl Payload for Answer {
+    const CONTEXT: &'static str = "patchmesh/answer/1";
+    const LIMIT: usize = MAX_FRAME;
+}
+
+/// What travels over `/patchmesh/lease/1`: a sealed [`Command`] or [`Answer`], with the right of its author.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LeaseFrame {
+    /// The author's membership.
+    pub credential: Credential,
+    /// A sealed [`Command`] (from a coordinator) or [`Answer`] (from a host).
+    pub sealed: Sealed,
+}

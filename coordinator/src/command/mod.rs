@@ -1,0 +1,5 @@
+//! One file per verb.
+
+pub mod inventory;
+pub mod mesh;
+pub mod scan;

@@ -1,0 +1,9 @@
+//! The Patchmesh coordinator service, its CLI and the demo.
+
+pub mod api;
+pub mod command;
+pub mod demo;
+pub mod fault;
+pub mod manifest;
+pub mod output;
+pub mod render;

@@ -1,0 +1,4 @@
+//! Starts and ends the daemon.
+
+/// Runs the daemon.
+pub fn run() {}

@@ -1,0 +1,14 @@
+//! The Patchmesh daemon: a mesh peer and a patch runner on one host.
+//!
+//! Shells only: they translate what happens into events for the machines of `patchmesh-common` and perform the effects.
+
+pub mod config;
+pub mod daemon;
+pub mod host;
+pub mod identity;
+pub mod mesh;
+pub mod patcher;
+pub mod peer;
+pub mod store;
+
+pub use daemon::run;

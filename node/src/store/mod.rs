@@ -1,0 +1,4 @@
+//! What is kept on disk.
+
+pub mod cache;
+pub mod log;

@@ -1,0 +1,1 @@
+//! The shells together, for real: everything lives in the integration binary `it`.
