@@ -1,6 +1,19 @@
 //! Intent and permission: what a rollout wants, and what the coordinator may grant.
+//!
+//! `plan` is the frozen intent, `ledger` what was permitted and what came of it, `planner` the one function that says what
+//! may happen next and why the rest waits, `controller` the machine around it, `check` the judge that knows the rules of a
+//! valid ledger and nothing about how it was made.
 
+pub mod check;
+pub mod controller;
+pub mod ledger;
 pub mod limit;
+pub mod plan;
+pub mod planner;
+pub mod waiting;
+
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

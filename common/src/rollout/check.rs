@@ -1,0 +1,155 @@
+//! The judge: knows the rules of a valid ledger and nothing about how it was made. Planner tests, simulations and audits
+//! call the same one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Operation,
+    ledger::{LedgerAct, LedgerEntry, report_of},
+    plan::Plan,
+};
+use crate::{
+    id::{Epoch, LeaseId, NodeId, RolloutId},
+    run::message::{Outcome, Report},
+    seal::Sealed,
+    time::WallTime,
+};
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Violation {
+    /// Position of the entry, from 0.
+    pub entry: u64,
+    /// The promise, by its name in design section 4.
+    pub promise: &'static str,
+    /// The host concerned.
+    pub host: Option<NodeId>,
+    /// What happened.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Rules {
+    plan: Plan,
+    held: BTreeSet<NodeId>,
+    failed: u32,
+    halted: bool,
+    stopped: bool,
+}
+
+/// Reads a ledger entry by entry and keeps its own books.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Judge {
+    entries: u64,
+    epoch: Option<Epoch>,
+    rules: BTreeMap<RolloutId, Rules>,
+    held: BTreeMap<NodeId, LeaseId>,
+    used: BTreeSet<LeaseId>,
+    checked: BTreeMap<&'static str, u64>,
+    violations: Vec<Violation>,
+}
+
+impl Judge {
+    /// Every violation so far, in order.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// How often each promise was checked.
+    pub fn checked(&self) -> &BTreeMap<&'static str, u64> {
+        &self.checked
+    }
+
+    /// Judges the next entry.
+    pub fn read(&mut self, entry: &LedgerEntry) {
+        match &entry.act {
+            LedgerAct::EpochOpened { epoch, .. } => {
+                let grew = self.epoch.is_none_or(|before| epoch.rank() > before.rank());
+                self.demand("fencing", grew, None, || "an epoch does not rank above the one before".into());
+                self.epoch = Some(*epoch);
+            }
+            LedgerAct::Started(rollout) => {
+                let rules = Rules {
+                    plan: rollout.plan.clone(),
+                    held: BTreeSet::new(),
+                    failed: 0,
+                    halted: false,
+                    stopped: false,
+                };
+                self.rules.insert(rollout.id, rules);
+            }
+            LedgerAct::Granted { rollout, host, lease, .. } => self.granted(*rollout, *host, *lease, entry.at),
+            LedgerAct::Reported { evidence } => self.reported(evidence),
+            LedgerAct::Returned { rollout, host, .. } => self.release(*rollout, *host),
+            LedgerAct::Halted { rollout } => {
+                let Some(rules) = self.rules.get_mut(rollout) else { return };
+                rules.halted = true;
+                let exceeded = rules.failed > rules.plan.max_errors.resolved;
+                self.demand("errors", exceeded, None, || "halted without too many failures".into());
+            }
+            LedgerAct::Stopped { rollout, .. } => {
+                if let Some(rules) = self.rules.get_mut(rollout) {
+                    rules.stopped = true;
+                }
+            }
+            LedgerAct::Adopted { .. }
+            | LedgerAct::Refused { .. }
+            | LedgerAct::Paused { .. }
+            | LedgerAct::Resumed { .. }
+            | LedgerAct::Ended { .. } => {}
+        }
+        self.entries += 1;
+    }
+
+    fn granted(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId, at: WallTime) {
+        let Some(rules) = self.rules.get_mut(&rollout) else { return };
+        let limit = rules.plan.max_concurrency.resolved;
+        let room = rules.held.len() < limit as usize;
+        let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
+        let window = rules.plan.openings.iter().any(|opening| opening.admits_start(at));
+        let stopped = rules.stopped;
+        rules.held.insert(host);
+        self.demand("concurrency", room, Some(host), || format!("granted while {limit} hosts held a slot"));
+        self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());
+        self.demand("window", window, Some(host), || format!("granted at {}, outside every opening", at.rfc3339()));
+        self.demand("stop", !stopped, Some(host), || "granted after the rollout was stopped".into());
+        let alone = self.held.insert(host, lease).is_none() & self.used.insert(lease);
+        self.demand("fencing", alone, Some(host), || {
+            "granted while another lease of the host is live, or twice".into()
+        });
+    }
+
+    fn reported(&mut self, evidence: &Sealed) {
+        let Ok(report) = report_of(evidence) else { return };
+        let host = evidence.author;
+        if self.held.get(&host) != Some(&report.lease) {
+            return;
+        }
+        self.release(report.rollout, host);
+        let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
+        rules.failed += u32::from(report.outcome == Outcome::Failed);
+        let exact = is_exact(&rules.plan, host, &report);
+        self.demand("exactness", exact, Some(host), || "succeeded with other packages than the plan froze".into());
+    }
+
+    fn release(&mut self, rollout: RolloutId, host: NodeId) {
+        self.held.remove(&host);
+        if let Some(rules) = self.rules.get_mut(&rollout) {
+            rules.held.remove(&host);
+        }
+    }
+
+    fn demand(&mut self, promise: &'static str, kept: bool, host: Option<NodeId>, text: impl FnOnce() -> String) {
+        *self.checked.entry(promise).or_default() += 1;
+        if !kept {
+            self.violations.push(Violation { entry: self.entries, promise, host, text: text() });
+        }
+    }
+}
+
+fn is_exact(plan: &Plan, host: NodeId, report: &Report) -> bool {
+    let planned = plan.hosts.iter().find(|planned| planned.node == host);
+    report.outcome != Outcome::Succeeded
+        || plan.operation == Operation::Scan
+        || planned.is_some_and(|planned| planned.transaction.changes == report.packages)
+}

@@ -1,0 +1,561 @@
+//! The coordinator's machine: folds what it hears into the ledger, then does what [`planner::plan`] says may happen next.
+
+use core::time::Duration;
+
+use super::{
+    ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
+    plan::{Plan, Rollout},
+    planner::{self, Contact, Desk, Handshake},
+};
+use crate::{
+    id::{Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
+    inventory::Transaction,
+    machine::{Cx, Machine},
+    run::message::{
+        Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, StopOrder, StopScope,
+        ToCoordinator, ToHost,
+    },
+    schedule::{Opening, Standing, standing},
+    seal::Sealed,
+    time::{BootTime, WallTime},
+};
+
+/// How often an unanswered message is repeated.
+const RESEND: Duration = Duration::from_secs(2);
+/// How often the controller looks at time-outs while something is active.
+const TICK: Duration = Duration::from_millis(500);
+/// A run may start this long after its `Go`, however long the opening is.
+const START_WITHIN: Duration = Duration::from_secs(600);
+/// A disruptive step may begin this long after its `Go`, however long the opening is.
+const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// A host whose leases end deferred this often is refused: its clock or its deadlines do not fit the openings.
+const MAX_DEFERRALS: u32 = 5;
+
+/// What never changes while the process lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Which mesh.
+    pub mesh: MeshId,
+    /// The coordinator's own key.
+    pub me: NodeId,
+    /// Serial of the coordinator's membership.
+    pub serial: u64,
+    /// Silence after which a host with a slot counts as lost.
+    pub lost_after: Duration,
+    /// How long a host may refuse for a passing reason before it is refused for good.
+    pub patience: Duration,
+}
+
+/// A member as the mesh sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// Which member.
+    pub node: NodeId,
+    /// Whether the mesh hears it.
+    pub alive: bool,
+}
+
+/// What the controller is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The process started. `continues`: this store is the one that the last process left, neither new, copied nor restored.
+    Started {
+        /// Random for every start.
+        incarnation: Incarnation,
+        /// Whether every lease that is out is in the ledger.
+        continues: bool,
+    },
+    /// A host said something.
+    Heard(Box<LeaseFrame>),
+    /// What the mesh sees now.
+    View(Vec<Seen>),
+    /// Median of the mesh's clocks minus this clock, in milliseconds.
+    Skew(Option<i64>),
+    /// An operator applies a plan.
+    Apply {
+        /// The new rollout's id.
+        id: RolloutId,
+        /// The frozen plan.
+        plan: Box<Plan>,
+    },
+    /// An operator pauses a rollout.
+    Pause(RolloutId),
+    /// An operator resumes a rollout.
+    Resume(RolloutId),
+    /// An operator stops a rollout, for good.
+    Stop(RolloutId),
+    /// Time passed.
+    Tick,
+}
+
+/// What the controller asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Append, durably, before anything after it.
+    Save(Box<LedgerEntry>),
+    /// Seal and send, under the current epoch.
+    Tell {
+        /// To this host.
+        to: NodeId,
+        /// This.
+        body: ToHost,
+    },
+    /// Seal the order itself as a STOP, then send it.
+    TellStop {
+        /// To this host.
+        to: NodeId,
+        /// The order.
+        order: StopOrder,
+    },
+}
+
+/// Holds the ledger and the talk with every host; grants leases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Controller {
+    settings: Settings,
+    ledger: Ledger,
+    desk: Desk,
+    /// Hosts that have not confirmed the STOP of a rollout.
+    unstopped: std::collections::BTreeMap<NodeId, (RolloutId, u64)>,
+    wake: Option<BootTime>,
+}
+
+impl Controller {
+    /// A controller that continues `ledger`. Send it [`Event::Started`] first.
+    pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
+        let desk = Desk { lost_after: settings.lost_after, ..Desk::default() };
+        Self { settings, ledger, desk, unstopped: std::collections::BTreeMap::new(), wake: None }
+    }
+
+    /// What was permitted and what came of it.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What is known beside the ledger.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The epoch under which commands are sealed.
+    pub fn epoch(&self) -> Epoch {
+        self.ledger.epoch.unwrap_or_default()
+    }
+
+    fn save(&mut self, cx: &mut Cx<'_, Effect>, act: LedgerAct) {
+        let entry = LedgerEntry { at: cx.now.wall, act };
+        // An entry that does not fit is never written: the caller checked, and a replay must not fail later.
+        if self.ledger.fold(&entry).is_ok() {
+            cx.emit(Effect::Save(Box::new(entry)));
+        }
+    }
+
+    fn contact(&mut self, node: NodeId, now: BootTime) -> &mut Contact {
+        self.desk.contacts.entry(node).or_insert_with(|| Contact { heard: now, ..Contact::default() })
+    }
+
+    fn open_epoch(&mut self, cx: &mut Cx<'_, Effect>, counter: u64, incarnation: Incarnation, continued: bool) {
+        let epoch = Epoch { serial: self.settings.serial, counter, incarnation };
+        self.save(cx, LedgerAct::EpochOpened { epoch, continued });
+    }
+
+    fn started(&mut self, cx: &mut Cx<'_, Effect>, incarnation: Incarnation, continues: bool) {
+        let counter = self.epoch().counter + 1;
+        self.open_epoch(cx, counter, incarnation, continues);
+        let targets: Vec<NodeId> = self.targets().collect();
+        for node in targets {
+            self.contact(node, cx.now.boot);
+        }
+    }
+
+    /// Hosts of rollouts that have not ended, and hosts that hold a slot of one that has.
+    fn targets(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
+        active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node)).chain(self.ledger.leased.keys().copied())
+    }
+
+    fn heard(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) {
+        let from = frame.sealed.author;
+        let Ok(member) = frame.credential.check(self.settings.mesh, cx.now.wall, cx.keys) else { return };
+        let Ok(answer) = frame.sealed.open::<Answer>(cx.keys) else { return };
+        if member.key != from || answer.mesh != self.settings.mesh || answer.to != self.settings.me {
+            return;
+        }
+        self.contact(from, cx.now.boot).heard = cx.now.boot;
+        match answer.body {
+            ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
+            ToCoordinator::Fenced { saved, .. } => self.fenced(cx, saved),
+            ToCoordinator::Ready { lease, nonce } => self.ready(cx, from, lease, nonce),
+            ToCoordinator::Refused { lease, refusal } => self.refused(cx, from, lease, refusal),
+            ToCoordinator::Progress { lease, phase, detail } => {
+                if self.ledger.leased.get(&from).is_some_and(|(_, held)| *held == lease) {
+                    self.contact(from, cx.now.boot).progress = Some((phase, detail));
+                }
+            }
+            ToCoordinator::Reported(report) => {
+                self.reported(cx, from, report.lease, report.rollout, report.outcome, &frame.sealed);
+            }
+            ToCoordinator::StopSaved { sequence, .. } => {
+                if self.unstopped.get(&from).is_some_and(|(_, wanted)| *wanted <= sequence) {
+                    self.unstopped.remove(&from);
+                }
+            }
+            // Planning is the shell's talk with a host: it changes nothing that the ledger holds.
+            ToCoordinator::Resolved { .. } => {}
+        }
+    }
+
+    fn adopted(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, held: Option<(LeaseId, RolloutId)>, epoch: Epoch) {
+        if epoch == self.epoch() && self.ledger.discontinuous && !self.ledger.adopted.contains(&from) {
+            self.save(cx, LedgerAct::Adopted { host: from, held });
+        }
+    }
+
+    /// Somebody else coordinated with a higher epoch: jump above it, trust nothing until every host has said what it holds.
+    fn fenced(&mut self, cx: &mut Cx<'_, Effect>, saved: Epoch) {
+        if saved.serial > self.settings.serial {
+            self.desk.superseded = true;
+        } else if !saved.admits(&self.epoch()) {
+            let incarnation = Incarnation(cx.rng.next_u64());
+            self.open_epoch(cx, saved.counter.saturating_add(1), incarnation, false);
+            for contact in self.desk.contacts.values_mut() {
+                contact.handshake = None;
+            }
+        }
+    }
+
+    fn ready(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
+        if let Some((rollout, held)) = self.ledger.leased.get(&from).copied() {
+            // The `Go` is durable and was lost: repeat it for the new nonce, if the clock still allows a start.
+            let running = self.running(rollout, from).filter(|(_, opening)| opening.admits_start(cx.now.wall));
+            if held == lease && running.is_some() && !self.is_stopped(rollout) {
+                cx.emit(Effect::Tell { to: from, body: ToHost::Go { lease, nonce } });
+            }
+            return;
+        }
+        let now = cx.now.boot;
+        let contact = self.contact(from, now);
+        if let Some((_, offered, handshake @ Handshake::Offered { .. }, since)) = &mut contact.handshake
+            && *offered == lease
+            && let Handshake::Offered { opening } = *handshake
+        {
+            *handshake = Handshake::Ready { opening, nonce };
+            *since = now;
+            contact.refused = None;
+        }
+    }
+
+    fn is_stopped(&self, rollout: RolloutId) -> bool {
+        self.ledger.rollouts.get(&rollout).is_none_or(|state| state.stopped.is_some())
+    }
+
+    fn running(&self, rollout: RolloutId, node: NodeId) -> Option<(usize, Opening)> {
+        let state = self.ledger.rollouts.get(&rollout)?;
+        let at = *state.index.get(&node)?;
+        match state.hosts[at].progress {
+            Progress::Running { opening, .. } => Some((at, opening)),
+            _ => None,
+        }
+    }
+
+    fn refused(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, refusal: Refusal) {
+        let now = cx.now.boot;
+        let rollout = match self.ledger.leased.get(&from).copied() {
+            Some((rollout, held)) if held == lease => {
+                // The host forgot the nonce when it refused: nothing began, and no `Go` that is under way can start it.
+                self.save(cx, LedgerAct::Returned { rollout, host: from, lease, refusal: refusal.clone() });
+                rollout
+            }
+            _ => match self.contact(from, now).handshake.take() {
+                Some((rollout, offered, ..)) if offered == lease => rollout,
+                other => {
+                    self.contact(from, now).handshake = other;
+                    return;
+                }
+            },
+        };
+        let patience = self.settings.patience;
+        let contact = self.contact(from, now);
+        contact.handshake = None;
+        let since = contact.refused.as_ref().map_or(now, |(_, since, _)| *since);
+        if is_final(refusal.code) || now.since(since) > patience {
+            contact.refused = None;
+            self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
+        } else {
+            let pause = if refusal.code == RefusalCode::StaleGo { Duration::ZERO } else { RESEND };
+            contact.refused = Some((refusal, since, now.plus(pause)));
+        }
+    }
+
+    fn reported(
+        &mut self,
+        cx: &mut Cx<'_, Effect>,
+        from: NodeId,
+        lease: LeaseId,
+        rollout: RolloutId,
+        outcome: Outcome,
+        evidence: &Sealed,
+    ) {
+        let known = self.ledger.leased.get(&from) == Some(&(rollout, lease));
+        if known || self.ledger.foreign.get(&from) == Some(&lease) {
+            self.save(cx, LedgerAct::Reported { evidence: evidence.clone() });
+        }
+        let contact = self.contact(from, cx.now.boot);
+        contact.progress = None;
+        contact.refused = None;
+        cx.emit(Effect::Tell { to: from, body: ToHost::Acknowledge { lease } });
+        if known && outcome == Outcome::Deferred && self.deferrals(rollout, from) >= MAX_DEFERRALS {
+            let refusal = Refusal {
+                code: RefusalCode::OutsideOpening,
+                text: format!("{MAX_DEFERRALS} leases ended before anything could be installed"),
+                remedy: "compare the host's clock and the length of its hooks with the openings".into(),
+            };
+            self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
+        }
+    }
+
+    fn deferrals(&self, rollout: RolloutId, node: NodeId) -> u32 {
+        let state = self.ledger.rollouts.get(&rollout);
+        state.and_then(|state| state.index.get(&node).map(|at| state.hosts[*at].deferrals)).unwrap_or(0)
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, plan: Plan) {
+        if self.ledger.rollouts.contains_key(&id) {
+            return;
+        }
+        for host in &plan.hosts {
+            self.contact(host.node, cx.now.boot);
+        }
+        self.save(cx, LedgerAct::Started(Box::new(Rollout { id, plan })));
+    }
+
+    fn operate(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, act: LedgerAct) {
+        if self.ledger.active.contains(&rollout) {
+            self.save(cx, act);
+        }
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId) {
+        if !self.ledger.active.contains(&rollout) || self.is_stopped(rollout) {
+            return;
+        }
+        let sequence = self.ledger.stop_sequence + 1;
+        self.save(cx, LedgerAct::Stopped { rollout, sequence });
+        self.demand_stop(cx, rollout, sequence);
+    }
+
+    fn demand_stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, sequence: u64) {
+        let holders = self.ledger.leased.iter().filter(|(_, (id, _))| *id == rollout).map(|(node, _)| *node);
+        for node in holders {
+            self.unstopped.insert(node, (rollout, sequence));
+            cx.emit(self.stop_effect(node, rollout, sequence));
+        }
+    }
+
+    fn stop_effect(&self, to: NodeId, rollout: RolloutId, sequence: u64) -> Effect {
+        let order = StopOrder { mesh: self.settings.mesh, scope: StopScope::Rollout(rollout), sequence, stop: true };
+        Effect::TellStop { to, order }
+    }
+
+    /// Does what the planner says may happen next, in every rollout that has not ended.
+    fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
+        let now = cx.now;
+        for contact in self.desk.contacts.values_mut() {
+            if matches!(&contact.handshake, Some((_, _, handshake, since)) if planner::is_stale(handshake, *since, now.boot))
+            {
+                contact.handshake = None;
+            }
+        }
+        let active: Vec<RolloutId> = self.ledger.active.iter().copied().collect();
+        for id in active {
+            let decision = planner::plan(&self.ledger, id, &self.desk, now);
+            if decision.halt {
+                self.save(cx, LedgerAct::Halted { rollout: id });
+            }
+            for (at, nonce, lease, opening) in decision.go {
+                self.grant(cx, id, at, nonce, lease, opening);
+            }
+            for (at, opening) in decision.offer {
+                self.offer(cx, id, at, opening);
+            }
+            if decision.end {
+                self.save(cx, LedgerAct::Ended { rollout: id });
+            }
+        }
+        self.repeat(cx);
+        self.wake = self.next_wake(cx);
+    }
+
+    fn grant(
+        &mut self,
+        cx: &mut Cx<'_, Effect>,
+        id: RolloutId,
+        at: usize,
+        nonce: Nonce,
+        lease: LeaseId,
+        opening: Opening,
+    ) {
+        let Some(state) = self.ledger.rollouts.get(&id) else { return };
+        let (host, attempt) = (state.plan.hosts[at].node, state.hosts[at].attempts + 1);
+        let contact = self.contact(host, cx.now.boot);
+        contact.handshake = None;
+        contact.progress = None;
+        contact.resent = cx.now.boot;
+        self.save(cx, LedgerAct::Granted { rollout: id, host, lease, attempt, opening });
+        cx.emit(Effect::Tell { to: host, body: ToHost::Go { lease, nonce } });
+    }
+
+    fn offer(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, at: usize, opening: Opening) {
+        let lease = LeaseId(cx.draw_u128().to_be_bytes());
+        let Some(state) = self.ledger.rollouts.get(&id) else { return };
+        let (host, attempt) = (state.plan.hosts[at].node, state.hosts[at].attempts + 1);
+        let body = ToHost::Offer(Box::new(make_lease(&state.plan, id, at, attempt, lease, opening, cx.now.wall)));
+        let now = cx.now.boot;
+        let contact = self.contact(host, now);
+        contact.handshake = Some((id, lease, Handshake::Offered { opening }, now));
+        cx.emit(Effect::Tell { to: host, body });
+    }
+
+    /// Repeats what may have been lost: epochs, leases that were granted and show no sign of life, STOPs.
+    fn repeat(&mut self, cx: &mut Cx<'_, Effect>) {
+        let due = |contact: &Contact| cx.now.boot.since(contact.resent) >= RESEND;
+        let mut sends = Vec::new();
+        if self.ledger.discontinuous {
+            for node in self.targets().filter(|node| !self.ledger.adopted.contains(node)) {
+                if self.desk.contacts.get(&node).is_none_or(due) {
+                    sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
+                }
+            }
+        }
+        for (node, (id, lease)) in &self.ledger.leased {
+            let Some((contact, state)) = self.desk.contacts.get(node).zip(self.ledger.rollouts.get(id)) else {
+                continue;
+            };
+            let silent = cx.now.boot.since(contact.heard) >= RESEND || contact.progress.is_none();
+            let (true, true, Some((at, opening))) = (due(contact), silent, self.running(*id, *node)) else { continue };
+            let attempt = state.hosts[at].attempts;
+            let lease = make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall);
+            sends.push((*node, Effect::Tell { to: *node, body: ToHost::Offer(Box::new(lease)) }));
+        }
+        for (node, (rollout, sequence)) in &self.unstopped {
+            if self.desk.contacts.get(node).is_some_and(due) {
+                sends.push((*node, self.stop_effect(*node, *rollout, *sequence)));
+            }
+        }
+        for (node, effect) in sends {
+            self.contact(node, cx.now.boot).resent = cx.now.boot;
+            cx.emit(effect);
+        }
+        let ledger = &self.ledger;
+        self.unstopped.retain(|node, (rollout, _)| ledger.leased.get(node).is_some_and(|(id, _)| id == rollout));
+    }
+
+    fn next_wake(&self, cx: &Cx<'_, Effect>) -> Option<BootTime> {
+        let states = || self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
+        let opens = states().filter_map(|state| match standing(&state.plan.openings, cx.now.wall) {
+            Standing::Before(next) => u64::try_from(next.opens.0.saturating_sub(cx.now.wall.0)).ok(),
+            _ => None,
+        });
+        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty();
+        let tick = busy.then_some(TICK.as_millis() as u64);
+        let soonest = opens.chain(tick).min()?;
+        Some(cx.now.boot.plus(Duration::from_millis(soonest)))
+    }
+}
+
+/// Codes that asking again does not change.
+fn is_final(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::ObserveMode
+            | RefusalCode::PlanChanged
+            | RefusalCode::VersionGone
+            | RefusalCode::RemovalsNeeded
+            | RefusalCode::Stopped
+    )
+}
+
+/// The lease of one host, with deadlines counted from `now`.
+fn make_lease(
+    plan: &Plan,
+    id: RolloutId,
+    at: usize,
+    attempt: u32,
+    lease: LeaseId,
+    opening: Opening,
+    now: WallTime,
+) -> Lease {
+    let within = |end: WallTime, most: Duration| {
+        u64::try_from(end.0.saturating_sub(now.0) / 1000).unwrap_or(0).min(most.as_secs())
+    };
+    let step = within(opening.closes, STEP_WITHIN);
+    let host = &plan.hosts[at];
+    Lease {
+        id: lease,
+        rollout: id,
+        host: host.node,
+        attempt,
+        operation: plan.operation,
+        baseline: plan.baseline,
+        transaction: match plan.operation {
+            super::Operation::Install => host.transaction.clone(),
+            super::Operation::Scan => Transaction::default(),
+        },
+        reboot: plan.reboot,
+        hook_timeout: plan.hook_timeout,
+        opening,
+        latest_start: LatestStart {
+            pre_install: within(opening.last_start, START_WITHIN),
+            transaction: step,
+            post_install: step,
+            reboot: step,
+        },
+    }
+}
+
+/// A [`Command`] around `body`, for the shell to seal.
+pub fn command(settings: &Settings, epoch: Epoch, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
+    Command {
+        id: crate::id::CommandId(id.to_be_bytes()),
+        mesh: settings.mesh,
+        to,
+        epoch,
+        expires: now.plus(crate::run::message::COMMAND_LIFETIME),
+        body,
+    }
+}
+
+impl Machine for Controller {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
+        match event {
+            Event::Started { incarnation, continues } => {
+                self.started(cx, incarnation, continues);
+                let stopped: Vec<_> =
+                    self.ledger.rollouts.iter().filter_map(|(id, state)| state.stopped.map(|seq| (*id, seq))).collect();
+                for (id, sequence) in stopped {
+                    self.demand_stop(cx, id, sequence);
+                }
+            }
+            Event::Heard(frame) => self.heard(cx, &frame),
+            Event::View(seen) => {
+                for Seen { node, alive } in seen {
+                    self.contact(node, cx.now.boot).alive = alive;
+                }
+            }
+            Event::Skew(skew) => self.desk.skew = skew,
+            Event::Apply { id, plan } => self.apply(cx, id, *plan),
+            Event::Pause(rollout) => self.operate(cx, rollout, LedgerAct::Paused { rollout }),
+            Event::Resume(rollout) => self.operate(cx, rollout, LedgerAct::Resumed { rollout }),
+            Event::Stop(rollout) => self.stop(cx, rollout),
+            Event::Tick => {}
+        }
+        self.advance(cx);
+    }
+
+    fn deadline(&self) -> Option<BootTime> {
+        self.wake
+    }
+}

@@ -1,0 +1,434 @@
+//! The ledger: what was permitted and what came of it, as entries that are folded into one state.
+//!
+//! The shell appends every entry durably before anything that depends on it leaves the process. The counters beside the
+//! hosts are incremental; `recounted` computes them from scratch, and a law test holds the two equal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Operation,
+    plan::{ExcludedBecause, Plan, Rollout},
+};
+use crate::{
+    id::{Epoch, LeaseId, NodeId, RolloutId},
+    run::message::{Answer, Outcome, Refusal, Report, ToCoordinator},
+    schedule::Opening,
+    seal::{Payload, Sealed},
+    time::WallTime,
+    wire::{self, Malformed},
+};
+
+/// One entry: when, by the coordinator's wall clock, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// The coordinator's wall clock.
+    pub at: WallTime,
+    /// What happened.
+    pub act: LedgerAct,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LedgerAct {
+    /// A coordinator started, or jumped above a foreign epoch. `continued` is false if it cannot know every lease that is out.
+    EpochOpened {
+        /// The new epoch.
+        epoch: Epoch,
+        /// Whether every lease that is out is in this ledger.
+        continued: bool,
+    },
+    /// A host saved the epoch, and named the lease that it holds.
+    Adopted {
+        /// The host.
+        host: NodeId,
+        /// The lease that it runs or has to report, and its rollout.
+        held: Option<(LeaseId, RolloutId)>,
+    },
+    /// A plan was applied.
+    Started(Box<Rollout>),
+    /// `Go`: the host holds a slot from here on.
+    Granted {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which host.
+        host: NodeId,
+        /// Its lease.
+        lease: LeaseId,
+        /// Its first, second, … lease that got a `Go`.
+        attempt: u32,
+        /// The opening in which it was granted.
+        opening: Opening,
+    },
+    /// The host's own signed answer that carries the report of a lease.
+    Reported {
+        /// A sealed [`Answer`] with [`ToCoordinator::Reported`].
+        evidence: Sealed,
+    },
+    /// The host refused a granted lease before anything began: the slot is free.
+    Returned {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which host.
+        host: NodeId,
+        /// Its lease, which is never offered again.
+        lease: LeaseId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The host will not be asked again in this rollout.
+    Refused {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which host.
+        host: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Nothing is granted until resumed.
+    Paused {
+        /// Which rollout.
+        rollout: RolloutId,
+    },
+    /// Grants go on.
+    Resumed {
+        /// Which rollout.
+        rollout: RolloutId,
+    },
+    /// More hosts failed than allowed: nothing is granted any more.
+    Halted {
+        /// Which rollout.
+        rollout: RolloutId,
+    },
+    /// An operator stopped it: nothing is granted any more, and hosts begin no further disruptive step.
+    Stopped {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Of the STOP that the hosts get.
+        sequence: u64,
+    },
+    /// Nothing moves any more: every host is terminal, lost, or never starts.
+    Ended {
+        /// Which rollout.
+        rollout: RolloutId,
+    },
+}
+
+impl Payload for LedgerEntry {
+    const CONTEXT: &'static str = "patchmesh/ledger/1";
+    const LIMIT: usize = 64 << 20;
+}
+
+/// Why an entry does not fit what came before. The state is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// It names a rollout that was never started.
+    #[error("rollout {0} was never started")]
+    UnknownRollout(RolloutId),
+    /// It names a host that is not in the rollout.
+    #[error("host {1} is not in rollout {0}")]
+    UnknownHost(RolloutId, NodeId),
+    /// The evidence is not a report.
+    #[error("the evidence of a report does not decode")]
+    Evidence(#[source] Malformed),
+    /// The evidence is an answer of another kind.
+    #[error("the evidence of a report holds another answer")]
+    NotAReport,
+}
+
+/// Where a host stands in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Progress {
+    /// Holds no slot; may be leased.
+    NotStarted,
+    /// Holds a slot.
+    Running {
+        /// By this lease.
+        lease: LeaseId,
+        /// Since this `Go`.
+        since: WallTime,
+        /// Granted in this opening.
+        opening: Opening,
+    },
+    /// Done: succeeded or failed, as its report says.
+    Reported,
+    /// Refused for good.
+    Refused(Refusal),
+    /// Nothing to do.
+    Skipped,
+}
+
+/// One host of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostState {
+    /// Where it stands.
+    pub progress: Progress,
+    /// Leases that got a `Go`.
+    pub attempts: u32,
+    /// Leases that ended deferred.
+    pub deferrals: u32,
+    /// The last report.
+    pub report: Option<Box<Report>>,
+}
+
+/// Counters that `plan()` needs, kept per event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tally {
+    /// Positions of hosts that hold a slot.
+    pub busy: BTreeSet<usize>,
+    /// Positions of hosts that may be leased, in plan order.
+    pub eligible: BTreeSet<usize>,
+    /// Hosts that succeeded.
+    pub succeeded: u32,
+    /// Hosts that failed.
+    pub failed: u32,
+    /// Hosts that refused for good.
+    pub refused: u32,
+    /// Hosts with nothing to do.
+    pub skipped: u32,
+}
+
+/// One rollout as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RolloutState {
+    /// The frozen plan.
+    pub plan: Plan,
+    /// When it was applied.
+    pub started_at: WallTime,
+    /// When nothing moved any more.
+    pub ended_at: Option<WallTime>,
+    /// Whether grants are paused.
+    pub paused: bool,
+    /// Whether more hosts failed than allowed.
+    pub halted: bool,
+    /// The sequence of the STOP.
+    pub stopped: Option<u64>,
+    /// In plan order.
+    pub hosts: Vec<HostState>,
+    /// Positions by host.
+    pub index: BTreeMap<NodeId, usize>,
+    /// Incremental counters.
+    pub tally: Tally,
+    /// Most hosts that ever held a slot at once.
+    pub peak: u32,
+}
+
+/// Everything that the entries say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ledger {
+    /// The last epoch opened.
+    pub epoch: Option<Epoch>,
+    /// Whether leases may be out that this ledger does not know.
+    pub discontinuous: bool,
+    /// Hosts that adopted an epoch since the ledger became discontinuous.
+    pub adopted: BTreeSet<NodeId>,
+    /// Leases that hosts hold and this ledger did not grant.
+    pub foreign: BTreeMap<NodeId, LeaseId>,
+    /// Every rollout.
+    pub rollouts: BTreeMap<RolloutId, RolloutState>,
+    /// Rollouts that have not ended.
+    pub active: BTreeSet<RolloutId>,
+    /// Which rollout's lease a host holds.
+    pub leased: BTreeMap<NodeId, (RolloutId, LeaseId)>,
+    /// The highest STOP sequence given out.
+    pub stop_sequence: u64,
+}
+
+/// The report in a sealed answer whose signature was checked before it was saved.
+///
+/// # Errors
+/// [`FoldError`] if the bytes are something else.
+pub fn report_of(evidence: &Sealed) -> Result<Report, FoldError> {
+    let answer: Answer = wire::decode(&evidence.body, Answer::LIMIT).map_err(FoldError::Evidence)?;
+    match answer.body {
+        ToCoordinator::Reported(report) => Ok(*report),
+        _ => Err(FoldError::NotAReport),
+    }
+}
+
+impl Ledger {
+    /// Folds one entry.
+    ///
+    /// # Errors
+    /// [`FoldError`] if the entry does not fit; the state is then unchanged.
+    pub fn fold(&mut self, entry: &LedgerEntry) -> Result<(), FoldError> {
+        match &entry.act {
+            LedgerAct::EpochOpened { epoch, continued } => {
+                self.epoch = Some(*epoch);
+                if !continued {
+                    self.discontinuous = true;
+                    self.adopted.clear();
+                    self.foreign.clear();
+                }
+            }
+            LedgerAct::Adopted { host, held } => {
+                self.adopted.insert(*host);
+                match held {
+                    Some((lease, _)) if self.leased.get(host).is_none_or(|(_, known)| known != lease) => {
+                        self.foreign.insert(*host, *lease);
+                    }
+                    _ => {
+                        self.foreign.remove(host);
+                    }
+                }
+            }
+            LedgerAct::Started(rollout) => {
+                self.rollouts.insert(rollout.id, RolloutState::new(rollout.plan.clone(), entry.at));
+                self.active.insert(rollout.id);
+            }
+            LedgerAct::Granted { rollout, host, lease, attempt, opening } => {
+                let (state, at) = self.host(*rollout, *host)?;
+                state.hosts[at].attempts = *attempt;
+                state.settle(at, Progress::Running { lease: *lease, since: entry.at, opening: *opening });
+                state.peak = state.peak.max(u32::try_from(state.tally.busy.len()).unwrap_or(u32::MAX));
+                self.leased.insert(*host, (*rollout, *lease));
+            }
+            LedgerAct::Reported { evidence } => self.fold_report(evidence)?,
+            LedgerAct::Returned { rollout, host, .. } => {
+                let (state, at) = self.host(*rollout, *host)?;
+                state.settle(at, Progress::NotStarted);
+                self.leased.remove(host);
+            }
+            LedgerAct::Refused { rollout, host, refusal } => {
+                let (state, at) = self.host(*rollout, *host)?;
+                state.settle(at, Progress::Refused(refusal.clone()));
+            }
+            LedgerAct::Paused { rollout } => self.rollout(*rollout)?.paused = true,
+            LedgerAct::Resumed { rollout } => self.rollout(*rollout)?.paused = false,
+            LedgerAct::Halted { rollout } => self.rollout(*rollout)?.halted = true,
+            LedgerAct::Stopped { rollout, sequence } => {
+                self.rollout(*rollout)?.stopped = Some(*sequence);
+                self.stop_sequence = self.stop_sequence.max(*sequence);
+            }
+            LedgerAct::Ended { rollout } => {
+                self.rollout(*rollout)?.ended_at = Some(entry.at);
+                self.active.remove(rollout);
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_report(&mut self, evidence: &Sealed) -> Result<(), FoldError> {
+        let (host, report) = (evidence.author, report_of(evidence)?);
+        if self.foreign.get(&host) == Some(&report.lease) {
+            self.foreign.remove(&host);
+        }
+        if self.leased.get(&host) != Some(&(report.rollout, report.lease)) {
+            return Ok(());
+        }
+        let (state, at) = self.host(report.rollout, host)?;
+        state.hosts[at].deferrals += u32::from(report.outcome == Outcome::Deferred);
+        let next = if report.outcome == Outcome::Deferred { Progress::NotStarted } else { Progress::Reported };
+        state.hosts[at].report = Some(Box::new(report));
+        state.settle(at, next);
+        self.leased.remove(&host);
+        Ok(())
+    }
+
+    fn rollout(&mut self, id: RolloutId) -> Result<&mut RolloutState, FoldError> {
+        self.rollouts.get_mut(&id).ok_or(FoldError::UnknownRollout(id))
+    }
+
+    fn host(&mut self, id: RolloutId, host: NodeId) -> Result<(&mut RolloutState, usize), FoldError> {
+        let state = self.rollout(id)?;
+        let at = *state.index.get(&host).ok_or(FoldError::UnknownHost(id, host))?;
+        Ok((state, at))
+    }
+
+    /// How many of the rollout's slots are held: by running hosts, by hosts with a lease of another ledger, and by hosts
+    /// that have not said which lease they hold.
+    pub fn slots_held(&self, state: &RolloutState) -> usize {
+        let unknown =
+            |node: &NodeId| self.foreign.contains_key(node) || (self.discontinuous && !self.adopted.contains(node));
+        let outside = state
+            .plan
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(at, host)| !state.tally.busy.contains(at) && unknown(&host.node))
+            .count();
+        state.tally.busy.len() + outside
+    }
+}
+
+impl RolloutState {
+    fn new(plan: Plan, at: WallTime) -> Self {
+        let hosts: Vec<_> = plan
+            .hosts
+            .iter()
+            .map(|host| HostState {
+                progress: if plan.operation == Operation::Install && host.transaction.is_empty() {
+                    Progress::Skipped
+                } else {
+                    Progress::NotStarted
+                },
+                attempts: 0,
+                deferrals: 0,
+                report: None,
+            })
+            .collect();
+        let index = plan.hosts.iter().enumerate().map(|(at, host)| (host.node, at)).collect();
+        let mut state = Self {
+            plan,
+            started_at: at,
+            ended_at: None,
+            paused: false,
+            halted: false,
+            stopped: None,
+            hosts,
+            index,
+            tally: Tally::default(),
+            peak: 0,
+        };
+        state.tally = state.recounted();
+        state
+    }
+
+    fn settle(&mut self, at: usize, next: Progress) {
+        self.tally.count(at, &self.hosts[at], -1);
+        self.hosts[at].progress = next;
+        self.tally.count(at, &self.hosts[at], 1);
+    }
+
+    /// The counters, computed from the hosts alone.
+    pub fn recounted(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (at, host) in self.hosts.iter().enumerate() {
+            tally.count(at, host, 1);
+        }
+        tally
+    }
+
+    /// Whether nothing is granted any more, whatever time it is.
+    pub fn is_latched(&self) -> bool {
+        self.halted || self.stopped.is_some() || self.ended_at.is_some()
+    }
+
+    /// Excluded targets of one kind.
+    pub fn excluded(&self, because: ExcludedBecause) -> u32 {
+        let count = self.plan.excluded.iter().filter(|host| host.because == because).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, at: usize, host: &HostState, by: i8) {
+        let add = |counter: &mut u32| *counter = counter.saturating_add_signed(i32::from(by));
+        let member = |set: &mut BTreeSet<usize>| if by > 0 { set.insert(at) } else { set.remove(&at) };
+        match &host.progress {
+            Progress::NotStarted => {
+                member(&mut self.eligible);
+            }
+            Progress::Running { .. } => {
+                member(&mut self.busy);
+            }
+            Progress::Reported => match host.report.as_ref().map(|report| report.outcome) {
+                Some(Outcome::Succeeded) => add(&mut self.succeeded),
+                _ => add(&mut self.failed),
+            },
+            Progress::Refused(_) => add(&mut self.refused),
+            Progress::Skipped => add(&mut self.skipped),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A frozen plan: which hosts, in which order, exactly what, under which limits. The planner chooses everything, the
+//! executor nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Operation, RebootOption};
+use crate::{
+    id::{NodeId, RolloutId},
+    inventory::Transaction,
+    patch::Baseline,
+    schedule::Opening,
+    time::WallTime,
+};
+
+/// Most hosts in one rollout.
+pub const MAX_HOSTS: usize = 20_000;
+
+/// A limit as it was written and what it means for this plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ResolvedLimit {
+    /// As written, e.g. `10%`.
+    pub given: String,
+    /// In hosts.
+    pub resolved: u32,
+}
+
+/// One host and what it will get.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PlannedHost {
+    /// The member.
+    pub node: NodeId,
+    /// Its name in the mesh.
+    pub name: String,
+    /// What its own package manager resolved. Empty for a Scan, or if nothing is missing.
+    pub transaction: Transaction,
+}
+
+/// Why a target is not in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ExcludedBecause {
+    /// It did not answer in time.
+    Silent,
+    /// Its own file says observe.
+    Observing,
+    /// It answered with a refusal.
+    Refused,
+}
+
+/// A target that is not in the plan, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExcludedHost {
+    /// The member.
+    pub node: NodeId,
+    /// Its name in the mesh.
+    pub name: String,
+    /// The kind of reason.
+    pub because: ExcludedBecause,
+    /// A stable kebab-case word.
+    pub code: String,
+    /// The reason in words.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A frozen plan. Applied once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Plan {
+    /// The rollout's name.
+    pub name: String,
+    /// SHA-256 of the plan document.
+    pub hash: [u8; 32],
+    /// When it was made.
+    pub created_at: WallTime,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// What was resolved against.
+    pub baseline: Baseline,
+    /// Whether hosts reboot.
+    pub reboot: RebootOption,
+    /// Time-out of every single hook, in seconds.
+    pub hook_timeout: u32,
+    /// Most hosts that hold a slot at once; at least 1.
+    pub max_concurrency: ResolvedLimit,
+    /// Most failed hosts that do not halt the rollout.
+    pub max_errors: ResolvedLimit,
+    /// When work may start. Never empty.
+    pub openings: Vec<Opening>,
+    /// In the order in which they start: by name, ascending.
+    pub hosts: Vec<PlannedHost>,
+    /// Targets that are not in the plan.
+    pub excluded: Vec<ExcludedHost>,
+}
+
+/// A plan that was applied.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Its id, drawn when it was applied.
+    pub id: RolloutId,
+    /// What it does.
+    pub plan: Plan,
+}

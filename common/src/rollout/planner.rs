@@ -1,0 +1,241 @@
+//! The one function that says what may happen next in a rollout, and why everything else waits.
+//!
+//! It reads the whole state every time: restart, retry and duplicate delivery are one code path.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::{
+    ledger::{Ledger, Progress, RolloutState},
+    waiting::Waiting,
+};
+use crate::{
+    id::{LeaseId, NodeId, Nonce, RolloutId},
+    run::{
+        Phase,
+        message::{GO_WITHIN, MAX_SKEW, Refusal},
+    },
+    schedule::{Opening, Standing, standing},
+    time::{BootTime, Now},
+};
+
+/// How old a `Ready` may be when `Go` is sent: [`GO_WITHIN`] less the time that the message may need.
+const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
+/// An offer without an answer is taken back after this; resolving on a slow host takes a few seconds.
+const OFFER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where the start handshake with a host stands. Lives in memory only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Handshake {
+    /// Offered, not answered.
+    Offered {
+        /// In this opening.
+        opening: Opening,
+    },
+    /// The host can start.
+    Ready {
+        /// In this opening.
+        opening: Opening,
+        /// To be repeated by `Go`.
+        nonce: Nonce,
+    },
+}
+
+/// What the coordinator remembers of its talk with one host. Lives in memory only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Contact {
+    /// Last sealed answer from the host, or the start of this process if there was none.
+    pub heard: BootTime,
+    /// Whether the mesh hears the host.
+    pub alive: bool,
+    /// The handshake, of which rollout, with which lease, since when.
+    pub handshake: Option<(RolloutId, LeaseId, Handshake, BootTime)>,
+    /// The last refusal, since when the host refuses, and when to ask again.
+    pub refused: Option<(Refusal, BootTime, BootTime)>,
+    /// The phase that the host last reported, with the last line of output.
+    pub progress: Option<(Phase, String)>,
+    /// When something was last sent again.
+    pub resent: BootTime,
+}
+
+/// What the planner knows beside the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Desk {
+    /// By host.
+    pub contacts: BTreeMap<NodeId, Contact>,
+    /// Median of the mesh's clocks minus this clock, in milliseconds.
+    pub skew: Option<i64>,
+    /// Whether a coordinator with a newer membership was seen.
+    pub superseded: bool,
+    /// Silence after which a host counts as lost.
+    pub lost_after: Duration,
+}
+
+/// What may happen next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// Start these: position and nonce of the `Ready`.
+    pub go: Vec<(usize, Nonce, LeaseId, Opening)>,
+    /// Offer a lease to these, in this opening.
+    pub offer: Vec<(usize, Opening)>,
+    /// More hosts failed than allowed: latch.
+    pub halt: bool,
+    /// Nothing moves any more.
+    pub end: bool,
+}
+
+impl Desk {
+    /// Whether the host at `at` is silent for too long. Time turns a busy slot into a lost one, never into a free one.
+    pub fn is_lost(&self, state: &RolloutState, at: usize, now: BootTime) -> bool {
+        let Some(contact) = self.contacts.get(&state.plan.hosts[at].node) else { return true };
+        let silent = now.since(contact.heard) > self.lost_after;
+        match state.hosts[at].progress {
+            Progress::Running { .. } => silent,
+            Progress::NotStarted => silent && !contact.alive,
+            _ => false,
+        }
+    }
+
+    fn lost_busy(&self, state: &RolloutState, now: BootTime) -> usize {
+        state.tally.busy.iter().filter(|at| self.is_lost(state, **at, now)).count()
+    }
+}
+
+/// What may happen next in `rollout`.
+pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
+    let Some(state) = ledger.rollouts.get(&id).filter(|state| state.ended_at.is_none()) else {
+        return Decision::default();
+    };
+    let halt = !state.halted && state.tally.failed > state.plan.max_errors.resolved;
+    let mut decision = Decision { halt, end: ends(state, halt, desk, now), ..Decision::default() };
+    if halt || decision.end || blocked(ledger, state, desk, now).is_some() {
+        return decision;
+    }
+    let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
+    let limit = state.plan.max_concurrency.resolved as usize;
+    let mut free = limit.saturating_sub(ledger.slots_held(state));
+    // A host past its last disruptive step frees its slot within moments: the next one prepares meanwhile.
+    let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
+    let mut offers = free + soon;
+    for &at in &state.tally.eligible {
+        if offers == 0 {
+            break;
+        }
+        let node = &state.plan.hosts[at].node;
+        let Some(contact) = desk.contacts.get(node) else { continue };
+        match &contact.handshake {
+            Some((rollout, lease, Handshake::Ready { opening, nonce }, since)) if *rollout == id => {
+                offers -= 1;
+                let usable = now.boot.since(*since) <= READY_USABLE && opening.admits_start(now.wall);
+                if free > 0 && usable && !ledger.leased.contains_key(node) && !ledger.foreign.contains_key(node) {
+                    free -= 1;
+                    decision.go.push((at, *nonce, *lease, *opening));
+                }
+            }
+            Some((rollout, ..)) if *rollout == id => offers -= 1,
+            Some(_) => {}
+            None if host_blocked(ledger, id, node, contact, now).is_none() => {
+                offers -= 1;
+                decision.offer.push((at, opening));
+            }
+            None => {}
+        }
+    }
+    decision
+}
+
+/// Whether a handshake is to be forgotten: the offer was not answered, or its `Ready` is too old.
+pub fn is_stale(handshake: &Handshake, since: BootTime, now: BootTime) -> bool {
+    let patience = match handshake {
+        Handshake::Offered { .. } => OFFER_PATIENCE,
+        Handshake::Ready { .. } => READY_USABLE,
+    };
+    now.since(since) > patience
+}
+
+fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
+    desk.contacts
+        .get(&state.plan.hosts[at].node)
+        .and_then(|contact| contact.progress.as_ref())
+        .is_some_and(|(phase, _)| *phase > Phase::Reboot)
+}
+
+fn ends(state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
+    let moving = state.tally.busy.iter().any(|at| !desk.is_lost(state, *at, now.boot));
+    let starts_again = !halt
+        && !state.is_latched()
+        && standing(&state.plan.openings, now.wall) != Standing::Over
+        && state.tally.eligible.iter().any(|at| !desk.is_lost(state, *at, now.boot));
+    !moving && !starts_again
+}
+
+/// Why no host of the rollout may start, if there is a common reason.
+fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
+    let plan = &state.plan;
+    if state.halted {
+        return Some(Waiting::Halted);
+    }
+    if state.stopped.is_some() {
+        return Some(Waiting::Stopped);
+    }
+    if state.paused {
+        return Some(Waiting::Paused);
+    }
+    if desk.superseded {
+        return Some(Waiting::Superseded);
+    }
+    match standing(&plan.openings, now.wall) {
+        Standing::Open(_) => {}
+        Standing::Before(next) => return Some(Waiting::WindowClosed { next: Some(next) }),
+        Standing::Over => return Some(Waiting::WindowClosed { next: None }),
+    }
+    if let Some(skew) = desk.skew.filter(|skew| u128::from(skew.unsigned_abs()) > MAX_SKEW.as_millis()) {
+        return Some(Waiting::ClockSkew { skew });
+    }
+    let lost = desk.lost_busy(state, now.boot);
+    let max_errors = plan.max_errors.resolved;
+    if state.tally.failed as usize + lost > max_errors as usize {
+        return Some(Waiting::Lost { failed: state.tally.failed, lost, max_errors });
+    }
+    let limit = plan.max_concurrency.resolved;
+    let held = ledger.slots_held(state);
+    if held >= limit as usize && held > state.tally.busy.len() {
+        return Some(Waiting::Reconciling { missing: held - state.tally.busy.len() });
+    }
+    None
+}
+
+/// Why this one host may not be offered a lease.
+fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact, now: Now) -> Option<Waiting> {
+    if let Some((other, _)) = ledger.leased.get(node).filter(|(other, _)| *other != id) {
+        return Some(Waiting::Claimed(*other));
+    }
+    if ledger.foreign.contains_key(node) || (ledger.discontinuous && !ledger.adopted.contains(node)) {
+        return Some(Waiting::Reconciling { missing: 1 });
+    }
+    if let Some((refusal, _, _)) = contact.refused.as_ref().filter(|(_, _, until)| now.boot < *until) {
+        return Some(Waiting::Refused(refusal.clone()));
+    }
+    (!contact.alive).then_some(Waiting::Silent)
+}
+
+/// Why the host at `at` is not moving; `None` if it is running or done.
+pub fn waiting(ledger: &Ledger, id: RolloutId, at: usize, desk: &Desk, now: Now) -> Option<Waiting> {
+    let state = ledger.rollouts.get(&id)?;
+    let node = &state.plan.hosts.get(at)?.node;
+    if state.hosts[at].progress != Progress::NotStarted {
+        return None;
+    }
+    if let Some(common) = blocked(ledger, state, desk, now) {
+        return Some(common);
+    }
+    let Some(contact) = desk.contacts.get(node) else { return Some(Waiting::Silent) };
+    if contact.handshake.as_ref().is_some_and(|(rollout, ..)| *rollout == id) {
+        return Some(Waiting::Handshake);
+    }
+    Some(host_blocked(ledger, id, node, contact, now).unwrap_or_else(|| Waiting::Slot {
+        held: ledger.slots_held(state),
+        limit: state.plan.max_concurrency.resolved,
+        lost: desk.lost_busy(state, now.boot),
+    }))
+}

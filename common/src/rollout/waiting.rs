@@ -1,0 +1,109 @@
+//! Why a host is not moving, as a type: the product's voice.
+
+use crate::{id::RolloutId, run::message::Refusal, schedule::Opening};
+
+/// Why a host of a rollout is not moving.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Waiting {
+    /// The start handshake is under way.
+    Handshake,
+    /// Every slot is held.
+    Slot {
+        /// Slots held.
+        held: usize,
+        /// Of this many.
+        limit: u32,
+        /// Of the holders, how many are lost.
+        lost: usize,
+    },
+    /// Failed and lost hosts together exceed the error limit. Heals when a lost host reports.
+    Lost {
+        /// Hosts that failed.
+        failed: u32,
+        /// Hosts that hold a slot and are silent.
+        lost: usize,
+        /// The limit.
+        max_errors: u32,
+    },
+    /// No opening admits a start now.
+    WindowClosed {
+        /// The next one, if there is one.
+        next: Option<Opening>,
+    },
+    /// An operator paused the rollout.
+    Paused,
+    /// More hosts failed than allowed.
+    Halted,
+    /// An operator stopped the rollout.
+    Stopped,
+    /// The host does not answer and its neighbours do not hear it.
+    Silent,
+    /// The host said no; it is asked again after a while.
+    Refused(Refusal),
+    /// The host holds a lease of another rollout.
+    Claimed(RolloutId),
+    /// Some hosts have not said yet which lease they hold, after the coordinator's store was new, copied or restored.
+    Reconciling {
+        /// How many have not.
+        missing: usize,
+    },
+    /// The coordinator's own clock is too far from the mesh's median.
+    ClockSkew {
+        /// Milliseconds by which the mesh is ahead.
+        skew: i64,
+    },
+    /// A coordinator with a newer membership has taken over.
+    Superseded,
+}
+
+impl Waiting {
+    /// The stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Slot { .. } => "slot",
+            Self::Lost { .. } => "lost",
+            Self::WindowClosed { .. } => "window-closed",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Stopped => "stopped",
+            Self::Silent => "silent",
+            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::Claimed(_) => "claimed",
+            Self::Reconciling { .. } => "reconciling",
+            Self::ClockSkew { .. } => "clock-skew",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// The reason in one line.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Handshake => "asked to start, waiting for its answer".into(),
+            Self::Slot { held, limit, lost: 0 } => format!("{held} of {limit} slots are held"),
+            Self::Slot { held, limit, lost } => {
+                format!("{held} of {limit} slots are held, {lost} of them by lost hosts")
+            }
+            Self::Lost { failed, lost, max_errors } => {
+                format!("{failed} failed and {lost} lost exceed maxErrors {max_errors}; heals when a lost host reports")
+            }
+            Self::WindowClosed { next: Some(next) } => {
+                format!("the window is closed; next opening {}", next.opens.rfc3339())
+            }
+            Self::WindowClosed { next: None } => "the last opening is over".into(),
+            Self::Paused => "paused by an operator".into(),
+            Self::Halted => "halted: more hosts failed than maxErrors allows".into(),
+            Self::Stopped => "stopped by an operator".into(),
+            Self::Silent => "the host is silent".into(),
+            Self::Refused(refusal) => format!("refused: {}", refusal.text),
+            Self::Claimed(rollout) => format!("holds a lease of rollout {rollout}"),
+            Self::Reconciling { missing } => {
+                format!("{missing} hosts have not said yet which lease they hold; each counts as a held slot")
+            }
+            Self::ClockSkew { skew } => {
+                format!("the coordinator's clock is {} s off the mesh's median", skew.unsigned_abs() / 1000)
+            }
+            Self::Superseded => "a coordinator with a newer membership has taken over".into(),
+        }
+    }
+}
