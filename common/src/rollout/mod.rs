@@ -1,6 +1,7 @@
 //! Intent and permission: what a rollout wants, and what the coordinator may grant.
 
 pub mod limit;
+pub mod spec;
 
 use serde::{Deserialize, Serialize};
 
