@@ -213,7 +213,10 @@ mod tests {
         }
         assert_eq!(wrong(|s| s.targets = Targets::Names([].into())), SpecError::NoTargets("names"));
         assert_eq!(wrong(|s| s.targets = Targets::Labels([].into())), SpecError::NoTargets("labels"));
-        assert!(matches!(wrong(|s| s.targets = Targets::Names(["a b".into()].into())), SpecError::Word("host name", _)));
+        assert!(matches!(
+            wrong(|s| s.targets = Targets::Names(["a b".into()].into())),
+            SpecError::Word("host name", _)
+        ));
         let many: BTreeSet<_> = (0..=MAX_NAMES).map(|n| n.to_string()).collect();
         assert!(matches!(wrong(|s| s.targets = Targets::Names(many)), SpecError::TooMany { count: 10_001, .. }));
         assert!(matches!(wrong(|s| s.openings = vec![s.openings[0]; 65]), SpecError::TooMany { count: 65, .. }));
