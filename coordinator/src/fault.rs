@@ -1,6 +1,8 @@
 //! How a command ends: exit codes (design section 6) and errors that name the thing, what was left unchanged, and the remedy.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
+
+use serde::{Deserialize, Serialize};
 
 /// Documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +30,40 @@ pub enum Exit {
     Detached = 130,
 }
 
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The exit of a number that a service sent; [`Exit::Error`] for numbers that no version of ours sends.
+    pub fn from_code(code: u8) -> Self {
+        const ALL: [Exit; 9] = [
+            Exit::Done,
+            Exit::Changes,
+            Exit::Stopped,
+            Exit::Failures,
+            Exit::Lost,
+            Exit::StalePlan,
+            Exit::NoCoordinator,
+            Exit::Usage,
+            Exit::Detached,
+        ];
+        ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Error)
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
 /// An error for a person and for a script: a lower-case fragment, what was left unchanged, and what to do.
 #[derive(Debug)]
 pub struct Fault {
     /// A stable kebab-case word.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// A lower-case fragment with the offending value and its place.
     pub message: String,
     /// One sentence: what was left as it was.
@@ -48,13 +79,13 @@ pub struct Fault {
 impl Fault {
     /// A fault that ends with exit code 1.
     pub fn new(
-        code: &'static str,
+        code: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
         unchanged: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
         Self {
-            code,
+            code: code.into(),
             message: message.into(),
             unchanged: unchanged.into(),
             remedy: remedy.into(),
@@ -82,6 +113,34 @@ impl Fault {
         Self::new("not-built-yet", format!("{what} is not built yet"), "nothing was changed", instead).exit(Exit::Usage)
     }
 
+    /// The reader of our output is gone: not an error of ours, and there is nobody to tell.
+    pub fn closed_pipe() -> Self {
+        Self::new("closed-pipe", "the reader of the output is gone", "", "").exit(Exit::Done)
+    }
+
+    /// The error document of `-o json|jsonl`, and of the API.
+    pub fn document(&self) -> ErrorDocument {
+        ErrorDocument {
+            schema: ErrorDocument::SCHEMA.to_owned(),
+            code: self.code.to_string(),
+            message: self.chain(),
+            unchanged: self.unchanged.clone(),
+            remedy: self.remedy.clone(),
+            exit: self.exit.code(),
+        }
+    }
+
+    /// What people read, over several lines.
+    pub fn text(&self) -> String {
+        let mut text = format!("error: {}\n", self.chain());
+        for (label, sentence) in [("unchanged", &self.unchanged), ("try", &self.remedy)] {
+            if !sentence.is_empty() {
+                text.push_str(&format!("  {label}: {sentence}\n"));
+            }
+        }
+        text
+    }
+
     /// The message and every cause below it, as one line.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
@@ -104,5 +163,62 @@ impl fmt::Display for Fault {
 impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+/// `patchmesh.error/v1`: an error for a script, and across the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// A stable kebab-case word.
+    pub code: String,
+    /// The whole chain, as one line.
+    pub message: String,
+    /// What was left as it was.
+    pub unchanged: String,
+    /// What to do.
+    pub remedy: String,
+    /// The exit code that goes with it.
+    pub exit: u8,
+}
+
+impl ErrorDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.error/v1";
+}
+
+impl From<ErrorDocument> for Fault {
+    fn from(document: ErrorDocument) -> Self {
+        Self::new(document.code, document.message, document.unchanged, document.remedy)
+            .exit(Exit::from_code(document.exit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_crosses_the_api_with_its_chain_and_its_exit() {
+        let fault = Fault::new("plan-stale", "the plan is stale", "no host was changed", "plan again")
+            .exit(Exit::StalePlan)
+            .because(std::io::Error::other("hash differs"));
+        let back = Fault::from(fault.document());
+        assert_eq!(back.message, "the plan is stale: hash differs");
+        assert_eq!((back.exit, back.code), (Exit::StalePlan, Cow::Borrowed("plan-stale")));
+        assert_eq!(
+            fault.text(),
+            "error: the plan is stale: hash differs\n  unchanged: no host was changed\n  try: plan again\n"
+        );
+    }
+
+    #[test]
+    fn exit_codes_survive_and_strangers_are_errors() {
+        for code in [0, 1, 2, 3, 4, 5, 6, 7, 64, 130] {
+            assert_eq!(Exit::from_code(code).code(), code);
+        }
+        assert_eq!(Exit::from_code(77), Exit::Error);
     }
 }

@@ -1,6 +1,6 @@
 //! Intent and permission: what a rollout wants, and what the coordinator may grant.
 //!
-//! `plan` is the frozen intent, `ledger` what was permitted and what came of it, `planner` the one function that says what
+//! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what came of it, `planner` the one function that says what
 //! may happen next and why the rest waits, `controller` the machine around it, `check` the judge that knows the rules of a
 //! valid ledger and nothing about how it was made.
 
@@ -10,6 +10,8 @@ pub mod ledger;
 pub mod limit;
 pub mod plan;
 pub mod planner;
+pub mod spec;
+pub mod survey;
 pub mod waiting;
 
 #[cfg(test)]

@@ -1,1 +1,100 @@
-//! api/mod
+//! HTTP + JSON over a unix socket: what the service answers and what every client speaks.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/hosts` | | `patchmesh.hosts/v1` |
+//! | `GET /v1/hosts/NAME` | | `patchmesh.host/v1` |
+//! | `GET /v1/hosts/NAME/why` | | `patchmesh.why/v1` |
+//! | `POST /v1/plans` | a spec, as in the plan's member `spec` | `patchmesh.plan/v1` |
+//! | `POST /v1/rollouts` | `patchmesh.plan/v1` | `patchmesh.applied/v1` |
+//! | `GET /v1/rollouts` | | `patchmesh.rollouts/v1` |
+//! | `GET /v1/rollouts/ID` | | `patchmesh.rollout/v1` |
+//! | `GET /v1/rollouts/ID/watch` | | one JSON document per line, the recap last |
+//! | `POST /v1/rollouts/ID/{pause,resume,stop}` | | `patchmesh.rollout/v1` |
+//!
+//! `ID` is an id or a name. Every error is a `patchmesh.error/v1` document; its member `exit` is the CLI's exit code.
+
+pub mod canonical;
+pub mod client;
+pub mod document;
+pub mod server;
+
+use std::{future::Future, pin::Pin};
+
+use patchmesh_common::rollout::spec::RolloutSpec;
+use tokio::sync::mpsc;
+
+use self::document::{
+    HostDocument, HostsDocument, PlanDocument, RolloutDocument, RolloutsDocument, WatchEvent, WhyDocument,
+};
+use crate::fault::{Exit, Fault};
+
+/// Where `patchmesh serve` listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/patchmesh/api.sock";
+/// Largest request or answer body, in bytes. A plan for 1,000 hosts with 300 packages each takes about 50 MB.
+pub const MAX_BODY: usize = 64 << 20;
+/// Events that one watcher may be behind. A watcher that is slower loses events, never the recap.
+pub const WATCH_QUEUE: usize = 256;
+
+/// An answer that is being worked out.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// What the API can be asked. The server knows nothing else of the coordinator.
+///
+/// Methods may be called at the same time. A [`Fault`] travels to the client as it is, with its exit code.
+pub trait Service: Send + Sync + 'static {
+    /// Every known host.
+    fn hosts(&self) -> Answer<'_, HostsDocument>;
+
+    /// One host by name. [`not_found`] if there is none.
+    fn host(&self, name: String) -> Answer<'_, HostDocument>;
+
+    /// Why one host is where it is.
+    fn why_host(&self, name: String) -> Answer<'_, WhyDocument>;
+
+    /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
+    fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
+
+    /// Starts what `plan` froze; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
+    /// expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
+    fn apply(&self, plan: PlanDocument) -> Answer<'_, String>;
+
+    /// Every rollout of the ledger.
+    fn rollouts(&self) -> Answer<'_, RolloutsDocument>;
+
+    /// One rollout by id or name (the newest of that name).
+    fn rollout(&self, id: String) -> Answer<'_, RolloutDocument>;
+
+    /// What happens in a rollout from now on. Starts with a progress document; ends with the recap, after which the sender
+    /// is dropped. The queue holds [`WATCH_QUEUE`]; a full one must not block the coordinator.
+    fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>>;
+
+    /// Nothing new starts until `resume`. Answers once it is in the ledger.
+    fn pause(&self, id: String) -> Answer<'_, RolloutDocument>;
+
+    /// Ends a pause.
+    fn resume(&self, id: String) -> Answer<'_, RolloutDocument>;
+
+    /// Ends the rollout: nothing new starts, hosts at work begin no further disruptive step.
+    fn stop(&self, id: String) -> Answer<'_, RolloutDocument>;
+}
+
+/// The fault for a name that nobody has.
+pub fn not_found(kind: &str, name: &str) -> Fault {
+    let name: String = name.chars().take(MAX_ECHO).collect();
+    Fault::new(
+        "not-found",
+        format!("there is no {kind} {name:?}"),
+        "nothing was changed",
+        format!("see patchmesh get {kind}s"),
+    )
+}
+
+/// Longest echo of what a client sent, in characters.
+const MAX_ECHO: usize = 80;
+
+/// The fault for a request that no version of the API takes.
+pub(crate) fn bad_request(message: impl Into<String>) -> Fault {
+    Fault::new("bad-request", message, "nothing was changed", "use a patchmesh of the service's version")
+        .exit(Exit::Error)
+}

@@ -1,0 +1,244 @@
+//! What people ask for: one rollout, checked before anything is planned.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Operation, RebootOption, limit::Limit};
+use crate::{patch::Baseline, schedule::Opening, time::WallTime};
+
+/// Most hosts named one by one; larger fleets use labels.
+pub const MAX_NAMES: usize = 10_000;
+/// Most openings of one rollout: one a day for two months.
+pub const MAX_OPENINGS: usize = 64;
+/// Most labels of one selector.
+pub const MAX_LABELS: usize = 64;
+/// Longest rollout name: it is a file name and a DNS label elsewhere.
+pub const MAX_NAME: usize = 63;
+/// Longest host name, label key or label value (DNS's own bound).
+pub const MAX_WORD: usize = 253;
+/// Longest time-out of one hook.
+pub const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time-out of one hook if none is given.
+pub const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// Which hosts a rollout is for. There is no default: never an implicit all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Targets {
+    /// Every host of the mesh.
+    All,
+    /// Hosts by name.
+    Names(BTreeSet<String>),
+    /// Hosts that carry every one of these tags.
+    Labels(BTreeMap<String, String>),
+}
+
+impl Targets {
+    /// Whether the host called `name` with `tags` is meant.
+    pub fn admits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Names(names) => names.contains(name),
+            Self::Labels(labels) => labels.iter().all(|(key, value)| tags.get(key) == Some(value)),
+        }
+    }
+}
+
+/// One rollout as asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolloutSpec {
+    /// Name for people; `[a-z0-9]` with `-` and `.` inside.
+    pub name: String,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// Which hosts.
+    pub targets: Targets,
+    /// Which patches.
+    pub baseline: Baseline,
+    /// How many hosts at once.
+    pub max_concurrency: Limit,
+    /// How many failed hosts are tolerated.
+    pub max_errors: Limit,
+    /// When work may start; empty means from now on, without end.
+    pub openings: Vec<Opening>,
+    /// Whether hosts reboot.
+    pub reboot: RebootOption,
+    /// Time-out of every single hook; whole seconds.
+    pub hook_timeout: Duration,
+}
+
+/// What is wrong with a [`RolloutSpec`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The rollout's name.
+    #[error(
+        "the name {0:?} is not allowed: write 1 to {MAX_NAME} of a-z, 0-9, '-' and '.', with a letter or digit at both ends"
+    )]
+    Name(String),
+    /// A host name, label key or value.
+    #[error("the {0} {1:?} is not allowed: write 1 to {MAX_WORD} characters without spaces or control characters")]
+    Word(&'static str, String),
+    /// Nothing would be chosen.
+    #[error("the {0} of the targets are empty: name at least one, or write all: true")]
+    NoTargets(&'static str),
+    /// A list is longer than anyone needs.
+    #[error("{count} {what} are more than the {limit} allowed")]
+    TooMany {
+        /// Which list.
+        what: &'static str,
+        /// How many were given.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Never starts anything.
+    #[error("maxConcurrency is not usable")]
+    Concurrency(#[from] super::limit::LimitError),
+    /// `opens ≤ lastStart ≤ closes` does not hold.
+    #[error(
+        "opening {0} (opens {opens}, lastStart {last_start}, closes {closes}) is not in order: opens ≤ lastStart ≤ closes",
+        opens = .1.opens.rfc3339(), last_start = .1.last_start.rfc3339(), closes = .1.closes.rfc3339()
+    )]
+    Opening(usize, Opening),
+    /// Zero, too long, or not whole seconds.
+    #[error("the hook time-out {0:?} is not allowed: write whole seconds, between 1s and 24h")]
+    HookTimeout(Duration),
+}
+
+impl RolloutSpec {
+    /// Refuses what no rollout can mean. Also for specifications that came over the API.
+    ///
+    /// # Errors
+    /// [`SpecError`] names the first value that is wrong.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if !is_name(&self.name) {
+            return Err(SpecError::Name(self.name.chars().take(MAX_NAME + 1).collect()));
+        }
+        match &self.targets {
+            Targets::All => {}
+            Targets::Names(names) => {
+                bounded("host names", names.len(), MAX_NAMES)?;
+                filled("names", names.len())?;
+                names.iter().try_for_each(|name| word("host name", name))?;
+            }
+            Targets::Labels(labels) => {
+                bounded("labels", labels.len(), MAX_LABELS)?;
+                filled("labels", labels.len())?;
+                for (key, value) in labels {
+                    word("label", key)?;
+                    word("label value", value)?;
+                }
+            }
+        }
+        self.max_concurrency.clone().for_concurrency()?;
+        bounded("openings", self.openings.len(), MAX_OPENINGS)?;
+        for (index, opening) in self.openings.iter().enumerate() {
+            if !(opening.opens <= opening.last_start && opening.last_start <= opening.closes) {
+                return Err(SpecError::Opening(index + 1, *opening));
+            }
+        }
+        let whole = self.hook_timeout.subsec_nanos() == 0;
+        if !whole || self.hook_timeout.is_zero() || self.hook_timeout > MAX_HOOK_TIMEOUT {
+            return Err(SpecError::HookTimeout(self.hook_timeout));
+        }
+        Ok(())
+    }
+
+    /// The openings, or one without end from `now` if none is given.
+    pub fn openings_from(&self, now: WallTime) -> Vec<Opening> {
+        if self.openings.is_empty() { vec![Opening::endless(now)] } else { self.openings.clone() }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (1..=MAX_NAME).contains(&bytes.len())
+        && bytes.iter().all(|byte| inner(*byte) || matches!(byte, b'-' | b'.'))
+        && bytes.first().is_some_and(|byte| inner(*byte))
+        && bytes.last().is_some_and(|byte| inner(*byte))
+}
+
+fn word(what: &'static str, text: &str) -> Result<(), SpecError> {
+    let good = (1..=MAX_WORD).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if good { Ok(()) } else { Err(SpecError::Word(what, text.chars().take(40).collect())) }
+}
+
+fn bounded(what: &'static str, count: usize, limit: usize) -> Result<(), SpecError> {
+    if count <= limit { Ok(()) } else { Err(SpecError::TooMany { what, count, limit }) }
+}
+
+fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
+    if count > 0 { Ok(()) } else { Err(SpecError::NoTargets(what)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> RolloutSpec {
+        RolloutSpec {
+            name: "weekly.web-1".into(),
+            operation: Operation::Install,
+            targets: Targets::Names(["a".into(), "b".into()].into()),
+            baseline: Baseline::All,
+            max_concurrency: "10%".parse().unwrap(),
+            max_errors: "0".parse().unwrap(),
+            openings: vec![Opening { opens: WallTime(0), last_start: WallTime(1000), closes: WallTime(1000) }],
+            reboot: RebootOption::IfNeeded,
+            hook_timeout: DEFAULT_HOOK_TIMEOUT,
+        }
+    }
+
+    fn wrong(change: impl FnOnce(&mut RolloutSpec)) -> SpecError {
+        let mut changed = spec();
+        change(&mut changed);
+        changed.check().unwrap_err()
+    }
+
+    #[test]
+    fn a_good_spec_passes_and_travels() {
+        spec().check().unwrap();
+        let bytes = crate::wire::encode(&spec());
+        assert_eq!(crate::wire::decode::<RolloutSpec>(&bytes, 1024), Ok(spec()));
+    }
+
+    #[test]
+    fn every_bound_is_checked() {
+        for name in ["", "-a", "a.", "A", "a b", "a/b", &"a".repeat(64)] {
+            assert!(matches!(wrong(|s| s.name = name.into()), SpecError::Name(_)), "{name}");
+        }
+        assert_eq!(wrong(|s| s.targets = Targets::Names([].into())), SpecError::NoTargets("names"));
+        assert_eq!(wrong(|s| s.targets = Targets::Labels([].into())), SpecError::NoTargets("labels"));
+        assert!(matches!(
+            wrong(|s| s.targets = Targets::Names(["a b".into()].into())),
+            SpecError::Word("host name", _)
+        ));
+        let many: BTreeSet<_> = (0..=MAX_NAMES).map(|n| n.to_string()).collect();
+        assert!(matches!(wrong(|s| s.targets = Targets::Names(many)), SpecError::TooMany { count: 10_001, .. }));
+        assert!(matches!(wrong(|s| s.openings = vec![s.openings[0]; 65]), SpecError::TooMany { count: 65, .. }));
+        assert!(matches!(wrong(|s| s.max_concurrency = "0".parse().unwrap()), SpecError::Concurrency(_)));
+        assert!(matches!(wrong(|s| s.hook_timeout = Duration::from_millis(1500)), SpecError::HookTimeout(_)));
+        assert!(matches!(wrong(|s| s.hook_timeout = Duration::ZERO), SpecError::HookTimeout(_)));
+    }
+
+    #[test]
+    fn an_opening_out_of_order_is_named_with_its_times() {
+        let error = wrong(|s| s.openings[0].last_start = WallTime(2000)).to_string();
+        assert!(error.starts_with("opening 1 (opens 1970-01-01T00:00:00Z, lastStart 1970-01-01T00:00:02Z"), "{error}");
+        assert!(matches!(wrong(|s| s.openings[0].opens = WallTime(1001)), SpecError::Opening(1, _)));
+    }
+
+    #[test]
+    fn targets_admit_by_name_or_by_every_label() {
+        let tags: BTreeMap<_, _> = [("app".to_owned(), "pg".to_owned()), ("zone".into(), "a".into())].into();
+        assert!(Targets::All.admits("x", &tags));
+        assert!(Targets::Names(["x".into()].into()).admits("x", &tags));
+        assert!(!Targets::Names(["y".into()].into()).admits("x", &tags));
+        assert!(Targets::Labels([("app".into(), "pg".into())].into()).admits("x", &tags));
+        assert!(!Targets::Labels([("app".into(), "pg".into()), ("b".into(), "c".into())].into()).admits("x", &tags));
+    }
+}

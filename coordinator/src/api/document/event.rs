@@ -1,0 +1,149 @@
+//! What `watch` streams: events as they happen, the standing after each change, and the recap at the end.
+
+use patchmesh_common::run::Phase;
+use serde::{Deserialize, Serialize, de::Error as _};
+
+use super::{HostCounts, HostOutcome, Reason, RolloutDocument, RolloutState};
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A host began a phase.
+    HostPhase,
+    /// A host's outcome is folded, or became `lost`.
+    HostOutcome,
+    /// A host said no, or is not moving for another reason.
+    HostWaiting,
+    /// The rollout's state changed.
+    State,
+}
+
+/// `patchmesh.event/v1`: one thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// When, RFC 3339 in UTC with milliseconds.
+    pub at: String,
+    /// Rollout id, hex.
+    pub rollout: String,
+    /// What it is about.
+    pub kind: EventKind,
+    /// Which host; null for [`EventKind::State`].
+    pub host: Option<String>,
+    /// Public key of the host, hex.
+    pub node_id: Option<String>,
+    /// Phase that began.
+    pub phase: Option<Phase>,
+    /// Outcome that was folded.
+    pub outcome: Option<HostOutcome>,
+    /// State that was entered.
+    pub state: Option<RolloutState>,
+    /// Why: a stable kebab-case word.
+    pub code: Option<String>,
+    /// Why, in one sentence; empty if the rest says all.
+    pub text: String,
+}
+
+impl EventDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.event/v1";
+}
+
+/// One ring's bar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RingProgress {
+    /// Its name.
+    pub name: String,
+    /// Its hosts.
+    pub hosts: HostCounts,
+}
+
+/// A host at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Active {
+    /// Name in the mesh.
+    pub host: String,
+    /// Phase last begun.
+    pub phase: Phase,
+    /// Since `Go`.
+    pub seconds: u64,
+    /// Last line of output.
+    pub detail: String,
+}
+
+/// Hosts that are not moving, by reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingGroup {
+    /// A stable kebab-case word.
+    pub code: String,
+    /// One sentence.
+    pub text: String,
+    /// How many hosts.
+    pub hosts: u32,
+}
+
+/// `patchmesh.progress/v1`: the whole standing, small enough to be sent after each change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// Rollout id, hex.
+    pub rollout: String,
+    /// Where it stands.
+    pub state: RolloutState,
+    /// Why it stands there.
+    pub reason: Option<Reason>,
+    /// In order.
+    pub rings: Vec<RingProgress>,
+    /// By name.
+    pub active: Vec<Active>,
+    /// Largest group first.
+    pub waiting: Vec<WaitingGroup>,
+}
+
+impl ProgressDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.progress/v1";
+}
+
+/// One line of the stream. The last one is a recap of a rollout that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// Something happened.
+    Event(EventDocument),
+    /// How everything stands now.
+    Progress(ProgressDocument),
+    /// The rollout is over.
+    Recap(Box<RolloutDocument>),
+}
+
+impl Serialize for WatchEvent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Event(document) => document.serialize(serializer),
+            Self::Progress(document) => document.serialize(serializer),
+            Self::Recap(document) => document.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WatchEvent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let schema = value.get("schema").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let read = match schema.as_str() {
+            EventDocument::SCHEMA => serde_json::from_value(value).map(Self::Event),
+            ProgressDocument::SCHEMA => serde_json::from_value(value).map(Self::Progress),
+            RolloutDocument::SCHEMA => serde_json::from_value(value).map(|recap| Self::Recap(Box::new(recap))),
+            _ => return Err(D::Error::custom(format!("{schema:?} is no schema of a watch stream"))),
+        };
+        read.map_err(D::Error::custom)
+    }
+}

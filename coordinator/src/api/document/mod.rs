@@ -1,0 +1,115 @@
+//! The documents that the API answers and the CLI prints, member by member as they are published.
+//!
+//! Members may be added, never renamed or re-typed. A listed member is always present, `null` where unknown. Times are
+//! RFC 3339 in UTC with whole seconds; lists are sorted by name.
+
+mod event;
+mod host;
+mod plan;
+mod rollout;
+
+use patchmesh_common::{rollout::limit::Limit, schedule::Opening, time::WallTime};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use self::{
+    event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
+    host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
+    plan::{
+        Estimate, Excluded, PlanDocument, PlanHost, PlanRing, Removal, SelectorDocument, SpecDocument,
+        SpecDocumentError, TargetsDocument, WaitingDocument,
+    },
+    rollout::{
+        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
+        RolloutState, RolloutsDocument,
+    },
+};
+
+/// A code for scripts and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// A stable kebab-case word.
+    pub code: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// A limit as written and what it means for this fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitDocument {
+    /// As written: `10%`, `3`.
+    pub given: String,
+    /// In hosts.
+    pub resolved: u32,
+}
+
+/// Both limits of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitsDocument {
+    /// How many hosts at once.
+    pub max_concurrency: LimitDocument,
+    /// How many failed hosts are tolerated.
+    pub max_errors: LimitDocument,
+}
+
+impl LimitsDocument {
+    /// Both limits, resolved for `targets` hosts.
+    pub fn resolve(max_concurrency: &Limit, max_errors: &Limit, targets: u32) -> Self {
+        let document = |limit: &Limit, resolved| LimitDocument { given: limit.given().to_owned(), resolved };
+        Self {
+            max_concurrency: document(max_concurrency, max_concurrency.resolve_concurrency(targets)),
+            max_errors: document(max_errors, max_errors.resolve_errors(targets)),
+        }
+    }
+}
+
+/// One opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpeningDocument {
+    /// First instant.
+    pub opens: Time,
+    /// No host starts at or after this instant.
+    pub last_start: Time,
+    /// No disruptive step begins at or after this instant.
+    pub closes: Time,
+}
+
+impl From<Opening> for OpeningDocument {
+    fn from(opening: Opening) -> Self {
+        Self { opens: Time(opening.opens), last_start: Time(opening.last_start), closes: Time(opening.closes) }
+    }
+}
+
+impl From<OpeningDocument> for Opening {
+    fn from(opening: OpeningDocument) -> Self {
+        Self { opens: opening.opens.0, last_start: opening.last_start.0, closes: opening.closes.0 }
+    }
+}
+
+/// An instant that travels as RFC 3339 in UTC with whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub WallTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339())
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        WallTime::parse(&text).map(Self).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Str(&text), &"a time such as 2026-12-01T02:00:00Z (RFC 3339)")
+        })
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.rfc3339())
+    }
+}

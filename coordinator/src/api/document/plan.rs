@@ -1,0 +1,311 @@
+//! A frozen plan: what would be done on which host, and who is left out and why.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use patchmesh_common::{
+    inventory::{PackageChange, PackageRemoval, Transaction},
+    patch::Baseline,
+    rollout::{
+        Operation, RebootOption,
+        limit::Limit,
+        spec::{RolloutSpec, SpecError, Targets},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{LimitsDocument, OpeningDocument, Time};
+use crate::api::canonical::{self, CanonicalError};
+
+/// Hosts that carry every one of these labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelectorDocument {
+    /// Label to value.
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// Which hosts: exactly one member is not null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetsDocument {
+    /// `true`: every host.
+    pub all: Option<bool>,
+    /// By name.
+    pub names: Option<Vec<String>>,
+    /// By label.
+    pub selector: Option<SelectorDocument>,
+}
+
+/// A rollout as asked for, with every default written out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SpecDocument {
+    /// Name of the rollout.
+    pub name: String,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// Which hosts.
+    pub targets: TargetsDocument,
+    /// Which patches.
+    pub baseline: Baseline,
+    /// How many hosts at once.
+    pub max_concurrency: Limit,
+    /// How many failed hosts are tolerated.
+    pub max_errors: Limit,
+    /// Empty: from now on, without end.
+    pub openings: Vec<OpeningDocument>,
+    /// Whether hosts reboot.
+    pub reboot: RebootOption,
+    /// Time-out of every single hook.
+    pub hook_timeout_seconds: u64,
+}
+
+/// Why a [`SpecDocument`] is no rollout.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecDocumentError {
+    /// None or several of the three ways.
+    #[error("targets must hold exactly one of all: true, names and selector")]
+    Targets,
+    /// A value.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
+
+impl From<&RolloutSpec> for SpecDocument {
+    fn from(spec: &RolloutSpec) -> Self {
+        let mut targets = TargetsDocument::default();
+        match &spec.targets {
+            Targets::All => targets.all = Some(true),
+            Targets::Names(names) => targets.names = Some(names.iter().cloned().collect()),
+            Targets::Labels(labels) => targets.selector = Some(SelectorDocument { match_labels: labels.clone() }),
+        }
+        Self {
+            name: spec.name.clone(),
+            operation: spec.operation,
+            targets,
+            baseline: spec.baseline,
+            max_concurrency: spec.max_concurrency.clone(),
+            max_errors: spec.max_errors.clone(),
+            openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
+            reboot: spec.reboot,
+            hook_timeout_seconds: spec.hook_timeout.as_secs(),
+        }
+    }
+}
+
+impl TryFrom<SpecDocument> for RolloutSpec {
+    type Error = SpecDocumentError;
+
+    fn try_from(document: SpecDocument) -> Result<Self, SpecDocumentError> {
+        let targets = match document.targets {
+            TargetsDocument { all: Some(true), names: None, selector: None } => Targets::All,
+            TargetsDocument { all: None, names: Some(names), selector: None } => {
+                Targets::Names(names.into_iter().collect())
+            }
+            TargetsDocument { all: None, names: None, selector: Some(selector) } => {
+                Targets::Labels(selector.match_labels)
+            }
+            _ => return Err(SpecDocumentError::Targets),
+        };
+        let spec = Self {
+            name: document.name,
+            operation: document.operation,
+            targets,
+            baseline: document.baseline,
+            max_concurrency: document.max_concurrency,
+            max_errors: document.max_errors,
+            openings: document.openings.into_iter().map(Into::into).collect(),
+            reboot: document.reboot,
+            hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+/// A removal that the plan contains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Removal {
+    /// Binary package name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Installed version.
+    pub version: String,
+}
+
+/// How long a host is expected to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Estimate {
+    /// Half of the runs are shorter; null if unknown.
+    pub p50: Option<u64>,
+    /// 95 of 100 runs are shorter; null if unknown.
+    pub p95: Option<u64>,
+}
+
+/// What would be done on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanHost {
+    /// Name in the mesh.
+    pub host: String,
+    /// Public key, hex.
+    pub node_id: String,
+    /// The closed list, new packages included (`from` is null), by (name, arch).
+    pub install: Vec<PackageChange>,
+    /// Those of `install` that are new.
+    pub new_packages: Vec<PackageChange>,
+    /// Empty unless removals were allowed.
+    pub removals: Vec<Removal>,
+    /// Whether it reboots.
+    pub reboot: RebootOption,
+    /// How long it is expected to take.
+    pub estimate_seconds: Estimate,
+}
+
+impl PlanHost {
+    /// What `transaction` would do on `host`.
+    pub fn new(host: String, node_id: String, transaction: &Transaction, reboot: RebootOption) -> Self {
+        let removal =
+            |r: &PackageRemoval| Removal { name: r.name.clone(), arch: r.arch.clone(), version: r.version.clone() };
+        Self {
+            host,
+            node_id,
+            install: transaction.changes.clone(),
+            new_packages: transaction.new_packages().cloned().collect(),
+            removals: transaction.removals.iter().map(removal).collect(),
+            reboot,
+            estimate_seconds: Estimate::default(),
+        }
+    }
+
+    /// The transaction that a lease carries.
+    pub fn transaction(&self) -> Transaction {
+        let removal =
+            |r: &Removal| PackageRemoval { name: r.name.clone(), arch: r.arch.clone(), version: r.version.clone() };
+        let mut transaction =
+            Transaction { changes: self.install.clone(), removals: self.removals.iter().map(removal).collect() };
+        transaction.changes.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+        transaction.removals.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+        transaction
+    }
+}
+
+/// Hosts that go together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanRing {
+    /// Its name; `all` while rings are not built.
+    pub name: String,
+    /// By name, which is also the order in which they start.
+    pub hosts: Vec<PlanHost>,
+}
+
+/// Why a host is not moving, and what would change that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WaitingDocument {
+    /// A stable kebab-case word.
+    pub code: String,
+    /// One sentence.
+    pub text: String,
+    /// What would change it; null if nothing but time does.
+    pub command: Option<String>,
+}
+
+/// A targeted host that the plan leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Excluded {
+    /// Name in the mesh.
+    pub host: String,
+    /// Public key, hex; null if no such host was ever heard.
+    pub node_id: Option<String>,
+    /// Why.
+    pub waiting: WaitingDocument,
+}
+
+/// `patchmesh.plan/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// SHA-256 over the canonical form without `hash`, `createdAt` and `expiresAt`.
+    pub hash: String,
+    /// Name of the rollout.
+    pub rollout: String,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it is stale.
+    pub expires_at: Time,
+    /// The frozen baseline; null while snapshots are not built.
+    pub snapshot: Option<String>,
+    /// As given and resolved for the hosts of the plan.
+    pub limits: LimitsDocument,
+    /// Empty: from `apply` on, without end.
+    pub openings: Vec<OpeningDocument>,
+    /// In order.
+    pub rings: Vec<PlanRing>,
+    /// By name.
+    pub excluded: Vec<Excluded>,
+    /// What was asked for, with every default written out.
+    pub spec: SpecDocument,
+}
+
+impl PlanDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.plan/v1";
+    /// The ring's name while rings are not built.
+    pub const ONLY_RING: &str = "all";
+
+    /// A plan of one ring over `hosts`, with its hash. Limits are resolved for as many hosts as are planned.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] if a number has no canonical form.
+    pub fn new(
+        spec: &RolloutSpec,
+        (created_at, expires_at): (Time, Time),
+        mut hosts: Vec<PlanHost>,
+        mut excluded: Vec<Excluded>,
+    ) -> Result<Self, CanonicalError> {
+        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+        excluded.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+        let targets = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let mut plan = Self {
+            schema: Self::SCHEMA.to_owned(),
+            hash: String::new(),
+            rollout: spec.name.clone(),
+            created_at,
+            expires_at,
+            snapshot: None,
+            limits: LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets),
+            openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
+            rings: vec![PlanRing { name: Self::ONLY_RING.to_owned(), hosts }],
+            excluded,
+            spec: SpecDocument::from(spec),
+        };
+        plan.hash = plan.computed_hash()?;
+        Ok(plan)
+    }
+
+    /// The hash that this document should carry.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] if a number has no canonical form.
+    pub fn computed_hash(&self) -> Result<String, CanonicalError> {
+        canonical::hash(self, &["hash", "createdAt", "expiresAt"])
+    }
+
+    /// Every host, in order.
+    pub fn hosts(&self) -> impl Iterator<Item = &PlanHost> {
+        self.rings.iter().flat_map(|ring| &ring.hosts)
+    }
+
+    /// Whether applying it would change any host.
+    pub fn has_changes(&self) -> bool {
+        self.hosts().any(|host| !host.install.is_empty() || !host.removals.is_empty())
+    }
+}

@@ -1,0 +1,217 @@
+//! The service side: a unix socket for its owner only, and one route per method of [`Service`].
+
+use std::{
+    io,
+    os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
+    path::Path,
+    sync::Arc,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{self, DefaultBodyLimit, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use patchmesh_common::rollout::spec::RolloutSpec;
+use rustix::{
+    fs::{Mode, fchmod},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::UnixListener, sync::mpsc};
+
+use super::{
+    Answer, MAX_BODY, Service, bad_request,
+    document::{AppliedDocument, PlanDocument, SpecDocument, WatchEvent},
+    not_found,
+};
+use crate::fault::{Exit, Fault};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// Opens the API's socket at `path`, readable by its owner only. The socket of a service that is gone is replaced; one on
+/// which somebody answers is not.
+///
+/// # Errors
+/// `socket-in-use` if another service answers, `socket-failed` otherwise. Nothing was changed.
+pub fn open(path: &Path) -> Result<UnixListener, Fault> {
+    let shown = path.display();
+    let failed = |what: &str, error: io::Error| {
+        Fault::new(
+            "socket-failed",
+            format!("cannot {what} the API socket {shown}"),
+            "no service was started",
+            "choose another --dir or --socket (at most 107 bytes long), in a folder that this user may write",
+        )
+        .because(error)
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| failed("create the folder of", error))?;
+    }
+    match StdStream::connect(path) {
+        Ok(_) => {
+            return Err(Fault::new(
+                "socket-in-use",
+                format!("another service answers on {shown}"),
+                "it was left alone, and no second one was started",
+                "stop it first, or choose another --dir",
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| failed("replace the stale", error))?;
+        }
+        Err(error) => return Err(failed("look at", error)),
+    }
+    listener(path).map_err(|error| failed("open", error))
+}
+
+fn listener(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Before it has a name: bind takes the mode over, so that there is no moment in which others could connect.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, BACKLOG)?;
+    UnixListener::from_std(StdListener::from(socket))
+}
+
+/// Answers on `listener` until `stopped` ends; then finishes what is being answered.
+///
+/// # Errors
+/// What the socket says.
+pub async fn serve(
+    listener: UnixListener,
+    service: Arc<impl Service>,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(service)).with_graceful_shutdown(stopped).await
+}
+
+fn router<S: Service>(service: Arc<S>) -> Router {
+    Router::new()
+        .route("/v1/hosts", get(|State(s): State<Arc<S>>| async move { answer(s.hosts()).await }))
+        .route("/v1/hosts/{name}", get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.host(name)).await }))
+        .route(
+            "/v1/hosts/{name}/why",
+            get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.why_host(name)).await }),
+        )
+        .route("/v1/plans", post(plan::<S>))
+        .route(
+            "/v1/rollouts",
+            get(|State(s): State<Arc<S>>| async move { answer(s.rollouts()).await }).post(apply::<S>),
+        )
+        .route("/v1/rollouts/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.rollout(id)).await }))
+        .route("/v1/rollouts/{id}/watch", get(watch::<S>))
+        .route("/v1/rollouts/{id}/{act}", post(act::<S>))
+        .fallback(|uri: axum::http::Uri| async move { refuse(&not_found("resource", uri.path())) })
+        .method_not_allowed_fallback(|| async { refuse(&bad_request("this resource does not take that method")) })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(service)
+}
+
+use extract::Path as Name;
+
+async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
+    match answer.await {
+        Ok(document) => json(StatusCode::OK, &document),
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn plan<S: Service>(State(service): State<Arc<S>>, body: Bytes) -> Response {
+    let spec = parse::<SpecDocument>(&body).and_then(|document| {
+        RolloutSpec::try_from(document).map_err(|error| bad_request("the spec is no rollout").because(error))
+    });
+    match spec {
+        Ok(spec) => answer(service.plan(spec)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn apply<S: Service>(State(service): State<Arc<S>>, body: Bytes) -> Response {
+    let applied = async {
+        let plan = check_plan(parse::<PlanDocument>(&body)?)?;
+        let id = service.apply(plan).await?;
+        Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
+    };
+    answer(Box::pin(applied)).await
+}
+
+/// The plan, if it is one, asks for something that can be asked for, and nobody edited it.
+///
+/// # Errors
+/// `plan-edited`, exit 6; `bad-request`.
+pub fn check_plan(plan: PlanDocument) -> Result<PlanDocument, Fault> {
+    if plan.schema != PlanDocument::SCHEMA {
+        let schema: String = plan.schema.chars().take(80).collect();
+        return Err(bad_request(format!("{schema:?} is not {}", PlanDocument::SCHEMA)));
+    }
+    RolloutSpec::try_from(plan.spec.clone())
+        .map_err(|error| bad_request("the plan's spec is no rollout").because(error))?;
+    let edited = || {
+        Fault::new(
+            "plan-edited",
+            format!("the plan for {} does not match its hash", plan.rollout),
+            "no rollout was started",
+            "plan again with patchmesh plan -f FILE -o json; a plan cannot be edited",
+        )
+        .exit(Exit::StalePlan)
+    };
+    match plan.computed_hash() {
+        Ok(hash) if hash == plan.hash => Ok(plan),
+        Ok(_) => Err(edited()),
+        Err(error) => Err(edited().because(error)),
+    }
+}
+
+async fn act<S: Service>(State(service): State<Arc<S>>, Name((id, act)): Name<(String, String)>) -> Response {
+    match act.as_str() {
+        "pause" => answer(service.pause(id)).await,
+        "resume" => answer(service.resume(id)).await,
+        "stop" => answer(service.stop(id)).await,
+        _ => refuse(&not_found("resource", &act)),
+    }
+}
+
+async fn watch<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>) -> Response {
+    let events = match service.watch(id).await {
+        Ok(events) => events,
+        Err(fault) => return refuse(&fault),
+    };
+    let lines = futures::stream::unfold(events, |mut events: mpsc::Receiver<WatchEvent>| async {
+        let event = events.recv().await?;
+        let line = serde_json::to_vec(&event).map_err(io::Error::other).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        Some((line, events))
+    });
+    ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response()
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body)
+        .map_err(|error| bad_request("the request body is not what this resource takes").because(error))
+}
+
+fn refuse(fault: &Fault) -> Response {
+    let status = match (fault.code.as_ref(), fault.exit) {
+        ("not-found", _) => StatusCode::NOT_FOUND,
+        ("bad-request", _) | (_, Exit::Usage) => StatusCode::BAD_REQUEST,
+        (_, Exit::StalePlan) => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    json(status, &fault.document())
+}
+
+fn json<T: Serialize>(status: StatusCode, document: &T) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
