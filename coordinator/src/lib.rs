@@ -7,3 +7,4 @@ pub mod fault;
 pub mod manifest;
 pub mod output;
 pub mod render;
+pub mod status;

@@ -16,7 +16,7 @@ use crate::{
         ToCoordinator, ToHost,
     },
     schedule::{Opening, Standing, standing},
-    seal::Sealed,
+    seal::{Sealed, Verifier},
     time::{BootTime, WallTime},
 };
 
@@ -53,6 +53,8 @@ pub struct Seen {
     pub node: NodeId,
     /// Whether the mesh hears it.
     pub alive: bool,
+    /// The lease that its record says it holds.
+    pub held: Option<LeaseId>,
 }
 
 /// What the controller is told.
@@ -175,12 +177,8 @@ impl Controller {
     }
 
     fn heard(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) {
+        let Some(answer) = open_answer(&self.settings, frame, cx.now.wall, cx.keys) else { return };
         let from = frame.sealed.author;
-        let Ok(member) = frame.credential.check(self.settings.mesh, cx.now.wall, cx.keys) else { return };
-        let Ok(answer) = frame.sealed.open::<Answer>(cx.keys) else { return };
-        if member.key != from || answer.mesh != self.settings.mesh || answer.to != self.settings.me {
-            return;
-        }
         self.contact(from, cx.now.boot).heard = cx.now.boot;
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
@@ -513,6 +511,14 @@ fn make_lease(
     }
 }
 
+/// The answer in `frame`, if a member with an unexpired membership sealed it for this coordinator of this mesh.
+pub fn open_answer(settings: &Settings, frame: &LeaseFrame, now: WallTime, keys: &dyn Verifier) -> Option<Answer> {
+    let member = frame.credential.check(settings.mesh, now, keys).ok()?;
+    let answer: Answer = frame.sealed.open(keys).ok()?;
+    let addressed = answer.mesh == settings.mesh && answer.to == settings.me;
+    (member.key == frame.sealed.author && addressed).then_some(answer)
+}
+
 /// A [`Command`] around `body`, for the shell to seal.
 pub fn command(settings: &Settings, epoch: Epoch, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
     Command {
@@ -541,8 +547,14 @@ impl Machine for Controller {
             }
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
-                for Seen { node, alive } in seen {
+                let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
+                for Seen { node, alive, .. } in seen {
                     self.contact(node, cx.now.boot).alive = alive;
+                }
+                // A lease that this ledger never granted: the store is older than the fleet.
+                if unknown && !self.ledger.discontinuous {
+                    let (counter, incarnation) = (self.epoch().counter + 1, Incarnation(cx.rng.next_u64()));
+                    self.open_epoch(cx, counter, incarnation, false);
                 }
             }
             Event::Skew(skew) => self.desk.skew = skew,

@@ -225,6 +225,8 @@ pub struct Ledger {
     pub adopted: BTreeSet<NodeId>,
     /// Leases that hosts hold and this ledger did not grant.
     pub foreign: BTreeMap<NodeId, LeaseId>,
+    /// Every lease that was ever granted here or named by a host.
+    pub known: BTreeSet<LeaseId>,
     /// Every rollout.
     pub rollouts: BTreeMap<RolloutId, RolloutState>,
     /// Rollouts that have not ended.
@@ -267,6 +269,7 @@ impl Ledger {
                 match held {
                     Some((lease, _)) if self.leased.get(host).is_none_or(|(_, known)| known != lease) => {
                         self.foreign.insert(*host, *lease);
+                        self.known.insert(*lease);
                     }
                     _ => {
                         self.foreign.remove(host);
@@ -283,6 +286,7 @@ impl Ledger {
                 state.settle(at, Progress::Running { lease: *lease, since: entry.at, opening: *opening });
                 state.peak = state.peak.max(u32::try_from(state.tally.busy.len()).unwrap_or(u32::MAX));
                 self.leased.insert(*host, (*rollout, *lease));
+                self.known.insert(*lease);
             }
             LedgerAct::Reported { evidence } => self.fold_report(evidence)?,
             LedgerAct::Returned { rollout, host, .. } => {

@@ -139,8 +139,11 @@ impl World {
     }
 
     fn see_all(&mut self) {
-        let seen =
-            |(node, (_, script)): (&NodeId, &(u8, Script))| Seen { node: *node, alive: *script != Script::Silent };
+        let seen = |(node, (_, script)): (&NodeId, &(u8, Script))| Seen {
+            node: *node,
+            alive: *script != Script::Silent,
+            held: None,
+        };
         self.send(Event::View(self.scripts.iter().map(seen).collect()));
     }
 
@@ -459,6 +462,15 @@ fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_hol
     world.see_all();
     world.run();
     assert_eq!((world.state().tally.succeeded, world.state().peak), (3, 1));
+}
+
+#[test]
+fn a_record_that_holds_an_unknown_lease_shows_that_the_store_is_too_old() {
+    let mut world = World::new(1);
+    let held = Some(LeaseId([8; 16]));
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held }]));
+    assert!(world.controller.ledger().discontinuous);
+    assert_eq!(world.controller.epoch().counter, 2);
 }
 
 #[test]

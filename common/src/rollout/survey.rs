@@ -1,0 +1,221 @@
+//! Asks every target what its package manager would do, and freezes the answers. Changes nothing.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Operation,
+    plan::{ExcludedBecause, ExcludedHost, PlannedHost},
+    spec::{RolloutSpec, Targets},
+};
+use crate::{
+    gossip::Mode,
+    id::NodeId,
+    inventory::Transaction,
+    run::message::{Refusal, RefusalCode, Resolution},
+    time::BootTime,
+};
+
+/// How long a host that the mesh hears may take to resolve: a refresh over a slow line and a large simulation.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How often an unanswered question is repeated.
+pub const REPEAT: Duration = Duration::from_secs(5);
+
+/// A host that could be a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The member.
+    pub node: NodeId,
+    /// Its name in the mesh.
+    pub name: String,
+    /// Its tags, the issuer's over its own.
+    pub tags: BTreeMap<String, String>,
+    /// Observe or enforce.
+    pub mode: Mode,
+    /// Whether the mesh hears it.
+    pub alive: bool,
+}
+
+/// Why nothing is asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SurveyError {
+    /// The targets name hosts that nobody knows.
+    #[error("no host is called {}", .0.join(", "))]
+    Unknown(Vec<String>),
+    /// The targets match no host.
+    #[error("the targets match none of the {0} known hosts")]
+    Nobody(usize),
+}
+
+/// One round of questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    operation: Operation,
+    targets: Vec<Candidate>,
+    answers: BTreeMap<NodeId, Result<Resolution, Refusal>>,
+    asked: BootTime,
+    deadline: BootTime,
+}
+
+impl Survey {
+    /// Chooses the targets of `spec` among `known`.
+    ///
+    /// # Errors
+    /// [`SurveyError`] if a named host is unknown or nothing matches.
+    pub fn begin(spec: &RolloutSpec, known: Vec<Candidate>, now: BootTime) -> Result<Self, SurveyError> {
+        let all = known.len();
+        if let Targets::Names(names) = &spec.targets {
+            let there: BTreeSet<&String> = known.iter().map(|host| &host.name).collect();
+            let unknown: Vec<String> = names.iter().filter(|name| !there.contains(name)).cloned().collect();
+            if !unknown.is_empty() {
+                return Err(SurveyError::Unknown(unknown));
+            }
+        }
+        let mut targets: Vec<Candidate> =
+            known.into_iter().filter(|host| spec.targets.admits(&host.name, &host.tags)).collect();
+        if targets.is_empty() {
+            return Err(SurveyError::Nobody(all));
+        }
+        targets.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
+        let deadline = now.plus(PATIENCE);
+        Ok(Self { operation: spec.operation, targets, answers: BTreeMap::new(), asked: now, deadline })
+    }
+
+    /// Hosts that are to be asked and have not answered. Observing and silent hosts are not asked; a Scan asks nobody.
+    pub fn pending(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let asks = self.operation == Operation::Install;
+        self.targets
+            .iter()
+            .filter(move |host| {
+                asks && host.alive && host.mode == Mode::Enforce && !self.answers.contains_key(&host.node)
+            })
+            .map(|host| host.node)
+    }
+
+    /// Whether the pending questions are to be repeated now; if so, the next time is later.
+    pub fn repeats(&mut self, now: BootTime) -> bool {
+        let due = now.since(self.asked) >= REPEAT;
+        if due {
+            self.asked = now;
+        }
+        due
+    }
+
+    /// Keeps the answer of a host that was asked.
+    pub fn answered(&mut self, node: NodeId, result: Result<Resolution, Refusal>) {
+        if self.targets.iter().any(|host| host.node == node) {
+            self.answers.insert(node, result);
+        }
+    }
+
+    /// How many of the targets have answered or are not asked, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.targets.len() - self.pending().count(), self.targets.len())
+    }
+
+    /// Whether nobody is left to wait for.
+    pub fn is_over(&self, now: BootTime) -> bool {
+        now >= self.deadline || self.pending().next().is_none()
+    }
+
+    /// The planned hosts by name, and the targets that are left out.
+    pub fn freeze(mut self) -> (Vec<PlannedHost>, Vec<ExcludedHost>) {
+        let (mut planned, mut excluded) = (Vec::new(), Vec::new());
+        for host in core::mem::take(&mut self.targets) {
+            match self.outcome(&host) {
+                Ok(transaction) => planned.push(PlannedHost { node: host.node, name: host.name, transaction }),
+                Err((because, code, text, remedy)) => {
+                    excluded.push(ExcludedHost { node: host.node, name: host.name, because, code, text, remedy });
+                }
+            }
+        }
+        (planned, excluded)
+    }
+
+    fn outcome(&mut self, host: &Candidate) -> Result<Transaction, (ExcludedBecause, String, String, String)> {
+        let silent = || {
+            let remedy = format!("start its daemon, then plan again; see: patchmesh why host {}", host.name);
+            Err((ExcludedBecause::Silent, "silent".into(), "the host did not answer".into(), remedy))
+        };
+        if !host.alive {
+            return silent();
+        }
+        if self.operation == Operation::Scan {
+            return Ok(Transaction::default());
+        }
+        if host.mode == Mode::Observe {
+            let code = RefusalCode::ObserveMode.as_str().to_owned();
+            let text = "the host's own file does not say mode = \"enforce\"".to_owned();
+            let remedy = "set mode = \"enforce\" in the host's configuration file and restart its daemon".to_owned();
+            return Err((ExcludedBecause::Observing, code, text, remedy));
+        }
+        match self.answers.remove(&host.node) {
+            Some(Ok(resolution)) => Ok(resolution.transaction),
+            Some(Err(no)) => Err((ExcludedBecause::Refused, no.code.as_str().to_owned(), no.text, no.remedy)),
+            None => silent(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{patch::Baseline, rollout::RebootOption};
+
+    fn spec(targets: Targets, operation: Operation) -> RolloutSpec {
+        RolloutSpec {
+            name: "wave".into(),
+            operation,
+            targets,
+            baseline: Baseline::All,
+            max_concurrency: "1".parse().unwrap(),
+            max_errors: "0".parse().unwrap(),
+            openings: vec![],
+            reboot: RebootOption::Never,
+            hook_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn candidate(seed: u8, mode: Mode, alive: bool) -> Candidate {
+        let tags = BTreeMap::from([("role".to_owned(), format!("r{}", seed % 2))]);
+        Candidate { node: NodeId([seed; 32]), name: format!("host-{seed}"), tags, mode, alive }
+    }
+
+    #[test]
+    fn every_target_is_planned_or_excluded_with_a_reason() {
+        let known = vec![
+            candidate(4, Mode::Enforce, false),
+            candidate(3, Mode::Observe, true),
+            candidate(2, Mode::Enforce, true),
+            candidate(1, Mode::Enforce, true),
+        ];
+        let mut survey = Survey::begin(&spec(Targets::All, Operation::Install), known, BootTime(0)).unwrap();
+        assert_eq!(survey.pending().collect::<Vec<_>>(), [NodeId([1; 32]), NodeId([2; 32])]);
+        let refusal = Refusal { code: RefusalCode::Locked, text: "held".into(), remedy: "wait".into() };
+        survey.answered(NodeId([1; 32]), Err(refusal));
+        assert!(!survey.is_over(BootTime(0)) && survey.is_over(BootTime(120_000)));
+        let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
+        survey.answered(NodeId([2; 32]), Ok(resolution));
+        assert!(survey.is_over(BootTime(0)));
+        let (planned, excluded) = survey.freeze();
+        assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
+        let codes: Vec<_> = excluded.iter().map(|host| (host.name.as_str(), host.code.as_str())).collect();
+        assert_eq!(codes, [("host-1", "locked"), ("host-3", "observe-mode"), ("host-4", "silent")]);
+    }
+
+    #[test]
+    fn a_scan_asks_nobody_and_targets_that_do_not_exist_are_named() {
+        let known = || vec![candidate(1, Mode::Observe, true), candidate(2, Mode::Enforce, true)];
+        let survey = Survey::begin(&spec(Targets::All, Operation::Scan), known(), BootTime(0)).unwrap();
+        assert!(survey.is_over(BootTime(0)));
+        assert_eq!(survey.freeze().0.len(), 2);
+        let names = Targets::Names(["host-1".to_owned(), "nobody".to_owned()].into());
+        let error = Survey::begin(&spec(names, Operation::Scan), known(), BootTime(0)).unwrap_err();
+        assert_eq!(error, SurveyError::Unknown(vec!["nobody".into()]));
+        let labels = Targets::Labels([("role".to_owned(), "none".to_owned())].into());
+        assert_eq!(
+            Survey::begin(&spec(labels, Operation::Scan), known(), BootTime(0)).unwrap_err(),
+            SurveyError::Nobody(2)
+        );
+    }
+}

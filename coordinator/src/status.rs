@@ -1,0 +1,276 @@
+//! How a rollout stands, in the words of the published documents. Reads the machine's state, decides nothing.
+
+use patchmesh_common::{
+    id::RolloutId,
+    rollout::{
+        ledger::{HostState, Ledger, Progress, RolloutState as Standing},
+        plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
+        planner::{self, Desk},
+        waiting::Waiting,
+    },
+    run::{
+        Phase,
+        message::{Outcome, Report},
+    },
+    schedule,
+    time::Now,
+};
+
+use crate::api::document::{
+    Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, PlanDocument,
+    ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Time, WaitingGroup,
+};
+
+/// What the documents are made from.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What was permitted and what came of it.
+    pub ledger: &'a Ledger,
+    /// What is known beside it.
+    pub desk: &'a Desk,
+    /// The coordinator's clocks.
+    pub now: Now,
+}
+
+impl View<'_> {
+    /// How the host at `at` stands.
+    pub fn outcome(&self, state: &Standing, at: usize) -> HostOutcome {
+        let lost = || self.desk.is_lost(state, at, self.now.boot);
+        match &state.hosts[at].progress {
+            Progress::Running { .. } if state.ended_at.is_some() || lost() => HostOutcome::Lost,
+            Progress::Running { .. } => HostOutcome::Running,
+            Progress::NotStarted if state.ended_at.is_some() && !is_cut_short(state) => HostOutcome::Lost,
+            Progress::NotStarted => HostOutcome::NotStarted,
+            Progress::Reported => match state.hosts[at].report.as_ref().map(|report| report.outcome) {
+                Some(Outcome::Succeeded) => HostOutcome::Succeeded,
+                _ => HostOutcome::Failed,
+            },
+            Progress::Refused(_) => HostOutcome::Refused,
+            Progress::Skipped => HostOutcome::Skipped,
+        }
+    }
+
+    /// Why the host at `at` is not moving.
+    pub fn waiting(&self, id: RolloutId, at: usize) -> Option<Waiting> {
+        planner::waiting(self.ledger, id, at, self.desk, self.now)
+    }
+
+    fn counts(&self, state: &Standing) -> HostCounts {
+        let planned = (0..state.hosts.len()).map(|at| self.outcome(state, at));
+        HostCounts::of(planned.chain(state.plan.excluded.iter().map(excluded_outcome)))
+    }
+
+    /// Where the rollout stands, and why.
+    pub fn state(&self, id: RolloutId, state: &Standing) -> (RolloutState, Option<Reason>) {
+        let reason = |code: &str, text: String| Some(Reason { code: code.to_owned(), text });
+        let counts = self.counts(state);
+        if state.halted {
+            let text = format!("{} hosts failed; maxErrors is {}", counts.failed, state.plan.max_errors.given);
+            return (RolloutState::Halted, reason("max-errors-exceeded", text));
+        }
+        if state.stopped.is_some() {
+            return (RolloutState::Stopped, reason("stopped", "stopped by an operator".into()));
+        }
+        if state.ended_at.is_some() {
+            return if counts.not_started > 0 {
+                let text = format!("no opening is left for {} hosts", counts.not_started);
+                (RolloutState::WindowClosed, reason("window-closed", text))
+            } else if counts.failed + counts.refused > 0 {
+                let text = format!("{} hosts failed, {} refused", counts.failed, counts.refused);
+                (RolloutState::CompletedWithFailures, reason("failures", text))
+            } else if counts.lost > 0 {
+                (RolloutState::CompletedWithLost, reason("lost", format!("{} hosts are lost", counts.lost)))
+            } else {
+                (RolloutState::Succeeded, None)
+            };
+        }
+        if state.paused {
+            return (RolloutState::Paused, reason("paused", Waiting::Paused.text()));
+        }
+        let first = state.tally.eligible.first().and_then(|at| self.waiting(id, *at));
+        let why = first.map(|waiting| Reason { code: waiting.code().to_owned(), text: waiting.text() });
+        match why {
+            _ if counts.running > 0 => (RolloutState::Running, None),
+            Some(why) if why.code == "handshake" => (RolloutState::Running, Some(why)),
+            Some(why) if state.peak == 0 && why.code == "window-closed" => (RolloutState::Planned, Some(why)),
+            Some(why) => (RolloutState::Waiting, Some(why)),
+            None if counts.lost > 0 => {
+                (RolloutState::Waiting, reason("lost", format!("{} hosts are lost", counts.lost)))
+            }
+            None => (RolloutState::Running, None),
+        }
+    }
+
+    /// The recap.
+    pub fn recap(&self, id: RolloutId, state: &Standing) -> RolloutDocument {
+        let (name, reason) = self.state(id, state);
+        let planned = (0..state.hosts.len()).map(|at| self.result(state, at));
+        let mut results: Vec<_> = planned.chain(state.plan.excluded.iter().map(excluded_result)).collect();
+        results.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+        let end = state.ended_at.unwrap_or(self.now.wall);
+        RolloutDocument {
+            schema: RolloutDocument::SCHEMA.to_owned(),
+            id: id.to_string(),
+            name: state.plan.name.clone(),
+            operation: state.plan.operation,
+            state: name,
+            reason,
+            limits: LimitsDocument {
+                max_concurrency: limit(&state.plan.max_concurrency),
+                max_errors: limit(&state.plan.max_errors),
+            },
+            hosts: self.counts(state),
+            peak_concurrency: state.peak,
+            started_at: Some(Time(state.started_at)),
+            ended_at: state.ended_at.map(Time),
+            duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0) / 1000).ok(),
+            results,
+        }
+    }
+
+    /// One row of `get rollouts`.
+    pub fn row(&self, id: RolloutId, state: &Standing) -> RolloutRow {
+        RolloutRow {
+            id: id.to_string(),
+            name: state.plan.name.clone(),
+            operation: state.plan.operation,
+            state: self.state(id, state).0,
+            hosts: self.counts(state),
+            started_at: Some(Time(state.started_at)),
+            ended_at: state.ended_at.map(Time),
+        }
+    }
+
+    fn result(&self, state: &Standing, at: usize) -> HostResult {
+        let (planned, host) = (&state.plan.hosts[at], &state.hosts[at]);
+        let outcome = self.outcome(state, at);
+        let report = host.report.as_deref();
+        HostResult {
+            host: planned.name.clone(),
+            node_id: planned.node.to_string(),
+            outcome,
+            phase: self.phase(state, at),
+            attempts: host.attempts,
+            rebooted: report.is_some_and(|report| report.rebooted),
+            packages: report.map(changed).unwrap_or_default(),
+            error: result_error(outcome, host),
+        }
+    }
+
+    /// The phase last begun on the host at `at`.
+    pub fn phase(&self, state: &Standing, at: usize) -> Option<Phase> {
+        let contact = self.desk.contacts.get(&state.plan.hosts[at].node);
+        match &state.hosts[at].progress {
+            Progress::Running { .. } => {
+                Some(contact.and_then(|contact| contact.progress.as_ref()).map_or(Phase::Granted, |(phase, _)| *phase))
+            }
+            Progress::Reported => Some(Phase::Settled),
+            _ => state.hosts[at].report.as_ref().map(|report| report.phase),
+        }
+    }
+
+    /// The standing for the live view.
+    pub fn progress(&self, id: RolloutId, state: &Standing) -> ProgressDocument {
+        let (name, reason) = self.state(id, state);
+        let active = state.tally.busy.iter().map(|&at| {
+            let contact = self.desk.contacts.get(&state.plan.hosts[at].node);
+            let since = match state.hosts[at].progress {
+                Progress::Running { since, .. } => self.now.wall.0.saturating_sub(since.0).max(0) / 1000,
+                _ => 0,
+            };
+            Active {
+                host: state.plan.hosts[at].name.clone(),
+                phase: self.phase(state, at).unwrap_or(Phase::Granted),
+                seconds: u64::try_from(since).unwrap_or(0),
+                detail: contact.and_then(|c| c.progress.as_ref()).map(|(_, line)| line.clone()).unwrap_or_default(),
+            }
+        });
+        ProgressDocument {
+            schema: ProgressDocument::SCHEMA.to_owned(),
+            rollout: id.to_string(),
+            state: name,
+            reason,
+            rings: vec![RingProgress { name: PlanDocument::ONLY_RING.to_owned(), hosts: self.counts(state) }],
+            active: active.collect(),
+            waiting: self.waiting_groups(id, state),
+        }
+    }
+
+    fn waiting_groups(&self, id: RolloutId, state: &Standing) -> Vec<WaitingGroup> {
+        let mut groups: Vec<WaitingGroup> = Vec::new();
+        for waiting in state.tally.eligible.iter().filter_map(|at| self.waiting(id, *at)) {
+            match groups.iter_mut().find(|group| group.code == waiting.code()) {
+                Some(group) => group.hosts += 1,
+                None => groups.push(WaitingGroup { code: waiting.code().to_owned(), text: waiting.text(), hosts: 1 }),
+            }
+        }
+        groups.sort_by_key(|group| core::cmp::Reverse(group.hosts));
+        groups
+    }
+}
+
+/// Whether hosts that never started could not start any more, for a reason that is not their silence.
+fn is_cut_short(state: &Standing) -> bool {
+    let over = |end| schedule::standing(&state.plan.openings, end) == schedule::Standing::Over;
+    state.halted || state.stopped.is_some() || state.ended_at.is_some_and(over)
+}
+
+fn limit(limit: &ResolvedLimit) -> LimitDocument {
+    LimitDocument { given: limit.given.clone(), resolved: limit.resolved }
+}
+
+fn changed(report: &Report) -> Vec<ChangedPackage> {
+    let package = |change: &patchmesh_common::inventory::PackageChange| ChangedPackage {
+        name: change.name.clone(),
+        arch: change.arch.clone(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+    };
+    report.packages.iter().map(package).collect()
+}
+
+fn result_error(outcome: HostOutcome, host: &HostState) -> Option<ResultError> {
+    match (&host.progress, outcome) {
+        (Progress::Refused(refusal), _) => Some(ResultError {
+            code: refusal.code.as_str().to_owned(),
+            text: format!("{}; nothing was changed; {}", refusal.text, refusal.remedy),
+            log: String::new(),
+        }),
+        (_, HostOutcome::Lost) => Some(ResultError {
+            code: "lost".to_owned(),
+            text: "the host is silent; what it last did is unknown; it reports when its daemon is back".to_owned(),
+            log: String::new(),
+        }),
+        (Progress::Reported, _) => host.report.as_ref()?.error.as_ref().map(|error| ResultError {
+            code: error.code.clone(),
+            text: error.text.clone(),
+            log: error.log.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn excluded_outcome(host: &ExcludedHost) -> HostOutcome {
+    match host.because {
+        ExcludedBecause::Silent => HostOutcome::Lost,
+        ExcludedBecause::Observing => HostOutcome::Skipped,
+        ExcludedBecause::Refused => HostOutcome::Refused,
+    }
+}
+
+fn excluded_result(host: &ExcludedHost) -> HostResult {
+    HostResult {
+        host: host.name.clone(),
+        node_id: host.node.to_string(),
+        outcome: excluded_outcome(host),
+        phase: None,
+        attempts: 0,
+        rebooted: false,
+        packages: Vec::new(),
+        error: Some(ResultError {
+            code: host.code.clone(),
+            text: format!("{}; nothing was changed; {}", host.text, host.remedy),
+            log: String::new(),
+        }),
+    }
+}
