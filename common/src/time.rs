@@ -51,6 +51,12 @@ impl WallTime {
         }
     }
 
+    /// The instant as RFC 3339 in UTC with milliseconds and `Z`, for events.
+    pub fn rfc3339_millis(self) -> String {
+        let whole = self.rfc3339();
+        format!("{}.{:03}Z", whole.trim_end_matches('Z'), self.0.rem_euclid(1000))
+    }
+
     /// Parses RFC 3339 (any offset). `None` if `text` is something else.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|timestamp| Self(timestamp.as_millisecond()))
@@ -82,6 +88,7 @@ mod tests {
     fn wall_time_prints_and_parses_whole_seconds() {
         let time = WallTime::parse("2026-12-01T02:00:00+01:00").unwrap();
         assert_eq!(time.rfc3339(), "2026-12-01T01:00:00Z");
+        assert_eq!(WallTime(time.0 + 7).rfc3339_millis(), "2026-12-01T01:00:00.007Z");
         assert_eq!(WallTime::parse("yesterday"), None);
     }
 

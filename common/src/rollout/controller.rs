@@ -179,7 +179,8 @@ impl Controller {
     fn heard(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) {
         let Some(answer) = open_answer(&self.settings, frame, cx.now.wall, cx.keys) else { return };
         let from = frame.sealed.author;
-        self.contact(from, cx.now.boot).heard = cx.now.boot;
+        let contact = self.contact(from, cx.now.boot);
+        (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
             ToCoordinator::Fenced { saved, .. } => self.fenced(cx, saved),
@@ -359,8 +360,11 @@ impl Controller {
     fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
         let now = cx.now;
         for contact in self.desk.contacts.values_mut() {
-            if matches!(&contact.handshake, Some((_, _, handshake, since)) if planner::is_stale(handshake, *since, now.boot))
-            {
+            let Some((_, _, handshake, since)) = &contact.handshake else { continue };
+            if planner::is_stale(handshake, *since, now.boot) {
+                if matches!(handshake, Handshake::Offered { .. }) {
+                    contact.quiet_until = now.boot.plus(planner::QUIET);
+                }
                 contact.handshake = None;
             }
         }

@@ -23,6 +23,10 @@ use crate::{
 const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
 /// An offer without an answer is taken back after this; resolving on a slow host takes a few seconds.
 const OFFER_PATIENCE: Duration = Duration::from_secs(20);
+/// An offer that is not answered for this long no longer keeps the next host from being asked.
+const OFFER_SLOW: Duration = Duration::from_secs(3);
+/// A host that left an offer unanswered is asked again after this, or when it says anything.
+pub(super) const QUIET: Duration = Duration::from_secs(30);
 
 /// Where the start handshake with a host stands. Lives in memory only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +58,8 @@ pub struct Contact {
     pub refused: Option<(Refusal, BootTime, BootTime)>,
     /// The phase that the host last reported, with the last line of output.
     pub progress: Option<(Phase, String)>,
+    /// Until when the host is not asked, because it left an offer unanswered.
+    pub quiet_until: BootTime,
     /// When something was last sent again.
     pub resent: BootTime,
 }
@@ -132,7 +138,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
                     decision.go.push((at, *nonce, *lease, *opening));
                 }
             }
-            Some((rollout, ..)) if *rollout == id => offers -= 1,
+            Some((rollout, _, _, since)) if *rollout == id && now.boot.since(*since) < OFFER_SLOW => offers -= 1,
             Some(_) => {}
             None if host_blocked(ledger, id, node, contact, now).is_none() => {
                 offers -= 1;
@@ -216,7 +222,7 @@ fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact
     if let Some((refusal, _, _)) = contact.refused.as_ref().filter(|(_, _, until)| now.boot < *until) {
         return Some(Waiting::Refused(refusal.clone()));
     }
-    (!contact.alive).then_some(Waiting::Silent)
+    (!contact.alive || now.boot < contact.quiet_until).then_some(Waiting::Silent)
 }
 
 /// Why the host at `at` is not moving; `None` if it is running or done.

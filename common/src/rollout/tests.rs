@@ -283,6 +283,9 @@ impl World {
             self.round();
             self.finish_one();
             self.pass(500);
+            if self.now.boot.0 % 60_000 == 0 {
+                self.see_all();
+            }
         }
         panic!("the rollout did not end: {:?}", self.state().tally);
     }
@@ -462,6 +465,17 @@ fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_hol
     world.see_all();
     world.run();
     assert_eq!((world.state().tally.succeeded, world.state().peak), (3, 1));
+}
+
+#[test]
+fn a_host_that_leaves_its_offer_unanswered_does_not_hold_up_the_others() {
+    let mut world = World::new(3);
+    world.scripts.insert(signer(1).id(), (1, Script::Silent));
+    world.apply(plan_of(3, 1, 0, open()));
+    world.run();
+    let state = world.state();
+    assert_eq!((state.tally.succeeded, state.tally.eligible.len(), state.tally.busy.len()), (2, 1, 0));
+    assert!(world.now.boot.since(BootTime(100_000)) < Duration::from_secs(120));
 }
 
 #[test]

@@ -1,0 +1,309 @@
+//! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use futures::channel::oneshot;
+use patchmesh_common::{
+    id::{CommandId, NodeId, RolloutId},
+    machine::{Cx, Machine},
+    membership::Credential,
+    rollout::{
+        controller::{self, Controller, Effect, Event, Seen, Settings},
+        plan::{ExcludedHost, PlannedHost},
+        spec::RolloutSpec,
+        survey::{Candidate, Survey},
+    },
+    run::message::{LeaseFrame, SignedStop, StopOrder, ToCoordinator, ToHost},
+    seal::{Ed25519, Ed25519Signer, Sealed},
+    time::Now,
+};
+use patchmesh_node::{
+    host::boot,
+    peer::{Deliver, Inbound, KnownHost, Presence, Skew, ViewChanged},
+};
+use rand::{Rng, rngs::ChaCha12Rng};
+use tokio::sync::mpsc;
+
+use crate::{
+    api::document::WatchEvent,
+    fault::Fault,
+    ledger::LedgerFile,
+    status::View,
+    watch::{self, Watcher},
+};
+
+/// Messages that may wait for the actor. A host sends one every two seconds while it works.
+const MAILBOX: usize = 4096;
+/// How often watchers are shown what changed.
+const SHOW: Duration = Duration::from_millis(100);
+
+/// What a survey found.
+pub type Surveyed = (Vec<PlannedHost>, Vec<ExcludedHost>);
+
+struct Asking {
+    request: CommandId,
+    spec: RolloutSpec,
+    survey: Survey,
+    reply: oneshot::Sender<Surveyed>,
+}
+
+/// Owns the machine, its ledger file, and everybody who waits for an answer.
+pub struct CoordinatorActor {
+    settings: Settings,
+    controller: Controller,
+    ledger: LedgerFile,
+    continues: bool,
+    signer: Ed25519Signer,
+    credential: Credential,
+    mesh: Recipient<Deliver>,
+    rng: ChaCha12Rng,
+    view: Vec<KnownHost>,
+    asking: Vec<Asking>,
+    watchers: Vec<Watcher>,
+    timer: Option<actix::SpawnHandle>,
+}
+
+/// What the actor is made of.
+pub struct Parts {
+    /// For the machine.
+    pub settings: Settings,
+    /// The machine, rebuilt from the ledger.
+    pub controller: Controller,
+    /// The open ledger.
+    pub ledger: LedgerFile,
+    /// Whether the ledger is the one that the last process left.
+    pub continues: bool,
+    /// The coordinator's key.
+    pub signer: Ed25519Signer,
+    /// Its membership.
+    pub credential: Credential,
+    /// Sends lease frames.
+    pub mesh: Recipient<Deliver>,
+    /// Seeded from the operating system.
+    pub rng: ChaCha12Rng,
+}
+
+impl CoordinatorActor {
+    /// An actor that has not started yet.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, controller, ledger, continues, signer, credential, mesh, rng } = parts;
+        Self {
+            settings,
+            controller,
+            ledger,
+            continues,
+            signer,
+            credential,
+            mesh,
+            rng,
+            view: Vec::new(),
+            asking: Vec::new(),
+            watchers: Vec::new(),
+            timer: None,
+        }
+    }
+
+    /// What documents are made from.
+    pub fn status(&self) -> View<'_> {
+        View { ledger: self.controller.ledger(), desk: self.controller.desk(), now: boot::now() }
+    }
+
+    /// Every member that the mesh knows, this coordinator included.
+    pub fn members(&self) -> &[KnownHost] {
+        &self.view
+    }
+
+    /// Feeds one event to the machine and performs what it asks for.
+    pub fn feed(&mut self, event: Event, cx: &mut Context<Self>) {
+        let now = boot::now();
+        let mut effects = Vec::new();
+        self.controller.step(&mut Cx::new(now, &mut self.rng, &Ed25519, &mut effects), event);
+        for effect in effects {
+            self.perform(effect, now);
+        }
+        self.rearm(now, cx);
+    }
+
+    fn perform(&mut self, effect: Effect, now: Now) {
+        match effect {
+            Effect::Save(entry) => {
+                if let Err(error) = self.ledger.append(&self.signer, &entry) {
+                    // Whether the entry is on disk is unknown: only a rebuild from the file can tell.
+                    tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; ending");
+                    std::process::exit(1);
+                }
+                tracing::info!(act = ?watch::act_name(&entry.act), "ledger");
+            }
+            Effect::Tell { to, body } => self.tell(to, body, now),
+            Effect::TellStop { to, order } => {
+                let body = ToHost::Stop(self.sealed_stop(&order));
+                self.tell(to, body, now);
+            }
+        }
+    }
+
+    fn sealed_stop(&self, order: &StopOrder) -> SignedStop {
+        SignedStop { order: Sealed::seal(&self.signer, order), credential: self.credential.clone() }
+    }
+
+    fn tell(&mut self, to: NodeId, body: ToHost, now: Now) {
+        let id = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
+        let command = controller::command(&self.settings, self.controller.epoch(), to, body, id, now.wall);
+        let frame = LeaseFrame { credential: self.credential.clone(), sealed: Sealed::seal(&self.signer, &command) };
+        if self.mesh.try_send(Deliver { to, frame }).is_err() {
+            tracing::warn!(host = %to.short(), "the mesh is busy: a message was dropped and will be repeated");
+        }
+    }
+
+    fn rearm(&mut self, now: Now, cx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            cx.cancel_future(timer);
+        }
+        if let Some(deadline) = self.controller.deadline() {
+            let pause = deadline.since(now.boot);
+            self.timer = Some(cx.run_later(pause, |actor, cx| actor.feed(Event::Tick, cx)));
+        }
+    }
+
+    /// Asks the targets of `spec` what they would do.
+    ///
+    /// # Errors
+    /// A [`Fault`] if no host matches.
+    pub fn survey(&mut self, spec: RolloutSpec) -> Result<oneshot::Receiver<Surveyed>, Fault> {
+        let candidates = self.view.iter().filter(|host| !host.own && host.is_host()).map(|host| Candidate {
+            node: host.node,
+            name: host.membership.name.clone(),
+            tags: host.tags(),
+            mode: host.record.body.mode,
+            alive: host.presence == Presence::Alive,
+        });
+        let now = boot::now();
+        let survey = Survey::begin(&spec, candidates.collect(), now.boot).map_err(|error| {
+            let remedy = "see patchmesh get hosts; a host is known once its daemon has joined the mesh";
+            Fault::new("no-targets", error.to_string(), "nothing was planned", remedy)
+        })?;
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let (reply, answer) = oneshot::channel();
+        let asking = Asking { request: CommandId(id), spec, survey, reply };
+        self.ask(&asking, now);
+        self.asking.push(asking);
+        self.finish_surveys(now);
+        Ok(answer)
+    }
+
+    fn ask(&mut self, asking: &Asking, now: Now) {
+        for node in asking.survey.pending().collect::<Vec<_>>() {
+            let body = ToHost::Resolve { request: asking.request, baseline: asking.spec.baseline };
+            self.tell(node, body, now);
+        }
+    }
+
+    fn finish_surveys(&mut self, now: Now) {
+        for mut asking in std::mem::take(&mut self.asking) {
+            if asking.survey.is_over(now.boot) {
+                // Nobody waits any more if the client has gone: the answers changed nothing.
+                let _ = asking.reply.send(asking.survey.freeze());
+                continue;
+            }
+            if asking.survey.repeats(now.boot) {
+                self.ask(&asking, now);
+            }
+            self.asking.push(asking);
+        }
+    }
+
+    fn fold_answer(&mut self, frame: &LeaseFrame, now: Now) {
+        let Some(answer) = controller::open_answer(&self.settings, frame, now.wall, &Ed25519) else { return };
+        if let ToCoordinator::Resolved { request, result } = answer.body {
+            if let Some(asking) = self.asking.iter_mut().find(|asking| asking.request == request) {
+                asking.survey.answered(frame.sealed.author, result);
+            }
+            self.finish_surveys(now);
+        }
+    }
+
+    /// Shows a rollout from now on to whoever holds the receiver.
+    pub fn watch(&mut self, rollout: RolloutId, queue: usize) -> mpsc::Receiver<WatchEvent> {
+        let (watcher, events) = Watcher::new(rollout, queue);
+        self.watchers.push(watcher);
+        events
+    }
+
+    fn show(&mut self) {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        let view = self.status();
+        watchers.retain_mut(|watcher| watcher.show(&view));
+        self.watchers = watchers;
+    }
+
+    /// Names by key, for documents.
+    pub fn names(&self) -> BTreeMap<NodeId, String> {
+        self.view.iter().map(|host| (host.node, host.membership.name.clone())).collect()
+    }
+}
+
+impl Actor for CoordinatorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.set_mailbox_capacity(MAILBOX);
+        let (incarnation, continues) = (patchmesh_common::id::Incarnation(self.rng.next_u64()), self.continues);
+        self.feed(Event::Started { incarnation, continues }, cx);
+        cx.run_interval(SHOW, |actor, _| {
+            if !actor.asking.is_empty() {
+                actor.finish_surveys(boot::now());
+            }
+            if !actor.watchers.is_empty() {
+                actor.show();
+            }
+        });
+    }
+}
+
+impl Handler<Inbound> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Inbound, cx: &mut Context<Self>) {
+        self.fold_answer(&message.frame, boot::now());
+        self.feed(Event::Heard(Box::new(message.frame)), cx);
+    }
+}
+
+impl Handler<ViewChanged> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ViewChanged, cx: &mut Context<Self>) {
+        self.view = message.0;
+        let seen = self.view.iter().filter(|host| !host.own && host.is_host()).map(|host| Seen {
+            node: host.node,
+            alive: host.presence == Presence::Alive,
+            held: host.record.body.held.map(|(lease, _)| lease),
+        });
+        self.feed(Event::View(seen.collect()), cx);
+    }
+}
+
+impl Handler<Skew> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Skew, cx: &mut Context<Self>) {
+        self.feed(Event::Skew(message.0), cx);
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut CoordinatorActor, &mut Context<CoordinatorActor>) + Send>;
+
+/// Something to be done on the actor, between two events: how the API reads and commands.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ask(pub Work);
+
+impl Handler<Ask> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Ask, cx: &mut Context<Self>) {
+        message.0(self, cx);
+    }
+}

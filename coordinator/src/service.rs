@@ -1,0 +1,398 @@
+//! What the API is answered with: reads and commands on the coordinator actor.
+
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+
+use actix::{Addr, Context};
+use futures::channel::oneshot;
+use patchmesh_common::{
+    gossip::Mode,
+    id::{NodeId, RolloutId},
+    patch::PatchCounters,
+    rollout::{
+        controller::Event,
+        ledger::{Progress, RolloutState as Standing},
+        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
+        spec::RolloutSpec,
+    },
+    time::WallTime,
+};
+use patchmesh_node::{
+    clock,
+    peer::{KnownHost, Presence},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    actor::{Ask, CoordinatorActor},
+    api::{
+        Answer, Service, WATCH_QUEUE,
+        document::{
+            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, PlanDocument, PlanHost, Presence as Heard,
+            RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument, WhyStep,
+        },
+        not_found,
+    },
+    fault::{Exit, Fault},
+    status::View,
+};
+
+/// How long a plan may be applied, in milliseconds: a day is long enough for a review.
+const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
+
+/// The service over one actor.
+#[derive(Clone)]
+pub struct Coordinator {
+    actor: Addr<CoordinatorActor>,
+    entropy: Arc<dyn Fn() -> Result<[u8; 8], Fault> + Send + Sync>,
+}
+
+impl Coordinator {
+    /// The service over `actor`.
+    pub fn new(actor: Addr<CoordinatorActor>) -> Self {
+        let entropy = || {
+            let mut bytes = [0; 8];
+            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(|error| {
+                Fault::new("no-entropy", "the system gave no random bytes", "no rollout was started", "try again")
+                    .because(error)
+            })?;
+            Ok(bytes)
+        };
+        Self { actor, entropy: Arc::new(entropy) }
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut CoordinatorActor, &mut Context<CoordinatorActor>) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask(Box::new(move |actor, cx| {
+            // The client may have gone: what was done stays done, and is in the ledger.
+            let _ = reply.send(work(actor, cx));
+        }));
+        let busy = || Fault::new("busy", "the coordinator is busy", "nothing was changed", "try again");
+        self.actor.try_send(ask).map_err(|_| busy())?;
+        answer.await.map_err(|_| busy())
+    }
+
+    async fn operate(&self, id: String, event: impl FnOnce(RolloutId) -> Event + Send + 'static) -> Result<RolloutDocument, Fault> {
+        self.ask(move |actor, cx| {
+            let rollout = find(&actor.status(), &id)?.0;
+            if let Some(end) = actor.status().ledger.rollouts.get(&rollout).and_then(|state| state.ended_at) {
+                let text = format!("rollout {id} ended at {}", end.rfc3339());
+                return Err(Fault::new("rollout-ended", text, "nothing was changed", "apply a new plan"));
+            }
+            actor.feed(event(rollout), cx);
+            let view = actor.status();
+            find(&view, &id).map(|(id, state)| view.recap(id, state))
+        })
+        .await?
+    }
+
+    async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        let asked = spec.clone();
+        let (planned, excluded) = self
+            .ask(move |actor, _| actor.survey(asked))
+            .await??
+            .await
+            .map_err(|_| Fault::new("busy", "the survey was dropped", "nothing was planned", "plan again"))?;
+        let now = clock::now().wall;
+        let hosts = planned
+            .iter()
+            .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot))
+            .collect();
+        let excluded = excluded
+            .into_iter()
+            .map(|host| Excluded {
+                node_id: Some(host.node.to_string()),
+                waiting: WaitingDocument {
+                    code: host.code,
+                    text: format!("{}; {}", host.text, host.remedy),
+                    command: Some(format!("patchmesh why host {}", host.name)),
+                },
+                host: host.name,
+            })
+            .collect();
+        let times = (Time(now), Time(WallTime(now.0.saturating_add(PLAN_LIFETIME))));
+        PlanDocument::new(&spec, times, hosts, excluded).map_err(|error| {
+            Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
+                .because(error)
+        })
+    }
+
+    async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
+        let now = clock::now().wall;
+        if now >= document.expires_at.0 {
+            let text = format!("the plan expired at {}", document.expires_at);
+            let fault = Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
+            return Err(fault.exit(Exit::StalePlan));
+        }
+        let plan = thaw(document, now)?;
+        let id = RolloutId((self.entropy)()?);
+        self.ask(move |actor, cx| {
+            let same = |state: &Standing| state.plan.hash == plan.hash && state.plan.created_at == plan.created_at;
+            if let Some((known, _)) = actor.status().ledger.rollouts.iter().find(|(_, state)| same(state)) {
+                return known.to_string();
+            }
+            actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
+            id.to_string()
+        })
+        .await
+    }
+}
+
+impl Service for Coordinator {
+    fn hosts(&self) -> Answer<'_, HostsDocument> {
+        Box::pin(self.ask(|actor, _| {
+            let hosts = actor.members().iter().filter(|host| host.is_host());
+            HostsDocument::new(hosts.map(row).collect())
+        }))
+    }
+
+    fn host(&self, name: String) -> Answer<'_, HostDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let host = actor.members().iter().find(|host| host.membership.name == name);
+                host.map(document).ok_or_else(|| not_found("host", &name))
+            })
+            .await?
+        })
+    }
+
+    fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let host = actor.members().iter().find(|host| host.membership.name == name);
+                host.map(|host| why(&actor.status(), host)).ok_or_else(|| not_found("host", &name))
+            })
+            .await?
+        })
+    }
+
+    fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
+        Box::pin(self.make_plan(spec))
+    }
+
+    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
+        Box::pin(self.start(plan))
+    }
+
+    fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
+        Box::pin(self.ask(|actor, _| {
+            let view = actor.status();
+            RolloutsDocument::new(view.ledger.rollouts.iter().map(|(id, state)| view.row(*id, state)).collect())
+        }))
+    }
+
+    fn rollout(&self, id: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).map(|(id, state)| view.recap(id, state))
+            })
+            .await?
+        })
+    }
+
+    fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let rollout = find(&actor.status(), &id)?.0;
+                Ok(actor.watch(rollout, WATCH_QUEUE))
+            })
+            .await?
+        })
+    }
+
+    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, Event::Pause))
+    }
+
+    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, Event::Resume))
+    }
+
+    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, Event::Stop))
+    }
+}
+
+/// The rollout with this id, or the newest with this name.
+fn find<'a>(view: &View<'a>, id: &str) -> Result<(RolloutId, &'a Standing), Fault> {
+    let ledger = view.ledger;
+    let by_id = RolloutId::parse(id).and_then(|id| ledger.rollouts.get_key_value(&id));
+    let by_name = || {
+        let named = ledger.rollouts.iter().filter(|(_, state)| state.plan.name == id);
+        named.max_by_key(|(_, state)| state.started_at)
+    };
+    by_id.or_else(by_name).map(|(id, state)| (*id, state)).ok_or_else(|| not_found("rollout", id))
+}
+
+/// The machine's plan in a reviewed document whose hash was checked.
+fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
+    let wrong = |what: &str, value: &str| {
+        Fault::new("bad-request", format!("{what} {value:?} of the plan is not one"), "no rollout was started", "plan again")
+    };
+    let node = |text: &str| NodeId::parse(text).ok_or_else(|| wrong("nodeId", text));
+    let spec = RolloutSpec::try_from(document.spec.clone()).map_err(|error| wrong("spec", &error.to_string()))?;
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&NodeId::parse(&document.hash).ok_or_else(|| wrong("hash", &document.hash))?.0);
+    let mut hosts = Vec::new();
+    for host in document.hosts() {
+        hosts.push(PlannedHost { node: node(&host.node_id)?, name: host.host.clone(), transaction: host.transaction() });
+    }
+    hosts.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
+    let mut excluded = Vec::new();
+    for host in &document.excluded {
+        excluded.push(ExcludedHost {
+            node: node(host.node_id.as_deref().unwrap_or_default())?,
+            name: host.host.clone(),
+            because: match host.waiting.code.as_str() {
+                "silent" => ExcludedBecause::Silent,
+                "observe-mode" => ExcludedBecause::Observing,
+                _ => ExcludedBecause::Refused,
+            },
+            code: host.waiting.code.clone(),
+            text: host.waiting.text.clone(),
+            remedy: "plan again when this is mended".to_owned(),
+        });
+    }
+    let limit = |limit: &crate::api::document::LimitDocument| ResolvedLimit {
+        given: limit.given.clone(),
+        resolved: limit.resolved,
+    };
+    let openings = spec.openings_from(now);
+    Ok(Plan {
+        name: spec.name,
+        hash,
+        created_at: document.created_at.0,
+        operation: spec.operation,
+        baseline: spec.baseline,
+        reboot: spec.reboot,
+        hook_timeout: u32::try_from(spec.hook_timeout.as_secs()).unwrap_or(u32::MAX),
+        max_concurrency: limit(&document.limits.max_concurrency),
+        max_errors: limit(&document.limits.max_errors),
+        openings,
+        hosts,
+        excluded,
+    })
+}
+
+fn row(host: &KnownHost) -> HostRow {
+    let body = &host.record.body;
+    let scanned = body.scanned_at.is_some();
+    HostRow {
+        host: host.membership.name.clone(),
+        node_id: host.node.to_string(),
+        os: body.facts.os.clone(),
+        os_version: Some(body.facts.os_version.clone()).filter(|version| !version.is_empty()),
+        arch: body.facts.arch.clone(),
+        mode: body.mode,
+        tags: host.tags(),
+        presence: match host.presence {
+            Presence::Alive => Heard::Live,
+            Presence::Silent => Heard::Silent,
+        },
+        last_heard: Some(Time(host.record.sealed_at)),
+        counters: scanned.then_some(body.counters.into()),
+        reboot_required: scanned.then_some(body.reboot_required),
+        held: body.held.map(|(lease, rollout)| Held { lease: lease.to_string(), rollout: rollout.to_string() }),
+    }
+}
+
+fn document(host: &KnownHost) -> HostDocument {
+    let body = &host.record.body;
+    HostDocument {
+        schema: HostDocument::SCHEMA.to_owned(),
+        row: row(host),
+        manager: body.facts.manager.clone(),
+        kernel: body.facts.kernel.clone(),
+        agent_version: body.facts.agent_version.clone(),
+        addresses: body.addresses.clone(),
+        scanned_at: body.scanned_at.map(Time),
+        membership_expires: Some(Time(host.membership.expires)),
+    }
+}
+
+/// Why `host` is where it is: what its rollouts say, newest first, then what its own record says.
+fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
+    let name = &host.membership.name;
+    let mut rollouts: Vec<_> = view.ledger.rollouts.iter().filter(|(_, state)| state.index.contains_key(&host.node)).collect();
+    rollouts.sort_by_key(|(_, state)| core::cmp::Reverse(state.started_at));
+    let mut chain: Vec<WhyStep> = rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)).collect();
+    let body = &host.record.body;
+    let seen = Some(Time(host.record.sealed_at));
+    let mut add = |code: &str, text: String, command: Option<String>| {
+        chain.push(WhyStep { code: code.to_owned(), text, at: seen, command });
+    };
+    if host.presence == Presence::Silent {
+        add("silent", "the mesh does not hear it".into(), Some("systemctl start patchmeshd".into()));
+    }
+    if body.mode == Mode::Observe {
+        add("observe-mode", "its own file does not say mode = \"enforce\"".into(), None);
+    }
+    let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
+    if body.reboot_required || installed_pending_reboot > 0 {
+        add("reboot-required", "a reboot is pending".into(), None);
+    }
+    if missing + failed > 0 {
+        let text = format!("{missing} patches are missing, {failed} failed, {blocked} are blocked on the host");
+        add("missing", text, Some("patchmesh plan -f FILE".into()));
+    }
+    if body.scanned_at.is_none() {
+        add("never-scanned", "it has not scanned yet".into(), None);
+    }
+    let answer = chain.first().map_or_else(
+        || format!("{name} lacks nothing that its last scan looked for"),
+        |first| format!("{name}: {}", first.text),
+    );
+    WhyDocument::host(name, answer, chain)
+}
+
+fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHost) -> WhyStep {
+    let at = state.index.get(&host.node).copied().unwrap_or_default();
+    let status = Some(format!("patchmesh rollout status {id}"));
+    let step = |code: &str, text: String, at: Option<Time>| WhyStep { code: code.to_owned(), text, at, command: status.clone() };
+    let rollout = &state.plan.name;
+    if let Some(waiting) = view.waiting(id, at).filter(|_| state.ended_at.is_none()) {
+        return step(waiting.code(), format!("waits in rollout {rollout}: {}", waiting.text()), Some(Time(view.now.wall)));
+    }
+    let outcome = view.outcome(state, at);
+    let time = state.hosts[at].report.as_ref().map(|report| Time(report.ended)).or(state.ended_at.map(Time));
+    match (&state.hosts[at].progress, outcome) {
+        (Progress::Running { since, .. }, HostOutcome::Running) => {
+            let phase = view.phase(state, at).map_or("granted", |phase| phase.as_str());
+            step("running", format!("rollout {rollout} is at work on it, in phase {phase}"), Some(Time(*since)))
+        }
+        (Progress::Refused(refusal), _) => {
+            step(refusal.code.as_str(), format!("refused rollout {rollout}: {}; {}", refusal.text, refusal.remedy), time)
+        }
+        (_, outcome) => {
+            let error = state.hosts[at].report.as_ref().and_then(|report| report.error.as_ref());
+            let (code, text) = match error {
+                Some(error) => (error.code.as_str(), format!(": {}", error.text)),
+                None => (outcome.as_str(), String::new()),
+            };
+            step(code, format!("rollout {rollout} ended for it as {}{text}", outcome.as_str()), time)
+        }
+    }
+}
+
+/// What a member is, for the coordinator.
+pub trait Member {
+    /// Whether it is a host that can be patched.
+    fn is_host(&self) -> bool;
+    /// Its tags, the issuer's over its own.
+    fn tags(&self) -> BTreeMap<String, String>;
+}
+
+impl Member for KnownHost {
+    fn is_host(&self) -> bool {
+        self.membership.role == patchmesh_common::membership::Role::Node
+    }
+
+    fn tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.record.body.tags.clone();
+        tags.extend(self.membership.tags.clone());
+        tags
+    }
+}
