@@ -96,6 +96,7 @@ impl Payload for StopOrder {
 }
 
 /// What a coordinator tells a host.
+#[expect(clippy::large_enum_variant, reason = "a command lives for one step; a box would save nothing")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ToHost {
     /// Save this epoch, and say which lease you hold.

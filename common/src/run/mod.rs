@@ -1,6 +1,19 @@
 //! One host's patch run: what the coordinator and the host say to each other, and the machine that obeys.
+//!
+//! [`machine::PatchRun`] is a fold of its [`journal`]. Whatever it does next, after a step, after a restart or after a reboot,
+//! comes from one table ([`recovery`]) over the last stored phase: there is no other recovery.
 
+pub mod act;
+pub mod compare;
+mod guard;
+mod handshake;
+pub mod journal;
+pub mod machine;
 pub mod message;
+mod phases;
+pub mod recovery;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,3 +2,4 @@
 
 pub mod cache;
 pub mod log;
+mod log_format;

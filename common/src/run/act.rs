@@ -1,0 +1,174 @@
+//! What the machine asks the host to do, and how that ends. Acts are started; they end as an event with their id.
+
+use serde::{Deserialize, Serialize};
+
+use super::{HookPoint, compare::Comparison, message::Refusal, message::Resolution};
+use crate::{
+    id::{CommandId, LeaseId, RolloutId},
+    inventory::Transaction,
+    patch::{Baseline, PatchCounters},
+    schedule::Opening,
+    time::BootTime,
+};
+
+/// Names one started act in one life of the machine. Acts of an earlier life end nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActId(pub u64);
+
+/// Something that takes time. The shell starts it and sends [`super::machine::Event::Ended`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Ask the package manager what it would do. Changes nothing. Ends as [`ActEnd::Resolved`].
+    Resolve {
+        /// Of the request.
+        request: CommandId,
+        /// Against what.
+        baseline: Baseline,
+    },
+    /// Simulate again and compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
+    Check {
+        /// Against what.
+        baseline: Baseline,
+        /// What the plan froze.
+        transaction: Transaction,
+    },
+    /// Run the hooks of one point in name order. Ends as [`ActEnd::Hooks`].
+    Hooks {
+        /// Which folder.
+        point: HookPoint,
+        /// For `PATCHMESH_ROLLOUT`.
+        rollout: RolloutId,
+        /// For `PATCHMESH_ATTEMPT`: grows whenever a hook of this host may run again for the same rollout.
+        attempt: u32,
+        /// Time-out of every single hook, in seconds.
+        timeout: u32,
+    },
+    /// Start a runner with exactly this transaction and wait for its result. Ends as [`ActEnd::Transaction`].
+    Transaction {
+        /// The lease: names the runner's folder.
+        lease: LeaseId,
+        /// 1, or more if an earlier runner provably never started; names the runner's folder too.
+        attempt: u32,
+        /// What to install.
+        transaction: Transaction,
+        /// What the runner checks as its last act.
+        guard: Guard,
+    },
+    /// Find the runner of an earlier life: wait for its end, read its result, or find that it is dead. A runner that has not
+    /// started yet must be kept from starting for ever. Ends as [`ActEnd::Adopted`].
+    Adopt {
+        /// The lease.
+        lease: LeaseId,
+        /// Of the [`Act::Transaction`].
+        attempt: u32,
+    },
+    /// After a runner died without a result: audit, repair if dirty, re-scan. Ends as [`ActEnd::Transaction`], whose verdict is
+    /// [`Verdict::Ok`] if and only if the package set is exactly what the transaction leaves.
+    Repair {
+        /// The lease.
+        lease: LeaseId,
+        /// What should have been installed.
+        transaction: Transaction,
+    },
+    /// Reboot. Ends as [`ActEnd::Reboot`], or with the process.
+    Reboot,
+    /// Scan and compare. Changes nothing. Ends as [`ActEnd::Verified`].
+    Verify {
+        /// The lease: names the folder with the package set before the transaction.
+        lease: LeaseId,
+        /// For the counters.
+        baseline: Baseline,
+        /// What must have changed; empty if nothing may have been installed.
+        expected: Transaction,
+    },
+}
+
+/// What the runner checks by itself as its last act before the package manager starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Guard {
+    /// No STOP may cover it.
+    pub rollout: RolloutId,
+    /// Must admit a step, by the wall clock.
+    pub opening: Opening,
+    /// Latest start, by time since boot.
+    pub latest: BootTime,
+}
+
+/// How an act ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ActEnd {
+    /// Of [`Act::Resolve`].
+    Resolved(Result<Resolution, Refusal>),
+    /// Of [`Act::Check`].
+    Checked(Result<(), Refusal>),
+    /// Of [`Act::Hooks`].
+    Hooks(HooksEnd),
+    /// Of [`Act::Transaction`] and [`Act::Repair`].
+    Transaction(TransactionEnd),
+    /// Of [`Act::Adopt`].
+    Adopted(Adoption),
+    /// Of [`Act::Reboot`]: accepted, or why not. Accepted is no proof: only a changed boot id is.
+    Reboot(Result<(), String>),
+    /// Of [`Act::Verify`]; the error says why it could not be seen what is installed.
+    Verified(Result<Verified, String>),
+}
+
+/// How the hooks of one point ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HooksEnd {
+    /// Which hook failed and how; `None` if all that were there succeeded.
+    pub error: Option<String>,
+    /// What they printed, capped.
+    pub output: String,
+}
+
+/// What a runner did.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Every step ended with 0.
+    Ok,
+    /// A step failed; the text says which and how.
+    Failed(String),
+    /// The runner's own last check refused, and nothing was run.
+    Declined {
+        /// As the guard's codes, e.g. `stopped`.
+        code: String,
+        /// Why.
+        text: String,
+    },
+}
+
+/// How a transaction ended, and what it left.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionEnd {
+    /// What the runner did.
+    pub verdict: Verdict,
+    /// Tail of the package manager's output.
+    pub output: String,
+    /// Whether a package asked for a reboot.
+    pub reboot_required: bool,
+    /// What is wrong with the package database; `None` if nothing is. A dirty database is never rebooted on.
+    pub dirty: Option<String>,
+}
+
+/// What became of the runner of an earlier life.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Adoption {
+    /// It has a result; it may have run until just now.
+    Finished(TransactionEnd),
+    /// It never started and never will.
+    NeverStarted,
+    /// It started and is gone without a result.
+    Dead,
+}
+
+/// What a scan after the work found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Verified {
+    /// What changed, and what differs from what was expected.
+    pub comparison: Comparison,
+    /// Against the lease's baseline.
+    pub counters: PatchCounters,
+    /// What is wrong with the package database, if anything.
+    pub dirty: Option<String>,
+}

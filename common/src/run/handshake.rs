@@ -1,0 +1,360 @@
+//! Commands: who may give them, the fence, and the handshake that a start needs.
+//!
+//! Whatever is refused has not begun and cannot begin without a new offer: every refusal of a lease forgets its offer and
+//! with it the nonce.
+
+use core::time::Duration;
+
+use super::{
+    act::{Act, ActId},
+    guard::within_skew,
+    journal::JournalEntry,
+    machine::{Effect, Ignored, PatchRun},
+    message::{
+        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, StopOrder, ToCoordinator,
+        ToHost,
+    },
+};
+use crate::{
+    gossip::Mode,
+    id::{CommandId, LeaseId, NodeId, Nonce},
+    machine::Cx,
+    membership::{Membership, Role},
+    patch::Baseline,
+    rollout::Operation,
+    time::Now,
+};
+
+/// How far wall and boot clock may drift apart between `Ready` and `Go`: more is a step or a pause.
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+/// How many resolutions may be in flight: each is a package manager process.
+const MAX_RESOLVING: usize = 2;
+
+/// A lease that may be started once the coordinator says so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Offer {
+    lease: Lease,
+    coordinator: NodeId,
+    stage: OfferStage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum OfferStage {
+    Checking(ActId),
+    Ready { nonce: Nonce, said_at: Now },
+}
+
+impl PatchRun {
+    pub(super) fn command(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) {
+        let author = frame.sealed.author;
+        if let Err(why) = self.obey(cx, frame) {
+            cx.emit(Effect::Ignored { author, why });
+        }
+    }
+
+    fn obey(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) -> Result<(), Ignored> {
+        let author = frame.sealed.author;
+        let member = frame.credential.check(self.settings.mesh, cx.now.wall, cx.keys)?;
+        if member.key != author {
+            return Err(Ignored::OtherKey(member.key));
+        }
+        if member.role == Role::Node {
+            return Err(Ignored::Role(member.role));
+        }
+        let command: Command = frame.sealed.open(cx.keys)?;
+        if command.mesh != self.settings.mesh {
+            return Err(Ignored::OtherMesh(command.mesh));
+        }
+        if command.to != self.settings.me {
+            return Err(Ignored::OtherHost(command.to));
+        }
+        if let ToHost::Stop(signed) = &command.body {
+            return if cx.now.wall < command.expires {
+                self.stop(cx, author, signed)
+            } else {
+                Err(Ignored::Expired(command.expires))
+            };
+        }
+        if member.role != Role::Coordinator {
+            return Err(Ignored::Role(member.role));
+        }
+        if cx.now.wall >= command.expires {
+            self.expired(cx, author, &command);
+            return Err(Ignored::Expired(command.expires));
+        }
+        self.admit(cx, &member, &command)
+    }
+
+    /// The fence: nothing is done under an epoch that is not saved.
+    fn admit(&mut self, cx: &mut Cx<'_, Effect>, member: &Membership, command: &Command) -> Result<(), Ignored> {
+        if command.epoch.serial != member.serial {
+            return Err(Ignored::ForeignEpoch(command.epoch));
+        }
+        match self.journal.epoch {
+            Some(saved) if !saved.admits(&command.epoch) => {
+                let held = self.journal.held();
+                self.answer(cx, member.key, ToCoordinator::Fenced { saved, held });
+                return Ok(());
+            }
+            Some(saved) if saved == command.epoch => {}
+            _ => {
+                self.offer = None;
+                self.save(cx, JournalEntry::Epoch(command.epoch));
+            }
+        }
+        self.coordinator = Some(member.key);
+        self.dispatch(cx, member.key, command.body.clone())
+    }
+
+    fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, body: ToHost) -> Result<(), Ignored> {
+        match body {
+            ToHost::Adopt => self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() }),
+            ToHost::Resolve { request, baseline } => self.resolve(cx, from, request, baseline),
+            ToHost::Offer(lease) if lease.host != self.settings.me => return Err(Ignored::OtherHost(lease.host)),
+            ToHost::Offer(lease) => self.offered(cx, from, *lease),
+            ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
+            ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
+            ToHost::Withdraw { lease } => {
+                self.offer = self.offer.take().filter(|offer| offer.lease.id != lease);
+                self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() });
+            }
+            ToHost::Stop(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A command that is too old by this host's clock is not obeyed, but its author learns why where that is harmless.
+    fn expired(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, command: &Command) {
+        let why = refusal(
+            RefusalCode::ClockSkew,
+            format!("the command expired at {}, and it is {} here", command.expires.rfc3339(), cx.now.wall.rfc3339()),
+            "set the clocks of both right, or repeat the command",
+        );
+        match &command.body {
+            ToHost::Offer(lease) if !self.knows(lease.id) => self.refuse(cx, from, lease.id, why),
+            ToHost::Resolve { request, .. } => {
+                self.answer(cx, from, ToCoordinator::Resolved { request: *request, result: Err(why) });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the lease is offered, running or unreported.
+    fn knows(&self, lease: LeaseId) -> bool {
+        self.offer.as_ref().is_some_and(|offer| offer.lease.id == lease)
+            || self.journal.run.as_ref().is_some_and(|run| run.lease.id == lease)
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, signed: &SignedStop) -> Result<(), Ignored> {
+        let signer = signed.credential.check(self.settings.mesh, cx.now.wall, cx.keys)?;
+        if signer.key != signed.order.author {
+            return Err(Ignored::OtherKey(signer.key));
+        }
+        if signer.role == Role::Node {
+            return Err(Ignored::Role(signer.role));
+        }
+        let order: StopOrder = signed.order.open(cx.keys)?;
+        if order.mesh != self.settings.mesh {
+            return Err(Ignored::OtherMesh(order.mesh));
+        }
+        if self.journal.accepts_stop(&order) {
+            self.save(cx, JournalEntry::Stop(order));
+        }
+        self.answer(cx, from, ToCoordinator::StopSaved { scope: order.scope, sequence: order.sequence });
+        Ok(())
+    }
+
+    fn resolve(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, request: CommandId, baseline: Baseline) {
+        if self.resolving.values().any(|pending| *pending == (request, from)) {
+            return;
+        }
+        if self.resolving.len() >= MAX_RESOLVING {
+            let busy = refusal(
+                RefusalCode::Busy,
+                format!("{MAX_RESOLVING} resolutions are running already"),
+                "ask again when they have ended",
+            );
+            return self.answer(cx, from, ToCoordinator::Resolved { request, result: Err(busy) });
+        }
+        let id = self.start(cx, Act::Resolve { request, baseline });
+        self.resolving.insert(id, (request, from));
+    }
+
+    pub(super) fn resolved(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, result: Result<Resolution, Refusal>) {
+        if let Some((request, from)) = self.resolving.remove(&act) {
+            self.answer(cx, from, ToCoordinator::Resolved { request, result });
+        }
+    }
+
+    fn offered(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: Lease) {
+        if self.already(cx, from, lease.id) {
+            return;
+        }
+        if let Some(why) = self.hindrance(&lease, cx.now) {
+            return self.refuse(cx, from, lease.id, why);
+        }
+        if let Some(offer) = self.offer.as_mut().filter(|offer| offer.lease == lease) {
+            offer.coordinator = from;
+            match offer.stage {
+                OfferStage::Checking(_) => return,
+                OfferStage::Ready { nonce, said_at } if cx.now.boot.since(said_at.boot) <= GO_WITHIN / 2 => {
+                    let lease = lease.id;
+                    return self.answer(cx, from, ToCoordinator::Ready { lease, nonce });
+                }
+                OfferStage::Ready { .. } => {}
+            }
+        }
+        if lease.operation == Operation::Scan {
+            return self.ready(cx, from, lease);
+        }
+        let check = Act::Check { baseline: lease.baseline, transaction: lease.transaction.clone() };
+        let stage = OfferStage::Checking(self.start(cx, check));
+        self.offer = Some(Offer { lease, coordinator: from, stage });
+    }
+
+    /// Answers for a lease that needs no handshake any more.
+    fn already(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId) -> bool {
+        match &self.journal.run {
+            Some(run) if run.lease.id == lease => match run.report {
+                Some(_) => self.report(cx),
+                None => self.progress(cx),
+            },
+            _ if self.journal.ended.contains(&lease) => {
+                let why = refusal(
+                    RefusalCode::StaleGo,
+                    format!("lease {lease} has ended here and its report was acknowledged"),
+                    "grant a new lease",
+                );
+                self.refuse(cx, from, lease, why);
+            }
+            Some(run) => {
+                let text = format!("lease {} of rollout {} is not finished here", run.lease.id, run.lease.rollout);
+                self.refuse(cx, from, lease, refusal(RefusalCode::Busy, text, "wait for its report"));
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// Why `lease` may not start now.
+    fn hindrance(&self, lease: &Lease, now: Now) -> Option<Refusal> {
+        let install = lease.operation == Operation::Install;
+        if install && self.settings.mode != Mode::Enforce {
+            return Some(refusal(
+                RefusalCode::ObserveMode,
+                "the host's own file does not say mode = \"enforce\"".into(),
+                "set it there and restart the daemon",
+            ));
+        }
+        if self.journal.stopped(lease.rollout) {
+            let text = format!("a STOP that covers rollout {} is saved here", lease.rollout);
+            return Some(refusal(RefusalCode::Stopped, text, "resume the rollout"));
+        }
+        if !lease.opening.admits_start(now.wall) {
+            let (from, to) = (lease.opening.opens.rfc3339(), lease.opening.last_start.rfc3339());
+            let text = format!("{} is outside the starts {from} to {to}", now.wall.rfc3339());
+            return Some(refusal(
+                RefusalCode::OutsideOpening,
+                text,
+                "wait for the next opening, or set the clock right",
+            ));
+        }
+        match self.skew {
+            _ if !install => None,
+            Some(skew) if within_skew(skew) => None,
+            Some(skew) => {
+                let text = format!("the clock is {skew} ms from the mesh's median");
+                Some(refusal(RefusalCode::ClockSkew, text, "set the clock right"))
+            }
+            None => {
+                let text = String::from("how far the clock is from the mesh's median is not known yet");
+                Some(refusal(RefusalCode::ClockSkew, text, "offer again when the host has met other members"))
+            }
+        }
+    }
+
+    pub(super) fn checked(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, result: Result<(), Refusal>) {
+        let Some(offer) = self.offer.take_if(|offer| offer.stage == OfferStage::Checking(act)) else { return };
+        match result {
+            Ok(()) => self.ready(cx, offer.coordinator, offer.lease),
+            Err(why) => self.refuse(cx, offer.coordinator, offer.lease.id, why),
+        }
+    }
+
+    fn ready(&mut self, cx: &mut Cx<'_, Effect>, coordinator: NodeId, lease: Lease) {
+        let nonce = Nonce(cx.draw_u128().to_be_bytes());
+        let id = lease.id;
+        self.offer = Some(Offer { lease, coordinator, stage: OfferStage::Ready { nonce, said_at: cx.now } });
+        self.answer(cx, coordinator, ToCoordinator::Ready { lease: id, nonce });
+    }
+
+    fn refuse(&mut self, cx: &mut Cx<'_, Effect>, to: NodeId, lease: LeaseId, refusal: Refusal) {
+        self.offer = self.offer.take().filter(|offer| offer.lease.id != lease);
+        self.answer(cx, to, ToCoordinator::Refused { lease, refusal });
+    }
+
+    fn go(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
+        if self.already(cx, from, lease) {
+            return;
+        }
+        let fresh = match &self.offer {
+            Some(offer) if offer.lease.id == lease => offer.freshness(nonce, cx.now),
+            _ => Err(String::from("no such offer is known here; a restart forgets offers")),
+        };
+        if let Err(text) = fresh {
+            return self.refuse(cx, from, lease, refusal(RefusalCode::StaleGo, text, "offer the lease again"));
+        }
+        let Some(offer) = self.offer.take() else { return };
+        if let Some(why) = self.hindrance(&offer.lease, cx.now) {
+            return self.refuse(cx, from, lease, why);
+        }
+        let at = self.instant(cx.now);
+        let entry = JournalEntry::Granted { lease: Box::new(offer.lease), coordinator: from, at, wall: cx.now.wall };
+        self.save(cx, entry);
+        self.detail.clear();
+        self.revoked = None;
+        cx.emit(Effect::Held(self.journal.held()));
+        self.progress(cx);
+        self.advance(cx);
+    }
+
+    fn acknowledged(&mut self, cx: &mut Cx<'_, Effect>, lease: LeaseId) {
+        let settled = |run: &super::journal::Run| run.lease.id == lease && run.report.is_some();
+        if self.journal.run.as_ref().is_some_and(settled) {
+            self.save(cx, JournalEntry::Acknowledged { lease });
+            cx.emit(Effect::Held(None));
+        }
+    }
+}
+
+impl Offer {
+    /// Whether a `Go` with `nonce` may start the lease at `now`.
+    fn freshness(&self, nonce: Nonce, now: Now) -> Result<(), String> {
+        let OfferStage::Ready { nonce: said, said_at } = self.stage else {
+            return Err(String::from("the lease is still being checked here"));
+        };
+        if said != nonce {
+            return Err(String::from("the nonce is not that of the last Ready"));
+        }
+        let boot = now.boot.since(said_at.boot);
+        if boot > GO_WITHIN {
+            return Err(format!(
+                "Ready was said {} s ago, at most {} s are allowed",
+                boot.as_secs(),
+                GO_WITHIN.as_secs()
+            ));
+        }
+        let wall = i128::from(now.wall.0) - i128::from(said_at.wall.0);
+        let apart = (wall - boot.as_millis() as i128).unsigned_abs();
+        if apart > CLOCK_TOLERANCE.as_millis() {
+            return Err(format!(
+                "wall and boot clock moved {apart} ms apart since Ready: the clock was set, or the host paused"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn refusal(code: RefusalCode, text: String, remedy: &str) -> Refusal {
+    Refusal { code, text, remedy: remedy.into() }
+}

@@ -1,0 +1,307 @@
+//! What a run does next, and what the end of an act means for it.
+
+use super::{
+    HookPoint, Phase,
+    act::{Act, ActEnd, ActId, Adoption, HooksEnd, TransactionEnd, Verdict, Verified},
+    guard::Permit,
+    journal::{Fault, JournalEntry, Run, StepResult},
+    machine::{Effect, PatchRun, REBOOT_PATIENCE, REPORT_AGAIN, SKEW_PATIENCE},
+    message::{MAX_TEXT, Outcome, Report, RunError},
+    recovery::{self, MAX_ATTEMPTS, Next, Stage},
+};
+use crate::{inventory::Transaction, machine::Cx};
+
+impl PatchRun {
+    /// Does what comes next until an act runs or nothing is left to do.
+    pub(super) fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
+        while self.acting.is_none() {
+            let Some(run) = &self.journal.run else { return };
+            let (last, attempt) = (run.last, run.last.attempt);
+            match recovery::next(run, self.settings.boot_id) {
+                Next::Report => return,
+                Next::Settle => self.settle(cx),
+                Next::Bar => {
+                    let because = "the host was rebooted by something else, so deadlines cannot be proven";
+                    let fault = run.refuse(following(last.phase), "unexpected-reboot", because);
+                    self.save(cx, JournalEntry::Barred(fault));
+                }
+                Next::Interrupt => {
+                    let because = "a reboot that was not the run's own interrupted it";
+                    let fault = run.refuse(last.phase, "unexpected-reboot", because);
+                    self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
+                }
+                Next::ProveReboot => self.end(cx, StepResult::default()),
+                Next::Adopt if self.revoked == Some(attempt) && attempt >= MAX_ATTEMPTS => {
+                    let fault = exhausted(last.phase);
+                    self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
+                }
+                Next::Adopt if self.revoked == Some(attempt) => {
+                    if !self.begin(cx, Phase::Transaction, attempt + 1) {
+                        return;
+                    }
+                }
+                Next::Adopt => {
+                    let act = Act::Adopt { lease: run.lease.id, attempt };
+                    self.acting = Some(self.start(cx, act));
+                }
+                Next::Again(phase) if attempt >= MAX_ATTEMPTS => {
+                    let fault = exhausted(phase);
+                    self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
+                }
+                Next::Again(phase) => {
+                    if !self.begin(cx, phase, attempt + 1) {
+                        return;
+                    }
+                }
+                Next::Begin(phase) => {
+                    if !self.begin(cx, phase, 1) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins `phase` if it may begin. `false` if that is not known yet.
+    fn begin(&mut self, cx: &mut Cx<'_, Effect>, phase: Phase, attempt: u32) -> bool {
+        let Some(run) = &self.journal.run else { return false };
+        if phase.is_disruptive() {
+            let permit = match self.permit(run, phase, attempt > 1, cx.now) {
+                Permit::Unsure if self.skew_by.is_some_and(|by| cx.now.boot >= by) => Permit::No(run.refuse(
+                    phase,
+                    "clock-unknown",
+                    "no other member told how far the clock is from the mesh's median",
+                )),
+                permit => permit,
+            };
+            match permit {
+                Permit::Yes => {}
+                Permit::Unsure => {
+                    self.skew_by.get_or_insert(cx.now.boot.plus(SKEW_PATIENCE));
+                    return false;
+                }
+                Permit::No(fault) => {
+                    self.skew_by = None;
+                    self.deny(cx, phase, fault);
+                    return true;
+                }
+            }
+        }
+        let act = act(run, phase, attempt);
+        self.skew_by = None;
+        self.detail.clear();
+        let began = JournalEntry::Began { phase, attempt, at: self.instant(cx.now), wall: cx.now.wall };
+        self.save(cx, began);
+        self.progress(cx);
+        self.acting = Some(self.start(cx, act));
+        true
+    }
+
+    /// Stores that `phase` was not begun, or not begun again.
+    fn deny(&mut self, cx: &mut Cx<'_, Effect>, phase: Phase, fault: Fault) {
+        let again =
+            self.journal.run.as_ref().is_some_and(|run| run.last.phase == phase && run.last.stage == Stage::Begun);
+        if again {
+            self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
+        } else {
+            self.save(cx, JournalEntry::Barred(fault));
+        }
+    }
+
+    /// Stores how the phase last begun ended.
+    fn end(&mut self, cx: &mut Cx<'_, Effect>, result: StepResult) {
+        let Some(run) = &self.journal.run else { return };
+        let (phase, attempt) = (run.last.phase, run.last.attempt);
+        let (at, wall) = (self.instant(cx.now), cx.now.wall);
+        self.acting = None;
+        self.save(cx, JournalEntry::Ended { phase, attempt, at, wall, result });
+    }
+
+    pub(super) fn ended(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, end: ActEnd) {
+        match end {
+            ActEnd::Resolved(result) => return self.resolved(cx, act, result),
+            ActEnd::Checked(result) => return self.checked(cx, act, result),
+            _ => {}
+        }
+        let Some(run) = self.journal.run.as_ref().filter(|_| self.acting == Some(act)) else { return };
+        let phase = run.last.phase;
+        match end {
+            ActEnd::Hooks(end) => {
+                let result = hooks_result(run, phase, end);
+                self.end(cx, result);
+            }
+            ActEnd::Transaction(end) | ActEnd::Adopted(Adoption::Finished(end)) => {
+                self.end(cx, transaction_result(end))
+            }
+            ActEnd::Adopted(Adoption::NeverStarted) => {
+                self.acting = None;
+                self.revoked = Some(run.last.attempt);
+            }
+            ActEnd::Adopted(Adoption::Dead) => {
+                let act = Act::Repair { lease: run.lease.id, transaction: run.lease.transaction.clone() };
+                self.acting = Some(self.start(cx, act));
+                return;
+            }
+            ActEnd::Reboot(Ok(())) => {
+                self.reboot_by = Some(cx.now.boot.plus(REBOOT_PATIENCE));
+                return;
+            }
+            ActEnd::Reboot(Err(text)) => {
+                self.acting = None;
+                self.detail = format!("the reboot was refused: {text}");
+            }
+            ActEnd::Verified(end) => {
+                let result = verify_result(end);
+                self.end(cx, result);
+            }
+            ActEnd::Resolved(_) | ActEnd::Checked(_) => return,
+        }
+        self.advance(cx);
+    }
+
+    fn settle(&mut self, cx: &mut Cx<'_, Effect>) {
+        let Some(run) = &self.journal.run else { return };
+        let verified = run.verified.as_deref().cloned().unwrap_or_default();
+        let report = Report {
+            lease: run.lease.id,
+            rollout: run.lease.rollout,
+            outcome: run.fault.as_ref().map_or(Outcome::Succeeded, |fault| fault.outcome),
+            phase: run.last.phase,
+            rebooted: run.rebooted,
+            packages: verified.comparison.changed,
+            error: run.fault.as_ref().map(|fault| fault.error.clone()),
+            counters: verified.counters,
+            steps: run.steps.clone(),
+            started: run.started,
+            ended: cx.now.wall,
+        };
+        self.save(cx, JournalEntry::Settled(Box::new(report)));
+        self.report_pause = REPORT_AGAIN;
+        self.report(cx);
+    }
+}
+
+/// The disruptive phase that `phase` would be followed by.
+fn following(phase: Phase) -> Phase {
+    match phase {
+        Phase::Granted => Phase::PreInstall,
+        Phase::PreInstall => Phase::Transaction,
+        Phase::Transaction => Phase::PostInstall,
+        _ => Phase::Reboot,
+    }
+}
+
+fn act(run: &Run, phase: Phase, attempt: u32) -> Act {
+    let lease = &run.lease;
+    let hooks = |point| Act::Hooks {
+        point,
+        rollout: lease.rollout,
+        attempt: lease.attempt.saturating_add(attempt - 1),
+        timeout: lease.hook_timeout,
+    };
+    match phase {
+        Phase::PreInstall => hooks(HookPoint::PreInstall),
+        Phase::PostInstall => hooks(HookPoint::PostInstall),
+        Phase::PostReboot => hooks(HookPoint::PostReboot),
+        Phase::OnExit => hooks(HookPoint::OnExit),
+        Phase::Reboot => Act::Reboot,
+        Phase::Transaction => Act::Transaction {
+            lease: lease.id,
+            attempt,
+            transaction: lease.transaction.clone(),
+            guard: run.runner_guard(),
+        },
+        Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
+            lease: lease.id,
+            baseline: lease.baseline,
+            expected: if run.touched { lease.transaction.clone() } else { Transaction::default() },
+        },
+    }
+}
+
+fn failed(code: &str, text: String, log: &str) -> Fault {
+    Fault { outcome: Outcome::Failed, error: RunError { code: code.into(), text, log: tail(log) } }
+}
+
+fn exhausted(phase: Phase) -> Fault {
+    let (code, text) = match phase {
+        Phase::Reboot => (
+            "reboot-did-not-happen",
+            format!(
+                "the host was asked to reboot {MAX_ATTEMPTS} times and its boot id is still the same; reboot it by hand"
+            ),
+        ),
+        _ => (
+            "interrupted",
+            format!("{} was begun {MAX_ATTEMPTS} times and never ended; it is not begun again", phase.as_str()),
+        ),
+    };
+    failed(code, text, "")
+}
+
+fn hooks_result(run: &Run, phase: Phase, end: HooksEnd) -> StepResult {
+    let output = tail(&end.output);
+    let fault = end.error.map(|error| {
+        let consequence = match phase {
+            Phase::PreInstall => "no package was changed",
+            Phase::PostInstall if run.reboot_required => "the packages are installed; the host was not rebooted",
+            _ => "the packages stay as they are",
+        };
+        failed("hook-failed", format!("{error}; {consequence}"), &output)
+    });
+    StepResult { fault, output, ..StepResult::default() }
+}
+
+fn transaction_result(end: TransactionEnd) -> StepResult {
+    let output = tail(&end.output);
+    let fault = match (end.verdict, end.dirty) {
+        (Verdict::Declined { code, text }, _) => {
+            let error = RunError { code, text: format!("{text}; no package was changed"), log: String::new() };
+            Some(Fault { outcome: Outcome::Deferred, error })
+        }
+        (Verdict::Failed(text), dirty) => {
+            let dirty = dirty.map(|what| format!("; the package database is left unclean: {what}")).unwrap_or_default();
+            Some(failed("transaction-failed", format!("{text}{dirty}"), &output))
+        }
+        (Verdict::Ok, Some(what)) => {
+            let text =
+                format!("the package database is unclean after the transaction: {what}; the host was not rebooted");
+            Some(failed("dirty-database", text, &output))
+        }
+        (Verdict::Ok, None) => None,
+    };
+    StepResult { fault, output, reboot_required: end.reboot_required, verified: None }
+}
+
+fn verify_result(end: Result<Verified, String>) -> StepResult {
+    match end {
+        Err(text) => StepResult {
+            fault: Some(failed("verify-failed", text.clone(), "")),
+            output: tail(&text),
+            ..StepResult::default()
+        },
+        Ok(verified) => {
+            let differences = verified.comparison.differences.join("\n");
+            let fault = match &verified.dirty {
+                _ if !differences.is_empty() => {
+                    let text = format!(
+                        "what is installed is not what was planned: {}",
+                        verified.comparison.differences.join("; ")
+                    );
+                    Some(failed("not-exact", tail(&text), ""))
+                }
+                Some(what) => Some(failed("dirty-database", format!("the package database is unclean: {what}"), "")),
+                None => None,
+            };
+            let output = tail(&differences);
+            StepResult { fault, output, verified: Some(Box::new(verified)), ..StepResult::default() }
+        }
+    }
+}
+
+/// The last [`MAX_TEXT`] bytes, cut between characters.
+fn tail(text: &str) -> String {
+    let from = text.len().saturating_sub(MAX_TEXT);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text[from..].to_owned()
+}

@@ -1,0 +1,202 @@
+//! Who may command, the fence, and the start.
+
+use super::*;
+use crate::run::message::{Refusal, RefusalCode, Resolution};
+
+fn offer() -> ToHost {
+    ToHost::Offer(Box::new(lease()))
+}
+
+fn refusals(effects: &[Effect]) -> Vec<RefusalCode> {
+    let code = |body: ToCoordinator| match body {
+        ToCoordinator::Refused { refusal, .. } => Some(refusal.code),
+        _ => None,
+    };
+    answers(effects).into_iter().filter_map(code).collect()
+}
+
+#[test]
+fn an_offer_is_checked_before_ready_and_starts_nothing() {
+    let mut bench = Bench::new();
+    let effects = bench.say(offer());
+    assert_eq!(words(&effects), ["save epoch 1", "start check"]);
+    assert_eq!(words(&bench.say(offer())), [""; 0], "a repetition while checking starts no second check");
+    assert_eq!(words(&bench.end(started(&effects), ActEnd::Checked(Ok(())))), ["answer ready"]);
+    assert_eq!(words(&bench.say(offer())), ["answer ready"], "a lost Ready is repeated");
+    assert_eq!(bench.machine.journal().held(), None);
+}
+
+#[test]
+fn a_changed_plan_is_refused_and_forgotten() {
+    let mut bench = Bench::new();
+    let effects = bench.say(offer());
+    let changed = Refusal { code: RefusalCode::PlanChanged, text: "tool is 3 now".into(), remedy: "plan".into() };
+    let effects = bench.end(started(&effects), ActEnd::Checked(Err(changed)));
+    assert_eq!(refusals(&effects), [RefusalCode::PlanChanged]);
+    let go = ToHost::Go { lease: LEASE, nonce: Nonce([0; 16]) };
+    assert_eq!(refusals(&bench.say(go)), [RefusalCode::StaleGo]);
+}
+
+#[test]
+fn what_hinders_an_offer_is_named() {
+    type Change = fn(&mut Bench);
+    let cases: [(RefusalCode, Change); 5] = [
+        (RefusalCode::ObserveMode, |bench| bench.mode = Mode::Observe),
+        (RefusalCode::Stopped, |bench| {
+            bench.say(ToHost::Stop(stop_order(1, true, COORDINATOR, Role::Coordinator)));
+        }),
+        (RefusalCode::OutsideOpening, |bench| bench.wall += 600_000),
+        (RefusalCode::ClockSkew, |_| {}),
+        (RefusalCode::Busy, |bench| {
+            bench.granted(Lease { id: LeaseId([9; 16]), ..lease() });
+        }),
+    ];
+    for (code, change) in cases {
+        let mut bench = Bench::new();
+        change(&mut bench);
+        bench.rebuild(false);
+        bench.send(Event::Started);
+        let skew = if code == RefusalCode::ClockSkew { None } else { Some(30_000) };
+        bench.send(Event::Skew(skew));
+        assert_eq!(refusals(&bench.say(offer())), [code]);
+    }
+}
+
+#[test]
+fn a_late_wrong_or_clock_stepped_go_starts_nothing() {
+    type Change = fn(&mut Bench);
+    let cases: [(&str, Change); 3] = [
+        ("Ready was said 10 s ago", |bench| bench.boot += 10_001),
+        ("apart since Ready", |bench| bench.wall -= 1_001),
+        ("a restart forgets offers", |bench| {
+            bench.rebuild(false);
+            bench.send(Event::Started);
+        }),
+    ];
+    for (text, change) in cases {
+        let mut bench = Bench::new();
+        let nonce = bench.ready(lease());
+        change(&mut bench);
+        match answers(&bench.say(ToHost::Go { lease: LEASE, nonce })).as_slice() {
+            [ToCoordinator::Refused { refusal, .. }] => assert!(refusal.text.contains(text), "{}", refusal.text),
+            other => panic!("{text}: {other:?}"),
+        }
+        assert_eq!(bench.machine.journal().held(), None);
+    }
+    let mut bench = Bench::new();
+    let nonce = bench.ready(lease());
+    assert_eq!(refusals(&bench.say(ToHost::Go { lease: LEASE, nonce: Nonce([0; 16]) })), [RefusalCode::StaleGo]);
+    let late = bench.say(ToHost::Go { lease: LEASE, nonce });
+    assert_eq!(refusals(&late), [RefusalCode::StaleGo], "what was refused cannot start without a new offer");
+}
+
+#[test]
+fn repetitions_of_a_running_lease_answer_progress_and_do_nothing() {
+    let mut bench = Bench::new();
+    let nonce = bench.ready(lease());
+    bench.say(ToHost::Go { lease: LEASE, nonce });
+    assert_eq!(words(&bench.say(ToHost::Go { lease: LEASE, nonce })), ["answer progress pre-install"]);
+    assert_eq!(words(&bench.say(offer())), ["answer progress pre-install"]);
+    assert_eq!(words(&bench.say(ToHost::Withdraw { lease: LEASE })), ["answer adopted true"]);
+    assert_eq!(words(&bench.say(ToHost::Acknowledge { lease: LEASE })), [""; 0]);
+}
+
+#[test]
+fn a_withdrawn_offer_cannot_start() {
+    let mut bench = Bench::new();
+    let nonce = bench.ready(lease());
+    assert_eq!(words(&bench.say(ToHost::Withdraw { lease: LEASE })), ["answer adopted false"]);
+    assert_eq!(refusals(&bench.say(ToHost::Go { lease: LEASE, nonce })), [RefusalCode::StaleGo]);
+}
+
+#[test]
+fn lower_and_twin_epochs_are_fenced_and_a_higher_one_is_saved_first() {
+    let mut bench = Bench::new();
+    let at = bench.now().wall;
+    assert_eq!(
+        words(&bench.send(frame(&command_at(at, epoch(4), ToHost::Adopt)))),
+        ["save epoch 4", "answer adopted false"]
+    );
+    assert_eq!(words(&bench.send(frame(&command_at(at, epoch(3), ToHost::Adopt)))), ["answer fenced 4"]);
+    let twin = Epoch { incarnation: Incarnation(6), ..epoch(4) };
+    assert_eq!(words(&bench.send(frame(&command_at(at, twin, offer())))), ["answer fenced 4"]);
+    assert_eq!(words(&bench.send(frame(&command_at(at, epoch(4), ToHost::Adopt)))), ["answer adopted false"]);
+    let foreign = Epoch { serial: 2, ..epoch(9) };
+    let said = words(&bench.send(frame(&command_at(at, foreign, ToHost::Adopt))));
+    assert!(said[0].contains("serial"), "{said:?}");
+}
+
+#[test]
+fn a_new_epoch_makes_the_nonce_of_the_old_one_stale() {
+    let mut bench = Bench::new();
+    let nonce = bench.ready(lease());
+    let at = bench.now().wall;
+    let go = ToHost::Go { lease: LEASE, nonce };
+    let effects = bench.send(frame(&command_at(at, epoch(2), go)));
+    assert_eq!(words(&effects), ["save epoch 2", "answer refused stale-go"]);
+}
+
+#[test]
+fn frames_of_strangers_nodes_and_for_others_are_ignored() {
+    let mut bench = Bench::new();
+    let good = command_at(bench.now().wall, epoch(1), offer());
+    let with = |credential: Credential, signer: Key, command: &Command| {
+        Event::Command(Box::new(LeaseFrame { credential, sealed: Sealed::seal(&signer, command) }))
+    };
+    let coordinator = || credential(COORDINATOR, Role::Coordinator);
+    let mut unsigned = coordinator();
+    unsigned.membership.author = COORDINATOR.id();
+    let cases = [
+        ("no membership", with(unsigned, COORDINATOR, &good), "does not belong"),
+        ("a node", with(credential(HOST, Role::Node), HOST, &good), "role Node"),
+        ("an operator", with(credential(OPERATOR, Role::Operator), OPERATOR, &good), "role Operator"),
+        ("stolen membership", with(coordinator(), HOST, &good), "membership is that of"),
+        ("another host", frame(&Command { to: OWNER.id(), ..good.clone() }), "is for host"),
+        ("another mesh", frame(&Command { mesh: MeshId([9; 32]), ..good.clone() }), "is for mesh"),
+    ];
+    for (name, event, wanted) in cases {
+        let said = words(&bench.send(event));
+        assert!(said.len() == 1 && said[0].starts_with("ignored") && said[0].contains(wanted), "{name}: {said:?}");
+    }
+    let old = Command { expires: bench.now().wall, ..good };
+    let said = words(&bench.send(frame(&old)));
+    assert_eq!(said[0], "answer refused clock-skew");
+    assert!(said[1].contains("expired"), "{said:?}");
+}
+
+#[test]
+fn the_highest_stop_wins_and_a_tie_is_stop() {
+    let mut bench = Bench::new();
+    let mut order =
+        |sequence, stop| words(&bench.say(ToHost::Stop(stop_order(sequence, stop, OPERATOR, Role::Operator))));
+    assert_eq!(order(2, false), ["save stop 2 false", "answer stop-saved 2"]);
+    assert_eq!(order(1, true), ["answer stop-saved 1"]);
+    assert_eq!(order(2, true), ["save stop 2 true", "answer stop-saved 2"]);
+    assert_eq!(order(2, false), ["answer stop-saved 2"]);
+    assert!(bench.machine.journal().stopped(ROLLOUT) && !bench.machine.journal().stopped(RolloutId([0; 8])));
+    let said = words(&bench.say(ToHost::Stop(stop_order(3, false, HOST, Role::Node))));
+    assert!(said[0].contains("role Node"), "{said:?}");
+    assert!(bench.machine.journal().stopped(ROLLOUT));
+}
+
+#[test]
+fn a_fenced_coordinator_still_delivers_a_stop() {
+    let mut bench = Bench::new();
+    let at = bench.now().wall;
+    bench.send(frame(&command_at(at, epoch(5), ToHost::Adopt)));
+    let stop = ToHost::Stop(stop_order(1, true, OPERATOR, Role::Operator));
+    assert_eq!(words(&bench.send(frame(&command_at(at, epoch(1), stop)))), ["save stop 1 true", "answer stop-saved 1"]);
+}
+
+#[test]
+fn resolving_is_bounded_and_answered_to_the_asker() {
+    let mut bench = Bench::new();
+    let ask = |byte| ToHost::Resolve { request: CommandId([byte; 16]), baseline: Baseline::Security };
+    let effects = bench.say(ask(1));
+    assert_eq!(words(&effects), ["save epoch 1", "start resolve"]);
+    assert!(bench.say(ask(1)).is_empty());
+    assert_eq!(words(&bench.say(ask(2))), ["start resolve"]);
+    assert_eq!(words(&bench.say(ask(3))), ["answer resolved false"]);
+    let resolution = Resolution { transaction: transaction(), counters: PatchCounters::default() };
+    assert_eq!(words(&bench.end(started(&effects), ActEnd::Resolved(Ok(resolution)))), ["answer resolved true"]);
+}
