@@ -85,9 +85,23 @@ impl Credential {
     /// # Errors
     /// [`CredentialError`] names the first link that does not hold.
     pub fn check(&self, mesh: MeshId, now: WallTime, keys: &dyn Verifier) -> Result<Membership, CredentialError> {
+        self.check_until(mesh, now, keys).map(|(membership, _)| membership)
+    }
+
+    /// As [`Credential::check`], and from when on it will no longer hold: the first expiry of the chain.
+    ///
+    /// # Errors
+    /// [`CredentialError`] names the first link that does not hold.
+    pub fn check_until(
+        &self,
+        mesh: MeshId,
+        now: WallTime,
+        keys: &dyn Verifier,
+    ) -> Result<(Membership, WallTime), CredentialError> {
         let membership = open(&self.membership, mesh, now, keys)?;
+        let expires = membership.expires;
         if self.membership.author.0 == mesh.0 {
-            return Ok(membership);
+            return Ok((membership, expires));
         }
         let refused = CredentialError::MayNotIssue(self.membership.author);
         let sealed = self.issuer.as_ref().filter(|sealed| sealed.author.0 == mesh.0).ok_or(refused.clone())?;
@@ -97,7 +111,7 @@ impl Credential {
             && issuer.may_issue
             && membership.role == Role::Node
             && !membership.may_issue;
-        if may { Ok(membership) } else { Err(refused) }
+        if may { Ok((membership, expires.min(issuer.expires))) } else { Err(refused) }
     }
 }
 

@@ -1,1 +1,431 @@
-//! peer
+//! The actor around the `Gossip` machine: mesh events become machine events, effects become mesh commands. Nothing else.
+
+mod remember;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use actix::{
+    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle,
+    StreamHandler,
+};
+use patchmesh_common::{
+    gossip::{Effect, Event, Gossip, Item, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
+    id::{MeshId, NodeId},
+    machine::{Cx, Machine as _},
+    membership::Credential,
+    run::message::LeaseFrame,
+    seal::{Ed25519, Sealed},
+    wire,
+};
+use rand::{SeedableRng as _, rngs::ChaCha12Rng};
+use tokio::sync::mpsc;
+
+use self::remember::Memory;
+use crate::{
+    clock,
+    identity::Identity,
+    mesh::{self, Announcement, Command, MeshError, Reply},
+    store::cache::CacheError,
+};
+
+pub use patchmesh_common::gossip::{KnownHost, Presence};
+
+/// Messages waiting for the actor; a refused send is the sender's to notice.
+const MAILBOX: usize = 256;
+/// The view is told at most this often.
+const COALESCE: Duration = Duration::from_millis(250);
+/// A clock that moved less against the others is not told again.
+const SKEW_STEP: i64 = 250;
+
+/// What a peer is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This host's key.
+    pub identity: Identity,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// Its right to be in it, already checked.
+    pub credential: Credential,
+    /// Multiaddresses to listen on.
+    pub listen: Vec<String>,
+    /// Members to begin with, and where they are.
+    pub bootstrap: BTreeMap<NodeId, Vec<String>>,
+    /// Where the view is kept between starts; `None` keeps nothing.
+    pub state: Option<PathBuf>,
+    /// The pace; equal on all hosts of a mesh.
+    pub pace: Settings,
+}
+
+/// A running peer.
+#[derive(Clone, Debug)]
+pub struct PeerHandle {
+    /// The actor; use `try_send` or `send`.
+    pub address: Addr<PeerActor>,
+    /// This host's key.
+    pub node: NodeId,
+}
+
+/// Why a peer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The mesh task did not start.
+    #[error("the mesh cannot be joined")]
+    Mesh(#[from] MeshError),
+    /// The store cannot be used.
+    #[error("the view cannot be kept")]
+    Cache(#[from] CacheError),
+    /// The system has no randomness to give.
+    #[error("no randomness: {0}")]
+    Entropy(String),
+}
+
+/// A frame for a member. It may be lost, and never fails; to the local node it comes back as [`Inbound`].
+#[derive(Clone, Debug)]
+pub struct Deliver {
+    /// For whom.
+    pub to: NodeId,
+    /// What.
+    pub frame: LeaseFrame,
+}
+
+/// What this host says of itself has changed. `addresses` are filled in by the mesh.
+#[derive(Clone, Debug)]
+pub struct Describe(pub RecordBody);
+
+/// Asks for every known member, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct View;
+
+/// A frame whose author is a member with an unexpired membership. Author, role, addressee and epoch are the receiver's to check.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// The member that passed it on; not necessarily the author.
+    pub from: NodeId,
+    /// What.
+    pub frame: LeaseFrame,
+}
+
+/// The view is another one now; told a few times a second at most.
+#[derive(Clone, Debug)]
+pub struct ViewChanged(pub Vec<KnownHost>);
+
+/// How far the mesh's median clock is ahead of this host's, in milliseconds; `None` without neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skew(pub Option<i64>);
+
+/// Who is told of what. A refused send is logged and dropped.
+#[derive(Clone, Default)]
+pub struct Subscribe {
+    /// Frames for this host.
+    pub frames: Option<Recipient<Inbound>>,
+    /// The view.
+    pub view: Option<Recipient<ViewChanged>>,
+    /// The clock.
+    pub skew: Option<Recipient<Skew>>,
+}
+
+impl Message for Deliver {
+    type Result = ();
+}
+
+impl Message for Describe {
+    type Result = ();
+}
+
+impl Message for View {
+    type Result = Vec<KnownHost>;
+}
+
+impl Message for Inbound {
+    type Result = ();
+}
+
+impl Message for ViewChanged {
+    type Result = ();
+}
+
+impl Message for Skew {
+    type Result = ();
+}
+
+impl Message for Subscribe {
+    type Result = ();
+}
+
+/// The actor. See the module.
+pub struct PeerActor {
+    setup: Setup,
+    machine: Gossip,
+    rng: ChaCha12Rng,
+    mesh: mpsc::Sender<Command>,
+    events: Option<mpsc::Receiver<mesh::Event>>,
+    memory: Option<Memory>,
+    told: Subscribe,
+    skew: Option<i64>,
+    timer: Option<SpawnHandle>,
+    telling: bool,
+    /// What the event in hand may be answered by; the token is always 0, because a step answers before it returns.
+    reply: Option<Reply>,
+    announcement: Option<Announcement>,
+}
+
+/// Starts mesh task and actor. Call it on the actix system's thread.
+///
+/// # Errors
+/// [`StartError`]: nothing runs.
+pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
+    let (memory, saved) = match &setup.state {
+        Some(state) => {
+            let (memory, saved) = Memory::open(state)?;
+            (Some(memory), saved)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StartError::Entropy(error.to_string()))?;
+    let settings = mesh::Settings {
+        mesh: setup.mesh,
+        credential: setup.credential.clone(),
+        listen: setup.listen.clone(),
+    };
+    let (mesh, events) = mesh::start(settings, &setup.identity)?;
+    let node = setup.identity.node();
+    let authors: Vec<NodeId> = saved.iter().map(|item: &Item| item.record.author).collect();
+    let start = Start {
+        me: node,
+        mesh: setup.mesh,
+        settings: setup.pace,
+        bootstrap: setup.bootstrap.clone(),
+        saved,
+    };
+    let machine = Gossip::new(start, clock::now(), &Ed25519);
+    if let Some(memory) = &memory {
+        authors.iter().filter(|author| machine.view().get(author).is_none()).for_each(|author| memory.forget(author));
+    }
+    let actor = PeerActor {
+        machine,
+        rng: ChaCha12Rng::from_seed(seed),
+        mesh,
+        events: Some(events),
+        memory,
+        told,
+        skew: None,
+        timer: None,
+        telling: false,
+        reply: None,
+        announcement: None,
+        setup,
+    };
+    Ok(PeerHandle { address: actor.start(), node })
+}
+
+impl Actor for PeerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(mut events) = self.events.take() {
+            ctx.add_stream(futures::stream::poll_fn(move |cx| events.poll_recv(cx)));
+        }
+        self.step(ctx, Event::Tick);
+    }
+}
+
+impl PeerActor {
+    fn step(&mut self, ctx: &mut Context<Self>, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut effects = Vec::new();
+            let mut cx = Cx::new(clock::now(), &mut self.rng, &Ed25519, &mut effects);
+            self.machine.step(&mut cx, event);
+            for effect in effects {
+                events.extend(self.perform(ctx, effect));
+            }
+        }
+        (self.reply, self.announcement) = (None, None);
+        self.tell_skew();
+        self.arm(ctx);
+    }
+
+    /// Performs one effect; what it ends in at once comes back as an event.
+    fn perform(&mut self, ctx: &mut Context<Self>, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Seal(record) => return self.seal(&record).map(Event::Sealed),
+            Effect::Remember(item) => {
+                if let Some(memory) = &self.memory {
+                    memory.remember(&item);
+                }
+            }
+            Effect::Forget(node) => {
+                if let Some(memory) = &self.memory {
+                    memory.forget(&node);
+                }
+            }
+            Effect::Announce(item) => self.command(Command::Announce(item)),
+            Effect::Judge { verdict, .. } => {
+                if let Some(message) = self.announcement.take() {
+                    self.command(Command::Judge { message, verdict });
+                }
+            }
+            Effect::Exchange { to, request } => self.command(Command::Exchange { to, request }),
+            Effect::Answer { answer, .. } => {
+                if let Some(reply) = self.reply.take() {
+                    self.command(Command::Answer { reply, answer });
+                }
+            }
+            Effect::Dial { node, addresses } => self.command(Command::Dial { node, addresses }),
+            Effect::Admit { node, until } => self.command(Command::Admit { node, until }),
+            Effect::Block { node, why } => self.command(Command::Block { node, why }),
+            Effect::Changed => self.tell_view(ctx),
+        }
+        None
+    }
+
+    fn seal(&self, record: &NodeRecord) -> Option<Item> {
+        let size = wire::encode(record).len();
+        if size > MAX_RECORD {
+            tracing::error!(size, limit = MAX_RECORD, "own record is too large and was not published: use fewer tags");
+            return None;
+        }
+        let record = Sealed::seal(self.setup.identity.signer(), record);
+        Some(Item { credential: self.setup.credential.clone(), record })
+    }
+
+    fn command(&self, command: Command) {
+        if let Err(error) = self.mesh.try_send(command) {
+            tracing::warn!(%error, "a command to the mesh was dropped");
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(at) = self.machine.deadline() {
+            // A millisecond more than needed, so that the clock has passed the deadline when the timer fires.
+            let wait = at.since(clock::now().boot) + Duration::from_millis(1);
+            self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+                actor.timer = None;
+                actor.step(ctx, Event::Tick);
+            }));
+        }
+    }
+
+    fn tell_view(&mut self, ctx: &mut Context<Self>) {
+        if self.telling || self.told.view.is_none() {
+            return;
+        }
+        self.telling = true;
+        ctx.run_later(COALESCE, |actor, _| {
+            actor.telling = false;
+            if let Some(view) = &actor.told.view
+                && let Err(error) = view.try_send(ViewChanged(actor.machine.hosts()))
+            {
+                tracing::warn!(%error, "the view was not told");
+            }
+        });
+    }
+
+    fn tell_skew(&mut self) {
+        let skew = self.machine.skew();
+        let moved = match (skew, self.skew) {
+            (Some(new), Some(old)) => new.abs_diff(old) >= SKEW_STEP.unsigned_abs(),
+            (new, old) => new != old,
+        };
+        if let Some(told) = self.told.skew.as_ref().filter(|_| moved) {
+            match told.try_send(Skew(skew)) {
+                Ok(()) => self.skew = skew,
+                Err(error) => tracing::warn!(%error, "the clock skew was not told"),
+            }
+        }
+    }
+
+    fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
+        let author = frame.sealed.author;
+        let refused = match frame.credential.check(self.setup.mesh, clock::now().wall, &Ed25519) {
+            Ok(membership) if membership.key == author => None,
+            Ok(membership) => Some(format!("it shows the membership of {}", membership.key)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = refused {
+            tracing::warn!(from = %from.short(), author = %author.short(), why, "lease frame dropped: nothing was obeyed");
+            return;
+        }
+        match &self.told.frames {
+            Some(frames) => {
+                if let Err(error) = frames.try_send(Inbound { from, frame }) {
+                    tracing::warn!(%error, from = %from.short(), "lease frame dropped: its receiver is busy");
+                }
+            }
+            None => tracing::debug!(from = %from.short(), "lease frame dropped: nobody takes frames here"),
+        }
+    }
+}
+
+impl StreamHandler<mesh::Event> for PeerActor {
+    fn handle(&mut self, event: mesh::Event, ctx: &mut Self::Context) {
+        let event = match event {
+            mesh::Event::Listening(addresses) => Event::Listening(addresses),
+            mesh::Event::LinkUp { peer, wall } => Event::LinkUp { peer, wall },
+            mesh::Event::LinkDown(peer) => Event::LinkDown(peer),
+            mesh::Event::Announced { message, item } => {
+                self.announcement = Some(message);
+                Event::Announced { token: 0, item }
+            }
+            mesh::Event::Asked { from, request, reply } => {
+                self.reply = Some(reply);
+                Event::Asked { from, token: 0, request }
+            }
+            mesh::Event::Answered { from, answer } => Event::Answered { from, answer },
+            mesh::Event::Frame { from, frame } => return self.hand_up(from, *frame),
+        };
+        self.step(ctx, event);
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        tracing::error!("the mesh task has ended");
+        ctx.stop();
+    }
+}
+
+impl Handler<Deliver> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver { to, frame }: Deliver, _: &mut Self::Context) {
+        if to == self.setup.identity.node() {
+            return self.hand_up(to, frame);
+        }
+        let addresses = self.machine.addresses(&to);
+        self.command(Command::Deliver { to, addresses, frame: Box::new(frame) });
+    }
+}
+
+impl Handler<Describe> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, Describe(body): Describe, ctx: &mut Self::Context) {
+        self.step(ctx, Event::Describe(body));
+    }
+}
+
+impl Handler<View> for PeerActor {
+    type Result = actix::MessageResult<View>;
+
+    fn handle(&mut self, _: View, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.machine.hosts())
+    }
+}
+
+impl Handler<Subscribe> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, new: Subscribe, ctx: &mut Self::Context) {
+        self.told.frames = new.frames.or_else(|| self.told.frames.take());
+        self.told.view = new.view.or_else(|| self.told.view.take());
+        if new.skew.is_some() {
+            (self.told.skew, self.skew) = (new.skew, None);
+        }
+        self.tell_view(ctx);
+        self.tell_skew();
+    }
+}

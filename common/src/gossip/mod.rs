@@ -1,4 +1,11 @@
 //! What every host knows of every other: records, digests, deltas, the view.
+//!
+//! [`Gossip`] decides what is believed, what is told to whom, and which links are kept. It knows no transport.
+
+mod machine;
+mod overlay;
+mod view;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -7,11 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Incarnation, LeaseId, MeshId, NodeId, RolloutId},
     inventory::HostFacts,
-    membership::Credential,
+    membership::{Credential, Membership},
     patch::PatchCounters,
     seal::{Payload, Sealed},
     time::WallTime,
 };
+
+pub use machine::{Effect, Event, Gossip, Settings, Start, Verdict};
+pub use view::{Member, Merged, Rejected, View};
+pub use wire::{ExchangeAnswer, ExchangeRequest, Hello, MAX_DELTA, MAX_EXCHANGE, MAX_HELLO, MAX_ITEM, MAX_MEMBERS};
 
 /// What a host does with leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,4 +99,36 @@ pub struct Stamp {
     pub incarnation: Incarnation,
     /// Its version.
     pub version: u64,
+}
+
+impl Stamp {
+    /// The part that grows.
+    pub fn rank(&self) -> (Incarnation, u64) {
+        (self.incarnation, self.version)
+    }
+}
+
+/// Whether a member was heard of lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// A link to it is up, or a newer record came within [`Settings::silent_after`].
+    Alive,
+    /// Neither. It may be down, or cut off from us.
+    Silent,
+}
+
+/// What one host knows of one member of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KnownHost {
+    /// Its key.
+    pub node: NodeId,
+    /// Its rights; the name is in here.
+    pub membership: Membership,
+    /// Its newest record that we have.
+    pub record: NodeRecord,
+    /// Whether it was heard of lately.
+    pub presence: Presence,
+    /// Whether it is the host that answers.
+    pub own: bool,
 }

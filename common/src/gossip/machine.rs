@@ -1,0 +1,545 @@
+//! The [`Gossip`] machine: one host's part in keeping every view alike.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::{
+    ExchangeAnswer, ExchangeRequest, Item, KnownHost, NodeRecord, Presence, RecordBody, Stamp,
+    overlay::{Overlay, pick},
+    view::{Merged, View},
+    wire::MAX_DELTA,
+};
+use crate::{
+    id::{Incarnation, MeshId, NodeId},
+    machine::{Cx, Machine},
+    seal::Verifier,
+    time::{BootTime, Now, WallTime},
+};
+
+/// How often links are counted and expiry and silence are judged.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often a silent or bootstrap member is dialled although there are links enough: two halves of a split mesh that each
+/// have links enough would otherwise never meet again.
+const HEAL: Duration = Duration::from_secs(20);
+/// Most addresses in one record: a host with more interfaces is reachable by the first ones.
+const MAX_ADDRESSES: usize = 8;
+
+/// The pace. Equal on all hosts of a mesh, or silence is judged wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// A host without news publishes this often, so that silence can be told.
+    pub heartbeat: Duration,
+    /// Without news or link for this long a member is [`Presence::Silent`]: three heartbeats.
+    pub silent_after: Duration,
+    /// Time between exchanges with a random neighbour.
+    pub exchange_every: Duration,
+    /// Least time between two own versions that are not urgent.
+    pub min_interval: Duration,
+    /// Links that a host keeps up by itself.
+    pub links: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(30),
+            silent_after: Duration::from_secs(90),
+            exchange_every: Duration::from_secs(5),
+            min_interval: Duration::from_secs(1),
+            links: 6,
+        }
+    }
+}
+
+/// What a machine is made of, at first and after every restart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Start {
+    /// This host's key.
+    pub me: NodeId,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// The pace.
+    pub settings: Settings,
+    /// Members that are known from configuration, with addresses.
+    pub bootstrap: BTreeMap<NodeId, Vec<String>>,
+    /// What was remembered; items that no longer hold are dropped.
+    pub saved: Vec<Item>,
+}
+
+/// What the world tells [`Gossip`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The deadline came, or any other reason to look at the clock.
+    Tick,
+    /// The addresses on which this host can be reached. Nothing is published before the first of these.
+    Listening(Vec<String>),
+    /// What this host says of itself has changed; `addresses` in it are ignored.
+    Describe(RecordBody),
+    /// The record that [`Effect::Seal`] asked for.
+    Sealed(Item),
+    /// A neighbour's credential was accepted, and every protocol works.
+    LinkUp {
+        /// Who.
+        peer: NodeId,
+        /// Its wall clock.
+        wall: WallTime,
+    },
+    /// The last connection to a neighbour ended.
+    LinkDown(NodeId),
+    /// Somebody passes a record on.
+    Announced {
+        /// The shell's name for this message.
+        token: u64,
+        /// The record.
+        item: Item,
+    },
+    /// A neighbour asks.
+    Asked {
+        /// Who.
+        from: NodeId,
+        /// The shell's name for this question.
+        token: u64,
+        /// What.
+        request: ExchangeRequest,
+    },
+    /// A neighbour answers.
+    Answered {
+        /// Who.
+        from: NodeId,
+        /// What.
+        answer: ExchangeAnswer,
+    },
+}
+
+/// What to do with an announced record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// News: pass it on.
+    Accept,
+    /// Known, or not for us to judge.
+    Ignore,
+    /// Whoever passed this on is broken or hostile; the text says why.
+    Reject(String),
+}
+
+/// What [`Gossip`] asks the world to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Seal this record, and come back with [`Event::Sealed`].
+    Seal(NodeRecord),
+    /// Keep this for the next start. Can be rebuilt from neighbours: nothing waits for it to be durable.
+    Remember(Item),
+    /// Drop what was kept of this author.
+    Forget(NodeId),
+    /// Tell every neighbour.
+    Announce(Item),
+    /// Say whether an announced record is passed on.
+    Judge {
+        /// Of the event.
+        token: u64,
+        /// Whether.
+        verdict: Verdict,
+    },
+    /// Ask a neighbour.
+    Exchange {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        request: ExchangeRequest,
+    },
+    /// Answer a neighbour.
+    Answer {
+        /// Of the event.
+        token: u64,
+        /// What.
+        answer: ExchangeAnswer,
+    },
+    /// Try to link up.
+    Dial {
+        /// With whom.
+        node: NodeId,
+        /// Where.
+        addresses: Vec<String>,
+    },
+    /// This key is a member's until then: let it in.
+    Admit {
+        /// The key.
+        node: NodeId,
+        /// The end of its membership.
+        until: WallTime,
+    },
+    /// A neighbour sent what only a broken or hostile one can send.
+    Block {
+        /// Who.
+        node: NodeId,
+        /// What it sent.
+        why: String,
+    },
+    /// The answer of [`Gossip::hosts`] is another one now.
+    Changed,
+}
+
+/// One host's part in the mesh's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gossip {
+    me: NodeId,
+    mesh: MeshId,
+    settings: Settings,
+    bootstrap: BTreeMap<NodeId, Vec<String>>,
+    incarnation: Incarnation,
+    version: u64,
+    body: RecordBody,
+    listening: bool,
+    dirty: bool,
+    urgent: bool,
+    sealing: bool,
+    published_at: Option<BootTime>,
+    view: View,
+    heard: BTreeMap<NodeId, BootTime>,
+    presence: BTreeMap<NodeId, Presence>,
+    overlay: Overlay,
+    exchange_at: BootTime,
+    sweep_at: BootTime,
+    heal_at: BootTime,
+    fresh: bool,
+}
+
+impl Gossip {
+    /// Builds the machine from what was saved. The first step emits [`Effect::Admit`] for every member that still is one.
+    pub fn new(start: Start, now: Now, keys: &dyn Verifier) -> Self {
+        let mut view = View::new(start.mesh);
+        for item in start.saved {
+            // What does not hold any more is not news to anybody.
+            let _ = view.merge(item, now.wall, keys);
+        }
+        let last = view.get(&start.me).map_or(0, |own| own.record.incarnation.0.saturating_add(1));
+        let heard = view.members().map(|(node, _)| (*node, now.boot)).collect();
+        Self {
+            me: start.me,
+            mesh: start.mesh,
+            settings: start.settings,
+            bootstrap: start.bootstrap,
+            incarnation: Incarnation(last.max(u64::try_from(now.wall.0).unwrap_or(0))),
+            version: 0,
+            body: RecordBody::default(),
+            listening: false,
+            dirty: true,
+            urgent: false,
+            sealing: false,
+            published_at: None,
+            view,
+            heard,
+            presence: BTreeMap::new(),
+            overlay: Overlay::default(),
+            exchange_at: now.boot,
+            sweep_at: now.boot,
+            heal_at: now.boot.plus(HEAL),
+            fresh: true,
+        }
+    }
+
+    /// What is believed.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Every known member, by name.
+    pub fn hosts(&self) -> Vec<KnownHost> {
+        let mut hosts: Vec<_> = self
+            .view
+            .members()
+            .map(|(node, member)| KnownHost {
+                node: *node,
+                membership: member.membership.clone(),
+                record: member.record.clone(),
+                presence: self.presence.get(node).copied().unwrap_or(Presence::Alive),
+                own: *node == self.me,
+            })
+            .collect();
+        hosts.sort_by(|a, b| (&a.membership.name, a.node).cmp(&(&b.membership.name, b.node)));
+        hosts
+    }
+
+    /// Where a member can be reached, as its record or the configuration says.
+    pub fn addresses(&self, node: &NodeId) -> Vec<String> {
+        let said = self.view.get(node).map(|member| member.record.body.addresses.as_slice()).unwrap_or_default();
+        let configured = self.bootstrap.get(node).map(Vec::as_slice).unwrap_or_default();
+        let mut all: Vec<_> = said.iter().chain(configured).cloned().collect();
+        all.sort();
+        all.dedup();
+        all.truncate(MAX_ADDRESSES);
+        all
+    }
+
+    /// How far the median clock of the direct neighbours, this host's included, is ahead of this host's, in milliseconds.
+    /// `None` without neighbours.
+    pub fn skew(&self) -> Option<i64> {
+        self.overlay.skew()
+    }
+
+    fn own_stamp(&self) -> Stamp {
+        Stamp { author: self.me, incarnation: self.incarnation, version: self.version }
+    }
+
+    /// Takes one item from anybody. `Ok(true)` if it was news.
+    fn believe(&mut self, cx: &mut Cx<'_, Effect>, item: Item) -> Result<bool, Verdict> {
+        let author = item.record.author;
+        let merged = match self.view.merge(item, cx.now.wall, cx.keys) {
+            Ok(Merged::Old) => return Ok(false),
+            Ok(merged) => merged,
+            Err(error) if error.blames_the_sender() => return Err(Verdict::Reject(error.to_string())),
+            Err(_) => return Err(Verdict::Ignore),
+        };
+        let Some(member) = self.view.get(&author) else { return Ok(false) };
+        let (stamp, until, item) = (member.stamp(), member.until, member.item.clone());
+        if author == self.me {
+            self.jump_above(stamp);
+        } else {
+            cx.emit(Effect::Admit { node: author, until });
+        }
+        if merged == Merged::Newer {
+            self.heard.insert(author, cx.now.boot);
+        }
+        cx.emit(Effect::Remember(item));
+        self.judge_presence(&author, cx.now.boot);
+        cx.emit(Effect::Changed);
+        Ok(true)
+    }
+
+    /// A host that meets its own newer record (its store or its clock went back) publishes above it.
+    fn jump_above(&mut self, met: Stamp) {
+        if met.rank() > self.own_stamp().rank() {
+            self.incarnation = Incarnation(met.incarnation.0.saturating_add(1));
+            self.version = 0;
+            self.dirty = true;
+            self.urgent = true;
+        }
+    }
+
+    fn believe_all(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, items: Vec<Item>) {
+        if items.len() > MAX_DELTA {
+            cx.emit(Effect::Block {
+                node: from,
+                why: format!("a delta of {} items, more than {MAX_DELTA}", items.len()),
+            });
+            return;
+        }
+        for item in items {
+            if let Err(Verdict::Reject(why)) = self.believe(cx, item) {
+                cx.emit(Effect::Block { node: from, why });
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Now, from: &NodeId, wall: WallTime) {
+        self.overlay.heard(from, wall.0.saturating_sub(now.wall.0));
+    }
+
+    fn pull(&self, now: Now) -> ExchangeRequest {
+        ExchangeRequest::Pull { wall: now.wall, digest: self.view.digest() }
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, request: ExchangeRequest) -> ExchangeAnswer {
+        let wall = cx.now.wall;
+        match request {
+            ExchangeRequest::Pull { digest, .. } => {
+                ExchangeAnswer::Delta { wall, items: self.view.delta(&digest), want: self.view.lacks(&digest) }
+            }
+            ExchangeRequest::Push { items, .. } => {
+                self.believe_all(cx, from, items);
+                ExchangeAnswer::Taken { wall }
+            }
+        }
+    }
+
+    fn answered(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, answer: ExchangeAnswer) {
+        let ExchangeAnswer::Delta { items, want, .. } = answer else { return };
+        // A full delta has more behind it.
+        if items.len() == MAX_DELTA || want.len() == MAX_DELTA {
+            self.exchange_at = cx.now.boot;
+        }
+        self.believe_all(cx, from, items);
+        let items = self.view.items(&want);
+        if !items.is_empty() {
+            cx.emit(Effect::Exchange { to: from, request: ExchangeRequest::Push { wall: cx.now.wall, items } });
+        }
+    }
+
+    fn publish_at(&self) -> Option<BootTime> {
+        if !self.listening || self.sealing {
+            return None;
+        }
+        let Some(last) = self.published_at else { return Some(BootTime(0)) };
+        Some(match (self.dirty, self.urgent) {
+            (true, true) => last,
+            (true, false) => last.plus(self.settings.min_interval),
+            (false, _) => last.plus(self.settings.heartbeat),
+        })
+    }
+
+    fn publish(&mut self, cx: &mut Cx<'_, Effect>) {
+        self.version = self.version.saturating_add(1);
+        (self.dirty, self.urgent, self.sealing) = (false, false, true);
+        self.published_at = Some(cx.now.boot);
+        cx.emit(Effect::Seal(NodeRecord {
+            mesh: self.mesh,
+            incarnation: self.incarnation,
+            version: self.version,
+            sealed_at: cx.now.wall,
+            body: self.body.clone(),
+        }));
+    }
+
+    fn judge_presence(&mut self, node: &NodeId, now: BootTime) -> bool {
+        let heard = self.heard.get(node).is_some_and(|heard| now.since(*heard) < self.settings.silent_after);
+        let alive = *node == self.me || heard || self.overlay.is_up(node);
+        let presence = if alive { Presence::Alive } else { Presence::Silent };
+        self.presence.insert(*node, presence) != Some(presence)
+    }
+
+    fn sweep(&mut self, cx: &mut Cx<'_, Effect>) {
+        self.sweep_at = cx.now.boot.plus(SWEEP);
+        let mut changed = false;
+        for node in self.view.expire(cx.now.wall) {
+            cx.emit(Effect::Forget(node));
+            changed = true;
+        }
+        let (view, overlay) = (&self.view, &self.overlay);
+        self.heard.retain(|node, _| view.get(node).is_some() || overlay.is_up(node));
+        self.presence.retain(|node, _| view.get(node).is_some());
+        let nodes: Vec<NodeId> = self.view.members().map(|(node, _)| *node).collect();
+        for node in nodes {
+            changed |= self.judge_presence(&node, cx.now.boot);
+        }
+        if changed {
+            cx.emit(Effect::Changed);
+        }
+        self.dial_some(cx);
+    }
+
+    fn dial_some(&mut self, cx: &mut Cx<'_, Effect>) {
+        let (view, bootstrap) = (&self.view, &self.bootstrap);
+        self.overlay.retain(|node| view.get(node).is_some() || bootstrap.contains_key(node));
+        let mut candidates: Vec<NodeId> = self
+            .view
+            .members()
+            .map(|(node, _)| *node)
+            .chain(self.bootstrap.keys().copied().filter(|node| self.view.get(node).is_none()))
+            .filter(|node| *node != self.me && self.overlay.may_dial(node, cx.now.boot))
+            .collect();
+        let heal = cx.now.boot >= self.heal_at;
+        if heal {
+            self.heal_at = cx.now.boot.plus(HEAL);
+            let silent = |node: &NodeId| self.presence.get(node) == Some(&Presence::Silent);
+            let far: Vec<NodeId> =
+                candidates.iter().copied().filter(|node| silent(node) || self.bootstrap.contains_key(node)).collect();
+            if let Some(n) = pick(cx.rng, far.len()) {
+                self.dial(cx, far[n]);
+                candidates.retain(|node| *node != far[n]);
+            }
+        }
+        for _ in self.overlay.count()..self.settings.links {
+            let Some(n) = pick(cx.rng, candidates.len()) else { return };
+            let node = candidates.swap_remove(n);
+            self.dial(cx, node);
+        }
+    }
+
+    fn dial(&mut self, cx: &mut Cx<'_, Effect>, node: NodeId) {
+        self.overlay.dialled(node, cx.now.boot);
+        let addresses = self.addresses(&node);
+        if !addresses.is_empty() {
+            cx.emit(Effect::Dial { node, addresses });
+        }
+    }
+
+    fn take(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::Listening(mut addresses) => {
+                addresses.sort();
+                addresses.dedup();
+                addresses.truncate(MAX_ADDRESSES);
+                self.dirty |= addresses != self.body.addresses;
+                self.body.addresses = addresses;
+                self.listening = true;
+            }
+            Event::Describe(mut body) => {
+                body.addresses.clone_from(&self.body.addresses);
+                self.urgent |= body.held != self.body.held || body.mode != self.body.mode;
+                self.dirty |= body != self.body;
+                self.body = body;
+            }
+            Event::Sealed(item) => {
+                self.sealing = false;
+                // A record that does not even convince its author is told to nobody; the shell has checked its size.
+                if self.believe(cx, item.clone()) == Ok(true) {
+                    cx.emit(Effect::Announce(item));
+                }
+            }
+            Event::LinkUp { peer, wall } => {
+                self.overlay.up(peer, wall.0.saturating_sub(cx.now.wall.0));
+                self.heard.insert(peer, cx.now.boot);
+                if self.judge_presence(&peer, cx.now.boot) {
+                    cx.emit(Effect::Changed);
+                }
+                cx.emit(Effect::Exchange { to: peer, request: self.pull(cx.now) });
+            }
+            Event::LinkDown(peer) => {
+                if self.overlay.down(&peer) {
+                    self.heard.insert(peer, cx.now.boot);
+                }
+            }
+            Event::Announced { token, item } => {
+                let verdict = match self.believe(cx, item) {
+                    Ok(true) => Verdict::Accept,
+                    Ok(false) => Verdict::Ignore,
+                    Err(verdict) => verdict,
+                };
+                cx.emit(Effect::Judge { token, verdict });
+            }
+            Event::Asked { from, token, request } => {
+                self.hear(cx.now, &from, request.wall());
+                let answer = self.answer(cx, from, request);
+                cx.emit(Effect::Answer { token, answer });
+            }
+            Event::Answered { from, answer } => {
+                self.hear(cx.now, &from, answer.wall());
+                self.answered(cx, from, answer);
+            }
+        }
+    }
+}
+
+impl Machine for Gossip {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
+        if self.fresh {
+            self.fresh = false;
+            for (node, member) in self.view.members().filter(|(node, _)| **node != self.me) {
+                cx.emit(Effect::Admit { node: *node, until: member.until });
+            }
+        }
+        self.take(cx, event);
+        let now = cx.now.boot;
+        if self.publish_at().is_some_and(|at| now >= at) {
+            self.publish(cx);
+        }
+        if now >= self.exchange_at {
+            self.exchange_at = now.plus(self.settings.exchange_every);
+            if let Some(to) = self.overlay.any(cx.rng) {
+                cx.emit(Effect::Exchange { to, request: self.pull(cx.now) });
+            }
+        }
+        if now >= self.sweep_at {
+            self.sweep(cx);
+        }
+    }
+
+    fn deadline(&self) -> Option<BootTime> {
+        [Some(self.exchange_at), Some(self.sweep_at), self.publish_at()].into_iter().flatten().min()
+    }
+}

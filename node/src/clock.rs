@@ -1,0 +1,27 @@
+//! The two clocks of this host.
+
+use patchmesh_common::time::{BootTime, Now, WallTime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Wall time and time since boot, suspend included, read together.
+pub fn now() -> Now {
+    let wall = millis(clock_gettime(ClockId::Realtime));
+    let boot = u64::try_from(millis(clock_gettime(ClockId::Boottime))).unwrap_or(0);
+    Now { wall: WallTime(wall), boot: BootTime(boot) }
+}
+
+fn millis(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_go_forward() {
+        let (first, second) = (now(), now());
+        assert!(second.boot >= first.boot && first.boot > BootTime(0));
+        assert!(first.wall > WallTime(1_577_836_800_000), "this machine's clock is before 2020");
+    }
+}
