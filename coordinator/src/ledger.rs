@@ -64,8 +64,8 @@ pub struct Opened {
     pub ledger: Ledger,
     /// Whether this is the store that the last process left here: neither new, copied nor restored.
     pub continues: bool,
-    /// What was repaired, in words.
-    pub notes: Vec<String>,
+    /// How many bytes of a torn last frame were cut off: never acknowledged to anybody.
+    pub torn_bytes: u64,
 }
 
 impl LedgerFile {
@@ -75,9 +75,7 @@ impl LedgerFile {
     /// [`LedgerError`] names the first entry that does not hold.
     pub fn open(dir: &Path, me: NodeId, keys: &dyn Verifier) -> Result<Opened, LedgerError> {
         let path = dir.join("ledger.log");
-        let opened = Log::open(&path)?;
-        let (log, frames) = (opened.log, opened.frames);
-        let notes: Vec<String> = opened.cut.iter().map(|cut| cut.to_string()).collect();
+        let (log, frames, found) = Log::open(&path)?;
         let (mut ledger, mut head) = (Ledger::default(), [0; 32]);
         for (number, frame) in frames.iter().enumerate() {
             let link: Link =
@@ -91,7 +89,7 @@ impl LedgerFile {
         }
         let continues = !frames.is_empty() && is_in_place(dir, &path)?;
         mark_place(dir, &path)?;
-        Ok(Opened { file: Self { log, head }, ledger, continues, notes })
+        Ok(Opened { file: Self { log, head }, ledger, continues, torn_bytes: found.torn_bytes })
     }
 
     /// Appends `entry`, durably.
