@@ -5,8 +5,7 @@ mod remember;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle,
-    StreamHandler,
+    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler,
 };
 use patchmesh_common::{
     gossip::{Effect, Event, Gossip, Item, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
@@ -183,21 +182,12 @@ pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
     };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Entropy(error.to_string()))?;
-    let settings = mesh::Settings {
-        mesh: setup.mesh,
-        credential: setup.credential.clone(),
-        listen: setup.listen.clone(),
-    };
+    let settings =
+        mesh::Settings { mesh: setup.mesh, credential: setup.credential.clone(), listen: setup.listen.clone() };
     let (mesh, events) = mesh::start(settings, &setup.identity)?;
     let node = setup.identity.node();
     let authors: Vec<NodeId> = saved.iter().map(|item: &Item| item.record.author).collect();
-    let start = Start {
-        me: node,
-        mesh: setup.mesh,
-        settings: setup.pace,
-        bootstrap: setup.bootstrap.clone(),
-        saved,
-    };
+    let start = Start { me: node, mesh: setup.mesh, settings: setup.pace, bootstrap: setup.bootstrap.clone(), saved };
     let machine = Gossip::new(start, clock::now(), &Ed25519);
     if let Some(memory) = &memory {
         authors.iter().filter(|author| machine.view().get(author).is_none()).for_each(|author| memory.forget(author));
