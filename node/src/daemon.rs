@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     clock, config,
     identity::{self, Identity},
-    peer::{self, Describe, PeerHandle, Setup, Subscribe},
+    peer::{self, Describe, PeerHandle, Setup, Stop, Subscribe},
 };
 
 /// Two: the actors' thread does the deciding, so the workers only carry bytes.
@@ -89,6 +89,8 @@ fn serve(path: &Path) -> Result<(), Fatal> {
             _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
             _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
         }
+        // Whoever stopped answering before us has nothing left to save.
+        let _ = peer.address.send(Stop).await;
         Ok(())
     })
 }

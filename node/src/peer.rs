@@ -112,6 +112,10 @@ pub struct ViewChanged(pub Vec<KnownHost>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skew(pub Option<i64>);
 
+/// Ends the peer: its links close, and its store is free once what was written is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop;
+
 /// Who is told of what. A refused send is logged and dropped.
 #[derive(Clone, Default)]
 pub struct Subscribe {
@@ -128,6 +132,10 @@ impl Message for Deliver {
 }
 
 impl Message for Describe {
+    type Result = ();
+}
+
+impl Message for Stop {
     type Result = ();
 }
 
@@ -331,14 +339,9 @@ impl PeerActor {
     }
 
     fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
-        let author = frame.sealed.author;
-        let refused = match frame.credential.check(self.setup.mesh, clock::now().wall, &Ed25519) {
-            Ok(membership) if membership.key == author => None,
-            Ok(membership) => Some(format!("it shows the membership of {}", membership.key)),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(why) = refused {
-            tracing::warn!(from = %from.short(), author = %author.short(), why, "lease frame dropped: nothing was obeyed");
+        if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, &Ed25519) {
+            let author = frame.sealed.author.short();
+            tracing::warn!(from = %from.short(), author, %error, "lease frame dropped: nothing was obeyed");
             return;
         }
         match &self.told.frames {
@@ -417,5 +420,14 @@ impl Handler<Subscribe> for PeerActor {
         }
         self.tell_view(ctx);
         self.tell_skew();
+    }
+}
+
+impl Handler<Stop> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.memory = None;
+        ctx.stop();
     }
 }

@@ -1,5 +1,6 @@
 //! One host's patch run: what the coordinator and the host say to each other, and the machine that obeys.
 
+pub mod frame;
 pub mod message;
 
 use serde::{Deserialize, Serialize};
