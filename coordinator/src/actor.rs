@@ -19,7 +19,7 @@ use patchmesh_common::{
     time::Now,
 };
 use patchmesh_node::{
-    host::boot,
+    clock,
     peer::{Deliver, Inbound, KnownHost, Presence, Skew, ViewChanged},
 };
 use rand::{Rng, rngs::ChaCha12Rng};
@@ -29,6 +29,7 @@ use crate::{
     api::document::WatchEvent,
     fault::Fault,
     ledger::LedgerFile,
+    service::Member as _,
     status::View,
     watch::{self, Watcher},
 };
@@ -106,7 +107,7 @@ impl CoordinatorActor {
 
     /// What documents are made from.
     pub fn status(&self) -> View<'_> {
-        View { ledger: self.controller.ledger(), desk: self.controller.desk(), now: boot::now() }
+        View { ledger: self.controller.ledger(), desk: self.controller.desk(), now: clock::now() }
     }
 
     /// Every member that the mesh knows, this coordinator included.
@@ -116,7 +117,7 @@ impl CoordinatorActor {
 
     /// Feeds one event to the machine and performs what it asks for.
     pub fn feed(&mut self, event: Event, cx: &mut Context<Self>) {
-        let now = boot::now();
+        let now = clock::now();
         let mut effects = Vec::new();
         self.controller.step(&mut Cx::new(now, &mut self.rng, &Ed25519, &mut effects), event);
         for effect in effects {
@@ -178,7 +179,7 @@ impl CoordinatorActor {
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
         });
-        let now = boot::now();
+        let now = clock::now();
         let survey = Survey::begin(&spec, candidates.collect(), now.boot).map_err(|error| {
             let remedy = "see patchmesh get hosts; a host is known once its daemon has joined the mesh";
             Fault::new("no-targets", error.to_string(), "nothing was planned", remedy)
@@ -253,7 +254,7 @@ impl Actor for CoordinatorActor {
         self.feed(Event::Started { incarnation, continues }, cx);
         cx.run_interval(SHOW, |actor, _| {
             if !actor.asking.is_empty() {
-                actor.finish_surveys(boot::now());
+                actor.finish_surveys(clock::now());
             }
             if !actor.watchers.is_empty() {
                 actor.show();
@@ -266,7 +267,7 @@ impl Handler<Inbound> for CoordinatorActor {
     type Result = ();
 
     fn handle(&mut self, message: Inbound, cx: &mut Context<Self>) {
-        self.fold_answer(&message.frame, boot::now());
+        self.fold_answer(&message.frame, clock::now());
         self.feed(Event::Heard(Box::new(message.frame)), cx);
     }
 }

@@ -1,10 +1,14 @@
 //! The Patchmesh coordinator service, its CLI and the demo.
 
+pub mod actor;
 pub mod api;
 pub mod command;
 pub mod demo;
 pub mod fault;
+pub mod ledger;
 pub mod manifest;
 pub mod output;
 pub mod render;
+pub mod service;
 pub mod status;
+pub mod watch;

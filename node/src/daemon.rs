@@ -1,4 +1,130 @@
 //! Starts and ends the daemon.
 
-/// Runs the daemon.
-pub fn run() {}
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Membership};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    clock, config,
+    identity::{self, Identity},
+    peer::{self, Describe, PeerHandle, Setup, Stop, Subscribe},
+};
+
+/// Two: the actors' thread does the deciding, so the workers only carry bytes.
+const WORKERS: usize = 2;
+
+/// What ends the daemon before or after it ran.
+type Fatal = Box<dyn Error>;
+
+/// Runs the daemon of the configuration file `config` until SIGTERM or SIGINT: exit code 0 then, 1 if it could not run.
+///
+/// Sets the aborting panic hook first: a panic ends the process, and the journal resumes.
+pub fn run(config: &Path) -> ExitCode {
+    abort_on_panic();
+    log_to_stderr();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes any panic end the process, in every profile: an actor that died silently inside a live daemon is the worst failure.
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// Logs to stderr; `PATCHMESH_LOG` filters as in `debug` or `patchmesh_node=debug,info`.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("PATCHMESH_LOG").unwrap_or_else(|_| {
+        // A flood of streams is answered by closing doors, not by filling the log.
+        EnvFilter::new("info,libp2p_request_response=error,libp2p_gossipsub=error,libp2p_swarm=warn")
+    });
+    // Fails only if the process has a subscriber already, and then that one is right.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+fn serve(path: &Path) -> Result<(), Fatal> {
+    let settings = config::load(path)?;
+    std::fs::create_dir_all(&settings.state)
+        .map_err(|error| format!("cannot create `state` {}: {error}", settings.state.display()))?;
+    let identity = Identity::load_or_create(&settings.state.join("key"))?;
+    let (credential, membership) =
+        identity::load_membership(&settings.membership, &identity, settings.mesh, clock::now().wall)?;
+    let system = actix::System::with_tokio_rt(runtime);
+    system.block_on(async move {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let setup = Setup {
+            identity,
+            mesh: settings.mesh,
+            credential,
+            listen: settings.listen.clone(),
+            bootstrap: settings.bootstrap.clone(),
+            state: Some(settings.state.clone()),
+            pace: patchmesh_common::gossip::Settings::default(),
+        };
+        let peer = peer::start(setup, Subscribe::default())?;
+        start_host(&settings, &membership, &peer)?;
+        tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
+        tokio::select! {
+            _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
+            _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
+        }
+        // Whoever stopped answering before us has nothing left to save.
+        let _ = peer.address.send(Stop).await;
+        Ok(())
+    })
+}
+
+/// Starts what acts on this host beside the mesh peer, and tells the mesh what this host is.
+fn start_host(settings: &config::Settings, membership: &Membership, peer: &PeerHandle) -> Result<(), Fatal> {
+    let mut tags = settings.tags.clone();
+    tags.extend(membership.tags.clone());
+    let facts = HostFacts { agent_version: env!("CARGO_PKG_VERSION").to_owned(), ..HostFacts::default() };
+    let body = RecordBody { facts, tags, mode: settings.mode, ..RecordBody::default() };
+    peer.address.try_send(Describe(body)).map_err(|error| error.to_string().into())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    #[expect(
+        clippy::expect_used,
+        reason = "without threads nothing can run, and nothing has begun that could be left half done"
+    )]
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .expect("the system refuses to start threads")
+}
+
+/// The chain of causes, once.
+fn complain(error: &dyn Error) {
+    let mut text = format!("patchmeshd: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text.push_str("; nothing was changed on this host\n");
+    // With a closed stderr there is nobody to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

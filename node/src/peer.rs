@@ -5,8 +5,7 @@ mod remember;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle,
-    StreamHandler,
+    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler,
 };
 use patchmesh_common::{
     gossip::{Effect, Event, Gossip, Item, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
@@ -113,6 +112,10 @@ pub struct ViewChanged(pub Vec<KnownHost>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skew(pub Option<i64>);
 
+/// Ends the peer: its links close, and its store is free once what was written is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop;
+
 /// Who is told of what. A refused send is logged and dropped.
 #[derive(Clone, Default)]
 pub struct Subscribe {
@@ -129,6 +132,10 @@ impl Message for Deliver {
 }
 
 impl Message for Describe {
+    type Result = ();
+}
+
+impl Message for Stop {
     type Result = ();
 }
 
@@ -183,21 +190,12 @@ pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
     };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Entropy(error.to_string()))?;
-    let settings = mesh::Settings {
-        mesh: setup.mesh,
-        credential: setup.credential.clone(),
-        listen: setup.listen.clone(),
-    };
+    let settings =
+        mesh::Settings { mesh: setup.mesh, credential: setup.credential.clone(), listen: setup.listen.clone() };
     let (mesh, events) = mesh::start(settings, &setup.identity)?;
     let node = setup.identity.node();
     let authors: Vec<NodeId> = saved.iter().map(|item: &Item| item.record.author).collect();
-    let start = Start {
-        me: node,
-        mesh: setup.mesh,
-        settings: setup.pace,
-        bootstrap: setup.bootstrap.clone(),
-        saved,
-    };
+    let start = Start { me: node, mesh: setup.mesh, settings: setup.pace, bootstrap: setup.bootstrap.clone(), saved };
     let machine = Gossip::new(start, clock::now(), &Ed25519);
     if let Some(memory) = &memory {
         authors.iter().filter(|author| machine.view().get(author).is_none()).for_each(|author| memory.forget(author));
@@ -341,14 +339,9 @@ impl PeerActor {
     }
 
     fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
-        let author = frame.sealed.author;
-        let refused = match frame.credential.check(self.setup.mesh, clock::now().wall, &Ed25519) {
-            Ok(membership) if membership.key == author => None,
-            Ok(membership) => Some(format!("it shows the membership of {}", membership.key)),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(why) = refused {
-            tracing::warn!(from = %from.short(), author = %author.short(), why, "lease frame dropped: nothing was obeyed");
+        if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, &Ed25519) {
+            let author = frame.sealed.author.short();
+            tracing::warn!(from = %from.short(), author, %error, "lease frame dropped: nothing was obeyed");
             return;
         }
         match &self.told.frames {
@@ -427,5 +420,14 @@ impl Handler<Subscribe> for PeerActor {
         }
         self.tell_view(ctx);
         self.tell_skew();
+    }
+}
+
+impl Handler<Stop> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.memory = None;
+        ctx.stop();
     }
 }

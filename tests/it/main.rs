@@ -1,1 +1,3 @@
-//! it
+//! The shells together, for real.
+
+mod mesh;

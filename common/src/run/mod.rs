@@ -9,6 +9,7 @@ mod guard;
 mod handshake;
 pub mod journal;
 pub mod machine;
+pub mod frame;
 pub mod message;
 mod phases;
 pub mod recovery;
