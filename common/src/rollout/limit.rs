@@ -140,6 +140,10 @@ impl de::Visitor<'_> for Words {
     fn visit_i64<E: de::Error>(self, count: i64) -> Result<Limit, E> {
         count.to_string().parse().map_err(E::custom)
     }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Limit, E> {
+        Err(E::custom(LimitError::Syntax(number.to_string())))
+    }
 }
 
 /// How fast a rollout reaches its concurrency.

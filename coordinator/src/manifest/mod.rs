@@ -1,1 +1,156 @@
-//! manifest/mod
+//! Manifests: what people write. Read strictly; everything wrong is named with file, line and field.
+
+mod duration;
+mod rollout;
+
+use std::{io::Read, path::Path};
+
+use patchmesh_common::rollout::spec::RolloutSpec;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_saphyr::{Error as YamlError, Location, Options, Spanned};
+
+use crate::fault::{Exit, Fault};
+
+/// Largest manifest, in bytes. Ten thousand host names take about 300 KiB.
+pub const MAX_MANIFEST: usize = 1 << 20;
+/// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
+const MAX_NODES: usize = 40_000;
+/// Kinds that interfaces name and that later versions read.
+const KINDS_TO_COME: [&str; 5] = ["PatchBaseline", "PatchPolicy", "MaintenanceWindow", "Calendar", "Service"];
+/// The only API version.
+const API_VERSION: &str = "patchmesh/v1";
+
+/// Just enough to choose the exact type: a tagged enum would lose line and column.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: Spanned<String>,
+    kind: Spanned<String>,
+}
+
+/// Reads the Rollout manifest at `path`; `-` is stdin.
+///
+/// # Errors
+/// Exit 1 for a file that cannot be read or says something wrong, exit 64 for what is not built yet.
+pub fn read_rollout(path: &Path) -> Result<RolloutSpec, Fault> {
+    let shown = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let limit = MAX_MANIFEST as u64 + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| {
+        Fault::new("manifest-unreadable", format!("cannot read {shown}"), UNCHANGED, "check the path given with -f")
+            .because(error)
+    })?;
+    let place = Place { file: &shown };
+    if bytes.len() > MAX_MANIFEST {
+        return Err(place.fault(None, format!("the file is larger than {MAX_MANIFEST} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| place.fault(None, "the file is not UTF-8 text"))?;
+    parse_rollout(&shown, &text)
+}
+
+/// Parses the text of a Rollout manifest; `file` is its name in errors.
+///
+/// # Errors
+/// As [`read_rollout`].
+pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
+    let place = Place { file };
+    let head: Head = place.yaml(text)?;
+    if head.api_version.value != API_VERSION {
+        let message =
+            format!("apiVersion {:?} is unknown: {API_VERSION} is the only one", clip(&head.api_version.value));
+        return Err(place.fault(Some(head.api_version.referenced), message));
+    }
+    match head.kind.value.as_str() {
+        "Rollout" => rollout::spec(&place, place.yaml(text)?),
+        kind if KINDS_TO_COME.contains(&kind) => {
+            let what = place.at(Some(head.kind.referenced), &format!("kind {kind}"));
+            Err(Fault::not_built(
+                &what,
+                "write a manifest of kind Rollout with its own openings and baseline all or security",
+            ))
+        }
+        kind => {
+            let message = format!("kind {:?} is unknown: only Rollout is read", clip(kind));
+            Err(place.fault(Some(head.kind.referenced), message))
+        }
+    }
+}
+
+const UNCHANGED: &str = "nothing was planned and no host was changed";
+
+/// At most 80 characters of what somebody wrote.
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// Where errors are: the file, and a location in it.
+struct Place<'a> {
+    file: &'a str,
+}
+
+impl Place<'_> {
+    fn at(&self, location: Option<Location>, message: &str) -> String {
+        match location {
+            Some(at) if at != Location::UNKNOWN => format!("{}:{}:{}: {message}", self.file, at.line(), at.column()),
+            _ => format!("{}: {message}", self.file),
+        }
+    }
+
+    fn fault(&self, location: Option<Location>, message: impl AsRef<str>) -> Fault {
+        Fault::new(
+            "manifest-invalid",
+            self.at(location, message.as_ref()),
+            UNCHANGED,
+            "correct the manifest and try again",
+        )
+    }
+
+    fn not_built(&self, location: Location, what: &str, instead: &str) -> Fault {
+        Fault::not_built(&self.at(Some(location), what), instead).exit(Exit::Usage)
+    }
+
+    fn yaml<T: DeserializeOwned>(&self, text: &str) -> Result<T, Fault> {
+        serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+            let error = error.without_snippet();
+            let message = match error {
+                YamlError::SerdeUnknownField { field, expected, .. } => {
+                    // Serde's own list names fields that are only known to be refused by name.
+                    let known: Vec<_> =
+                        expected.iter().copied().filter(|name| !rollout::TO_COME.contains(name)).collect();
+                    format!("unknown field {:?}: known here are {}", clip(field), known.join(", "))
+                }
+                // Its location is that of some other field.
+                YamlError::SerdeMissingField { field, .. } => {
+                    return self.fault(None, format!("field {field} is missing"));
+                }
+                YamlError::MultipleDocuments { .. } => {
+                    "the file holds several documents: one Rollout is expected".into()
+                }
+                // The position is ours to print, in one form everywhere.
+                other => {
+                    let text = other.to_string();
+                    let end = text.find(" at line ").unwrap_or(text.len());
+                    text[..end].trim_start_matches("error: ").to_owned()
+                }
+            };
+            self.fault(error.location(), message)
+        })
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_documents: 2, max_depth: 16 },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! `kind: Rollout`.
+
+use std::collections::BTreeMap;
+
+use patchmesh_common::{
+    patch::Baseline,
+    rollout::{
+        Operation, RebootOption,
+        limit::Limit,
+        spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
+    },
+    schedule::Opening,
+    time::WallTime,
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_saphyr::Spanned;
+
+use super::{Place, clip, duration};
+use crate::fault::Fault;
+
+/// Fields that are known and refused by name, because nothing would act on them yet.
+pub(super) const TO_COME: [&str; 8] =
+    ["labels", "windows", "rings", "snapshot", "ramp", "onSuperseded", "policy", "services"];
+
+type NotYet = Option<Spanned<IgnoredAny>>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: Spanned<String>,
+    labels: NotYet,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spec {
+    operation: Spanned<String>,
+    targets: Spanned<TargetsYaml>,
+    baseline: Option<Spanned<String>>,
+    max_concurrency: Spanned<Limit>,
+    max_errors: Option<Limit>,
+    openings: Option<Vec<Spanned<OpeningYaml>>>,
+    reboot: Option<Spanned<String>>,
+    hooks: Option<Hooks>,
+    windows: NotYet,
+    rings: NotYet,
+    snapshot: NotYet,
+    ramp: NotYet,
+    on_superseded: NotYet,
+    policy: NotYet,
+    services: NotYet,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetsYaml {
+    all: Option<Spanned<bool>>,
+    names: Option<Vec<String>>,
+    selector: Option<Selector>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Selector {
+    match_labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OpeningYaml {
+    opens: Spanned<String>,
+    last_start: Spanned<String>,
+    closes: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hooks {
+    timeout: Option<Spanned<String>>,
+}
+
+/// The specification that `document` asks for, with every default filled in.
+pub(super) fn spec(place: &Place<'_>, document: Document) -> Result<RolloutSpec, Fault> {
+    let Document { metadata, spec, .. } = document;
+    refuse_not_built(place, &metadata, &spec)?;
+    let at = spec.targets.referenced;
+    let checked = RolloutSpec {
+        operation: word(
+            place,
+            "operation",
+            &spec.operation,
+            &[("Scan", Operation::Scan), ("Install", Operation::Install)],
+        )?,
+        targets: targets(place, spec.targets)?,
+        baseline: baseline(place, spec.baseline.as_ref())?,
+        max_errors: match spec.max_errors {
+            Some(limit) => limit,
+            None => "0".parse().map_err(|error| place.fault(None, format!("{error}")))?,
+        },
+        openings: spec.openings.unwrap_or_default().iter().map(|o| opening(place, o)).collect::<Result<_, _>>()?,
+        reboot: match &spec.reboot {
+            Some(given) => {
+                let words = [("never", RebootOption::Never), ("ifNeeded", RebootOption::IfNeeded)];
+                word(place, "reboot", given, &words)?
+            }
+            None => RebootOption::IfNeeded,
+        },
+        hook_timeout: match spec.hooks.and_then(|hooks| hooks.timeout) {
+            Some(given) => duration::parse(&given.value).ok_or_else(|| {
+                let message = format!("hooks.timeout {:?} is no duration: write 90s, 15m or 4h", clip(&given.value));
+                place.fault(Some(given.referenced), message)
+            })?,
+            None => DEFAULT_HOOK_TIMEOUT,
+        },
+        max_concurrency: spec
+            .max_concurrency
+            .value
+            .for_concurrency()
+            .map_err(|error| place.fault(Some(spec.max_concurrency.referenced), format!("maxConcurrency {error}")))?,
+        name: metadata.name.value,
+    };
+    checked.check().map_err(|error| {
+        use patchmesh_common::rollout::spec::SpecError as E;
+        let location = match error {
+            E::Name(_) => Some(metadata.name.referenced),
+            E::Word(..) | E::NoTargets(_) => Some(at),
+            _ => None,
+        };
+        place.fault(location, error.to_string())
+    })?;
+    Ok(checked)
+}
+
+fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Result<(), Fault> {
+    let refused = [
+        (&metadata.labels, "field metadata.labels", "leave it out"),
+        (&spec.windows, "field spec.windows", "write the times themselves into openings"),
+        (&spec.rings, "field spec.rings", "apply one manifest after the other, each with its own targets"),
+        (&spec.snapshot, "field spec.snapshot", "use baseline: all or security; a plan freezes exact versions"),
+        (&spec.ramp, "field spec.ramp", "leave it out: hosts start at the full limit"),
+        (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
+        (&spec.policy, "field spec.policy", "write its content into the Rollout"),
+        (&spec.services, "field spec.services", "lower maxConcurrency so that every service stays up"),
+    ];
+    for (field, what, instead) in refused {
+        if let Some(given) = field {
+            return Err(place.not_built(given.referenced, what, instead));
+        }
+    }
+    Ok(())
+}
+
+fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words: &[(&str, T)]) -> Result<T, Fault> {
+    words.iter().find(|(word, _)| *word == given.value).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let message = format!("{field} {:?} is unknown: write {}", clip(&given.value), known.join(" or "));
+        place.fault(Some(given.referenced), message)
+    })
+}
+
+fn baseline(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<Baseline, Fault> {
+    let Some(given) = given else { return Err(place.fault(None, "field baseline is missing: write all or security")) };
+    match given.value.as_str() {
+        "all" => Ok(Baseline::All),
+        "security" => Ok(Baseline::Security),
+        other => {
+            let what = format!("baseline {:?} (a PatchBaseline's name)", clip(other));
+            Err(place.not_built(given.referenced, &what, "use baseline: all or baseline: security"))
+        }
+    }
+}
+
+fn targets(place: &Place<'_>, given: Spanned<TargetsYaml>) -> Result<Targets, Fault> {
+    let at = given.referenced;
+    match given.value {
+        TargetsYaml { all: Some(all), names: None, selector: None } => match all.value {
+            true => Ok(Targets::All),
+            false => {
+                Err(place.fault(Some(all.referenced), "targets.all is false: write true, or names, or a selector"))
+            }
+        },
+        TargetsYaml { all: None, names: Some(names), selector: None } => {
+            let unique = names.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+            if unique.len() < names.len() {
+                let mut sorted = names;
+                sorted.sort();
+                let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map_or("", |pair| &pair[0]);
+                return Err(place.fault(Some(at), format!("targets.names holds {:?} twice", clip(twice))));
+            }
+            Ok(Targets::Names(unique))
+        }
+        TargetsYaml { all: None, names: None, selector: Some(selector) } => Ok(Targets::Labels(selector.match_labels)),
+        _ => Err(place
+            .fault(Some(at), "targets must hold exactly one of all: true, names: […] and selector: {matchLabels: …}")),
+    }
+}
+
+fn opening(place: &Place<'_>, given: &Spanned<OpeningYaml>) -> Result<Opening, Fault> {
+    let time = |field: &str, text: &Spanned<String>| {
+        WallTime::parse(&text.value).ok_or_else(|| {
+            let message = format!("{field} {:?} is no RFC 3339 time: write 2026-12-01T02:00:00Z", clip(&text.value));
+            place.fault(Some(text.referenced), message)
+        })
+    };
+    let opening = Opening {
+        opens: time("opens", &given.value.opens)?,
+        last_start: time("lastStart", &given.value.last_start)?,
+        closes: time("closes", &given.value.closes)?,
+    };
+    if opening.opens <= opening.last_start && opening.last_start <= opening.closes {
+        return Ok(opening);
+    }
+    Err(place.fault(
+        Some(given.referenced),
+        format!(
+            "the opening is not in order: opens {} ≤ lastStart {} ≤ closes {} does not hold",
+            opening.opens.rfc3339(),
+            opening.last_start.rfc3339(),
+            opening.closes.rfc3339()
+        ),
+    ))
+}

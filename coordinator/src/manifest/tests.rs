@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use patchmesh_common::{
+    patch::Baseline,
+    rollout::{Operation, RebootOption, spec::Targets},
+    time::WallTime,
+};
+
+use super::*;
+
+const GOOD: &str = "\
+apiVersion: patchmesh/v1
+kind: Rollout
+metadata: {name: weekly}
+spec:
+  operation: Install
+  targets: {all: true}
+  baseline: security
+  maxConcurrency: 10%
+";
+
+fn parse(text: &str) -> Result<RolloutSpec, Fault> {
+    parse_rollout("r.yaml", text)
+}
+
+fn message(text: &str) -> String {
+    let fault = parse(text).unwrap_err();
+    assert_eq!(fault.exit, Exit::Error, "{}", fault.message);
+    assert_eq!(fault.unchanged, "nothing was planned and no host was changed");
+    fault.chain()
+}
+
+fn not_built(text: &str) -> String {
+    let fault = parse(text).unwrap_err();
+    assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
+    assert!(fault.message.ends_with(" is not built yet"), "{}", fault.message);
+    fault.message
+}
+
+#[test]
+fn the_published_manifest_means_what_it_says() {
+    let spec = parse(&format!(
+        "{GOOD}  maxErrors: 2\n  openings: [{{opens: 2026-12-01T02:00:00Z, lastStart: 2026-12-01T05:30:00Z, \
+         closes: 2026-12-01T06:00:00Z}}]\n  reboot: never\n  hooks: {{timeout: 15m}}\n"
+    ))
+    .unwrap();
+    assert_eq!((spec.name.as_str(), spec.operation, spec.baseline), ("weekly", Operation::Install, Baseline::Security));
+    assert_eq!((spec.max_concurrency.given(), spec.max_errors.given()), ("10%", "2"));
+    assert_eq!(spec.openings[0].last_start, WallTime::parse("2026-12-01T05:30:00Z").unwrap());
+    assert_eq!((spec.reboot, spec.hook_timeout), (RebootOption::Never, Duration::from_secs(900)));
+}
+
+#[test]
+fn defaults_are_only_those_that_are_documented() {
+    let spec = parse(GOOD).unwrap();
+    assert_eq!((spec.max_errors.given(), spec.openings.len()), ("0", 0));
+    assert_eq!((spec.reboot, spec.hook_timeout), (RebootOption::IfNeeded, Duration::from_secs(300)));
+    assert_eq!(message(&GOOD.replace("  targets: {all: true}\n", "")), "r.yaml: field targets is missing");
+    assert_eq!(message(&GOOD.replace("  maxConcurrency: 10%\n", "")), "r.yaml: field maxConcurrency is missing");
+}
+
+#[test]
+fn targets_are_exactly_one_of_three() {
+    let with = |targets: &str| GOOD.replace("{all: true}", targets);
+    assert_eq!(parse(&with("{names: [b, a]}")).unwrap().targets, Targets::Names(["a".into(), "b".into()].into()));
+    let labels = Targets::Labels([("app".into(), "pg".into())].into());
+    assert_eq!(parse(&with("{selector: {matchLabels: {app: pg}}}")).unwrap().targets, labels);
+    for wrong in ["{}", "{all: true, names: [a]}", "{names: [a], selector: {matchLabels: {a: b}}}"] {
+        assert!(message(&with(wrong)).starts_with("r.yaml:6:12: targets must hold exactly one of"), "{wrong}");
+    }
+    assert_eq!(
+        message(&with("{all: false}")),
+        "r.yaml:6:18: targets.all is false: write true, or names, or a selector"
+    );
+    assert!(message(&with("{names: []}")).contains("the names of the targets are empty"));
+    assert_eq!(message(&with("{names: [a, b, a]}")), "r.yaml:6:12: targets.names holds \"a\" twice");
+    assert!(message(&with("{all: yes}")).starts_with("r.yaml:6:18: "));
+}
+
+#[test]
+fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
+    assert_eq!(
+        message(&format!("{GOOD}  maxErorrs: 2\n")),
+        "r.yaml:9:3: unknown field \"maxErorrs\": known here are operation, targets, baseline, maxConcurrency, maxErrors, \
+         openings, reboot, hooks"
+    );
+    assert_eq!(
+        message(&format!("{GOOD}status: {{}}\n")),
+        "r.yaml:9:1: unknown field \"status\": known here are apiVersion, kind, metadata, spec"
+    );
+    assert_eq!(
+        message(&GOOD.replace("weekly}", "weekly, uid: 1}")),
+        "r.yaml:3:26: unknown field \"uid\": known here are name"
+    );
+    assert_eq!(
+        message(&format!("{GOOD}  hooks: {{retries: 1}}\n")),
+        "r.yaml:9:11: unknown field \"retries\": known here are timeout"
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    for field in ["windows: [w]", "rings: []", "snapshot: s-1", "ramp: aws", "onSuperseded: wait"] {
+        let name = field.split(':').next().unwrap();
+        let message = not_built(&format!("{GOOD}  {field}\n"));
+        assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");
+    }
+    assert!(not_built(&GOOD.replace("security", "web")).starts_with("r.yaml:7:13: baseline \"web\""));
+    assert!(not_built(&GOOD.replace("Rollout", "Service")).starts_with("r.yaml:2:7: kind Service"));
+    assert!(not_built(&GOOD.replace("weekly}", "weekly, labels: {a: b}}")).contains("field metadata.labels"));
+}
+
+#[test]
+fn wrong_values_are_named_where_they_are() {
+    let replaced = |from: &str, to: &str| message(&GOOD.replace(from, to));
+    assert!(replaced("Rollout", "Pod").starts_with("r.yaml:2:7: kind \"Pod\" is unknown"));
+    assert!(replaced("patchmesh/v1", "v2").starts_with("r.yaml:1:13: apiVersion \"v2\" is unknown"));
+    assert!(replaced("weekly", "Weekly").starts_with("r.yaml:3:18: the name \"Weekly\" is not allowed"));
+    assert!(
+        replaced("Install", "install")
+            .starts_with("r.yaml:5:14: operation \"install\" is unknown: write Scan or Install")
+    );
+    for limit in ["0", "101%", "1.5", "01", "-1", "ten", "[]"] {
+        let message = replaced("10%", limit);
+        assert!(message.starts_with("r.yaml:8:"), "{limit}: {message}");
+        assert!(limit == "[]" || message.contains(&format!("{limit:?}")), "{limit}: {message}");
+    }
+    let opening = |times: &str| message(&format!("{GOOD}  openings:\n  - {{{times}}}\n"));
+    let order = "opens: 2026-12-01T02:00:00Z, lastStart: 2026-12-01T06:30:00Z, closes: 2026-12-01T06:00:00Z";
+    assert!(opening(order).starts_with("r.yaml:10:5: the opening is not in order: opens 2026-12-01T02:00:00Z"));
+    assert!(opening("opens: soon, lastStart: x, closes: y").starts_with("r.yaml:10:13: opens \"soon\" is no RFC 3339"));
+    assert!(message(&format!("{GOOD}  hooks: {{timeout: 5}}\n")).starts_with("r.yaml:9:20: hooks.timeout \"5\" is no"));
+    assert!(message(&format!("{GOOD}  hooks: {{timeout: 7d}}\n")).contains("the hook time-out"));
+}
+
+#[test]
+fn hostile_and_empty_files_are_refused_quickly() {
+    for text in ["", "[]", "a: b", "{", "\t", "kind: Rollout"] {
+        assert!(message(text).starts_with("r.yaml:"), "{text:?}");
+    }
+    assert!(message(&format!("{GOOD}---\n{GOOD}")).contains("several documents"));
+    let bomb = (1..9).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+        let below = format!("*a{}, ", n - 1).repeat(9);
+        format!("{text}a{n}: &a{n} [{below}]\n")
+    });
+    assert!(message(&bomb).starts_with("r.yaml"));
+    assert!(message(&format!("{GOOD}  maxErrors: 1\n  maxErrors: 2\n")).contains("maxErrors"));
+}
+
+#[test]
+fn a_file_that_is_absent_or_too_large_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.yaml");
+    assert_eq!(read_rollout(&path).unwrap_err().code, "manifest-unreadable");
+    std::fs::write(&path, vec![b'#'; MAX_MANIFEST + 1]).unwrap();
+    assert!(read_rollout(&path).unwrap_err().message.ends_with("the file is larger than 1048576 bytes"));
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(read_rollout(&path).unwrap_err().message.ends_with("the file is not UTF-8 text"));
+}

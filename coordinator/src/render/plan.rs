@@ -1,0 +1,125 @@
+//! A plan as text: what would change, grouped by hosts that would do the same.
+
+use patchmesh_common::{
+    inventory::PackageChange,
+    rollout::{Operation, RebootOption, limit::stops_at_error},
+};
+
+use super::{counted, one_line};
+use crate::api::document::{PlanDocument, PlanHost, PlanRing};
+
+/// Host names per line of a group before the rest is counted.
+const MAX_NAMES: usize = 8;
+
+/// The plan for people.
+pub fn plan(plan: &PlanDocument) -> String {
+    let spec = &plan.spec;
+    let operation = match spec.operation {
+        Operation::Scan => "scan",
+        Operation::Install => "install",
+    };
+    let mut out = format!("plan for {}: {operation}, baseline {}\n", plan.rollout, spec.baseline.as_str());
+    let limits = &plan.limits;
+    out.push_str(&format!(
+        "  limits    {} at once (given {}), stops at failure {} (given {})\n",
+        limits.max_concurrency.resolved,
+        limits.max_concurrency.given,
+        stops_at_error(limits.max_errors.resolved),
+        limits.max_errors.given
+    ));
+    if plan.openings.is_empty() {
+        out.push_str("  openings  from apply on, without end\n");
+    }
+    for opening in &plan.openings {
+        let (opens, last_start, closes) = (opening.opens, opening.last_start, opening.closes);
+        out.push_str(&format!("  opening   {opens}, last start {last_start}, closes {closes}\n"));
+    }
+    for ring in &plan.rings {
+        out.push_str(&ring_text(ring, spec.operation));
+    }
+    if !plan.excluded.is_empty() {
+        out.push_str("\nleft out\n");
+    }
+    for excluded in &plan.excluded {
+        let waiting = &excluded.waiting;
+        out.push_str(&format!("  - {}: {} ({})\n", excluded.host, one_line(&waiting.text), waiting.code));
+        if let Some(command) = &waiting.command {
+            out.push_str(&format!("      try: {}\n", one_line(command)));
+        }
+    }
+    let changing = plan.hosts().filter(|host| changes(host)).count();
+    out.push_str(&format!(
+        "\n{} to change, {} with nothing to do, {} left out. Nothing has been changed yet.\n",
+        counted(changing, "host"),
+        plan.hosts().count() - changing,
+        plan.excluded.len()
+    ));
+    out.push_str(&format!("The plan ({}) can be applied until {}.\n", short(&plan.hash), plan.expires_at));
+    out
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn changes(host: &PlanHost) -> bool {
+    !host.install.is_empty() || !host.removals.is_empty()
+}
+
+fn ring_text(ring: &PlanRing, operation: Operation) -> String {
+    let mut out = format!("\nring {}, {}\n", ring.name, counted(ring.hosts.len(), "host"));
+    let mut groups: Vec<(&PlanHost, Vec<&str>)> = Vec::new();
+    for host in &ring.hosts {
+        let same = |first: &PlanHost| {
+            first.install == host.install && first.removals == host.removals && first.reboot == host.reboot
+        };
+        match groups.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, names)) => names.push(&host.host),
+            None => groups.push((host, vec![&host.host])),
+        }
+    }
+    for (first, names) in groups {
+        let mark = if changes(first) { '~' } else { '=' };
+        let shown = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(MAX_NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        out.push_str(&format!("  {mark} {shown}{more}: {}\n", summary(first, operation)));
+        out.push_str(&lines(first));
+    }
+    out
+}
+
+fn summary(host: &PlanHost, operation: Operation) -> String {
+    if operation == Operation::Scan {
+        return "report what is missing".to_owned();
+    }
+    if !changes(host) {
+        return "nothing to do".to_owned();
+    }
+    let mut parts = vec![counted(host.install.len() - host.new_packages.len(), "upgrade")];
+    if !host.new_packages.is_empty() {
+        parts.push(counted(host.new_packages.len(), "new package"));
+    }
+    if !host.removals.is_empty() {
+        parts.push(counted(host.removals.len(), "removal"));
+    }
+    parts.push(match host.reboot {
+        RebootOption::Never => "no reboot".to_owned(),
+        RebootOption::IfNeeded => "reboot if a package asks".to_owned(),
+    });
+    parts.join(", ")
+}
+
+fn lines(host: &PlanHost) -> String {
+    let name = |name: &str, arch: &str| format!("{}:{}", one_line(name), one_line(arch));
+    let names = host.install.iter().map(|change| name(&change.name, &change.arch));
+    let names: Vec<_> = names.chain(host.removals.iter().map(|removal| name(&removal.name, &removal.arch))).collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    let change = |change: &PackageChange| match &change.from {
+        Some(from) => ('~', format!("{} -> {}", one_line(from), one_line(&change.to))),
+        None => ('+', one_line(&change.to)),
+    };
+    let what = host.install.iter().map(change);
+    let what = what.chain(host.removals.iter().map(|removal| ('-', one_line(&removal.version))));
+    names.iter().zip(what).map(|(name, (mark, what))| format!("      {mark} {name:width$}  {what}\n")).collect()
+}

@@ -1,0 +1,82 @@
+//! How a rollout stands or ended, one line per host.
+
+use super::{counted, duration, one_line};
+use crate::{
+    api::document::{HostResult, RolloutDocument},
+    output::Rows,
+};
+
+/// Lines of a failed step's output that a recap shows.
+const MAX_LOG_LINES: usize = 5;
+
+/// One row per host: always with a reason column.
+pub fn recap_rows(rollout: &RolloutDocument) -> Rows {
+    let mut rows = Rows::new(&["host", "outcome", "phase", "attempts", "rebooted", "packages", "reason"]);
+    for result in &rollout.results {
+        rows.push(vec![
+            result.host.clone(),
+            result.outcome.as_str().to_owned(),
+            result.phase.map(|phase| phase.as_str().to_owned()).unwrap_or_default(),
+            result.attempts.to_string(),
+            if result.rebooted { "yes" } else { "no" }.to_owned(),
+            packages(result),
+            result.error.as_ref().map(|error| one_line(&error.text)).unwrap_or_default(),
+        ]);
+    }
+    rows
+}
+
+fn packages(result: &HostResult) -> String {
+    match result.packages.as_slice() {
+        [] => String::new(),
+        few if few.len() <= 3 => {
+            few.iter().map(|p| format!("{}={}", one_line(&p.name), one_line(&p.to))).collect::<Vec<_>>().join(" ")
+        }
+        many => counted(many.len(), "package"),
+    }
+}
+
+/// The whole recap for people.
+pub fn recap(rollout: &RolloutDocument) -> String {
+    let mut out = recap_rows(rollout).table();
+    for result in &rollout.results {
+        let Some(error) = &result.error else { continue };
+        let lines: Vec<_> = error.log.lines().map(one_line).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("\n{} ended with:\n", result.host));
+        for line in &lines[lines.len().saturating_sub(MAX_LOG_LINES)..] {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    let counts = rollout.hosts;
+    out.push_str(&format!("\n{} {} ({}): ", rollout.state.as_str(), rollout.name, rollout.id));
+    let parts: Vec<_> = [
+        (counts.succeeded, "succeeded"),
+        (counts.failed, "failed"),
+        (counts.lost, "lost"),
+        (counts.refused, "refused"),
+        (counts.skipped, "skipped"),
+        (counts.not_started, "not started"),
+        (counts.running, "running"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{count} {word}"))
+    .collect();
+    out.push_str(&if parts.is_empty() { "no hosts".to_owned() } else { parts.join(", ") });
+    out.push_str(&format!(" of {}", counted(counts.total as usize, "host")));
+    out.push_str(&format!(
+        "; at most {} at once, limit {}",
+        rollout.peak_concurrency, rollout.limits.max_concurrency.resolved
+    ));
+    if let Some(seconds) = rollout.duration_seconds {
+        out.push_str(&format!("; {}", duration(seconds)));
+    }
+    out.push('\n');
+    if let Some(reason) = &rollout.reason {
+        out.push_str(&format!("reason: {} ({})\n", one_line(&reason.text), reason.code));
+    }
+    out
+}

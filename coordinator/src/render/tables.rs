@@ -1,0 +1,151 @@
+//! Lists and single things of the API as columns.
+
+use super::one_line;
+use crate::{
+    api::document::{HostDocument, HostRow, HostsDocument, RolloutsDocument, WhyDocument},
+    output::Rows,
+};
+use patchmesh_common::gossip::Mode;
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Enforce => "enforce",
+    }
+}
+
+fn tags(row: &HostRow) -> String {
+    row.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Why a host is not simply fine, in words.
+fn reason(row: &HostRow) -> String {
+    let mut reasons = Vec::new();
+    if row.presence != crate::api::document::Presence::Live {
+        reasons.push("not heard".to_owned());
+    }
+    if row.mode == Mode::Observe {
+        reasons.push("observes only".to_owned());
+    }
+    if let Some(held) = &row.held {
+        reasons.push(format!("at work for rollout {}", held.rollout));
+    }
+    if row.counters.is_none() {
+        reasons.push("not scanned yet".to_owned());
+    }
+    if row.reboot_required == Some(true) {
+        reasons.push("reboot pending".to_owned());
+    }
+    reasons.join(", ")
+}
+
+/// `get hosts`; more columns if `wide`.
+pub fn hosts(document: &HostsDocument, wide: bool) -> Rows {
+    let mut header = vec!["host", "presence", "mode", "os", "missing", "blocked", "failed", "reboot", "reason"];
+    if wide {
+        header.extend(["arch", "tags", "last heard", "node id"]);
+    }
+    let mut rows = Rows::new(&header);
+    for row in &document.hosts {
+        let counter = |pick: fn(&crate::api::document::Counters) -> u32| {
+            row.counters.as_ref().map(|counters| pick(counters).to_string()).unwrap_or_default()
+        };
+        let mut cells = vec![
+            row.host.clone(),
+            row.presence.as_str().to_owned(),
+            mode(row.mode).to_owned(),
+            format!("{} {}", row.os, row.os_version.as_deref().unwrap_or("")).trim().to_owned(),
+            counter(|counters| counters.missing),
+            counter(|counters| counters.blocked),
+            counter(|counters| counters.failed),
+            row.reboot_required.map(|pending| if pending { "pending" } else { "no" }.to_owned()).unwrap_or_default(),
+            reason(row),
+        ];
+        if wide {
+            let heard = row.last_heard.map(|time| time.to_string()).unwrap_or_default();
+            cells.extend([row.arch.clone(), tags(row), heard, row.node_id.clone()]);
+        }
+        rows.push(cells);
+    }
+    rows
+}
+
+/// `describe host`.
+pub fn host(document: &HostDocument) -> String {
+    let row = &document.row;
+    let time = |time: Option<crate::api::document::Time>| time.map(|time| time.to_string()).unwrap_or_default();
+    let mut lines = vec![
+        ("host", row.host.clone()),
+        ("node id", row.node_id.clone()),
+        ("os", format!("{} {}", row.os, row.os_version.as_deref().unwrap_or("")).trim().to_owned()),
+        ("arch", row.arch.clone()),
+        ("manager", document.manager.clone()),
+        ("kernel", document.kernel.clone()),
+        ("agent", document.agent_version.clone()),
+        ("mode", mode(row.mode).to_owned()),
+        ("tags", tags(row)),
+        ("presence", row.presence.as_str().to_owned()),
+        ("last heard", time(row.last_heard)),
+        ("scanned at", time(document.scanned_at)),
+        ("member until", time(document.membership_expires)),
+        ("addresses", document.addresses.join(" ")),
+    ];
+    if let Some(counters) = row.counters {
+        lines.push((
+            "packages",
+            format!(
+                "{} installed, {} other, {} missing, {} blocked, {} failed, {} pending reboot",
+                counters.installed,
+                counters.installed_other,
+                counters.missing,
+                counters.blocked,
+                counters.failed,
+                counters.installed_pending_reboot
+            ),
+        ));
+    }
+    lines.push(("reason", reason(row)));
+    lines
+        .into_iter()
+        .map(|(name, value)| {
+            format!("{name:<13} {}\n", if value.is_empty() { "-".to_owned() } else { one_line(&value) })
+        })
+        .collect()
+}
+
+/// `get rollouts`.
+pub fn rollouts(document: &RolloutsDocument) -> Rows {
+    let mut rows =
+        Rows::new(&["id", "name", "operation", "state", "done", "failed", "lost", "hosts", "started", "ended"]);
+    for row in &document.rollouts {
+        rows.push(vec![
+            row.id.clone(),
+            row.name.clone(),
+            format!("{:?}", row.operation),
+            row.state.as_str().to_owned(),
+            row.hosts.succeeded.to_string(),
+            row.hosts.failed.to_string(),
+            row.hosts.lost.to_string(),
+            row.hosts.total.to_string(),
+            row.started_at.map(|time| time.to_string()).unwrap_or_default(),
+            row.ended_at.map(|time| time.to_string()).unwrap_or_default(),
+        ]);
+    }
+    rows
+}
+
+/// `why`.
+pub fn why(document: &WhyDocument) -> String {
+    let mut out = format!("{} {}: {}\n", document.subject.kind, document.subject.name, one_line(&document.answer));
+    for step in &document.chain {
+        out.push_str(&format!("  because {} ({})", one_line(&step.text), step.code));
+        if let Some(at) = step.at {
+            out.push_str(&format!(", since {at}"));
+        }
+        out.push('\n');
+        if let Some(command) = &step.command {
+            out.push_str(&format!("    try: {}\n", one_line(command)));
+        }
+    }
+    out
+}

@@ -1,0 +1,166 @@
+//! The demo's repository and roots under the real apt and dpkg.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use patchmesh_coordinator::demo::{
+    repository::{NEW, OLD, PACKAGES, Repository},
+    roots::{HOOK_POINTS, HostFiles, Template},
+};
+
+struct World {
+    _folder: tempfile::TempDir,
+    base: PathBuf,
+    repository: Repository,
+    template: Template,
+}
+
+/// A repository and a template, or `None` (said aloud) without apt.
+fn world(install: Duration) -> Option<World> {
+    if tool("apt-get").arg("--version").output().is_err() || tool("dpkg").arg("--version").output().is_err() {
+        eprintln!("skipped: apt-get and dpkg are not there");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // apt and dpkg meet a path that needs care.
+    let base = folder.path().join("it's [a] demo");
+    let architecture = String::from_utf8(tool("dpkg").arg("--print-architecture").output().unwrap().stdout).unwrap();
+    let repository = Repository::build(base.join("repository"), architecture.trim(), install).unwrap();
+    let template = Template::build(base.join("template"), &repository).unwrap();
+    Some(World { _folder: folder, base, repository, template })
+}
+
+impl World {
+    fn host(&self, number: u32, broken: bool) -> HostFiles {
+        let host = HostFiles::new(&self.base.join("hosts"), number, 12);
+        self.template.instantiate(&host, broken).unwrap();
+        host
+    }
+}
+
+fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    command
+}
+
+fn apt(root: &Path, arguments: &[&str]) -> Output {
+    let config = root.with_file_name("apt.conf");
+    let shown = root.display();
+    let text = format!(
+        "Dir \"{shown}\";\nDir::Bin::methods \"/usr/lib/apt/methods\";\nDir::Bin::solvers:: \"/usr/lib/apt/solvers\";\n\
+         Dir::Bin::planners:: \"/usr/lib/apt/planners\";\nDir::State::status \"{shown}/var/lib/dpkg/status\";\n\
+         APT::Sandbox::User \"\";\nDPkg::Options {{ \"--root={shown}\"; \"--force-not-root\"; \
+         \"--force-script-chrootless\"; \"--log={shown}/var/log/dpkg.log\"; }};\n"
+    );
+    fs::write(&config, text).unwrap();
+    let output =
+        tool("apt-get").env("APT_CONFIG", &config).env("DEBIAN_FRONTEND", "noninteractive").args(arguments).output();
+    let output = output.unwrap();
+    eprintln!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn installed(root: &Path) -> Vec<String> {
+    let mut query = tool("dpkg-query");
+    query.arg("--admindir").arg(root.join("var/lib/dpkg")).args([
+        "-W",
+        "-f",
+        "${Package} ${Version} ${db:Status-Abbrev}\\n",
+    ]);
+    let output = query.output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn all(version: &str) -> Vec<String> {
+    let sorted: BTreeSet<_> = PACKAGES.into();
+    sorted.into_iter().map(|package| format!("{package} {version} ii")).collect()
+}
+
+#[test]
+fn apt_upgrades_a_made_root_from_both_suites_and_asks_for_a_reboot() {
+    let Some(world) = world(Duration::from_millis(300)) else { return };
+    let host = world.host(1, false);
+    assert_eq!(installed(&host.root), all(OLD));
+    assert_eq!(fs::read_to_string(&host.dpkg_log).unwrap(), "");
+
+    assert!(apt(&host.root, &["update"]).status.success());
+    let simulated = String::from_utf8(apt(&host.root, &["-s", "-y", "dist-upgrade"]).stdout).unwrap();
+    let lines: BTreeSet<_> = simulated.lines().filter(|line| line.starts_with("Inst ")).collect();
+    let security = |name| format!("Inst {name} [1.0] (1.1 Debian-Security:demo-security [all])");
+    let expected: BTreeSet<String> = [
+        "Inst pm-demo-lib [1.0] (1.1 Patchmesh-Demo:demo [all])".to_owned(),
+        security("pm-demo-service"),
+        security("pm-demo-kernel"),
+    ]
+    .into();
+    assert_eq!(lines, expected.iter().map(String::as_str).collect());
+
+    let upgraded = apt(&host.root, &["-y", "dist-upgrade"]);
+    assert!(upgraded.status.success());
+    let said = String::from_utf8(upgraded.stdout).unwrap();
+    for package in PACKAGES {
+        assert!(said.contains(&format!("{package} 1.1: step 1 of 1")), "{package} prints while it sleeps");
+    }
+    assert_eq!(installed(&host.root), all(NEW));
+    assert!(host.root.join("run/reboot-required").exists() && host.root.join("var/run/reboot-required").exists());
+    assert_eq!(fs::read_to_string(host.root.join("run/reboot-required.pkgs")).unwrap(), "pm-demo-kernel\n");
+    let log = fs::read_to_string(&host.dpkg_log).unwrap();
+    assert_eq!(log.matches(" configure pm-demo-service:all 1.1 ").count(), 1);
+}
+
+#[test]
+fn a_broken_host_fails_in_postinst_and_others_do_not_notice() {
+    let Some(world) = world(Duration::ZERO) else { return };
+    let (broken, sound) = (world.host(1, true), world.host(2, false));
+    for host in [&broken, &sound] {
+        assert!(apt(&host.root, &["update"]).status.success());
+    }
+    let failed = apt(&broken.root, &["-y", "dist-upgrade"]);
+    assert!(!failed.status.success());
+    assert!(installed(&broken.root).contains(&"pm-demo-service 1.1 iF".to_owned()));
+    assert!(apt(&sound.root, &["-y", "dist-upgrade"]).status.success());
+    assert_eq!(installed(&sound.root), all(NEW));
+}
+
+#[test]
+fn hooks_append_one_line_and_may_be_run_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(world) = world(Duration::ZERO) else { return };
+    let host = world.host(3, false);
+    for point in HOOK_POINTS {
+        let folder = host.hooks.join(point.as_str());
+        let hook = folder.join("10-log");
+        for path in [&folder, &hook] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o755);
+        }
+        let mut command = Command::new(&hook);
+        command.env_clear().env("PATCHMESH_PHASE", point.as_str()).env("PATCHMESH_ATTEMPT", "1");
+        assert!(command.status().unwrap().success());
+    }
+    let log = fs::read_to_string(&host.hooks_log).unwrap();
+    let words: Vec<Vec<_>> = log.lines().map(|line| line.split(' ').collect()).collect();
+    let phases: Vec<_> = words.iter().map(|words| words[1]).collect();
+    assert_eq!(phases, ["pre-install", "post-install", "post-reboot", "on-exit"]);
+    for words in words {
+        assert!(words[0].parse::<u64>().unwrap() > 1_600_000_000_000_000_000);
+        assert_eq!(words[2..], ["demo-03", "1"]);
+    }
+}
+
+#[test]
+fn the_same_arguments_give_the_same_archives() {
+    let Some(world) = world(Duration::from_secs(1)) else { return };
+    let again = Repository::build(world.base.join("again"), "amd64", Duration::from_secs(1)).unwrap();
+    for version in [OLD, NEW] {
+        for (one, other) in world.repository.archives(version).iter().zip(again.archives(version)) {
+            assert_eq!(fs::read(one).unwrap(), fs::read(other).unwrap(), "{}", one.display());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Sessions of commands and everything else that needs the crate from outside, in one binary.
+
+mod demo;
