@@ -1,6 +1,6 @@
 //! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use futures::channel::oneshot;
@@ -131,7 +131,10 @@ impl CoordinatorActor {
             Effect::Save(entry) => {
                 if let Err(error) = self.ledger.append(&self.signer, &entry) {
                     // Whether the entry is on disk is unknown: only a rebuild from the file can tell.
-                    tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; ending");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the ledger could not be written; ending"
+                    );
                     std::process::exit(1);
                 }
                 tracing::info!(act = ?watch::act_name(&entry.act), "ledger");
@@ -184,10 +187,8 @@ impl CoordinatorActor {
             let remedy = "see patchmesh get hosts; a host is known once its daemon has joined the mesh";
             Fault::new("no-targets", error.to_string(), "nothing was planned", remedy)
         })?;
-        let mut id = [0; 16];
-        self.rng.fill_bytes(&mut id);
         let (reply, answer) = oneshot::channel();
-        let asking = Asking { request: CommandId(id), spec, survey, reply };
+        let asking = Asking { request: CommandId(self.draw()), spec, survey, reply };
         self.ask(&asking, now);
         self.asking.push(asking);
         self.finish_surveys(now);
@@ -239,9 +240,11 @@ impl CoordinatorActor {
         self.watchers = watchers;
     }
 
-    /// Names by key, for documents.
-    pub fn names(&self) -> BTreeMap<NodeId, String> {
-        self.view.iter().map(|host| (host.node, host.membership.name.clone())).collect()
+    /// Random bytes, for a new id.
+    pub fn draw<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
     }
 }
 
@@ -297,9 +300,11 @@ impl Handler<Skew> for CoordinatorActor {
 type Work = Box<dyn FnOnce(&mut CoordinatorActor, &mut Context<CoordinatorActor>) + Send>;
 
 /// Something to be done on the actor, between two events: how the API reads and commands.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub struct Ask(pub Work);
+
+impl Message for Ask {
+    type Result = ();
+}
 
 impl Handler<Ask> for CoordinatorActor {
     type Result = ();

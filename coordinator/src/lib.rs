@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod output;
 pub mod render;
+pub mod serve;
 pub mod service;
 pub mod status;
 pub mod watch;

@@ -1,6 +1,6 @@
 //! What the API is answered with: reads and commands on the coordinator actor.
 
-use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+use std::collections::BTreeMap;
 
 use actix::{Addr, Context};
 use futures::channel::oneshot;
@@ -27,8 +27,9 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, PlanDocument, PlanHost, Presence as Heard,
-            RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument, WhyStep,
+            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, PlanDocument, PlanHost,
+            Presence as Heard, RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            WhyStep,
         },
         not_found,
     },
@@ -43,21 +44,12 @@ const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
 #[derive(Clone)]
 pub struct Coordinator {
     actor: Addr<CoordinatorActor>,
-    entropy: Arc<dyn Fn() -> Result<[u8; 8], Fault> + Send + Sync>,
 }
 
 impl Coordinator {
     /// The service over `actor`.
     pub fn new(actor: Addr<CoordinatorActor>) -> Self {
-        let entropy = || {
-            let mut bytes = [0; 8];
-            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(|error| {
-                Fault::new("no-entropy", "the system gave no random bytes", "no rollout was started", "try again")
-                    .because(error)
-            })?;
-            Ok(bytes)
-        };
-        Self { actor, entropy: Arc::new(entropy) }
+        Self { actor }
     }
 
     async fn ask<T: Send + 'static>(
@@ -74,7 +66,11 @@ impl Coordinator {
         answer.await.map_err(|_| busy())
     }
 
-    async fn operate(&self, id: String, event: impl FnOnce(RolloutId) -> Event + Send + 'static) -> Result<RolloutDocument, Fault> {
+    async fn operate(
+        &self,
+        id: String,
+        event: impl FnOnce(RolloutId) -> Event + Send + 'static,
+    ) -> Result<RolloutDocument, Fault> {
         self.ask(move |actor, cx| {
             let rollout = find(&actor.status(), &id)?.0;
             if let Some(end) = actor.status().ledger.rollouts.get(&rollout).and_then(|state| state.ended_at) {
@@ -123,16 +119,17 @@ impl Coordinator {
         let now = clock::now().wall;
         if now >= document.expires_at.0 {
             let text = format!("the plan expired at {}", document.expires_at);
-            let fault = Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
+            let fault =
+                Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
             return Err(fault.exit(Exit::StalePlan));
         }
         let plan = thaw(document, now)?;
-        let id = RolloutId((self.entropy)()?);
         self.ask(move |actor, cx| {
             let same = |state: &Standing| state.plan.hash == plan.hash && state.plan.created_at == plan.created_at;
             if let Some((known, _)) = actor.status().ledger.rollouts.iter().find(|(_, state)| same(state)) {
                 return known.to_string();
             }
+            let id = RolloutId(actor.draw());
             actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
             id.to_string()
         })
@@ -230,7 +227,12 @@ fn find<'a>(view: &View<'a>, id: &str) -> Result<(RolloutId, &'a Standing), Faul
 /// The machine's plan in a reviewed document whose hash was checked.
 fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
     let wrong = |what: &str, value: &str| {
-        Fault::new("bad-request", format!("{what} {value:?} of the plan is not one"), "no rollout was started", "plan again")
+        Fault::new(
+            "bad-request",
+            format!("{what} {value:?} of the plan is not one"),
+            "no rollout was started",
+            "plan again",
+        )
     };
     let node = |text: &str| NodeId::parse(text).ok_or_else(|| wrong("nodeId", text));
     let spec = RolloutSpec::try_from(document.spec.clone()).map_err(|error| wrong("spec", &error.to_string()))?;
@@ -238,7 +240,11 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
     hash.copy_from_slice(&NodeId::parse(&document.hash).ok_or_else(|| wrong("hash", &document.hash))?.0);
     let mut hosts = Vec::new();
     for host in document.hosts() {
-        hosts.push(PlannedHost { node: node(&host.node_id)?, name: host.host.clone(), transaction: host.transaction() });
+        hosts.push(PlannedHost {
+            node: node(&host.node_id)?,
+            name: host.host.clone(),
+            transaction: host.transaction(),
+        });
     }
     hosts.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
     let mut excluded = Vec::new();
@@ -316,7 +322,8 @@ fn document(host: &KnownHost) -> HostDocument {
 /// Why `host` is where it is: what its rollouts say, newest first, then what its own record says.
 fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
     let name = &host.membership.name;
-    let mut rollouts: Vec<_> = view.ledger.rollouts.iter().filter(|(_, state)| state.index.contains_key(&host.node)).collect();
+    let mut rollouts: Vec<_> =
+        view.ledger.rollouts.iter().filter(|(_, state)| state.index.contains_key(&host.node)).collect();
     rollouts.sort_by_key(|(_, state)| core::cmp::Reverse(state.started_at));
     let mut chain: Vec<WhyStep> = rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)).collect();
     let body = &host.record.body;
@@ -351,10 +358,19 @@ fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
 fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHost) -> WhyStep {
     let at = state.index.get(&host.node).copied().unwrap_or_default();
     let status = Some(format!("patchmesh rollout status {id}"));
-    let step = |code: &str, text: String, at: Option<Time>| WhyStep { code: code.to_owned(), text, at, command: status.clone() };
+    let step = |code: &str, text: String, at: Option<Time>| WhyStep {
+        code: code.to_owned(),
+        text,
+        at,
+        command: status.clone(),
+    };
     let rollout = &state.plan.name;
     if let Some(waiting) = view.waiting(id, at).filter(|_| state.ended_at.is_none()) {
-        return step(waiting.code(), format!("waits in rollout {rollout}: {}", waiting.text()), Some(Time(view.now.wall)));
+        return step(
+            waiting.code(),
+            format!("waits in rollout {rollout}: {}", waiting.text()),
+            Some(Time(view.now.wall)),
+        );
     }
     let outcome = view.outcome(state, at);
     let time = state.hosts[at].report.as_ref().map(|report| Time(report.ended)).or(state.ended_at.map(Time));
@@ -363,9 +379,11 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
             let phase = view.phase(state, at).map_or("granted", |phase| phase.as_str());
             step("running", format!("rollout {rollout} is at work on it, in phase {phase}"), Some(Time(*since)))
         }
-        (Progress::Refused(refusal), _) => {
-            step(refusal.code.as_str(), format!("refused rollout {rollout}: {}; {}", refusal.text, refusal.remedy), time)
-        }
+        (Progress::Refused(refusal), _) => step(
+            refusal.code.as_str(),
+            format!("refused rollout {rollout}: {}; {}", refusal.text, refusal.remedy),
+            time,
+        ),
         (_, outcome) => {
             let error = state.hosts[at].report.as_ref().and_then(|report| report.error.as_ref());
             let (code, text) = match error {

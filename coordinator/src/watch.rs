@@ -45,7 +45,9 @@ impl Watcher {
             let _ = self.out.try_send(WatchEvent::Event(event));
         }
         let progress = view.progress(self.rollout, state);
-        if self.progress.as_ref() != Some(&progress) && self.out.try_send(WatchEvent::Progress(progress.clone())).is_ok() {
+        if self.progress.as_ref() != Some(&progress)
+            && self.out.try_send(WatchEvent::Progress(progress.clone())).is_ok()
+        {
             self.progress = Some(progress);
         }
         if state.ended_at.is_none() {

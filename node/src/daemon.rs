@@ -104,7 +104,8 @@ fn start_host(settings: &config::Settings, membership: &Membership, peer: &PeerH
     peer.address.try_send(Describe(body)).map_err(|error| error.to_string().into())
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+/// The runtime of a process: actors on the system thread, the mesh on workers.
+pub fn runtime() -> tokio::runtime::Runtime {
     #[expect(
         clippy::expect_used,
         reason = "without threads nothing can run, and nothing has begun that could be left half done"

@@ -517,10 +517,7 @@ fn make_lease(
 
 /// The answer in `frame`, if a member with an unexpired membership sealed it for this coordinator of this mesh.
 pub fn open_answer(settings: &Settings, frame: &LeaseFrame, now: WallTime, keys: &dyn Verifier) -> Option<Answer> {
-    let member = frame.credential.check(settings.mesh, now, keys).ok()?;
-    let answer: Answer = frame.sealed.open(keys).ok()?;
-    let addressed = answer.mesh == settings.mesh && answer.to == settings.me;
-    (member.key == frame.sealed.author && addressed).then_some(answer)
+    frame.answer(settings.me, settings.mesh, now, keys).ok().map(|(_, answer)| answer)
 }
 
 /// A [`Command`] around `body`, for the shell to seal.

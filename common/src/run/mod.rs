@@ -5,11 +5,11 @@
 
 pub mod act;
 pub mod compare;
+pub mod frame;
 mod guard;
 mod handshake;
 pub mod journal;
 pub mod machine;
-pub mod frame;
 pub mod message;
 mod phases;
 pub mod recovery;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Parses a whole number and one of `s`, `m`, `h`, `d`. `None` for anything else, and beyond 10 years.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,

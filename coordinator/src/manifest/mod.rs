@@ -1,6 +1,6 @@
 //! Manifests: what people write. Read strictly; everything wrong is named with file, line and field.
 
-mod duration;
+pub mod duration;
 mod rollout;
 
 use std::{io::Read, path::Path};

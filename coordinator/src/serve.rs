@@ -1,0 +1,185 @@
+//! `patchmesh serve`: a mesh peer, the coordinator actor with its ledger, and the API on a unix socket, in one process.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::Actor;
+use patchmesh_common::{
+    id::{MeshId, NodeId},
+    membership::Role,
+    rollout::controller::{Controller, Settings},
+    seal::Ed25519,
+};
+use patchmesh_node::{
+    clock, daemon,
+    identity::{self, Identity},
+    mesh,
+    peer::{self, Setup, Stop, Subscribe},
+};
+use rand::{SeedableRng, rngs::ChaCha12Rng};
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    actor::{CoordinatorActor, Parts},
+    api,
+    fault::{Exit, Fault},
+    ledger::LedgerFile,
+    manifest::duration,
+    service::Coordinator,
+};
+
+/// Where the coordinator listens for members if its file does not say.
+const LISTEN: &str = "/ip4/0.0.0.0/tcp/7877";
+/// Silence after which a host with a slot counts as lost: longer than a slow server needs to reboot.
+const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long a host may refuse for a passing reason, such as a lock, before it is refused for good.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Most bytes of the configuration file.
+const MAX_FILE: u64 = 256 << 10;
+
+/// What `DIR/coordinator.toml` says. Everything has a default but the mesh.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    mesh: String,
+    listen: Option<Vec<String>>,
+    #[serde(default)]
+    bootstrap: Vec<String>,
+    membership: Option<PathBuf>,
+    lost_after: Option<String>,
+    refusal_patience: Option<String>,
+}
+
+struct Config {
+    mesh: MeshId,
+    listen: Vec<String>,
+    bootstrap: BTreeMap<NodeId, Vec<String>>,
+    membership: PathBuf,
+    lost_after: Duration,
+    patience: Duration,
+}
+
+/// Runs the coordinator in `dir` until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting; nothing was granted then.
+pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, Fault> {
+    daemon::log_to_stderr();
+    let own = dir.join("coordinator.toml");
+    let config = read(config.unwrap_or(&own), dir)?;
+    let identity =
+        Identity::load_or_create(&dir.join("key")).map_err(|error| refuse("the key cannot be used", error))?;
+    let (credential, membership) =
+        identity::load_membership(&config.membership, &identity, config.mesh, clock::now().wall)
+            .map_err(|error| refuse("this coordinator does not belong to the mesh", error))?;
+    if membership.role != Role::Coordinator {
+        let text = format!("{} gives the role {:?}, not coordinator", config.membership.display(), membership.role);
+        return Err(Fault::new("not-a-coordinator", text, UNTOUCHED, "sign the key with --role coordinator"));
+    }
+    let settings = Settings {
+        mesh: config.mesh,
+        me: identity.node(),
+        serial: membership.serial,
+        lost_after: config.lost_after,
+        patience: config.patience,
+    };
+    let opened = LedgerFile::open(dir, settings.me, &Ed25519)
+        .map_err(|error| refuse("the ledger cannot be continued", error))?;
+    if opened.torn_bytes > 0 {
+        tracing::warn!(bytes = opened.torn_bytes, "the last entry of the ledger was torn and is cut off");
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Fault::new("no-entropy", error.to_string(), UNTOUCHED, "try again"))?;
+    let system = actix::System::with_tokio_rt(daemon::runtime);
+    system.block_on(async move {
+        let fail = |error: io::Error| -> Fault { refuse("signals cannot be awaited", error) };
+        let mut terminated = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(fail)?;
+        let setup = Setup {
+            identity: identity.clone(),
+            mesh: config.mesh,
+            credential: credential.clone(),
+            listen: config.listen,
+            bootstrap: config.bootstrap,
+            state: Some(dir.to_owned()),
+            pace: patchmesh_common::gossip::Settings::default(),
+        };
+        let peer =
+            peer::start(setup, Subscribe::default()).map_err(|error| refuse("the mesh cannot be joined", error))?;
+        let actor = CoordinatorActor::new(Parts {
+            controller: Controller::rebuild(settings.clone(), opened.ledger),
+            settings,
+            ledger: opened.file,
+            continues: opened.continues,
+            signer: identity.signer().clone(),
+            credential,
+            mesh: peer.address.clone().recipient(),
+            rng: ChaCha12Rng::from_seed(seed),
+        })
+        .start();
+        let told = Subscribe {
+            frames: Some(actor.clone().recipient()),
+            view: Some(actor.clone().recipient()),
+            skew: Some(actor.clone().recipient()),
+        };
+        peer.address.send(told).await.map_err(|error| refuse("the mesh peer ended", error))?;
+        let listener = api::server::open(socket)?;
+        let service = Arc::new(Coordinator::new(actor));
+        let server = api::server::serve(listener, service, std::future::pending());
+        tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
+        let ended = tokio::select! {
+            ended = server => ended.map(|()| Exit::Done).map_err(|error| refuse("the API ended", error)),
+            _ = terminated.recv() => Ok(Exit::Done),
+            _ = interrupted.recv() => Ok(Exit::Done),
+        };
+        // Whoever stopped answering before us has nothing left to save.
+        let _ = peer.address.send(Stop).await;
+        ended
+    })
+}
+
+const UNTOUCHED: &str = "nothing was granted";
+
+fn refuse(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Fault {
+    Fault::new("cannot-serve", what, UNTOUCHED, "mend this and start the coordinator again").because(error)
+}
+
+fn read(path: &Path, dir: &Path) -> Result<Config, Fault> {
+    let wrong = |text: String| {
+        Fault::new("bad-config", format!("{}: {text}", path.display()), UNTOUCHED, "see the README for a sample")
+    };
+    let mut text = String::new();
+    let read =
+        fs::File::open(path).and_then(|file| io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text));
+    read.map_err(|error| wrong("it cannot be read".to_owned()).because(error))?;
+    let file: File = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    let time = |key: &str, text: Option<String>, default| match text {
+        Some(text) => duration::parse(&text)
+            .ok_or_else(|| wrong(format!("`{key}`: {text:?} is not a duration such as 90s, 15m or 4h"))),
+        None => Ok(default),
+    };
+    let listen = file.listen.unwrap_or_else(|| vec![LISTEN.to_owned()]);
+    if let Some(bad) = listen.iter().find(|address| !mesh::is_address(address)) {
+        return Err(wrong(format!("`listen`: {bad:?} is not a multiaddress such as {LISTEN}")));
+    }
+    let mut bootstrap: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
+    for text in &file.bootstrap {
+        let (node, address) = mesh::parse_bootstrap(text).map_err(|text| wrong(format!("`bootstrap`: {text}")))?;
+        bootstrap.entry(node).or_default().push(address);
+    }
+    Ok(Config {
+        mesh: MeshId::parse(&file.mesh)
+            .ok_or_else(|| wrong(format!("`mesh`: {:?} is not 64 hex digits", file.mesh)))?,
+        listen,
+        bootstrap,
+        membership: file.membership.unwrap_or_else(|| dir.join("membership.json")),
+        lost_after: time("lost_after", file.lost_after, LOST_AFTER)?,
+        patience: time("refusal_patience", file.refusal_patience, PATIENCE)?,
+    })
+}
