@@ -1,1 +1,4 @@
-//! it
+//! The shells together, for real.
+
+#[cfg(test)]
+mod apt;

@@ -11,7 +11,7 @@ use patchmesh_node::host::{
         Apt,
         scan::{Row, Scan},
     },
-    root::Root,
+    root::{Root, RootError},
 };
 use serde::Serialize;
 
@@ -229,7 +229,14 @@ pub(super) fn require_local(local: bool, verb: &str) -> Result<(), Fault> {
 
 /// The package manager of a root, for one look.
 pub(super) async fn look(root: &std::path::Path) -> Result<Apt, Fault> {
-    let root = Root::open(root).map_err(|error| refused(error.into()))?;
+    let root = Root::open(root).map_err(|error| {
+        let (what, remedy) = (error.to_string(), "name `/` or a folder that holds a Debian system");
+        let fault = Fault::new("bad-root", what, "nothing was changed", remedy);
+        match error {
+            RootError::Unreadable { source, .. } => fault.because(source),
+            _ => fault,
+        }
+    })?;
     Apt::look(root).await.map_err(refused)
 }
 

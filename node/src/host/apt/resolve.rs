@@ -16,7 +16,7 @@ use super::{
     Apt, Step,
     command::{argv, environment, failed},
     lists::Offers,
-    scan::upgrade_args,
+    scan::{explain, upgrade_args},
     simulate::Simulation,
     stanza::{Capped, StanzaError},
     status,
@@ -89,17 +89,16 @@ impl Apt {
                 remedy: "nothing was changed; make a new plan".into(),
             });
         }
-        let now = self.simulate(&simulate_args(exact)).await?;
-        let now = self.close(&now, offers).await?;
+        let output = self.look_with(&simulate_args(exact)).await?;
+        if !output.success() {
+            return Err(plan_changed(&explain(&output)));
+        }
+        let now = self.close(&self.read_simulation(&output)?, offers).await?;
         let differences = differences(transaction, &now);
         if differences.is_empty() {
             return Ok(());
         }
-        Err(Refusal {
-            code: RefusalCode::PlanChanged,
-            text: format!("apt would now do something else: {}", list(&differences)),
-            remedy: "nothing was changed; make a new plan".into(),
-        })
+        Err(plan_changed(&list(&differences)))
     }
 
     /// The commands that install exactly `transaction`, for the runner. Packages that apt marks as automatically installed,
@@ -190,6 +189,14 @@ impl Apt {
         transaction.changes.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
         transaction.removals.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
         Ok(transaction)
+    }
+}
+
+fn plan_changed(difference: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::PlanChanged,
+        text: format!("apt would now do something else: {difference}"),
+        remedy: "nothing was changed; make a new plan".into(),
     }
 }
 

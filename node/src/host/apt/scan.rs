@@ -14,7 +14,7 @@ use patchmesh_common::{
 
 use super::{
     Apt,
-    command::{argv, failed},
+    command::{Output, argv, failed},
     lists::{self, Offers, Target},
     simulate::{self, Install, Simulation},
     status::Installed,
@@ -148,15 +148,12 @@ impl Apt {
     pub(super) async fn simulate(&self, argv: &[String]) -> Result<Simulation, Refusal> {
         let output = self.look_with(argv).await?;
         if !output.success() {
-            // What stands in the way is on standard output, below this line.
-            let detail = output.stdout.split_once("The following packages have unmet dependencies:");
-            let detail = detail.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>().join(" "));
-            let text = match detail.filter(|detail| !detail.is_empty()) {
-                Some(detail) => format!("apt-get: {} ({})", output.errors(), shorten(&detail)),
-                None => format!("apt-get: {}", output.errors()),
-            };
-            return Err(failed(text, "nothing was changed; run `apt-get -s dist-upgrade` to see it all"));
+            return Err(failed(explain(&output), "nothing was changed; run `apt-get -s dist-upgrade` to see it all"));
         }
+        self.read_simulation(&output)
+    }
+
+    pub(super) fn read_simulation(&self, output: &Output) -> Result<Simulation, Refusal> {
         simulate::parse(&output.stdout, &self.native)
             .map_err(|why| failed(why, "nothing was changed; report this with the version of apt"))
     }
@@ -218,6 +215,16 @@ pub(super) fn upgrade_args() -> Vec<String> {
 
 fn names(packages: &[Installed]) -> BTreeSet<String> {
     packages.iter().map(|package| package.name.clone()).collect()
+}
+
+/// Why a simulation failed: apt's errors, and what it says of dependencies on standard output.
+pub(super) fn explain(output: &Output) -> String {
+    let detail = output.stdout.split_once("The following packages have unmet dependencies:");
+    let detail = detail.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>().join(" "));
+    match detail.filter(|detail| !detail.is_empty()) {
+        Some(detail) => format!("apt-get: {} ({})", output.errors(), shorten(&detail)),
+        None => format!("apt-get: {}", output.errors()),
+    }
 }
 
 /// Longest part of apt's talk in a message.
