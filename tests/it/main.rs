@@ -1,3 +1,8 @@
 //! The shells together, for real.
 
+<<<<<<< HEAD
 mod mesh;
+=======
+#[cfg(test)]
+mod apt;
+>>>>>>> wt-apt

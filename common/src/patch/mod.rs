@@ -1,5 +1,10 @@
 //! Patches, baselines and states.
 
+pub mod candidate;
+pub mod judge;
+
+pub use candidate::{Automatic, Candidate};
+pub use judge::{Blocked, Judgement, Manager, PatchState, judge};
 use serde::{Deserialize, Serialize};
 
 /// Which patches are approved. `all` and `security` are built in.

@@ -1,1 +1,456 @@
-//! scan
+//! `patchmesh scan --local`: what is missing on this machine or in a private root. Changes nothing, needs no daemon.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use patchmesh_common::{patch::Baseline, run::message::Refusal, time::WallTime};
+use patchmesh_node::host::{
+    apt::{
+        Apt,
+        scan::{Row, Scan},
+    },
+    root::{Root, RootError},
+};
+use serde::Serialize;
+
+use crate::{
+    fault::{Exit, Fault},
+    output::Format,
+};
+
+/// What `patchmesh scan` takes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  patchmesh scan --local --baseline security\n  patchmesh scan --local --root /srv/root -o json"
+)]
+pub struct Args {
+    /// Scan here, without a daemon.
+    #[arg(long)]
+    pub local: bool,
+    /// The root to look at: the machine itself, or a folder that holds a Debian system.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Which patches are approved: all, security, or a baseline's file.
+    #[arg(long, value_name = "all|security|FILE", default_value = "all")]
+    pub baseline: String,
+    /// Refresh the package indexes first; the only thing that this command ever changes.
+    #[arg(long)]
+    pub refresh: bool,
+    /// How to print: table or json.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+}
+
+/// The host of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Host {
+    name: Option<String>,
+    os: Option<String>,
+    os_version: Option<String>,
+    arch: String,
+    manager: String,
+    root: String,
+}
+
+/// The document of `-o json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    schema: &'static str,
+    host: Host,
+    scanned_at: String,
+    baseline: &'static str,
+    source: &'static str,
+    summary: Summary,
+    patches: Vec<Patch>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    installed: u32,
+    installed_other: u32,
+    installed_pending_reboot: u32,
+    installed_rejected: u32,
+    missing: u32,
+    failed: u32,
+    not_applicable: u32,
+    blocked: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Patch {
+    name: String,
+    arch: String,
+    installed: String,
+    available: Option<String>,
+    classification: Option<String>,
+    severity: Option<String>,
+    archive: Option<String>,
+    state: &'static str,
+    blocked: Option<&'static str>,
+    reason: Option<String>,
+}
+
+/// Scans and prints.
+///
+/// # Errors
+/// What is not built, a root that is none, or what the package manager refuses, in its words. Nothing is changed.
+pub async fn run(args: Args) -> Result<Exit, Fault> {
+    let json = only_table_or_json(args.output, "scan")?;
+    let document = document(&args).await?;
+    print(&if json { to_json(&document)? } else { table(&document) })?;
+    Ok(Exit::Done)
+}
+
+/// Scans.
+///
+/// # Errors
+/// As [`run`].
+pub async fn document(args: &Args) -> Result<Document, Fault> {
+    require_local(args.local, "scan")?;
+    let baseline = baseline(&args.baseline)?;
+    let apt = look(&args.root).await?;
+    if args.refresh
+        && let Err(refusal) = apt.refresh().await
+    {
+        // Repositories that answered are fresh, and the others are judged by what is known: the scan goes on.
+        warn(&refusal);
+    }
+    let scan = apt.scan(baseline).await.map_err(refused)?;
+    assemble(host(&apt)?, baseline, scan)
+}
+
+fn assemble(host: Host, baseline: Baseline, scan: Scan) -> Result<Document, Fault> {
+    let sums = scan.counters;
+    Ok(Document {
+        schema: "patchmesh.scan/v1",
+        host,
+        scanned_at: now(),
+        baseline: baseline.as_str(),
+        source: scan.source.as_str(),
+        summary: Summary {
+            installed: sums.installed,
+            installed_other: sums.installed_other,
+            installed_pending_reboot: sums.installed_pending_reboot,
+            installed_rejected: 0,
+            missing: sums.missing,
+            failed: sums.failed,
+            not_applicable: 0,
+            blocked: sums.blocked,
+        },
+        patches: scan.rows.into_iter().map(patch).collect(),
+    })
+}
+
+fn patch(row: Row) -> Patch {
+    Patch {
+        name: row.name,
+        arch: row.arch,
+        installed: row.installed,
+        available: row.available,
+        classification: row.classification,
+        severity: row.severity,
+        archive: row.archive,
+        state: row.state.as_str(),
+        blocked: row.blocked.map(|blocked| blocked.as_str()),
+        reason: row.reason,
+    }
+}
+
+fn baseline(text: &str) -> Result<Baseline, Fault> {
+    match text {
+        "all" => Ok(Baseline::All),
+        "security" => Ok(Baseline::Security),
+        file => {
+            let what = format!("a baseline from a file (`--baseline {file}`)");
+            Err(Fault::not_built(&what, "use `--baseline all` or `--baseline security`"))
+        }
+    }
+}
+
+/// Columns for people: what is missing, and the sums.
+fn table(document: &Document) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["NAME", "ARCH", "INSTALLED", "AVAILABLE", "STATE", "BLOCKED", "REASON"]);
+    let missing: Vec<_> = document.patches.iter().filter(|patch| patch.available.is_some()).collect();
+    for patch in &missing {
+        let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        table.add_row([
+            patch.name.clone(),
+            patch.arch.clone(),
+            patch.installed.clone(),
+            or_dash(patch.available.as_deref()),
+            patch.state.to_owned(),
+            or_dash(patch.blocked),
+            or_dash(patch.reason.as_deref()),
+        ]);
+    }
+    let sums = document.summary;
+    let table = if missing.is_empty() { String::new() } else { format!("{}\n\n", table.trim_fmt()) };
+    format!(
+        "{table}{} missing ({} of them blocked), {} installed, {} installed from elsewhere; baseline {}\n",
+        sums.missing, sums.blocked, sums.installed, sums.installed_other, document.baseline
+    )
+}
+
+/// `true` for JSON, `false` for a table.
+///
+/// # Errors
+/// `not-built-yet` naming any other format.
+pub(super) fn only_table_or_json(format: Format, verb: &str) -> Result<bool, Fault> {
+    match format {
+        Format::Json => Ok(true),
+        Format::Table => Ok(false),
+        other => {
+            let name = clap::ValueEnum::to_possible_value(&other).map(|value| value.get_name().to_owned());
+            let what = format!("`{verb} -o {}`", name.unwrap_or_default());
+            Err(Fault::not_built(&what, "use `-o table` or `-o json`"))
+        }
+    }
+}
+
+/// # Errors
+/// `not-built-yet` unless `--local` was given.
+pub(super) fn require_local(local: bool, verb: &str) -> Result<(), Fault> {
+    if local {
+        return Ok(());
+    }
+    Err(Fault::not_built(
+        &format!("`{verb}` of other hosts"),
+        &format!("use `patchmesh {verb} --local` on the host itself"),
+    ))
+}
+
+/// The package manager of a root, for one look.
+pub(super) async fn look(root: &std::path::Path) -> Result<Apt, Fault> {
+    let root = Root::open(root).map_err(|error| {
+        let (what, remedy) = (error.to_string(), "name `/` or a folder that holds a Debian system");
+        let fault = Fault::new("bad-root", what, "nothing was changed", remedy);
+        match error {
+            RootError::Unreadable { source, .. } => fault.because(source),
+            _ => fault,
+        }
+    })?;
+    Apt::look(root).await.map_err(refused)
+}
+
+/// The host of a document.
+pub(super) fn host(apt: &Apt) -> Result<Host, Fault> {
+    let facts = apt.facts().map_err(refused)?;
+    let known = |text: String| (!text.is_empty()).then_some(text);
+    let own_name = if apt.root().is_host() { None } else { apt.root().read_small("etc/hostname").ok().flatten() };
+    let name = own_name.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    Ok(Host {
+        name: name.and_then(|name| known(name.trim().to_owned())),
+        os: known(facts.os),
+        os_version: known(facts.os_version),
+        arch: facts.arch,
+        manager: facts.manager,
+        root: apt.root().path().display().to_string(),
+    })
+}
+
+/// A refusal as a fault. The first part of its remedy says what was left unchanged.
+pub(super) fn refused(refusal: Refusal) -> Fault {
+    let (unchanged, remedy) = refusal.remedy.split_once("; ").unwrap_or(("nothing was changed", &refusal.remedy));
+    Fault::new(refusal.code.as_str(), refusal.text, unchanged, remedy)
+}
+
+/// Now, in whole seconds.
+pub(super) fn now() -> String {
+    WallTime(jiff::Timestamp::now().as_millisecond()).rfc3339()
+}
+
+/// One document and a newline.
+pub(super) fn to_json(document: &impl Serialize) -> Result<String, Fault> {
+    let text = serde_json::to_string(document).map_err(|error| {
+        Fault::new(
+            "output-failed",
+            "the document cannot be written as JSON",
+            "nothing was changed",
+            "report this as a fault",
+        )
+        .because(error)
+    })?;
+    Ok(text + "\n")
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+pub(super) fn print(text: &str) -> Result<(), Fault> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Fault::new(
+            "output-failed",
+            "standard output cannot be written",
+            "nothing was changed",
+            "check where it leads",
+        )
+        .because(error)),
+        _ => Ok(()),
+    }
+}
+
+fn warn(refusal: &Refusal) {
+    // Talk that nobody can read is lost; the scan itself is not.
+    let _ = writeln!(io::stderr(), "warning: {}; {}", refusal.text, refusal.remedy);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use patchmesh_common::patch::{Blocked, PatchCounters, PatchState};
+    use patchmesh_node::host::apt::scan::Source;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Holds `value` against the part of JSON Schema that our schemas use. Returns what does not fit.
+    pub(crate) fn misfits(schema: &Value, value: &Value, place: &str) -> Vec<String> {
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let mut found = Vec::new();
+        let allowed: Vec<_> = match &schema["type"] {
+            Value::String(one) => vec![one.as_str()],
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+            _ => vec![kind],
+        };
+        if !allowed.contains(&kind) {
+            found.push(format!("{place} is {kind}, not {allowed:?}"));
+        }
+        if let Some(values) = schema["enum"].as_array().filter(|values| !values.contains(value)) {
+            found.push(format!("{place} is {value}, not one of {values:?}"));
+        }
+        if let Some(constant) = schema.get("const").filter(|constant| *constant != value) {
+            found.push(format!("{place} is {value}, not {constant}"));
+        }
+        if let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
+            for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if !members.contains_key(name) {
+                    found.push(format!("{place}.{name} is not there"));
+                }
+            }
+            for (name, member) in members {
+                match properties.get(name) {
+                    Some(property) => found.extend(misfits(property, member, &format!("{place}.{name}"))),
+                    None => found.push(format!("{place}.{name} is unknown")),
+                }
+            }
+        }
+        for (at, item) in value.as_array().into_iter().flatten().enumerate() {
+            found.extend(misfits(&schema["items"], item, &format!("{place}[{at}]")));
+        }
+        found
+    }
+
+    /// Holds an example and an output against a schema of which every member is required.
+    pub(crate) fn hold(schema: &str, example: &str, output: &str) {
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let schema = parse(schema);
+        for text in [example, output] {
+            assert_eq!(misfits(&schema, &parse(text), "$"), Vec::<String>::new());
+            assert!(text.trim_start().trim_start_matches('{').trim_start().starts_with("\"schema\""), "{text}");
+        }
+        let mut damaged = parse(output);
+        damaged.as_object_mut().unwrap().remove("host");
+        damaged["more"] = Value::Null;
+        assert_eq!(misfits(&schema, &damaged, "$"), ["$.host is not there", "$.more is unknown"]);
+    }
+
+    pub(crate) fn example_host() -> Host {
+        Host {
+            name: Some("web-1".into()),
+            os: Some("debian".into()),
+            os_version: None,
+            arch: "amd64".into(),
+            manager: "apt".into(),
+            root: "/".into(),
+        }
+    }
+
+    fn example() -> Document {
+        let row = Row {
+            name: "openssl".into(),
+            arch: "amd64".into(),
+            installed: "3.0.1-1".into(),
+            available: Some("3.0.2-1".into()),
+            classification: Some("Security".into()),
+            severity: Some("optional".into()),
+            archive: Some("stable-security".into()),
+            state: PatchState::Missing,
+            blocked: Some(Blocked::Hold),
+            reason: Some("3.0.2-1 is in stable-security; the package is on hold".into()),
+        };
+        let plain = Row {
+            name: "zlib1g".into(),
+            available: None,
+            classification: None,
+            severity: None,
+            archive: None,
+            state: PatchState::Installed,
+            blocked: None,
+            reason: None,
+            ..row.clone()
+        };
+        let counters = PatchCounters { installed: 1, missing: 1, blocked: 1, ..PatchCounters::default() };
+        let scan = Scan { source: Source::Manager, rows: vec![row, plain], counters };
+        assemble(example_host(), Baseline::All, scan).unwrap()
+    }
+
+    #[test]
+    fn the_output_is_the_one_of_its_schema() {
+        let (schema, shown) =
+            (include_str!("../../schemas/scan.v1.schema.json"), include_str!("../../schemas/scan.v1.example.json"));
+        hold(schema, shown, &to_json(&example()).unwrap());
+    }
+
+    #[test]
+    fn the_table_shows_what_is_missing_and_the_sums() {
+        let table = table(&example());
+        assert!(table.contains("openssl") && table.contains("hold") && !table.contains("zlib1g"), "{table}");
+        assert!(
+            table.ends_with("1 missing (1 of them blocked), 1 installed, 0 installed from elsewhere; baseline all\n")
+        );
+    }
+
+    fn args() -> Args {
+        Args { local: true, root: "/".into(), baseline: "all".into(), refresh: false, output: Format::Json }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_built_is_refused_by_name() {
+        for (args, words) in [
+            (Args { local: false, ..args() }, "`scan` of other hosts is not built yet"),
+            (Args { baseline: "b.yaml".into(), ..args() }, "(`--baseline b.yaml`) is not built yet"),
+            (Args { output: Format::Csv, ..args() }, "`scan -o csv` is not built yet"),
+        ] {
+            let fault = run(args).await.unwrap_err();
+            assert!(fault.message.contains(words), "{}", fault.message);
+            assert_eq!((fault.code, fault.exit), ("not-built-yet", Exit::Usage));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_none_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = run(Args { root: folder.path().into(), ..args() }).await.unwrap_err();
+        assert!(fault.message.contains("is not a Debian root: it has no var/lib/dpkg/status"), "{}", fault.message);
+        assert!(fault.message.contains(&*folder.path().to_string_lossy()));
+        assert_eq!(fault.unchanged, "nothing was changed");
+        assert_eq!(fault.exit, Exit::Error);
+        let fault = run(Args { root: Path::new("/no/such/root").into(), ..args() }).await.unwrap_err();
+        assert!(fault.message.contains("cannot use /no/such/root as a root"), "{}", fault.message);
+    }
+}

@@ -1,0 +1,359 @@
+//! Scans and inventories: dpkg's file, the indexes and one simulation, read at the same time.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use patchmesh_common::{
+    inventory::deb,
+    patch::{Baseline, Blocked, Candidate, Manager, PatchCounters, PatchState, judge},
+    run::message::Refusal,
+};
+
+use super::{
+    Apt,
+    command::{Output, argv, failed},
+    lists::{self, Offers, Target},
+    simulate::{self, Install, Simulation},
+    status::Installed,
+};
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Reading dpkg's file and the indexes was enough.
+    Native,
+    /// apt was asked.
+    Manager,
+}
+
+impl Source {
+    /// The word in outputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Manager => "manager",
+        }
+    }
+}
+
+/// One installed (name, architecture).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Binary package name.
+    pub name: String,
+    /// Architecture, `all` as it is.
+    pub arch: String,
+    /// Installed version.
+    pub installed: String,
+    /// The version that is missing.
+    pub available: Option<String>,
+    /// `Security` if that version, or without one the installed version, is in a security pocket.
+    pub classification: Option<String>,
+    /// The archive's priority of the package (spec 2.2).
+    pub severity: Option<String>,
+    /// Suite of the missing version.
+    pub archive: Option<String>,
+    /// By baseline and version.
+    pub state: PatchState,
+    /// What keeps the missing version from being installed.
+    pub blocked: Option<Blocked>,
+    /// Why it is missing or blocked, for people.
+    pub reason: Option<String>,
+}
+
+/// A scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Who decided.
+    pub source: Source,
+    /// By (name, architecture).
+    pub rows: Vec<Row>,
+    /// Sums over the rows.
+    pub counters: PatchCounters,
+}
+
+/// One installed package and everything that repositories offer from its version on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stocked {
+    /// What is installed.
+    pub package: Installed,
+    /// Versions not older than it, in ascending order; one entry per archive.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What a scan is made from.
+pub(super) struct Survey {
+    pub(super) packages: Vec<Installed>,
+    pub(super) offers: Offers,
+    pub(super) simulation: Option<Simulation>,
+}
+
+impl Apt {
+    /// Judges every installed package. Changes nothing, needs no right but to read.
+    ///
+    /// # Errors
+    /// `ManagerFailed` with apt's own message where apt fails, or with file and line of what cannot be read.
+    pub async fn scan(&self, baseline: Baseline) -> Result<Scan, Refusal> {
+        Ok(self.judged(baseline, &self.survey(baseline).await?))
+    }
+
+    /// Every installed package with what repositories offer. Changes nothing, needs no right but to read.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub async fn inventory(&self) -> Result<Vec<Stocked>, Refusal> {
+        let packages = self.packages()?;
+        let mut offers = self.offers(names(&packages)).await?;
+        let stocked = packages.into_iter().map(|package| {
+            let mut candidates = offers.remove(&self.key(&package)).unwrap_or_default();
+            candidates.retain(|candidate| deb::compare(&candidate.version, &package.version) != Ordering::Less);
+            candidates.sort_by(|a, b| deb::compare(&a.version, &b.version).then_with(|| a.archive.cmp(&b.archive)));
+            Stocked { package, candidates }
+        });
+        Ok(stocked.collect())
+    }
+
+    /// The release of the newest installed kernel; `None` if none is installed.
+    ///
+    /// # Errors
+    /// `ManagerFailed` with file and line.
+    pub fn newest_kernel(&self) -> Result<Option<String>, Refusal> {
+        let packages = self.packages()?;
+        let releases = packages.iter().filter_map(|package| kernel_release(&package.name));
+        Ok(releases.max_by(|a, b| deb::compare(a, b)).map(str::to_owned))
+    }
+
+    pub(super) async fn survey(&self, baseline: Baseline) -> Result<Survey, Refusal> {
+        let packages = self.packages()?;
+        match baseline {
+            Baseline::All => {
+                let upgrade = upgrade_args();
+                let (simulation, offers) = tokio::try_join!(self.simulate(&upgrade), self.offers(names(&packages)))?;
+                Ok(Survey { packages, offers, simulation: Some(simulation) })
+            }
+            Baseline::Security => {
+                let mut survey = Survey { offers: self.offers(names(&packages)).await?, packages, simulation: None };
+                if self.judged(baseline, &survey).counters.missing > 0 {
+                    survey.simulation = Some(self.simulate(&upgrade_args()).await?);
+                }
+                Ok(survey)
+            }
+        }
+    }
+
+    /// Runs a simulation and reads it; where apt fails, its message is the error.
+    pub(super) async fn simulate(&self, argv: &[String]) -> Result<Simulation, Refusal> {
+        let output = self.look_with(argv).await?;
+        if !output.success() {
+            return Err(failed(explain(&output), "nothing was changed; run `apt-get -s dist-upgrade` to see it all"));
+        }
+        self.read_simulation(&output)
+    }
+
+    pub(super) fn read_simulation(&self, output: &Output) -> Result<Simulation, Refusal> {
+        simulate::parse(&output.stdout, &self.native)
+            .map_err(|why| failed(why, "nothing was changed; report this with the version of apt"))
+    }
+
+    /// What the indexes offer of these names.
+    pub(super) async fn offers(&self, names: BTreeSet<String>) -> Result<Offers, Refusal> {
+        let targets = self.targets().await?;
+        let (native, config): (String, PathBuf) = (self.native.clone(), self.read.clone());
+        let read = tokio::task::spawn_blocking(move || lists::read(&targets, &names, &native, &config));
+        Ok(read.await.map_err(|error| failed(format!("reading the indexes ended: {error}"), "try again"))??)
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, Refusal> {
+        let output = self.look_with(&lists::target_args()).await?;
+        if !output.success() {
+            return Err(failed(
+                format!("apt-get indextargets: {}", output.errors()),
+                "nothing was changed; correct the sources",
+            ));
+        }
+        lists::parse_targets(&output.stdout)
+            .map_err(|why| failed(why, "nothing was changed; report this with the version of apt"))
+    }
+
+    pub(super) fn key(&self, package: &Installed) -> (String, String) {
+        let arch = if package.arch == "all" { &self.native } else { &package.arch };
+        (package.name.clone(), arch.clone())
+    }
+
+    pub(super) fn judged(&self, baseline: Baseline, survey: &Survey) -> Scan {
+        let index = survey.simulation.as_ref().map(Index::new);
+        let mut scan = Scan {
+            source: if index.is_some() { Source::Manager } else { Source::Native },
+            rows: vec![],
+            counters: PatchCounters::default(),
+        };
+        for package in &survey.packages {
+            let key = self.key(package);
+            let manager = index.as_ref().map_or(Manager::Silent, |index| index.says(&key));
+            let candidates = survey.offers.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let row = row(baseline, package, candidates, manager);
+            let counter = match row.state {
+                PatchState::Installed => &mut scan.counters.installed,
+                PatchState::InstalledOther => &mut scan.counters.installed_other,
+                PatchState::Missing => &mut scan.counters.missing,
+            };
+            *counter += 1;
+            scan.counters.blocked += u32::from(row.blocked.is_some());
+            scan.rows.push(row);
+        }
+        scan
+    }
+}
+
+/// The simulation that decides what is missing.
+pub(super) fn upgrade_args() -> Vec<String> {
+    argv(&["apt-get", "-s", "-y", "dist-upgrade"])
+}
+
+fn names(packages: &[Installed]) -> BTreeSet<String> {
+    packages.iter().map(|package| package.name.clone()).collect()
+}
+
+/// Why a simulation failed: apt's errors, and what it says of dependencies on standard output.
+pub(super) fn explain(output: &Output) -> String {
+    let detail = output.stdout.split_once("The following packages have unmet dependencies:");
+    let detail = detail.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>().join(" "));
+    match detail.filter(|detail| !detail.is_empty()) {
+        Some(detail) => format!("apt-get: {} ({})", output.errors(), shorten(&detail)),
+        None => format!("apt-get: {}", output.errors()),
+    }
+}
+
+/// Longest part of apt's talk in a message.
+fn shorten(text: &str) -> String {
+    const MOST: usize = 600;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{} …", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// `6.1.0-18-amd64` of `linux-image-6.1.0-18-amd64`; meta packages and debug images are no kernels.
+fn kernel_release(name: &str) -> Option<&str> {
+    let release = name.strip_prefix("linux-image-")?;
+    let release = release.strip_prefix("unsigned-").unwrap_or(release);
+    let release = release.strip_suffix("-unsigned").unwrap_or(release);
+    (release.starts_with(|c: char| c.is_ascii_digit()) && !release.ends_with("-dbg")).then_some(release)
+}
+
+/// A simulation by (name, architecture).
+struct Index<'a> {
+    upgrades: BTreeMap<(&'a str, &'a str), &'a Install>,
+    removes: BTreeSet<(&'a str, &'a str)>,
+    simulation: &'a Simulation,
+}
+
+impl<'a> Index<'a> {
+    fn new(simulation: &'a Simulation) -> Self {
+        let upgrades = simulation.installs.iter().filter(|install| install.old.is_some());
+        Self {
+            upgrades: upgrades.map(|install| ((install.name.as_str(), install.filed.as_str()), install)).collect(),
+            removes: simulation.removes.iter().map(|(name, arch, _)| (name.as_str(), arch.as_str())).collect(),
+            simulation,
+        }
+    }
+
+    fn says(&self, key: &(String, String)) -> Manager<'a> {
+        let borrowed = (key.0.as_str(), key.1.as_str());
+        if let Some(install) = self.upgrades.get(&borrowed) {
+            Manager::Chose(&install.new)
+        } else if self.removes.contains(&borrowed) {
+            Manager::Removes
+        } else if self.simulation.phased.contains(key) {
+            Manager::Phased
+        } else if self.simulation.kept_back.contains(key) {
+            Manager::KeptBack
+        } else {
+            Manager::Silent
+        }
+    }
+}
+
+fn row(baseline: Baseline, package: &Installed, candidates: &[Candidate], manager: Manager<'_>) -> Row {
+    let judged = judge(baseline, &package.version, package.hold, candidates, manager);
+    // Of several archives with the same version the security pocket tells more.
+    let of = |version: &str| {
+        let mut same = candidates.iter().filter(|candidate| candidate.version == version);
+        same.clone().find(|candidate| candidate.security).or_else(|| same.next())
+    };
+    let missing = judged.available.and_then(of);
+    let told = missing.or_else(|| of(&package.version));
+    let archive = missing.and_then(|candidate| candidate.archive.clone());
+    let reason = judged.available.map(|version| {
+        let place = archive.as_deref().map(|archive| format!(" in {archive}")).unwrap_or_default();
+        let why = match judged.blocked {
+            None => "",
+            Some(Blocked::Hold) => "; the package is on hold",
+            Some(Blocked::Pin) => "; a pin keeps another version",
+            Some(Blocked::Phased) => "; it is handed out in phases and this host is not in yet",
+            Some(Blocked::KeptBack) => "; apt keeps the installed version back",
+        };
+        format!("{version} is{place}{}{why}", if place.is_empty() { " available" } else { "" })
+    });
+    let other = judged.state == PatchState::InstalledOther;
+    Row {
+        name: package.name.clone(),
+        arch: package.arch.clone(),
+        installed: package.version.clone(),
+        available: judged.available.map(str::to_owned),
+        classification: told.filter(|candidate| candidate.security && !other).map(|_| "Security".to_owned()),
+        severity: told.and_then(|candidate| candidate.priority.clone()).or(package.priority.clone()).filter(|_| !other),
+        archive,
+        state: judged.state,
+        blocked: judged.blocked,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_told_from_what_only_carries_the_name() {
+        assert_eq!(kernel_release("linux-image-6.1.0-18-amd64"), Some("6.1.0-18-amd64"));
+        assert_eq!(kernel_release("linux-image-6.1.0-18-amd64-unsigned"), Some("6.1.0-18-amd64"));
+        for other in ["linux-image-amd64", "linux-image-6.1.0-18-amd64-dbg", "linux-headers-6.1.0-18-amd64"] {
+            assert_eq!(kernel_release(other), None);
+        }
+    }
+
+    #[test]
+    fn a_row_names_the_security_pocket_of_a_version_that_two_archives_have() {
+        let package = Installed {
+            name: "a".into(),
+            arch: "all".into(),
+            version: "1".into(),
+            hold: false,
+            broken: None,
+            section: None,
+            priority: Some("optional".into()),
+        };
+        let offer = |suite: &str, security| Candidate {
+            version: "2".into(),
+            archive: Some(suite.into()),
+            security,
+            ..Candidate::default()
+        };
+        let offers = [offer("stable", false), offer("stable-security", true)];
+        let row = row(Baseline::All, &package, &offers, Manager::Chose("2"));
+        assert_eq!(row.archive.as_deref(), Some("stable-security"));
+        assert_eq!(row.classification.as_deref(), Some("Security"));
+        assert_eq!(row.severity.as_deref(), Some("optional"));
+        assert_eq!(row.reason.as_deref(), Some("2 is in stable-security"));
+    }
+
+    #[test]
+    fn a_message_of_apt_is_shortened_at_a_character() {
+        assert_eq!(shorten("é"), "é");
+        assert!(shorten(&"é".repeat(700)).ends_with(" …"));
+    }
+}
