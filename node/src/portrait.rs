@@ -1,0 +1,89 @@
+//! What the host says of itself: keeps the body of its gossiped record true.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
+use patchmesh_common::{gossip::RecordBody, patch::Baseline, run::message::Refusal};
+
+use crate::{
+    clock,
+    host::{
+        apt::{Apt, scan::Scan},
+        root::Root,
+    },
+    patcher::Held,
+    peer::Describe,
+};
+
+/// How often a host scans without being asked: AWS's host management takes inventory as often.
+const SCAN_EVERY: Duration = Duration::from_secs(30 * 60);
+
+/// Scans at the start, after each run and every half hour, and tells the mesh what changed.
+pub struct Portrait {
+    body: RecordBody,
+    apt: Arc<Apt>,
+    root: PathBuf,
+    peer: Recipient<Describe>,
+    scanning: bool,
+}
+
+impl Portrait {
+    /// A portrait that begins as `body`.
+    pub fn new(body: RecordBody, apt: Arc<Apt>, peer: Recipient<Describe>) -> Self {
+        let root = apt.root().path().to_owned();
+        Self { body, apt, root, peer, scanning: false }
+    }
+
+    fn tell(&self) {
+        if self.peer.try_send(Describe(self.body.clone())).is_err() {
+            tracing::warn!("the mesh peer is busy; the host's record is late");
+        }
+    }
+
+    fn scan(&mut self, cx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.scanning, true) {
+            return;
+        }
+        let apt = Arc::clone(&self.apt);
+        let scan = async move { apt.scan(Baseline::All).await }.into_actor(self);
+        cx.spawn(scan.map(|scan, actor, _| actor.scanned(scan)));
+    }
+
+    fn scanned(&mut self, scan: Result<Scan, Refusal>) {
+        self.scanning = false;
+        match scan {
+            Ok(scan) => {
+                self.body.counters = scan.counters;
+                self.body.scanned_at = Some(clock::now().wall);
+                self.body.reboot_required = Root::open(&self.root).is_ok_and(|root| root.reboot_required());
+            }
+            Err(refusal) => tracing::warn!(code = refusal.code.as_str(), why = refusal.text, "the host could not be scanned"),
+        }
+        self.tell();
+    }
+}
+
+impl Actor for Portrait {
+    type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        self.tell();
+        self.scan(cx);
+        cx.run_interval(SCAN_EVERY, Self::scan);
+    }
+}
+
+impl Handler<Held> for Portrait {
+    type Result = ();
+
+    fn handle(&mut self, held: Held, cx: &mut Context<Self>) {
+        if self.body.held == held.0 {
+            return;
+        }
+        self.body.held = held.0;
+        self.tell();
+        if held.0.is_none() {
+            self.scan(cx);
+        }
+    }
+}
