@@ -45,7 +45,9 @@ pub enum LogError {
         owner: String,
     },
     /// Not a journal, or one of a newer version.
-    #[error("{path} is not a journal of this version; it was left as it is; move it away, or use the release that wrote it")]
+    #[error(
+        "{path} is not a journal of this version; it was left as it is; move it away, or use the release that wrote it"
+    )]
     Foreign {
         /// The journal.
         path: PathBuf,
@@ -103,11 +105,8 @@ impl Log {
         if created {
             create(path).map_err(|source| failed("create", path, source))?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| failed("open", path, source))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|source| failed("open", path, source))?;
         let (frames, end, size) = load(&mut file, path)?;
         let torn_bytes = size - end;
         if torn_bytes > 0 {
@@ -253,7 +252,9 @@ mod tests {
         let (_folder, path) = written(&payloads);
         let whole = std::fs::read(&path).unwrap();
         let mut ends = vec![HEADER.len()];
-        payloads.iter().for_each(|payload| ends.push(ends[ends.len() - 1] + super::super::log_format::HEAD + payload.len()));
+        payloads
+            .iter()
+            .for_each(|payload| ends.push(ends[ends.len() - 1] + super::super::log_format::HEAD + payload.len()));
         for size in 0..=whole.len() {
             std::fs::write(&path, &whole[..size]).unwrap();
             let Some(kept) = ends.iter().filter(|end| **end <= size).count().checked_sub(1) else {
