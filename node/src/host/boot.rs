@@ -1,1 +1,174 @@
-//! boot
+//! Clocks, the boot id, and the reboot.
+//!
+//! On `/` a boot is the kernel's. On a private root a reboot is a restart of the daemon under a new boot id.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use patchmesh_common::{
+    id::BootId,
+    time::{BootTime, Now, WallTime},
+};
+
+use crate::store::durable;
+
+const KERNEL_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// By absolute name: the daemon's own PATH may lack it.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+/// Where there is no systemd.
+const REBOOT: &str = "/sbin/reboot";
+
+/// Both clocks, read together.
+pub fn now() -> Now {
+    let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    };
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(boot.tv_nsec / 1_000_000).unwrap_or(0);
+    Now { wall: WallTime(wall), boot: BootTime(seconds.saturating_mul(1000).saturating_add(millis)) }
+}
+
+/// The kernel's own boot id, whatever the root.
+///
+/// # Errors
+/// `/proc` is not mounted, or holds something else.
+pub fn kernel_boot_id() -> io::Result<BootId> {
+    parse(Path::new(KERNEL_BOOT_ID))
+}
+
+/// What a boot is on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// The machine's.
+    Kernel,
+    /// The daemon's, of a private root.
+    Private {
+        /// Holds the boot id; in the daemon's state folder.
+        file: PathBuf,
+        /// The private root, whose reboot request is answered by the reboot.
+        root: PathBuf,
+    },
+}
+
+impl Boot {
+    /// Of the host whose root is `root` and whose daemon keeps its state in `state`.
+    pub fn of(root: &Path, state: &Path) -> Self {
+        if root == Path::new("/") {
+            Self::Kernel
+        } else {
+            Self::Private { file: state.join("boot-id"), root: root.to_owned() }
+        }
+    }
+
+    /// The present boot id. On a private root the first call makes one.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or holds something else; it was left as it is.
+    pub fn id(&self) -> io::Result<BootId> {
+        match self {
+            Self::Kernel => kernel_boot_id(),
+            Self::Private { file, .. } => match parse(file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => renew(file),
+                other => other,
+            },
+        }
+    }
+
+    /// Reboots. Returns `Ok` if the system accepted it and will end this process in its own time; on a private root it does
+    /// not return if it succeeds, because the process replaces itself.
+    ///
+    /// # Errors
+    /// Why the reboot did not happen.
+    pub fn reboot(&self) -> Result<(), String> {
+        match self {
+            Self::Kernel => reboot_system(),
+            Self::Private { file, root } => {
+                renew(file).map_err(|error| format!("cannot write a new boot id to {}: {error}", file.display()))?;
+                for request in ["run/reboot-required", "run/reboot-required.pkgs"] {
+                    remove(&root.join(request)).map_err(|error| format!("cannot remove {request}: {error}"))?;
+                }
+                Err(format!("cannot start the daemon again: {}", restart()))
+            }
+        }
+    }
+}
+
+fn reboot_system() -> Result<(), String> {
+    let mut command = if Path::new("/run/systemd/system").exists() {
+        let mut command = Command::new(SYSTEMCTL);
+        command.arg("reboot");
+        command
+    } else {
+        Command::new(REBOOT)
+    };
+    let output = command.output().map_err(|error| format!("{command:?} cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Replaces this process by a new one of the same program, arguments and pid, so that it comes back without a supervisor.
+fn restart() -> io::Error {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let program = match std::env::current_exe() {
+        Ok(program) => program.into_os_string(),
+        Err(_) => name.clone(),
+    };
+    Command::new(program).arg0(name).args(arguments.collect::<Vec<OsString>>()).exec()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn renew(file: &Path) -> io::Result<BootId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    let id = BootId(bytes);
+    durable::write(file, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+fn parse(file: &Path) -> io::Result<BootId> {
+    let text = std::fs::read_to_string(file)?;
+    let hex: String = text.trim().chars().filter(|c| *c != '-').collect();
+    BootId::parse(&hex).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no boot id: {:?}", file.display(), text.trim()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_names_its_boot_and_its_clock_moves() {
+        assert_eq!(kernel_boot_id().unwrap(), Boot::of(Path::new("/"), Path::new("/nowhere")).id().unwrap());
+        let (earlier, later) = (now(), now());
+        assert!(earlier.boot <= later.boot && earlier.boot.0 > 0 && earlier.wall.0 > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn a_private_root_keeps_its_boot_until_it_is_renewed() {
+        let state = tempfile::tempdir().unwrap();
+        let boot = Boot::of(Path::new("/somewhere"), state.path());
+        let first = boot.id().unwrap();
+        assert_eq!(boot.id().unwrap(), first);
+        assert_ne!(renew(&state.path().join("boot-id")).unwrap(), first);
+        std::fs::write(state.path().join("boot-id"), "rubbish").unwrap();
+        assert!(boot.id().unwrap_err().to_string().contains("holds no boot id: \"rubbish\""));
+    }
+}

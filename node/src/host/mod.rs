@@ -1,7 +1,9 @@
 //! The only code that touches the machine.
 
+pub mod adopt;
 pub mod apt;
 pub mod boot;
 pub mod hooks;
+mod process;
 pub mod root;
 pub mod runner;

@@ -1,5 +1,6 @@
 //! What is kept on disk.
 
 pub mod cache;
+pub mod durable;
 pub mod log;
 mod log_format;

@@ -1,0 +1,264 @@
+//! Performs the acts of the machine on the host.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use patchmesh_common::{
+    id::LeaseId,
+    inventory::Transaction,
+    patch::Baseline,
+    run::{
+        act::{Act, ActEnd, Adoption, Guard, TransactionEnd, Verdict, Verified},
+        compare::{PackageSet, compare},
+    },
+};
+use tokio::{sync::watch, time::interval};
+
+use super::backend::Backend;
+use crate::{
+    host::{
+        adopt::{self, Adopted, adopt},
+        hooks::{self, HookContext},
+        runner::{self, Spec, Step},
+    },
+    store::durable,
+};
+
+/// How often the output of a running runner is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a repair is tried for one lease: what does not help three times does not help.
+const MAX_REPAIRS: u32 = 3;
+/// How many run folders are kept for people to read.
+const KEPT_RUNS: usize = 16;
+const BEFORE: &str = "before.json";
+
+/// Reboots, or says why not.
+pub type Reboot = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// The host as acts see it.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) reboot: Reboot,
+    pub(super) root: PathBuf,
+    pub(super) hooks: PathBuf,
+    /// One folder per lease.
+    pub(super) runs: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) runner: Vec<String>,
+    /// The last line of output of what runs.
+    pub(super) detail: Arc<watch::Sender<String>>,
+}
+
+impl Host {
+    pub(super) async fn perform(self, act: Act) -> ActEnd {
+        match act {
+            Act::Resolve { baseline, .. } => ActEnd::Resolved(self.backend.resolve(baseline).await),
+            Act::Check { baseline, transaction } => ActEnd::Checked(self.backend.check(baseline, &transaction).await),
+            Act::Hooks { point, rollout, attempt, timeout } => {
+                let timeout = Duration::from_secs(timeout.into());
+                let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };
+                ActEnd::Hooks(hooks::run(&self.hooks, &context).await)
+            }
+            Act::Transaction { lease, attempt, transaction, guard } => {
+                self.install(lease, attempt, &transaction, guard).await
+            }
+            Act::Adopt { lease, attempt } => {
+                let folder = self.folder(lease, &attempt.to_string());
+                ActEnd::Adopted(self.outcome(&folder).await)
+            }
+            Act::Repair { lease, transaction } => ActEnd::Transaction(self.repair(lease, &transaction).await),
+            Act::Reboot => {
+                let reboot = Arc::clone(&self.reboot);
+                let asked = tokio::task::spawn_blocking(move || reboot()).await;
+                ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))
+            }
+            Act::Verify { lease, baseline, expected } => {
+                ActEnd::Verified(self.verify(lease, baseline, &expected).await)
+            }
+        }
+    }
+
+    fn folder(&self, lease: LeaseId, name: &str) -> PathBuf {
+        self.runs.join(lease.to_string()).join(name)
+    }
+
+    async fn install(&self, lease: LeaseId, attempt: u32, transaction: &Transaction, guard: Guard) -> ActEnd {
+        let folder = self.folder(lease, &attempt.to_string());
+        let unstarted = |text: String| {
+            let verdict =
+                Verdict::Failed(format!("the package manager was not started: {text}; no package was changed"));
+            let end = TransactionEnd { verdict, output: String::new(), reboot_required: false, dirty: None };
+            ActEnd::Transaction(end)
+        };
+        if let Err(text) = self.remember(lease).await {
+            return unstarted(text);
+        }
+        match self.launch(&folder, self.backend.install_plan(transaction), Some(guard)).await {
+            Err(text) => unstarted(text),
+            Ok(()) => match self.outcome(&folder).await {
+                Adoption::Finished(end) => ActEnd::Transaction(end),
+                Adoption::Dead => ActEnd::Adopted(Adoption::Dead),
+                Adoption::NeverStarted => {
+                    unstarted(format!("its runner ended at once: {}", adopt::output(&folder).trim()))
+                }
+            },
+        }
+    }
+
+    /// Starts a runner and waits until it has ended, whatever came of it.
+    async fn launch(&self, folder: &Path, steps: Vec<Step>, guard: Option<Guard>) -> Result<(), String> {
+        let spec = Spec { steps, guard, journal: self.journal.clone() };
+        let mut child = runner::launch(folder, &self.runner, &spec)
+            .map_err(|error| format!("a runner cannot be started in {}: {error}", folder.display()))?;
+        self.watch(folder, async { child.wait().await.map(drop) })
+            .await
+            .map_err(|error| format!("the runner in {} cannot be awaited: {error}", folder.display()))
+    }
+
+    /// Awaits `end` and meanwhile shows what the runner prints.
+    async fn watch<T>(&self, folder: &Path, end: impl Future<Output = T>) -> T {
+        let mut look = interval(LOOK_EVERY);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                ended = &mut end => return ended,
+                _ = look.tick() => {
+                    let line = adopt::last_line(folder);
+                    self.detail.send_if_modified(|shown| {
+                        let news = !line.is_empty() && *shown != line;
+                        if news { *shown = line }
+                        news
+                    });
+                }
+            }
+        }
+    }
+
+    /// What became of the runner in `folder`; waits while it works.
+    async fn outcome(&self, folder: &Path) -> Adoption {
+        let adopted = match adopt(folder) {
+            Ok(Adopted::Running(running)) => self.watch(folder, running.ended()).await,
+            other => other,
+        };
+        match adopted {
+            Ok(Adopted::Finished(result)) => {
+                let declined = matches!(result.verdict, Verdict::Declined { .. });
+                Adoption::Finished(TransactionEnd {
+                    verdict: result.verdict,
+                    output: adopt::output(folder),
+                    reboot_required: self.backend.reboot_required().await,
+                    dirty: if declined { None } else { self.dirty().await },
+                })
+            }
+            Ok(Adopted::NeverStarted) => Adoption::NeverStarted,
+            Ok(Adopted::Dead | Adopted::Running(_)) => Adoption::Dead,
+            Err(error) => {
+                // What cannot be read back is treated as the worst that it may be: repair, then look at the packages.
+                tracing::warn!(folder = %folder.display(), %error, "the state of a runner cannot be read");
+                Adoption::Dead
+            }
+        }
+    }
+
+    async fn dirty(&self) -> Option<String> {
+        self.backend.audit().await.unwrap_or_else(|error| Some(format!("it cannot be audited: {error}")))
+    }
+
+    async fn repair(&self, lease: LeaseId, transaction: &Transaction) -> TransactionEnd {
+        let mut output = adopt::output(&self.folder(lease, "1"));
+        let mut dirty = None;
+        for number in 1..=MAX_REPAIRS {
+            let folder = self.folder(lease, &format!("repair-{number}"));
+            if folder.exists() {
+                self.outcome(&folder).await;
+                continue;
+            }
+            dirty = self.dirty().await;
+            if dirty.is_none() {
+                break;
+            }
+            if let Err(error) = self.launch(&folder, self.backend.repair_plan(), None).await {
+                dirty = Some(error);
+                break;
+            }
+            self.outcome(&folder).await;
+            output = format!("{output}\n{}", adopt::output(&folder));
+            dirty = self.dirty().await;
+        }
+        let verdict = match self.compare(lease, transaction).await {
+            Ok(comparison) if comparison.differences.is_empty() => Verdict::Ok,
+            Ok(comparison) => Verdict::Failed(format!(
+                "the runner was killed before the transaction ended; after a repair, {}",
+                comparison.differences.join("; ")
+            )),
+            Err(error) => {
+                Verdict::Failed(format!("the runner was killed, and what is installed cannot be seen: {error}"))
+            }
+        };
+        TransactionEnd { verdict, output, reboot_required: self.backend.reboot_required().await, dirty }
+    }
+
+    /// Keeps the package set before the first transaction of `lease`.
+    async fn remember(&self, lease: LeaseId) -> Result<(), String> {
+        let path = self.folder(lease, BEFORE);
+        if path.exists() {
+            return Ok(());
+        }
+        let rows: Vec<_> = self.backend.installed().await?.into_iter().collect();
+        let folder = self.runs.join(lease.to_string());
+        let written = std::fs::create_dir_all(&folder)
+            .and_then(|()| durable::write(&path, &serde_json::to_vec(&rows).map_err(std::io::Error::other)?));
+        written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    }
+
+    fn remembered(&self, lease: LeaseId) -> Result<Option<PackageSet>, String> {
+        let path = self.folder(lease, BEFORE);
+        let unreadable = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&error)),
+            Ok(bytes) => {
+                let rows: Vec<((String, String), String)> =
+                    serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+                Ok(Some(rows.into_iter().collect()))
+            }
+        }
+    }
+
+    async fn compare(
+        &self,
+        lease: LeaseId,
+        expected: &Transaction,
+    ) -> Result<patchmesh_common::run::compare::Comparison, String> {
+        let after = self.backend.installed().await?;
+        Ok(compare(self.remembered(lease)?.as_ref(), &after, expected))
+    }
+
+    async fn verify(&self, lease: LeaseId, baseline: Baseline, expected: &Transaction) -> Result<Verified, String> {
+        let comparison = self.compare(lease, expected).await?;
+        let counters = self.backend.scan(baseline).await?;
+        Ok(Verified { comparison, counters, dirty: self.dirty().await })
+    }
+
+    /// Removes all but the newest run folders, and never that of `held`.
+    pub(super) fn prune(&self, held: Option<LeaseId>) {
+        let Ok(entries) = std::fs::read_dir(&self.runs) else { return };
+        let held = held.map(|lease| lease.to_string());
+        let mut folders: Vec<_> = entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_str() != held.as_deref())
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        folders.sort();
+        let surplus = folders.len().saturating_sub(KEPT_RUNS);
+        for (_, folder) in folders.into_iter().take(surplus) {
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "an old run folder cannot be removed");
+            }
+        }
+    }
+}

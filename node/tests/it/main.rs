@@ -1,0 +1,4 @@
+//! The daemon's parts with real processes.
+
+mod patcher;
+mod runner;

@@ -1,0 +1,423 @@
+//! The actor with real hooks, real runners and a real journal; only the package manager is scripted.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Context, Handler};
+use futures::future::{BoxFuture, FutureExt as _};
+use patchmesh_common::{
+    gossip::Mode,
+    id::{BootId, CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, RolloutId},
+    inventory::{PackageChange, Transaction},
+    membership::{Credential, Membership, Role},
+    patch::{Baseline, PatchCounters},
+    rollout::{Operation, RebootOption},
+    run::{
+        Phase,
+        compare::PackageSet,
+        message::{
+            Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, Report, Resolution,
+            ToCoordinator, ToHost,
+        },
+    },
+    schedule::Opening,
+    seal::{Ed25519, Ed25519Signer, Sealed, Signer as _},
+    time::WallTime,
+};
+use patchmesh_node::{
+    host::{boot, runner::Step},
+    patcher::{Backend, Held, PatchActor, PatcherSettings, Ports},
+    peer::{Deliver, Inbound, Skew},
+};
+use tokio::sync::mpsc;
+
+use crate::runner::{program, shell};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LEASE: LeaseId = LeaseId([7; 16]);
+
+fn key(seed: u8) -> Ed25519Signer {
+    Ed25519Signer::from_secret(&[seed; 32])
+}
+
+fn mesh() -> MeshId {
+    MeshId(key(1).id().0)
+}
+
+fn credential(seed: u8, role: Role) -> Credential {
+    let membership = Membership {
+        mesh: mesh(),
+        key: key(seed).id(),
+        name: format!("member-{seed}"),
+        role,
+        serial: 1,
+        expires: WallTime::MAX,
+        may_issue: false,
+        tags: Default::default(),
+    };
+    Credential { membership: Sealed::seal(&key(1), &membership), issuer: None }
+}
+
+fn transaction() -> Transaction {
+    let change = PackageChange {
+        name: "tool".into(),
+        arch: "all".into(),
+        from: Some("1".into()),
+        to: "2".into(),
+        sha256: "ab".into(),
+    };
+    Transaction { changes: vec![change], removals: Vec::new() }
+}
+
+/// A package manager whose database is one file with one version, and whose transaction waits for a gate.
+struct Scripted(PathBuf);
+
+impl Scripted {
+    fn version(&self) -> String {
+        std::fs::read_to_string(self.0.join("version")).unwrap().trim().into()
+    }
+}
+
+impl Backend for Scripted {
+    fn resolve(&self, _: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>> {
+        async { Ok(Resolution { transaction: transaction(), counters: PatchCounters::default() }) }.boxed()
+    }
+    fn check<'a>(&'a self, _: Baseline, planned: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
+        let changed = Refusal { code: RefusalCode::PlanChanged, text: "tool".into(), remedy: "plan again".into() };
+        let same = *planned == transaction() && self.version() == "1";
+        async move { if same { Ok(()) } else { Err(changed) } }.boxed()
+    }
+    fn install_plan(&self, _: &Transaction) -> Vec<Step> {
+        let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; echo 2 > \"$1/version\"; \
+                      echo run >> \"$1/installs\"";
+        vec![shell(script, &[&self.0])]
+    }
+    fn repair_plan(&self) -> Vec<Step> {
+        vec![shell("echo 2 > \"$1/version\"; rm \"$1/dirty\"; echo repaired", &[&self.0])]
+    }
+    fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
+        let dirty = self.0.join("dirty").exists().then(|| "tool is half-installed".to_owned());
+        async { Ok(dirty) }.boxed()
+    }
+    fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>> {
+        let set = PackageSet::from([(("tool".into(), "all".into()), self.version())]);
+        async { Ok(set) }.boxed()
+    }
+    fn scan(&self, _: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>> {
+        async { Ok(PatchCounters { installed: 1, ..PatchCounters::default() }) }.boxed()
+    }
+    fn reboot_required(&self) -> BoxFuture<'_, bool> {
+        async { true }.boxed()
+    }
+}
+
+/// Takes what the actor says.
+struct Mesh(mpsc::Sender<ToCoordinator>, mpsc::Sender<Held>);
+
+impl Actor for Mesh {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deliver> for Mesh {
+    type Result = ();
+    fn handle(&mut self, deliver: Deliver, _: &mut Self::Context) {
+        assert_eq!(deliver.to, key(3).id());
+        let member = deliver.frame.credential.check(mesh(), WallTime(0), &Ed25519).unwrap();
+        assert_eq!((member.key, member.role), (key(2).id(), Role::Node));
+        let answer: Answer = deliver.frame.sealed.open(&Ed25519).unwrap();
+        self.0.try_send(answer.body).unwrap();
+    }
+}
+
+impl Handler<Held> for Mesh {
+    type Result = ();
+    fn handle(&mut self, held: Held, _: &mut Self::Context) {
+        self.1.try_send(held).unwrap();
+    }
+}
+
+struct Host {
+    folder: tempfile::TempDir,
+    boot_id: u8,
+    reboots: Arc<AtomicU32>,
+}
+
+struct Running {
+    actor: Addr<PatchActor>,
+    answers: mpsc::Receiver<ToCoordinator>,
+    held: mpsc::Receiver<Held>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("version"), "1\n").unwrap();
+        let host = Self { folder, boot_id: 1, reboots: Arc::default() };
+        for point in ["pre-install", "post-install", "post-reboot", "on-exit"] {
+            let hooks = host.path("hooks").join(point);
+            std::fs::create_dir_all(&hooks).unwrap();
+            let trace = host.path("trace");
+            let script = format!("#!/bin/sh\necho $PATCHMESH_PHASE $PATCHMESH_ATTEMPT >> {}\n", trace.display());
+            std::fs::write(hooks.join("10-trace"), script).unwrap();
+            for path in [hooks.parent().unwrap(), &hooks, &hooks.join("10-trace")] {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start(&self) -> Running {
+        let (answer, answers) = mpsc::channel(1024);
+        let (hold, held) = mpsc::channel(64);
+        let peer = Mesh(answer, hold).start();
+        let settings = PatcherSettings {
+            mesh: mesh(),
+            mode: Mode::Enforce,
+            boot_id: BootId([self.boot_id; 16]),
+            root: self.path("root"),
+            hooks: self.path("hooks"),
+            state: self.folder.path().to_owned(),
+            runner: program(),
+        };
+        let reboots = Arc::clone(&self.reboots);
+        let ports = Ports {
+            backend: Arc::new(Scripted(self.folder.path().to_owned())),
+            reboot: Arc::new(move || {
+                reboots.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }),
+            signer: Arc::new(key(2)),
+            credential: credential(2, Role::Node),
+            deliver: peer.clone().recipient(),
+            held: peer.recipient(),
+        };
+        let actor = PatchActor::open(settings, ports).unwrap().start();
+        actor.try_send(Skew(Some(3))).unwrap();
+        Running { actor, answers, held }
+    }
+
+    fn trace(&self) -> String {
+        std::fs::read_to_string(self.path("trace")).unwrap_or_default()
+    }
+}
+
+impl Running {
+    fn say(&self, body: ToHost) {
+        let now = boot::now().wall;
+        let command = Command {
+            id: CommandId([0; 16]),
+            mesh: mesh(),
+            to: key(2).id(),
+            epoch: Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) },
+            expires: WallTime(now.0 + 60_000),
+            body,
+        };
+        let frame =
+            LeaseFrame { credential: credential(3, Role::Coordinator), sealed: Sealed::seal(&key(3), &command) };
+        self.actor.try_send(Inbound { from: NodeId([0; 32]), frame }).unwrap();
+    }
+
+    async fn hear<T>(&mut self, what: &str, mut wanted: impl FnMut(ToCoordinator) -> Option<T>) -> T {
+        let heard = async {
+            loop {
+                if let Some(found) = wanted(self.answers.recv().await.expect("the actor lives")) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{what} was never said"))
+    }
+
+    async fn grant(&mut self, lease: Lease) {
+        let id = lease.id;
+        self.say(ToHost::Offer(Box::new(lease)));
+        let nonce = self
+            .hear("Ready", |body| match body {
+                ToCoordinator::Ready { nonce, .. } => Some(nonce),
+                ToCoordinator::Refused { refusal, .. } => panic!("{refusal:?}"),
+                _ => None,
+            })
+            .await;
+        self.say(ToHost::Go { lease: id, nonce });
+    }
+
+    async fn phase(&mut self, wanted: Phase, line: &str) {
+        self.hear(wanted.as_str(), |body| match body {
+            ToCoordinator::Progress { phase, detail, .. } => (phase == wanted && detail == line).then_some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    async fn report(&mut self) -> Report {
+        self.hear("Reported", |body| match body {
+            ToCoordinator::Reported(report) => Some(*report),
+            _ => None,
+        })
+        .await
+    }
+
+    /// As a kill would: nothing of the actor runs any more, and its journal is free.
+    async fn kill(mut self) {
+        self.actor.try_send(Die).unwrap();
+        while tokio::time::timeout(PATIENCE, self.answers.recv()).await.expect("the actor ends").is_some() {}
+    }
+}
+
+struct Die;
+impl actix::Message for Die {
+    type Result = ();
+}
+
+fn lease() -> Lease {
+    Lease {
+        id: LEASE,
+        rollout: RolloutId([8; 8]),
+        host: key(2).id(),
+        attempt: 1,
+        operation: Operation::Install,
+        baseline: Baseline::All,
+        transaction: transaction(),
+        reboot: RebootOption::IfNeeded,
+        hook_timeout: 60,
+        opening: Opening::endless(WallTime(0)),
+        latest_start: LatestStart { pre_install: 600, transaction: 600, post_install: 600, reboot: 600 },
+    }
+}
+
+impl Handler<Die> for PatchActor {
+    type Result = ();
+    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+        actix::ActorContext::stop(ctx);
+    }
+}
+
+fn in_system(test: impl Future<Output = ()>) {
+    actix::System::new().block_on(test);
+}
+
+fn touch(path: &Path) {
+    std::fs::write(path, "").unwrap();
+}
+
+#[test]
+fn a_lease_runs_through_a_reboot_to_its_acknowledgement() {
+    in_system(async {
+        let mut host = Host::new();
+        touch(&host.path("gate"));
+        let mut first = host.start();
+        first.grant(lease()).await;
+        first.phase(Phase::Reboot, "").await;
+        while host.reboots.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        first.kill().await;
+
+        host.boot_id = 2;
+        let mut second = host.start();
+        let report = second.report().await;
+        assert_eq!((report.outcome, report.rebooted, report.error), (Outcome::Succeeded, true, None));
+        assert_eq!(report.packages, transaction().changes);
+        assert_eq!(report.counters.installed, 1);
+        let step = report.steps.iter().find(|step| step.phase == Phase::Transaction).unwrap();
+        assert_eq!(step.output, "unpacking\n");
+        assert_eq!(host.trace(), "pre-install 1\npost-install 1\npost-reboot 1\non-exit 1\n");
+
+        second.say(ToHost::Acknowledge { lease: LEASE });
+        let mut held = Vec::new();
+        while held.last() != Some(&Held(None)) {
+            held.push(tokio::time::timeout(PATIENCE, second.held.recv()).await.unwrap().unwrap());
+        }
+        assert_eq!(held[0], Held(Some((LEASE, RolloutId([8; 8])))));
+        second.say(ToHost::Adopt);
+        let held = |body| match body {
+            ToCoordinator::Adopted { held } => Some(held),
+            _ => None,
+        };
+        assert_eq!(second.hear("Adopted", held).await, None);
+    });
+}
+
+#[test]
+fn a_daemon_killed_in_the_transaction_adopts_its_runner() {
+    in_system(async {
+        let host = Host::new();
+        let mut first = host.start();
+        first.grant(Lease { reboot: RebootOption::Never, ..lease() }).await;
+        first.phase(Phase::Transaction, "unpacking").await;
+        first.kill().await;
+
+        let mut second = host.start();
+        second.phase(Phase::Transaction, "unpacking").await;
+        touch(&host.path("gate"));
+        let report = second.report().await;
+        assert_eq!((report.outcome, report.rebooted, report.error), (Outcome::Succeeded, false, None));
+        assert_eq!(std::fs::read_to_string(host.path("installs")).unwrap(), "run\n", "installed once");
+        assert_eq!(host.trace(), "pre-install 1\npost-install 1\non-exit 1\n");
+    });
+}
+
+#[test]
+fn a_runner_that_was_killed_is_repaired() {
+    in_system(async {
+        let host = Host::new();
+        let mut first = host.start();
+        first.grant(Lease { reboot: RebootOption::Never, ..lease() }).await;
+        first.phase(Phase::Transaction, "unpacking").await;
+        touch(&host.path("dirty"));
+        let claim = std::fs::read(host.path("run").join(LEASE.to_string()).join("1/claim.json")).unwrap();
+        let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+        let pid = claim["runner"]["pid"].as_u64().unwrap() as i32;
+        // The whole session, as the kernel's out-of-memory killer may: nothing that could still install is left.
+        let session = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process_group(session, rustix::process::Signal::KILL).unwrap();
+        let report = first.report().await;
+        assert_eq!((report.outcome, report.error), (Outcome::Succeeded, None), "what the repair left is exact");
+        let step = report.steps.iter().find(|step| step.phase == Phase::Transaction).unwrap();
+        assert_eq!(step.output, "unpacking\n\nrepaired\n");
+        assert!(!host.path("installs").exists() && !host.path("dirty").exists());
+    });
+}
+
+#[test]
+fn what_the_transaction_did_not_do_is_reported() {
+    in_system(async {
+        let host = Host::new();
+        touch(&host.path("gate"));
+        std::fs::create_dir(host.path("installs")).unwrap();
+        let mut running = host.start();
+        running.grant(lease()).await;
+        let report = running.report().await;
+        let error = report.error.unwrap();
+        assert_eq!((report.outcome, error.code.as_str()), (Outcome::Failed, "transaction-failed"));
+        assert!(
+            error.text.starts_with("/bin/sh failed: exit status: ") && error.log.contains("unpacking"),
+            "{error:?}"
+        );
+        assert_eq!(host.trace(), "pre-install 1\non-exit 1\n");
+        assert_eq!(report.packages.len(), 1, "what changed is reported although the run failed");
+    });
+}
+
+#[test]
+fn two_daemons_on_one_journal_are_told_apart() {
+    in_system(async {
+        let host = Host::new();
+        let running = host.start();
+        let error = patchmesh_node::store::log::Log::open(&host.path("run.log")).unwrap_err().to_string();
+        assert!(error.contains("run.log is in use by process"), "{error}");
+        running.kill().await;
+        patchmesh_node::store::log::Log::open(&host.path("run.log")).unwrap();
+    });
+}
