@@ -1,6 +1,7 @@
 //! The Patchmesh coordinator service, its CLI and the demo.
 
 pub mod api;
+pub mod cli;
 pub mod command;
 pub mod demo;
 pub mod fault;
