@@ -1,6 +1,6 @@
 //! How a command ends: exit codes (design section 6) and errors that name the thing, what was left unchanged, and the remedy.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,9 @@ impl From<Exit> for std::process::ExitCode {
 #[derive(Debug)]
 pub struct Fault {
     /// A stable kebab-case word.
-    pub code: Cow<'static, str>,
+    pub code: &'static str,
+    /// The word of the service, if the fault came over the API: a newer one may know more words.
+    pub relayed: Option<String>,
     /// A lower-case fragment with the offending value and its place.
     pub message: String,
     /// One sentence: what was left as it was.
@@ -79,13 +81,14 @@ pub struct Fault {
 impl Fault {
     /// A fault that ends with exit code 1.
     pub fn new(
-        code: impl Into<Cow<'static, str>>,
+        code: &'static str,
         message: impl Into<String>,
         unchanged: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
         Self {
-            code: code.into(),
+            code,
+            relayed: None,
             message: message.into(),
             unchanged: unchanged.into(),
             remedy: remedy.into(),
@@ -122,7 +125,7 @@ impl Fault {
     pub fn document(&self) -> ErrorDocument {
         ErrorDocument {
             schema: ErrorDocument::SCHEMA.to_owned(),
-            code: self.code.to_string(),
+            code: self.relayed.clone().unwrap_or_else(|| self.code.to_owned()),
             message: self.chain(),
             unchanged: self.unchanged.clone(),
             remedy: self.remedy.clone(),
@@ -191,8 +194,8 @@ impl ErrorDocument {
 
 impl From<ErrorDocument> for Fault {
     fn from(document: ErrorDocument) -> Self {
-        Self::new(document.code, document.message, document.unchanged, document.remedy)
-            .exit(Exit::from_code(document.exit))
+        let fault = Self::new("service-refused", document.message, document.unchanged, document.remedy);
+        Self { relayed: Some(document.code), ..fault.exit(Exit::from_code(document.exit)) }
     }
 }
 
@@ -207,7 +210,7 @@ mod tests {
             .because(std::io::Error::other("hash differs"));
         let back = Fault::from(fault.document());
         assert_eq!(back.message, "the plan is stale: hash differs");
-        assert_eq!((back.exit, back.code), (Exit::StalePlan, Cow::Borrowed("plan-stale")));
+        assert_eq!((back.exit, back.document().code.as_str()), (Exit::StalePlan, "plan-stale"));
         assert_eq!(
             fault.text(),
             "error: the plan is stale: hash differs\n  unchanged: no host was changed\n  try: plan again\n"

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod cli;
 pub mod command;
 pub mod demo;
 pub mod fault;

@@ -200,7 +200,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 }
 
 fn refuse(fault: &Fault) -> Response {
-    let status = match (fault.code.as_ref(), fault.exit) {
+    let status = match (fault.code, fault.exit) {
         ("not-found", _) => StatusCode::NOT_FOUND,
         ("bad-request", _) | (_, Exit::Usage) => StatusCode::BAD_REQUEST,
         (_, Exit::StalePlan) => StatusCode::CONFLICT,

@@ -167,7 +167,7 @@ fn archive(folder: &Path, work: &Path, package: &str, version: &str, postinst: &
     let path = folder.join(&file);
     let mut build = tool("dpkg-deb");
     build.env("SOURCE_DATE_EPOCH", EPOCH).args(["--root-owner-group", "-Znone", "--build"]).arg(&tree).arg(&path);
-    super::run(build)?;
+    super::run_tool(build)?;
 
     let bytes = fs::read(&path).map_err(DemoError::file(&path))?;
     let secure = version == NEW && package != "pm-demo-lib";

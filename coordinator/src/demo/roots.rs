@@ -11,7 +11,7 @@ use patchmesh_common::run::HookPoint;
 use super::{
     DemoError,
     repository::{BREAK_MARKER, OLD, Repository, chmod, create, put},
-    run, tool,
+    run_tool, tool,
 };
 
 /// Every hook point, in the order of a run.
@@ -107,7 +107,7 @@ impl Template {
             .arg(joined("--log=", &root.join("var/log/dpkg.log")))
             .arg("--install")
             .args(repository.archives(OLD));
-        run(install)?;
+        run_tool(install)?;
         // What the template did is no part of any host's history.
         put(&root.join("var/log/dpkg.log"), "", 0o644)?;
         Ok(Self { root })

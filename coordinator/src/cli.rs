@@ -1,0 +1,237 @@
+//! `patchmesh <verb> [kind] [name] [flags]`: parses, runs one verb, prints an error chain once, and ends with a documented
+//! exit code.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use crate::{
+    command, demo,
+    fault::{Exit, Fault},
+    output::{self, Format},
+};
+
+/// Patches a fleet of hosts in rolling waves, over a mesh of its own.
+#[derive(Debug, Parser)]
+#[command(name = "patchmesh", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  patchmesh demo                                 watch a fleet of 12 private roots being patched
+  patchmesh plan -f weekly.yaml -o json > p.json freeze what would be done
+  patchmesh apply p.json                         do exactly that, and watch
+  patchmesh why host web-1                       ask why a host is not moving
+
+Exit codes: 0 done, 1 error, 2 plan has changes, 3 stopped, 4 failed hosts, 5 lost hosts, 6 plan stale,
+7 no coordinator, 64 usage or not built yet, 130 detached.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show what is missing on this machine or in a private root. Changes nothing, needs no daemon.
+    Scan(command::scan::Args),
+    /// Show what is installed and offered on this machine or in a private root. Needs no daemon.
+    Inventory(command::inventory::Args),
+    /// Resolve limits for a number of hosts, offline.
+    #[command(after_help = "Example:\n  patchmesh rate --targets 50 --max-concurrency 10% --max-errors 10% --ramp aws")]
+    Rate(command::rate::RateArgs),
+    /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
+    #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
+    Serve(command::process::ServeArgs),
+    /// Ask every target what it would do, and freeze the answers. Changes nothing.
+    #[command(after_help = "Example:\n  patchmesh plan -f weekly.yaml --detailed-exitcode")]
+    Plan(command::plan::PlanArgs),
+    /// Start a plan, and watch it to its end. Ctrl-C detaches; the work goes on.
+    #[command(after_help = "Examples:\n  patchmesh apply plan.json\n  patchmesh apply -f weekly.yaml --detach")]
+    Apply(command::plan::ApplyArgs),
+    /// Look at or steer a rollout.
+    #[command(subcommand, after_help = "Example:\n  patchmesh rollout watch weekly")]
+    Rollout(command::rollout::RolloutVerb),
+    /// List things.
+    #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
+    Get(command::get::GetKind),
+    /// Show everything known of one thing.
+    #[command(subcommand, after_help = "Example:\n  patchmesh describe host web-1")]
+    Describe(command::get::DescribeKind),
+    /// Ask why something is where it is.
+    #[command(subcommand, after_help = "Example:\n  patchmesh why host web-1")]
+    Why(command::get::WhyKind),
+    /// Make a mesh, and sign who belongs to it.
+    #[command(after_help = "Example:\n  patchmesh mesh init --dir ~/mesh")]
+    Mesh(command::mesh::MeshArgs),
+    /// Build a fleet of private roots in a folder, and patch it in a rolling wave with the real apt and dpkg.
+    #[command(after_help = "Example:\n  patchmesh demo --hosts 8 --max-concurrency 2 --keep --dir ./demo")]
+    Demo(demo::DemoArgs),
+    /// Run the daemon of one host (what patchmeshd does).
+    #[command(hide = true, after_help = "Example:\n  patchmesh daemon --config /etc/patchmesh/patchmesh.toml")]
+    Daemon(command::process::DaemonArgs),
+    /// Run one transaction in a process of its own.
+    #[command(hide = true, after_help = "Example:\n  patchmesh runner --spec /var/lib/patchmesh/run/ID/spec")]
+    Runner(command::process::RunnerArgs),
+    /// A verb that is not built yet, or none at all.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// How to print: table, wide, json, yaml, jsonl, csv or name
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "FORMAT"
+    )]
+    pub format: Format,
+}
+
+/// Where the coordinator is asked.
+#[derive(Clone, Debug, Args)]
+pub struct Socket {
+    /// Socket of the coordinator's API
+    #[arg(long, env = "PATCHMESH_SOCKET", default_value = crate::api::DEFAULT_SOCKET, value_name = "PATH")]
+    pub socket: PathBuf,
+}
+
+impl Socket {
+    /// A client of it.
+    pub fn client(&self) -> crate::api::client::Client {
+        crate::api::client::Client::new(&self.socket)
+    }
+}
+
+/// Runs one command line, `args[0]` being the program. Talks to stdout and stderr.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = wants_json(&args);
+    let ended = match Cli::try_parse_from(&args) {
+        // These two log instead of talking, and say themselves how they end.
+        Ok(Cli { verb: Verb::Daemon(args) }) => return patchmesh_node::run(&args.config),
+        Ok(cli) => run(cli.verb),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                output::print(&error.to_string()).map(|()| Exit::Done)
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                if !json {
+                    output::talk(&format!("{error}\n"));
+                }
+                let fault =
+                    Fault::new("usage", "a verb or kind is missing", "nothing was done", "choose one of the commands");
+                Err(fault.exit(Exit::Usage))
+            }
+            _ => Err(usage(&error, json)),
+        },
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(fault) => {
+            report(&fault, json);
+            fault.exit.into()
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<Exit, Fault> {
+    match verb {
+        Verb::Scan(args) => command::block_on(command::scan::run(args)),
+        Verb::Inventory(args) => command::block_on(command::inventory::run(args)),
+        Verb::Mesh(args) => command::block_on(command::mesh::run(args)),
+        Verb::Rate(args) => command::rate::run(&args),
+        Verb::Serve(args) => command::process::serve(&args),
+        Verb::Plan(args) => command::plan::plan(&args),
+        Verb::Apply(args) => command::plan::apply(&args),
+        Verb::Rollout(verb) => command::rollout::run(&verb),
+        Verb::Get(kind) => command::get::get(&kind),
+        Verb::Describe(kind) => command::get::describe(&kind),
+        Verb::Why(kind) => command::get::why(&kind),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Daemon(args) => command::process::daemon(&args),
+        Verb::Runner(args) => command::process::runner(&args),
+        Verb::Other(words) => Err(command::refused::verb(&words)),
+    }
+}
+
+/// Prints a fault once. Nothing if there is nobody to read or nothing to say.
+fn report(fault: &Fault, json: bool) {
+    if fault.exit == Exit::Done {
+        return;
+    }
+    match serde_json::to_string(&fault.document()) {
+        Ok(document) if json => output::talk(&(document + "\n")),
+        _ => output::talk(&fault.text()),
+    }
+}
+
+/// What clap says, as a fault: the whole text for people, its first line for scripts.
+fn usage(error: &clap::Error, json: bool) -> Fault {
+    let text = error.to_string();
+    let text = text
+        .trim_start_matches("error: ")
+        .trim_end()
+        .trim_end_matches("For more information, try '--help'.")
+        .trim_end();
+    let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+    let message = if json { first.as_str() } else { text };
+    Fault::new("usage", message, "nothing was done", "see patchmesh VERB --help").exit(Exit::Usage)
+}
+
+/// Whether the command line asks for JSON, even if the rest of it cannot be parsed.
+fn wants_json(args: &[OsString]) -> bool {
+    let is_json = |word: &str| matches!(word, "json" | "jsonl");
+    let mut words = args.iter().map(|arg| arg.to_str().unwrap_or("")).take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        let found = match word {
+            "-o" | "--output" => words.next().is_some_and(is_json),
+            _ => ["--output=", "-o=", "-o"].iter().any(|flag| word.strip_prefix(flag).is_some_and(is_json)),
+        };
+        if found {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        fn every(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains("Example") {
+                missing.push(path.to_owned());
+            }
+            for sub in command.get_subcommands() {
+                every(sub, &format!("{path} {}", sub.get_name()), missing);
+            }
+        }
+        let command = Cli::command();
+        command.clone().debug_assert();
+        let mut missing = Vec::new();
+        every(&command, "patchmesh", &mut missing);
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn json_is_found_wherever_it_is_asked_for() {
+        let asks = |line: &str| wants_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in
+            ["p plan -o json", "p plan -ojsonl -f x", "p get hosts --output=json", "p -o=json", "p --output jsonl"]
+        {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["p plan -o table", "p plan -f json", "p why host -- -o json", "p plan -o"] {
+            assert!(!asks(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `plan` freezes what would be done; `apply` does exactly that.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{block_on, watch};
+use crate::{
+    api::{MAX_BODY, document::PlanDocument, server::check_plan},
+    cli::{Output, Socket},
+    fault::{Exit, Fault},
+    manifest,
+    output::{self, Format},
+    render,
+};
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The Rollout manifest; - reads stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: PathBuf,
+    /// End with 2 if the plan would change a host, with 0 if not
+    #[arg(long)]
+    detailed_exitcode: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan from `patchmesh plan -o json`; - reads stdin
+    #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
+    plan: Option<PathBuf>,
+    /// A Rollout manifest: plan it and apply the plan at once; - reads stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Print the rollout's id and end; the work goes on
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Runs `plan`.
+///
+/// # Errors
+/// What the manifest, the coordinator or printing says.
+pub fn plan(args: &PlanArgs) -> Result<Exit, Fault> {
+    let format = args.output.format.among("plan", &[Format::Table, Format::Json, Format::Yaml])?;
+    let spec = manifest::read_rollout(&args.file)?;
+    let plan = block_on(args.socket.client().plan(&spec))?;
+    match format {
+        Format::Table => output::print(&render::plan(&plan))?,
+        _ => output::print_document(&plan, format)?,
+    }
+    Ok(if args.detailed_exitcode && plan.has_changes() { Exit::Changes } else { Exit::Done })
+}
+
+/// Runs `apply`.
+///
+/// # Errors
+/// What the manifest, the plan, the coordinator or printing says.
+pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
+    let format = args.output.format.among("apply", &watch::FORMATS)?;
+    let client = args.socket.client();
+    let read = match (&args.plan, &args.file) {
+        (Some(path), _) => Ok(read_plan(path)?),
+        (None, Some(path)) => Err(manifest::read_rollout(path)?),
+        (None, None) => return Err(no_input()),
+    };
+    block_on(async {
+        let plan = match read {
+            Ok(plan) => plan,
+            Err(spec) => {
+                let plan = client.plan(&spec).await?;
+                output::talk(&render::plan(&plan));
+                plan
+            }
+        };
+        let id = client.apply(&plan).await?;
+        if args.detach {
+            match format {
+                Format::Table => output::print(&format!("{id}\n"))?,
+                _ => output::print_document(&applied(&id), format)?,
+            }
+            return Ok(Exit::Done);
+        }
+        output::talk(&format!("rollout {id} started\n"));
+        watch::follow(&client, &id, format).await
+    })
+}
+
+fn applied(id: &str) -> crate::api::document::AppliedDocument {
+    use crate::api::document::AppliedDocument;
+    AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id: id.to_owned() }
+}
+
+fn no_input() -> Fault {
+    let try_this = "name a plan, or a manifest with -f FILE";
+    Fault::new("usage", "apply needs a plan", "nothing was done", try_this).exit(Exit::Usage)
+}
+
+fn read_plan(path: &Path) -> Result<PlanDocument, Fault> {
+    let shown = path.display();
+    let fault = |message: String| {
+        Fault::new(
+            "plan-unreadable",
+            message,
+            "no rollout was started",
+            "make the plan with patchmesh plan -f FILE -o json > PLAN.json",
+        )
+    };
+    let mut bytes = Vec::new();
+    let limit = MAX_BODY as u64 + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| fault(format!("cannot read {shown}")).because(error))?;
+    if bytes.len() > MAX_BODY {
+        return Err(fault(format!("{shown} is larger than {MAX_BODY} bytes")));
+    }
+    let plan: PlanDocument =
+        serde_json::from_slice(&bytes).map_err(|error| fault(format!("{shown} is no plan")).because(error))?;
+    check_plan(plan)
+}
