@@ -3,3 +3,4 @@
 pub mod inventory;
 pub mod mesh;
 pub mod scan;
+pub mod version;
