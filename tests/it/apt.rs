@@ -149,9 +149,15 @@ async fn the_machine_itself_is_scanned_like_apt_does() {
         eprintln!("skipped: this machine is no Debian");
         return;
     };
+    let state = || {
+        ["/var/cache/apt", "/var/log/apt", "/var/lib/apt", "/var/lib/dpkg/status"].map(|path| snapshot(Path::new(path)))
+    };
+    let before = state();
     let apt = Apt::look(root).await.unwrap();
+    let scanned = apt.scan(Baseline::All).await;
+    assert_eq!(state(), before, "a look changed something");
     let simulation = Command::new("apt-get").args(["-s", "-y", "dist-upgrade"]).env("LC_ALL", "C").output().unwrap();
-    match apt.scan(Baseline::All).await {
+    match scanned {
         Ok(scan) => {
             assert!(simulation.status.success());
             assert_eq!(free(&scan, apt.native()), upgrades(&String::from_utf8_lossy(&simulation.stdout), apt.native()));

@@ -12,7 +12,7 @@ use crate::{
     output::Format,
 };
 
-/// What `patchmesh inventory` takes.
+/// Shows what is installed and what the repositories offer for it. Changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  patchmesh inventory --local -o json > inventory.json")]
 pub struct Args {

@@ -23,3 +23,4 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Fault>>) -> Res
     })?;
     runtime.block_on(future)
 }
+pub mod version;

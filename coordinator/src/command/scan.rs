@@ -20,7 +20,7 @@ use crate::{
     output::Format,
 };
 
-/// What `patchmesh scan` takes.
+/// Shows which approved patches are missing on this machine or in a private root. Changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  patchmesh scan --local --baseline security\n  patchmesh scan --local --root /srv/root -o json"

@@ -37,6 +37,11 @@ pub enum RootError {
     },
 }
 
+/// Whether a path can be written into an apt configuration file.
+pub(super) fn is_quotable(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| !text.contains(['"', '\\']) && !text.chars().any(char::is_control))
+}
+
 /// A root that was looked at and holds a package database. Absolute, without symbolic links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -51,9 +56,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, RootError> {
         let unreadable = |source| RootError::Unreadable { path: path.to_owned(), source };
         let real = fs::canonicalize(path).map_err(unreadable)?;
-        let quotable =
-            real.to_str().is_some_and(|text| !text.contains(['"', '\\']) && !text.chars().any(char::is_control));
-        if !quotable {
+        if !is_quotable(&real) {
             return Err(RootError::BadName { path: path.to_owned() });
         }
         match fs::metadata(real.join(STATUS)) {

@@ -329,7 +329,7 @@ pub(super) fn snapshot(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut todo = vec![folder.to_owned()];
     while let Some(path) = todo.pop() {
-        let meta = fs::symlink_metadata(&path).unwrap();
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         found.push(format!(
             "{} {} {:o} {}.{}",
             path.display(),
@@ -338,8 +338,9 @@ pub(super) fn snapshot(folder: &Path) -> Vec<String> {
             meta.ctime(),
             meta.ctime_nsec()
         ));
-        if meta.is_dir() {
-            todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        // What this user may not look into, this user cannot change either.
+        if let (true, Ok(entries)) = (meta.is_dir(), fs::read_dir(&path)) {
+            todo.extend(entries.map(|entry| entry.unwrap().path()));
         }
     }
     found.sort();

@@ -33,7 +33,7 @@ use self::{
     config::Purpose,
     status::{Installed, Versions},
 };
-use super::root::{Root, RootError};
+use super::root::{Root, RootError, is_quotable};
 
 /// Most time of a command that only reads. A simulation on a slow machine with cold disks takes under a minute.
 const READ_LIMIT: Duration = Duration::from_secs(300);
@@ -57,7 +57,7 @@ pub struct Apt {
     read: PathBuf,
     change: PathBuf,
     /// Removed when the backend is dropped.
-    scratch: Option<Scratch>,
+    _scratch: Option<Scratch>,
 }
 
 /// A private folder below the temporary folder, removed with everything in it when it is dropped.
@@ -127,6 +127,11 @@ impl Apt {
     }
 
     async fn start(root: Root, folder: &Path, scratch: Option<Scratch>) -> Result<Self, Refusal> {
+        if !folder.is_absolute() || !is_quotable(folder) {
+            let text =
+                format!("cannot keep apt's configuration in {folder:?}: apt can only be told of absolute plain paths");
+            return Err(failed(text, "nothing was changed; choose another folder"));
+        }
         let (read, change) = (folder.join("apt-read.conf"), folder.join("apt-change.conf"));
         for (path, purpose) in [(&read, Purpose::Read(folder)), (&change, Purpose::Change)] {
             let write = |path: &Path| {
@@ -136,7 +141,7 @@ impl Apt {
             };
             write(path).map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
         }
-        let mut apt = Self { root, native: String::new(), read, change, scratch };
+        let mut apt = Self { root, native: String::new(), read, change, _scratch: scratch };
         let output = apt.look_with(&argv(&["dpkg", "--print-architecture"])).await?;
         apt.native = output.stdout.trim().to_owned();
         if !output.success() || apt.native.is_empty() {
@@ -268,11 +273,6 @@ impl Apt {
             remedy: "nothing was changed; run `dpkg --configure -a`, then `apt-get -f install`".into(),
         })
     }
-
-    /// Whether the configuration lives only as long as this value.
-    pub fn is_temporary(&self) -> bool {
-        self.scratch.is_some()
-    }
 }
 
 /// The value of a variable in the text of os-release, without its quotes.
@@ -286,6 +286,16 @@ fn os_release(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_apt_cannot_be_told_of_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("var/lib/dpkg")).unwrap();
+        fs::write(folder.path().join("var/lib/dpkg/status"), "").unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let refusal = Apt::open(root, &folder.path().join("a\"b")).await.unwrap_err();
+        assert!(refusal.text.contains("absolute plain paths"), "{}", refusal.text);
+    }
 
     #[test]
     fn os_release_is_read_with_and_without_quotes() {
