@@ -31,6 +31,8 @@ Exit codes: 0 done, 1 error, 2 plan has changes, 3 stopped, 4 failed hosts, 5 lo
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Compare two version numbers as a package manager does.
+    Version(command::version::Args),
     /// Show what is missing on this machine or in a private root. Changes nothing, needs no daemon.
     Scan(command::scan::Args),
     /// Show what is installed and offered on this machine or in a private root. Needs no daemon.
@@ -112,7 +114,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let json = wants_json(&args);
     let ended = match Cli::try_parse_from(&args) {
         // These two log instead of talking, and say themselves how they end.
-        Ok(Cli { verb: Verb::Daemon(args) }) => return patchmesh_node::run(&args.config),
+        // These have exit codes and messages of their own: a supervisor reads them, not a person at a prompt.
+        Ok(Cli { verb: Verb::Daemon(args) }) => return command::process::daemon(&args),
+        Ok(Cli { verb: Verb::Runner(args) }) => return command::process::runner(&args),
         Ok(cli) => run(cli.verb),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -140,6 +144,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(verb: Verb) -> Result<Exit, Fault> {
     match verb {
+        Verb::Version(args) => command::version::run(&args),
         Verb::Scan(args) => command::block_on(command::scan::run(args)),
         Verb::Inventory(args) => command::block_on(command::inventory::run(args)),
         Verb::Mesh(args) => command::block_on(command::mesh::run(args)),
@@ -152,8 +157,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Why(kind) => command::get::why(&kind),
         Verb::Demo(args) => demo::run(&args),
-        Verb::Daemon(args) => command::process::daemon(&args),
-        Verb::Runner(args) => command::process::runner(&args),
+        Verb::Daemon(_) | Verb::Runner(_) => Ok(Exit::Done),
         Verb::Other(words) => Err(command::refused::verb(&words)),
     }
 }

@@ -6,16 +6,21 @@ use std::{
     io::{IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
-use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Membership};
+use actix::Actor as _;
+use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Credential};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     clock, config,
+    host::{apt::Apt, boot::Boot, root::Root},
     identity::{self, Identity},
-    peer::{self, Describe, PeerHandle, Setup, Stop, Subscribe},
+    patcher::{PatchActor, PatcherSettings, Ports},
+    peer::{self, PeerHandle, Setup, Stop, Subscribe},
+    portrait::Portrait,
 };
 
 /// Two: the actors' thread does the deciding, so the workers only carry bytes.
@@ -74,16 +79,16 @@ fn serve(path: &Path) -> Result<(), Fatal> {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
         let setup = Setup {
-            identity,
+            identity: identity.clone(),
             mesh: settings.mesh,
-            credential,
+            credential: credential.clone(),
             listen: settings.listen.clone(),
             bootstrap: settings.bootstrap.clone(),
             state: Some(settings.state.clone()),
             pace: patchmesh_common::gossip::Settings::default(),
         };
         let peer = peer::start(setup, Subscribe::default())?;
-        start_host(&settings, &membership, &peer)?;
+        start_host(&settings, &identity, credential, &peer).await?;
         tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
         tokio::select! {
             _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
@@ -95,13 +100,48 @@ fn serve(path: &Path) -> Result<(), Fatal> {
     })
 }
 
-/// Starts what acts on this host beside the mesh peer, and tells the mesh what this host is.
-fn start_host(settings: &config::Settings, membership: &Membership, peer: &PeerHandle) -> Result<(), Fatal> {
-    let mut tags = settings.tags.clone();
-    tags.extend(membership.tags.clone());
-    let facts = HostFacts { agent_version: env!("CARGO_PKG_VERSION").to_owned(), ..HostFacts::default() };
-    let body = RecordBody { facts, tags, mode: settings.mode, ..RecordBody::default() };
-    peer.address.try_send(Describe(body)).map_err(|error| error.to_string().into())
+/// Starts what acts on this host beside the mesh peer: the patcher, and what the host says of itself.
+async fn start_host(
+    settings: &config::Settings,
+    identity: &Identity,
+    credential: Credential,
+    peer: &PeerHandle,
+) -> Result<(), Fatal> {
+    let root = Root::open(&settings.root)?;
+    let apt = Apt::open(root, &settings.state.join("apt")).await.map_err(|no| format!("{}; {}", no.text, no.remedy))?;
+    let apt = Arc::new(apt);
+    let facts = HostFacts {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?
+    };
+    let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
+    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient()).start();
+    let boot = Boot::of(&settings.root, &settings.state);
+    let boot_id = boot.id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
+    let program = std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
+    let program = program.into_os_string().into_string().map_err(|_| "this program's path is not UTF-8")?;
+    let patcher = PatchActor::open(
+        PatcherSettings {
+            mesh: settings.mesh,
+            mode: settings.mode,
+            boot_id,
+            root: settings.root.clone(),
+            hooks: settings.hooks.clone(),
+            state: settings.state.clone(),
+            runner: vec![program, "runner".to_owned()],
+        },
+        Ports {
+            backend: apt,
+            reboot: Arc::new(move || boot.reboot()),
+            signer: Arc::new(identity.signer().clone()),
+            credential,
+            deliver: peer.address.clone().recipient(),
+            held: portrait.recipient(),
+        },
+    )?
+    .start();
+    let told = Subscribe { frames: Some(patcher.clone().recipient()), skew: Some(patcher.recipient()), view: None };
+    peer.address.send(told).await.map_err(|error| error.to_string().into())
 }
 
 /// The runtime of a process: actors on the system thread, the mesh on workers.

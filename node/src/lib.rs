@@ -10,6 +10,7 @@ pub mod identity;
 pub mod mesh;
 pub mod patcher;
 pub mod peer;
+pub mod portrait;
 pub mod store;
 
 pub use daemon::run;

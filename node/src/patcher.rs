@@ -1,6 +1,7 @@
 //! [`PatchActor`]: the shell around [`PatchRun`]. It translates messages into events and performs the effects, nothing else.
 
 mod acts;
+mod apt;
 mod backend;
 
 use std::{
@@ -30,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::{acts::Reboot, backend::Backend};
 use crate::{
-    host::boot,
+    clock,
     peer::{Deliver, Inbound, Skew},
     store::log::{Log, LogError},
 };
@@ -150,7 +151,7 @@ impl PatchActor {
 
     fn event(&mut self, ctx: &mut Context<Self>, event: Event) {
         let mut effects = Vec::new();
-        self.machine.step(&mut Cx::new(boot::now(), &mut self.rng, &Ed25519, &mut effects), event);
+        self.machine.step(&mut Cx::new(clock::now(), &mut self.rng, &Ed25519, &mut effects), event);
         for effect in effects {
             self.perform(ctx, effect);
         }
@@ -201,7 +202,7 @@ impl PatchActor {
             ctx.cancel_future(timer);
         }
         let Some(deadline) = self.machine.deadline() else { return };
-        let pause = deadline.since(boot::now().boot).max(Duration::from_millis(1));
+        let pause = deadline.since(clock::now().boot).max(Duration::from_millis(1));
         self.timer = Some(ctx.run_later(pause, |actor, ctx| {
             actor.timer = None;
             if actor.detail.has_changed().unwrap_or(false) {

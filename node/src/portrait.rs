@@ -57,7 +57,9 @@ impl Portrait {
                 self.body.scanned_at = Some(clock::now().wall);
                 self.body.reboot_required = Root::open(&self.root).is_ok_and(|root| root.reboot_required());
             }
-            Err(refusal) => tracing::warn!(code = refusal.code.as_str(), why = refusal.text, "the host could not be scanned"),
+            Err(refusal) => {
+                tracing::warn!(code = refusal.code.as_str(), why = refusal.text, "the host could not be scanned")
+            }
         }
         self.tell();
     }

@@ -1,5 +1,5 @@
 //! The shells together, for real.
 
-mod mesh;
 #[cfg(test)]
 mod apt;
+mod mesh;

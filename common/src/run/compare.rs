@@ -26,7 +26,7 @@ pub struct Comparison {
 ///
 /// Without a set before (it was never taken, because no runner was launched) only the packages of `expected` are judged.
 pub fn compare(before: Option<&PackageSet>, after: &PackageSet, expected: &Transaction) -> Comparison {
-    let known_before = before.cloned().unwrap_or_else(|| reconstruct(after, expected));
+    let known_before = before.map_or_else(|| reconstruct(after, expected), |before| follow(before, after));
     let mut wanted = known_before.clone();
     for change in &expected.changes {
         wanted.insert((change.name.clone(), change.arch.clone()), change.to.clone());
@@ -35,6 +35,20 @@ pub fn compare(before: Option<&PackageSet>, after: &PackageSet, expected: &Trans
         wanted.remove(&(removal.name.clone(), removal.arch.clone()));
     }
     Comparison { changed: changed(&known_before, after, expected), differences: differences(&wanted, after) }
+}
+
+/// The set before, under the architecture that each package has now: one that turned from `amd64` into `all`, or back, stays
+/// itself.
+fn follow(before: &PackageSet, after: &PackageSet) -> PackageSet {
+    let place = |(name, arch): &(String, String)| {
+        let stays = after.contains_key(&(name.clone(), arch.clone()));
+        let turned = after.keys().find(|(other, now)| other == name && now != arch && (now == "all" || arch == "all"));
+        match turned.filter(|key| !stays && !before.contains_key(*key)) {
+            Some((_, now)) => (name.clone(), now.clone()),
+            None => (name.clone(), arch.clone()),
+        }
+    };
+    before.iter().map(|(key, version)| (place(key), version.clone())).collect()
 }
 
 /// The set before, as the transaction says that it was.
@@ -137,6 +151,18 @@ mod tests {
             [("new", None, "1", "hash-of-new"), ("old", Some("1"), "", ""), ("tool", Some("1"), "2", "hash-of-tool")]
         );
         assert_eq!(compare(None, &after, &planned()), exact);
+    }
+
+    #[test]
+    fn a_package_that_turns_from_native_into_all_stays_itself() {
+        let before = set(&[("tool", "1")]);
+        let after = PackageSet::from([(("tool".into(), "all".into()), "2".into())]);
+        let mut planned = planned();
+        planned.changes.remove(0);
+        planned.changes[0].arch = "all".into();
+        planned.removals.clear();
+        let found = compare(Some(&before), &after, &planned);
+        assert_eq!((found.differences, found.changed), (Vec::<String>::new(), planned.changes));
     }
 
     #[test]

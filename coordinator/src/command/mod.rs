@@ -9,6 +9,7 @@ pub mod rate;
 pub mod refused;
 pub mod rollout;
 pub mod scan;
+pub mod version;
 pub mod watch;
 
 use std::future::Future;
@@ -23,4 +24,3 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Fault>>) -> Res
     })?;
     runtime.block_on(future)
 }
-pub mod version;

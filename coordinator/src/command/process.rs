@@ -1,17 +1,24 @@
 //! The long-running verbs: `serve`, and the hidden `daemon` and `runner`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use crate::fault::{Exit, Fault};
+use crate::{
+    api::DEFAULT_SOCKET,
+    fault::{Exit, Fault},
+    serve,
+};
+
+/// Where a coordinator keeps its ledger unless told otherwise.
+const DEFAULT_DIR: &str = "/var/lib/patchmesh/coordinator";
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Folder of ledger, keys and API socket
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/patchmesh/coordinator")]
-    pub dir: PathBuf,
+    /// Folder of ledger, key and API socket; default /var/lib/patchmesh/coordinator
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Configuration; default DIR/coordinator.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -41,21 +48,21 @@ pub struct RunnerArgs {
 /// # Errors
 /// What keeps it from starting.
 pub fn serve(args: &ServeArgs) -> Result<Exit, Fault> {
-    Err(Fault::not_built(&format!("serve in {}", args.dir.display()), "build from a later commit"))
+    let socket = match (&args.socket, &args.dir) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(dir)) => dir.join("api.sock"),
+        (None, None) => DEFAULT_SOCKET.into(),
+    };
+    let dir = args.dir.clone().unwrap_or_else(|| DEFAULT_DIR.into());
+    serve::serve(&dir, args.config.as_deref(), &socket)
 }
 
 /// Runs the daemon of one host until it is told to end.
-///
-/// # Errors
-/// What keeps it from starting.
-pub fn daemon(args: &DaemonArgs) -> Result<Exit, Fault> {
-    Err(Fault::not_built(&format!("daemon with {}", args.config.display()), "build from a later commit"))
+pub fn daemon(args: &DaemonArgs) -> ExitCode {
+    patchmesh_node::run(&args.config)
 }
 
 /// Runs one transaction.
-///
-/// # Errors
-/// What keeps it from starting.
-pub fn runner(args: &RunnerArgs) -> Result<Exit, Fault> {
-    Err(Fault::not_built(&format!("runner with {}", args.spec.display()), "build from a later commit"))
+pub fn runner(args: &RunnerArgs) -> ExitCode {
+    patchmesh_node::host::runner::main(&args.spec)
 }

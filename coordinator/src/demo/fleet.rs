@@ -27,6 +27,10 @@ use super::{
 const VALID: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many earlier hosts a host dials first, beside the coordinator.
 const NEIGHBOURS: usize = 2;
+/// Silence after which a demo host with a slot counts as lost: a killed daemon is back within a second or two.
+const LOST_AFTER: &str = "15s";
+/// How long a demo host may refuse for a passing reason: nobody else holds a lock in a private root for long.
+const REFUSAL_PATIENCE: &str = "20s";
 
 /// One process of the demo.
 #[derive(Clone, Debug)]
@@ -79,7 +83,7 @@ impl Fleet {
 
         let config = home.join("coordinator.toml");
         let first: Vec<_> = seats.iter().skip(1).take(NEIGHBOURS).collect();
-        put(&config, &toml("observe", &home, &mesh, &seats[0], &first, None)?, 0o644)?;
+        put(&config, &coordinator_toml(&mesh, &seats[0], &first), 0o644)?;
         let argv = vec![program.into(), "serve".into(), "--dir".into(), home.clone().into()];
         let coordinator = Process { argv, log: home.join("serve.log") };
 
@@ -88,7 +92,7 @@ impl Fleet {
             // The coordinator, and the hosts just before this one.
             let earlier = seats[1..=index].iter().rev().take(NEIGHBOURS);
             let known: Vec<_> = std::iter::once(&seats[0]).chain(earlier).collect();
-            let text = toml("enforce", &host.state, &mesh, &seats[index + 1], &known, Some(&host))?;
+            let text = host_toml(&mesh, &seats[index + 1], &known, &host)?;
             put(&host.config, &text, 0o644)?;
             let argv = vec![program.into(), "daemon".into(), "--config".into(), host.config.clone().into()];
             let process = Process { argv, log: host.log.clone() };
@@ -110,33 +114,33 @@ fn enrol(owner: &Identity, name: &str, role: Role, state: &Path) -> Result<NodeI
     Ok(key)
 }
 
-fn toml(
-    mode: &str,
-    state: &Path,
-    mesh: &str,
-    own: &Seat,
-    known: &[&Seat],
-    host: Option<&HostFiles>,
-) -> Result<String, DemoError> {
-    let bootstrap: Vec<_> = known.iter().map(|seat| bootstrap_address(&seat.node, &seat.address)).collect();
-    let membership = state.join("membership.json");
-    let mut lines = vec![
-        ("mode", quoted(mode)),
-        ("state", path(state)?),
+fn coordinator_toml(mesh: &str, own: &Seat, known: &[&Seat]) -> String {
+    let mut lines = common_lines(mesh, own, known);
+    lines.push(("lost_after", quoted(LOST_AFTER)));
+    lines.push(("refusal_patience", quoted(REFUSAL_PATIENCE)));
+    text_of(lines)
+}
+
+fn host_toml(mesh: &str, own: &Seat, known: &[&Seat], host: &HostFiles) -> Result<String, DemoError> {
+    let mut lines = common_lines(mesh, own, known);
+    lines.push(("mode", quoted("enforce")));
+    lines.push(("state", path(&host.state)?));
+    lines.push(("hooks", path(&host.hooks)?));
+    lines.push(("root", path(&host.root)?));
+    Ok(text_of(lines) + &format!("\n[tags]\ndemo = \"true\"\nname = {}\n", quoted(&host.name)))
+}
+
+fn common_lines(mesh: &str, own: &Seat, known: &[&Seat]) -> Vec<(&'static str, String)> {
+    let bootstrap: Vec<_> = known.iter().map(|seat| quoted(&bootstrap_address(&seat.node, &seat.address))).collect();
+    vec![
         ("mesh", quoted(mesh)),
-        ("membership", path(&membership)?),
         ("listen", format!("[{}]", quoted(&own.address))),
-        ("bootstrap", format!("[{}]", bootstrap.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))),
-    ];
-    if let Some(host) = host {
-        lines.push(("hooks", path(&host.hooks)?));
-        lines.push(("root", path(&host.root)?));
-    }
-    let mut text: String = lines.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    if let Some(host) = host {
-        text.push_str(&format!("\n[tags]\ndemo = \"true\"\nname = {}\n", quoted(&host.name)));
-    }
-    Ok(text)
+        ("bootstrap", format!("[{}]", bootstrap.join(", "))),
+    ]
+}
+
+fn text_of(lines: Vec<(&'static str, String)>) -> String {
+    lines.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
 }
 
 /// JSON's string escapes are TOML's.

@@ -1,4 +1,4 @@
-//! Clocks, the boot id, and the reboot.
+//! The boot id and the reboot.
 //!
 //! On `/` a boot is the kernel's. On a private root a reboot is a restart of the daemon under a new boot id.
 
@@ -8,13 +8,9 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use patchmesh_common::{
-    id::BootId,
-    time::{BootTime, Now, WallTime},
-};
+use patchmesh_common::id::BootId;
 
 use crate::store::durable;
 
@@ -23,18 +19,6 @@ const KERNEL_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 /// Where there is no systemd.
 const REBOOT: &str = "/sbin/reboot";
-
-/// Both clocks, read together.
-pub fn now() -> Now {
-    let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
-    };
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
-    let millis = u64::try_from(boot.tv_nsec / 1_000_000).unwrap_or(0);
-    Now { wall: WallTime(wall), boot: BootTime(seconds.saturating_mul(1000).saturating_add(millis)) }
-}
 
 /// The kernel's own boot id, whatever the root.
 ///
@@ -155,10 +139,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_names_its_boot_and_its_clock_moves() {
+    fn the_kernel_names_its_boot() {
         assert_eq!(kernel_boot_id().unwrap(), Boot::of(Path::new("/"), Path::new("/nowhere")).id().unwrap());
-        let (earlier, later) = (now(), now());
-        assert!(earlier.boot <= later.boot && earlier.boot.0 > 0 && earlier.wall.0 > 1_700_000_000_000);
     }
 
     #[test]

@@ -25,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{boot, process};
-use crate::store::{durable, log};
+use crate::{
+    clock,
+    store::{durable, log},
+};
 
 pub use super::adopt::{Adopted, Running, adopt};
 
@@ -181,7 +184,7 @@ fn run(file: &Path) -> io::Result<bool> {
 }
 
 fn wall() -> String {
-    boot::now().wall.rfc3339()
+    clock::now().wall.rfc3339()
 }
 
 /// Why the steps must not begin now.
@@ -190,7 +193,7 @@ fn refusal(guard: &Guard, journal: &Path) -> Option<(&'static str, String)> {
         let entries: Result<Vec<_>, _> = frames.iter().map(|frame| JournalEntry::decode(frame)).collect();
         Ok(Journal::fold(&entries.map_err(|error| error.to_string())?).stopped(guard.rollout))
     });
-    let now = boot::now();
+    let now = clock::now();
     match stopped {
         Err(error) => Some(("journal-unreadable", format!("{} cannot be read for STOPs: {error}", journal.display()))),
         Ok(true) => Some(("stopped", String::from("a STOP was saved just before the package manager was to start"))),

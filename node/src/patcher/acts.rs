@@ -97,7 +97,11 @@ impl Host {
         if let Err(text) = self.remember(lease).await {
             return unstarted(text);
         }
-        match self.launch(&folder, self.backend.install_plan(transaction), Some(guard)).await {
+        let steps = match self.backend.install_plan(transaction) {
+            Ok(steps) => steps,
+            Err(text) => return unstarted(text),
+        };
+        match self.launch(&folder, steps, Some(guard)).await {
             Err(text) => unstarted(text),
             Ok(()) => match self.outcome(&folder).await {
                 Adoption::Finished(end) => ActEnd::Transaction(end),

@@ -19,8 +19,8 @@ pub trait Backend: Send + Sync + 'static {
     fn resolve(&self, baseline: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>>;
     /// Whether exactly `transaction` would be done now, and could be.
     fn check<'a>(&'a self, baseline: Baseline, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
-    /// The commands that do exactly `transaction`.
-    fn install_plan(&self, transaction: &Transaction) -> Vec<Step>;
+    /// The commands that do exactly `transaction`. The error says why there are none.
+    fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String>;
     /// The commands that repair the package database after a transaction was cut off.
     fn repair_plan(&self) -> Vec<Step>;
     /// What is wrong with the package database; `None` if nothing is.

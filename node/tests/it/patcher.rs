@@ -32,7 +32,8 @@ use patchmesh_common::{
     time::WallTime,
 };
 use patchmesh_node::{
-    host::{boot, runner::Step},
+    clock,
+    host::runner::Step,
     patcher::{Backend, Held, PatchActor, PatcherSettings, Ports},
     peer::{Deliver, Inbound, Skew},
 };
@@ -94,10 +95,10 @@ impl Backend for Scripted {
         let same = *planned == transaction() && self.version() == "1";
         async move { if same { Ok(()) } else { Err(changed) } }.boxed()
     }
-    fn install_plan(&self, _: &Transaction) -> Vec<Step> {
+    fn install_plan(&self, _: &Transaction) -> Result<Vec<Step>, String> {
         let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; echo 2 > \"$1/version\"; \
                       echo run >> \"$1/installs\"";
-        vec![shell(script, &[&self.0])]
+        Ok(vec![shell(script, &[&self.0])])
     }
     fn repair_plan(&self) -> Vec<Step> {
         vec![shell("echo 2 > \"$1/version\"; rm \"$1/dirty\"; echo repaired", &[&self.0])]
@@ -214,7 +215,7 @@ impl Host {
 
 impl Running {
     fn say(&self, body: ToHost) {
-        let now = boot::now().wall;
+        let now = clock::now().wall;
         let command = Command {
             id: CommandId([0; 16]),
             mesh: mesh(),

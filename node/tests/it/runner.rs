@@ -18,9 +18,9 @@ use patchmesh_common::{
     time::{BootTime, WallTime},
 };
 use patchmesh_node::{
+    clock,
     host::{
         adopt::{self, Adopted, adopt},
-        boot,
         runner::{Claim, Spec, Step, launch},
     },
     store::log::Log,
@@ -179,7 +179,7 @@ async fn a_revoked_runner_does_nothing_however_late_it_comes() {
 #[tokio::test]
 async fn the_last_check_of_a_runner_is_its_own() {
     let rollout = RolloutId([8; 8]);
-    let now = boot::now();
+    let now = clock::now();
     let good = Guard { rollout, opening: Opening::endless(WallTime(0)), latest: BootTime(now.boot.0 + 3_600_000) };
     let closed = Opening { opens: WallTime(0), last_start: WallTime(1), closes: now.wall };
     let cases: [(&str, bool, Guard); 4] = [

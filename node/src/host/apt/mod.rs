@@ -34,20 +34,12 @@ use self::{
     status::{Installed, Versions},
 };
 use super::root::{Root, RootError, is_quotable};
+pub use super::runner::Step;
 
 /// Most time of a command that only reads. A simulation on a slow machine with cold disks takes under a minute.
 const READ_LIMIT: Duration = Duration::from_secs(300);
 /// Most time of a refresh: it changes no package, and a repository that trickles must not hold a run for ever.
 const REFRESH_LIMIT: Duration = Duration::from_secs(1800);
-
-/// One command of a transaction, for the runner: exact arguments and the whole environment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Step {
-    /// Program and arguments.
-    pub argv: Vec<String>,
-    /// The whole environment.
-    pub env: Vec<(String, String)>,
-}
 
 /// apt on one root.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! What is installed, by dpkg's own file.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, BufRead, BufReader},
 };
@@ -97,7 +96,7 @@ pub fn interrupted(root: &Root) -> io::Result<bool> {
 }
 
 /// Installed versions by (name, architecture).
-pub type Versions = BTreeMap<(String, String), String>;
+pub type Versions = patchmesh_common::run::compare::PackageSet;
 
 /// The versions of a list of packages.
 pub fn versions(packages: &[Installed]) -> Versions {
