@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests end this way")]
 
+mod boot;
 mod patcher;
 mod runner;
