@@ -32,7 +32,7 @@ impl PatchRun {
                 }
                 Next::ProveReboot => self.end(cx, StepResult::default()),
                 Next::Adopt if self.revoked == Some(attempt) && attempt >= MAX_ATTEMPTS => {
-                    let fault = exhausted(last.phase);
+                    let fault = exhausted(last.phase, &self.detail);
                     self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
                 }
                 Next::Adopt if self.revoked == Some(attempt) => {
@@ -45,7 +45,7 @@ impl PatchRun {
                     self.acting = Some(self.start(cx, act));
                 }
                 Next::Again(phase) if attempt >= MAX_ATTEMPTS => {
-                    let fault = exhausted(phase);
+                    let fault = exhausted(phase, &self.detail);
                     self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
                 }
                 Next::Again(phase) => {
@@ -223,7 +223,7 @@ fn failed(code: &str, text: String, log: &str) -> Fault {
     Fault { outcome: Outcome::Failed, error: RunError { code: code.into(), text, log: tail(log) } }
 }
 
-fn exhausted(phase: Phase) -> Fault {
+fn exhausted(phase: Phase, detail: &str) -> Fault {
     let (code, text) = match phase {
         Phase::Reboot => (
             "reboot-did-not-happen",
@@ -236,7 +236,7 @@ fn exhausted(phase: Phase) -> Fault {
             format!("{} was begun {MAX_ATTEMPTS} times and never ended; it is not begun again", phase.as_str()),
         ),
     };
-    failed(code, text, "")
+    failed(code, text, detail)
 }
 
 fn hooks_result(run: &Run, phase: Phase, end: HooksEnd) -> StepResult {

@@ -136,6 +136,29 @@ pub fn launch(folder: &Path, program: &[String], spec: &Spec) -> io::Result<toki
         .spawn()
 }
 
+/// `program` as a transient service named `unit`, so that what stops the daemon's own service never touches it. The client
+/// waits for the service's end; should it be killed, the service goes on.
+pub fn as_service(folder: &Path, unit: &str, program: &[String]) -> Vec<String> {
+    let output = folder.join(OUTPUT).display().to_string();
+    let client = ["/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--service-type=exec"].map(String::from);
+    let properties = [
+        "StandardInput=null".to_owned(),
+        format!("StandardOutput=append:{output}"),
+        format!("StandardError=append:{output}"),
+        // The runner ignores SIGTERM and ends in its own time; its package manager gets none.
+        "KillMode=process".to_owned(),
+        "SendSIGKILL=no".to_owned(),
+        "TimeoutStopSec=1h".to_owned(),
+    ];
+    let properties = properties.map(|property| format!("--property={property}"));
+    client.into_iter().chain([format!("--unit={unit}")]).chain(properties).chain(program.iter().cloned()).collect()
+}
+
+/// Whether this process may start services of the host's own systemd.
+pub fn has_services() -> bool {
+    rustix::process::geteuid().is_root() && Path::new("/run/systemd/system").exists()
+}
+
 /// The runner process itself: what `runner --spec FILE` calls first and returns. Its output is the file that it inherited.
 pub fn main(spec: &Path) -> ExitCode {
     match run(spec) {
@@ -157,8 +180,11 @@ fn run(file: &Path) -> io::Result<bool> {
     let _deaf = {
         let _inside = runtime.enter();
         // Handlers, not SIG_IGN: what the runner starts gets the default dispositions back.
-        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal)
+        let ignored = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
+        ignored.into_iter().collect::<io::Result<Vec<_>>>()?
     };
+    // Maintainer scripts rely on it, and the daemon's own may be narrower.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o022));
     let folder = file.parent().unwrap_or(Path::new("/"));
     let spec: Spec = serde_json::from_slice(&std::fs::read(file)?)?;
     let boot_id = boot::kernel_boot_id()?.to_string();
@@ -245,4 +271,22 @@ fn perform(steps: &[Step], exits: &mut Vec<StepExit>) -> Verdict {
 #[expect(clippy::print_stderr, reason = "stderr is the runner's log file")]
 fn complain(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_wraps_the_same_command() {
+        let argv = as_service(
+            Path::new("/state/run/7/1"),
+            "patchmesh-run-7-1",
+            &["/usr/bin/patchmeshd".into(), "runner".into()],
+        );
+        assert_eq!(argv[0], "/usr/bin/systemd-run");
+        assert!(argv.contains(&"--unit=patchmesh-run-7-1".into()));
+        assert!(argv.contains(&"--property=StandardOutput=append:/state/run/7/1/output.log".into()));
+        assert_eq!(argv[argv.len() - 2..], ["/usr/bin/patchmeshd", "runner"]);
+    }
 }

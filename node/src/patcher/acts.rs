@@ -12,7 +12,7 @@ use patchmesh_common::{
     patch::Baseline,
     run::{
         act::{Act, ActEnd, Adoption, Guard, TransactionEnd, Verdict, Verified},
-        compare::{PackageSet, compare},
+        compare::{Comparison, PackageSet, compare},
     },
 };
 use tokio::{sync::watch, time::interval};
@@ -116,11 +116,23 @@ impl Host {
     /// Starts a runner and waits until it has ended, whatever came of it.
     async fn launch(&self, folder: &Path, steps: Vec<Step>, guard: Option<Guard>) -> Result<(), String> {
         let spec = Spec { steps, guard, journal: self.journal.clone() };
-        let mut child = runner::launch(folder, &self.runner, &spec)
+        let program = if self.root == Path::new("/") && runner::has_services() {
+            runner::as_service(folder, &self.unit(folder), &self.runner)
+        } else {
+            self.runner.clone()
+        };
+        let mut child = runner::launch(folder, &program, &spec)
             .map_err(|error| format!("a runner cannot be started in {}: {error}", folder.display()))?;
         self.watch(folder, async { child.wait().await.map(drop) })
             .await
             .map_err(|error| format!("the runner in {} cannot be awaited: {error}", folder.display()))
+    }
+
+    /// `patchmesh-run-LEASE-NAME`.
+    fn unit(&self, folder: &Path) -> String {
+        let own = folder.strip_prefix(&self.runs).unwrap_or(folder);
+        let parts: Vec<_> = own.iter().map(|part| part.to_string_lossy()).collect();
+        format!("patchmesh-run-{}", parts.join("-"))
     }
 
     /// Awaits `end` and meanwhile shows what the runner prints.
@@ -233,11 +245,7 @@ impl Host {
         }
     }
 
-    async fn compare(
-        &self,
-        lease: LeaseId,
-        expected: &Transaction,
-    ) -> Result<patchmesh_common::run::compare::Comparison, String> {
+    async fn compare(&self, lease: LeaseId, expected: &Transaction) -> Result<Comparison, String> {
         let after = self.backend.installed().await?;
         Ok(compare(self.remembered(lease)?.as_ref(), &after, expected))
     }

@@ -1,4 +1,7 @@
 //! The daemon's parts with real processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests end this way")]
+
+mod boot;
 mod patcher;
 mod runner;

@@ -181,7 +181,13 @@ impl Host {
     fn start(&self) -> Running {
         let (answer, answers) = mpsc::channel(1024);
         let (hold, held) = mpsc::channel(64);
-        let peer = Mesh(answer, hold).start();
+        let (settings, ports) = self.parts(Mesh(answer, hold).start());
+        let actor = PatchActor::open(settings, ports).unwrap().start();
+        actor.try_send(Skew(Some(3))).unwrap();
+        Running { actor, answers, held }
+    }
+
+    fn parts(&self, peer: Addr<Mesh>) -> (PatcherSettings, Ports) {
         let settings = PatcherSettings {
             mesh: mesh(),
             mode: Mode::Enforce,
@@ -203,9 +209,7 @@ impl Host {
             deliver: peer.clone().recipient(),
             held: peer.recipient(),
         };
-        let actor = PatchActor::open(settings, ports).unwrap().start();
-        actor.try_send(Skew(Some(3))).unwrap();
-        Running { actor, answers, held }
+        (settings, ports)
     }
 
     fn trace(&self) -> String {
@@ -408,6 +412,39 @@ fn what_the_transaction_did_not_do_is_reported() {
         );
         assert_eq!(host.trace(), "pre-install 1\non-exit 1\n");
         assert_eq!(report.packages.len(), 1, "what changed is reported although the run failed");
+    });
+}
+
+#[test]
+fn a_frame_that_is_no_entry_is_named_and_left_alone() {
+    in_system(async {
+        let host = Host::new();
+        let (mut log, _, _) = patchmesh_node::store::log::Log::open(&host.path("run.log")).unwrap();
+        log.append(b"\xffrubbish").unwrap();
+        drop(log);
+        let before = std::fs::read(host.path("run.log")).unwrap();
+        let (settings, ports) = host.parts(Mesh(mpsc::channel(1).0, mpsc::channel(1).0).start());
+        let error = PatchActor::open(settings, ports).err().unwrap().to_string();
+        assert!(error.contains("frame 0 of") && error.contains("run.log is no entry of this version"), "{error}");
+        assert_eq!(std::fs::read(host.path("run.log")).unwrap(), before);
+    });
+}
+
+#[test]
+fn old_run_folders_are_removed_and_the_newest_kept() {
+    in_system(async {
+        let host = Host::new();
+        for number in 0..20 {
+            let folder = host.path("run").join(format!("old-{number:02}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            let past = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000 + number);
+            std::fs::File::open(&folder).unwrap().set_modified(past).unwrap();
+        }
+        let mut running = host.start();
+        tokio::time::timeout(PATIENCE, running.held.recv()).await.unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(host.path("run")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!((left.len(), left[0].to_str()), (16, Some("old-04")));
     });
 }
 

@@ -166,7 +166,7 @@ impl World {
         let unfinished: Vec<u32> = self.truth.runners.iter().filter(|(_, done)| !**done).map(|(n, _)| *n).collect();
         match death {
             Death::Host | Death::Runner => self.truth.dead.extend(unfinished),
-            Death::Process => {}
+            Death::Process => unfinished.into_iter().for_each(|attempt| self.install(attempt)),
             Death::Unspawned => {
                 for attempt in unfinished {
                     self.truth.runners.remove(&attempt);

@@ -249,6 +249,8 @@ fn a_refused_or_ignored_reboot_is_asked_for_three_times() {
     let effects = bench.send(Event::Skew(Some(0)));
     assert_eq!(words(&effects)[0], "save began reboot 3");
     let effects = bench.end(started(&effects), ActEnd::Reboot(Err("no".into())));
+    let fault = bench.machine.journal().run.as_ref().unwrap().fault.clone().unwrap();
+    assert_eq!(fault.error.log, "the reboot was refused: no");
     assert_eq!(
         words(&effects)[..2],
         ["save ended reboot reboot-did-not-happen", "save began verify 1"].map(String::from)
