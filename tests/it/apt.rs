@@ -1,6 +1,7 @@
 //! apt on private roots and on the machine itself, as the user who runs the tests and, if that is root, as an ordinary one.
 
 mod fixture;
+mod generated;
 
 use std::{
     fs,
@@ -263,6 +264,33 @@ async fn a_repository_that_vanished_is_named() {
     assert_eq!(refusal.code, RefusalCode::RepositoryUnreachable);
     let name = format!("file:{} sec", fixture.folder.path().join("repo").display());
     assert!(refusal.text.contains(&name) && !refusal.text.contains("repo main"), "{}", refusal.text);
+}
+
+#[tokio::test]
+async fn a_scan_goes_on_without_a_repository_and_not_without_the_right_to_refresh() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let dists = fixture.folder.path().join("repo/dists");
+    fs::rename(dists.join("sec"), dists.join("gone")).unwrap();
+    let args = command::scan::Args {
+        local: true,
+        root: fixture.root(),
+        baseline: "all".into(),
+        refresh: true,
+        output: patchmesh_coordinator::output::Format::Json,
+    };
+    let document = serde_json::to_value(command::scan::document(&args).await.unwrap()).unwrap();
+    assert_eq!(document["patches"].as_array().unwrap().len(), 13);
+    // A folder where the lock shall be: even root cannot write it.
+    let lock = fixture.root().join("var/lib/apt/lists/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let fault = command::scan::document(&args).await.unwrap_err();
+    assert_eq!(fault.code, "manager-failed");
+    assert!(fault.message.contains("lists/lock"), "{}", fault.message);
+    assert_eq!(fault.unchanged, "nothing was refreshed");
 }
 
 #[tokio::test]

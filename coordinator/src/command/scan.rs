@@ -5,7 +5,11 @@ use std::{
     path::PathBuf,
 };
 
-use patchmesh_common::{patch::Baseline, run::message::Refusal, time::WallTime};
+use patchmesh_common::{
+    patch::Baseline,
+    run::message::{Refusal, RefusalCode},
+    time::WallTime,
+};
 use patchmesh_node::host::{
     apt::{
         Apt,
@@ -115,11 +119,12 @@ pub async fn document(args: &Args) -> Result<Document, Fault> {
     require_local(args.local, "scan")?;
     let baseline = baseline(&args.baseline)?;
     let apt = look(&args.root).await?;
-    if args.refresh
-        && let Err(refusal) = apt.refresh().await
-    {
-        // Repositories that answered are fresh, and the others are judged by what is known: the scan goes on.
-        warn(&refusal);
+    if args.refresh {
+        match apt.refresh().await {
+            // The other repositories are fresh, and these are judged by what is known: the scan goes on.
+            Err(refusal) if refusal.code == RefusalCode::RepositoryUnreachable => warn(&refusal),
+            other => other.map_err(refused)?,
+        }
     }
     let scan = apt.scan(baseline).await.map_err(refused)?;
     assemble(host(&apt)?, baseline, scan)

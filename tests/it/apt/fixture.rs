@@ -166,13 +166,13 @@ impl Fixture {
         static STOCK: OnceLock<Stock> = OnceLock::new();
         let Stock { native, foreign, debs } = STOCK.get_or_init(Stock::build);
         let fixture = Self { folder: tempfile::tempdir().unwrap(), native, foreign, debs };
+        fixture.make_root();
         for deb in debs {
             let path = fixture.repo().join(deb.file());
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, &deb.bytes).unwrap();
         }
         fixture.publish(|_| true);
-        fixture.make_root();
         fixture.apt(&["update"]);
         let foreign = fixture.foreign;
         let old = [
@@ -196,6 +196,15 @@ impl Fixture {
         fixture
     }
 
+    /// A root and a repository without packages.
+    pub(super) fn bare() -> Self {
+        let native = text(&run(Command::new("dpkg").arg("--print-architecture"))).trim().to_owned();
+        let foreign = if native == "i386" { "amd64" } else { "i386" };
+        let fixture = Self { folder: tempfile::tempdir().unwrap(), native: native.leak(), foreign, debs: &[] };
+        fixture.make_root();
+        fixture
+    }
+
     pub(super) fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
@@ -206,6 +215,14 @@ impl Fixture {
 
     /// Writes the indexes with the packages that `keep` wants.
     pub(super) fn publish(&self, keep: impl Fn(&Deb) -> bool) {
+        self.publish_indexes(|suite, arch| {
+            let listed = self.debs.iter().filter(|deb| deb.suite == suite && keep(deb));
+            listed.filter(|deb| deb.arch == arch || deb.arch == "all").map(|deb| deb.stanza.as_str()).collect()
+        });
+    }
+
+    /// Writes the indexes that `index` gives for suite and architecture.
+    pub(super) fn publish_indexes(&self, index: impl Fn(&str, &str) -> String) {
         for (suite, name) in [("main", "stable"), ("sec", "stable-security")] {
             let dist = self.repo().join("dists").join(suite);
             let mut release = format!(
@@ -213,13 +230,10 @@ impl Fixture {
             );
             writeln!(release, "Architectures: {} {}\nComponents: main\nSHA256:", self.native, self.foreign).unwrap();
             for arch in [self.native, self.foreign] {
-                let listed = self.debs.iter().filter(|deb| deb.suite == suite && keep(deb));
-                let listed = listed.filter(|deb| deb.arch == *arch || deb.arch == "all");
-                let index: String = listed.map(|deb| deb.stanza.as_str()).collect();
                 let relative = format!("main/binary-{arch}/Packages");
                 let path = dist.join(&relative);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(&path, index).unwrap();
+                fs::write(&path, index(suite, arch)).unwrap();
                 let (size, sum) = digest(&path);
                 writeln!(release, " {sum} {size} {relative}").unwrap();
             }

@@ -233,7 +233,7 @@ impl Apt {
         if !output.success() {
             return Err(failed(
                 format!("apt-get update: {}", output.errors()),
-                "nothing was refreshed; correct the sources",
+                "nothing was refreshed; it needs the right to write below the root, and correct sources",
             ));
         }
         Ok(())

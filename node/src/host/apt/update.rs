@@ -40,7 +40,7 @@ pub fn failures(stdout: &str) -> Vec<Unreachable> {
 
 /// Whether apt complains that somebody else holds a lock.
 pub fn is_locked(stderr: &str) -> bool {
-    stderr.lines().any(|line| line.starts_with("E: Could not get lock ") || line.starts_with("E: Unable to lock "))
+    stderr.lines().any(|line| line.starts_with("E: Could not get lock "))
 }
 
 #[cfg(test)]
@@ -71,6 +71,9 @@ Reading package lists...
     #[test]
     fn a_lock_is_told_from_other_errors() {
         assert!(is_locked("E: Could not get lock /r/var/lib/apt/lists/lock. It is held by process 7 (apt-get)\n"));
+        let denied =
+            "E: Could not open lock file /l/lock - open (13: Permission denied)\nE: Unable to lock directory /l/\n";
+        assert!(!is_locked(denied));
         assert!(!is_locked("E: Type 'x' is not known on line 1 in source list /etc/apt/sources.list\n"));
     }
 }
