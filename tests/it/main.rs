@@ -2,4 +2,9 @@
 
 #[cfg(test)]
 mod apt;
+#[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod mesh;
+#[cfg(test)]
+mod wave;

@@ -1,0 +1,248 @@
+//! The demo's fleet, driven from outside as a script would: by its own program, `fleet.json`, and signals.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longest wait for anything: these tests share two cores with each other.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The built program: beside the folder of this test binary, wherever that was copied to. `None` says so and skips.
+pub(crate) fn program() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let program = own.parent()?.parent()?.join("patchmesh");
+    if !program.exists() {
+        eprintln!("skipped: {} is not built; run cargo test --workspace", program.display());
+        return None;
+    }
+    if Command::new("apt-get").arg("--version").output().is_err() {
+        eprintln!("skipped: this machine has no apt-get");
+        return None;
+    }
+    Some(program)
+}
+
+/// Polls until `look` finds something; panics with `what` when patience ends.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited too long for {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+pub(crate) fn kill(pid: u64) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, Signal::KILL).expect("the process is there");
+}
+
+/// A running `patchmesh demo`.
+pub(crate) struct Demo {
+    pub(crate) dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Demo {
+    pub(crate) fn start(program: &Path, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
+        let child = Command::new(program)
+            .arg("demo")
+            .args(["--keep", "-o", "json", "--dir"])
+            .arg(dir.path().join("demo"))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(file("out.json"))
+            .stderr(file("talk.log"))
+            .spawn()
+            .expect("the program starts");
+        Self { dir, child }
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.path().join("demo")
+    }
+
+    pub(crate) fn fleet(&self) -> Option<Value> {
+        json(&self.folder().join("fleet.json"))
+    }
+
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_some()
+    }
+
+    /// The exit status and the recap.
+    pub(crate) fn finish(mut self) -> (ExitStatus, Value, tempfile::TempDir) {
+        let status = wait_for("the demo to end", || self.child.try_wait().expect("the child is ours"));
+        let talk = fs::read_to_string(self.dir.path().join("talk.log")).unwrap_or_default();
+        let recap = json(&self.dir.path().join("out.json")).unwrap_or_else(|| panic!("no recap: {talk}"));
+        (status, recap, std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary folder")))
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // A failing test leaves nothing running: the demo stops its children on SIGTERM.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// One line of a hooks log.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) at: u128,
+    pub(crate) phase: String,
+}
+
+pub(crate) fn hooks_of(demo: &Path, host: &str) -> Vec<Line> {
+    let text = fs::read_to_string(demo.join("hosts").join(host).join("hooks.log")).unwrap_or_default();
+    let line = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        assert_eq!((words.len(), words[2]), (4, host), "{line}");
+        Line { at: words[0].parse().expect("nanoseconds"), phase: words[1].to_owned() }
+    };
+    text.lines().map(line).collect()
+}
+
+pub(crate) fn host_names(demo: &Path) -> Vec<String> {
+    let entries = fs::read_dir(demo.join("hosts")).expect("the hosts' folder");
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Most hosts between their first and their last hook line at once.
+pub(crate) fn overlap(demo: &Path) -> usize {
+    let mut edges = Vec::new();
+    for host in host_names(demo) {
+        let lines = hooks_of(demo, &host);
+        if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
+            edges.push((first.at, 1i64));
+            edges.push((last.at, -1));
+        }
+    }
+    edges.sort();
+    let mut now = 0;
+    let most = edges.iter().map(|(_, by)| {
+        now += by;
+        now
+    });
+    usize::try_from(most.max().unwrap_or(0)).unwrap()
+}
+
+/// Installed versions of the demo's packages, as `dpkg-query` says.
+pub(crate) fn versions(demo: &Path, host: &str) -> BTreeMap<String, String> {
+    let admin = demo.join("hosts").join(host).join("root/var/lib/dpkg");
+    let output = Command::new("dpkg-query")
+        .arg("--admindir")
+        .arg(admin)
+        .args(["-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"])
+        .output()
+        .expect("dpkg-query runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let rows = text.lines().filter_map(|line| line.split_once(' '));
+    rows.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+}
+
+/// How often dpkg configured `package` at `version` to its end.
+pub(crate) fn configured(demo: &Path, host: &str, package: &str, version: &str) -> usize {
+    let log = demo.join("hosts").join(host).join("root/var/log/dpkg.log");
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let done = format!(" status installed {package}:");
+    text.lines().filter(|line| line.contains(&done) && line.ends_with(version)).count()
+}
+
+/// The daemons and the coordinator of a demo that has ended, started again by their own command lines.
+pub(crate) struct Again {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) children: BTreeMap<String, Child>,
+    program: PathBuf,
+}
+
+impl Again {
+    pub(crate) fn start(program: &Path, dir: tempfile::TempDir) -> Self {
+        let mut again = Self { dir, children: BTreeMap::new(), program: program.to_owned() };
+        let fleet = json(&again.folder().join("fleet.json")).expect("the fleet is written");
+        again.spawn("coordinator", &fleet["coordinator"]);
+        for host in fleet["hosts"].as_array().expect("a list") {
+            again.spawn(host["name"].as_str().expect("a name"), host);
+        }
+        again
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.path().join("demo")
+    }
+
+    fn spawn(&mut self, name: &str, process: &Value) {
+        let argv: Vec<&str> = process["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let log = File::options().append(true).create(true).open(process["log"].as_str().unwrap()).unwrap();
+        let child = Command::new(argv[0])
+            .args(&argv[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.children.insert(name.to_owned(), child);
+    }
+
+    /// Runs the CLI against this fleet.
+    pub(crate) fn cli(&self, words: &[&str]) -> std::process::Output {
+        let mut command = Command::new(&self.program);
+        command.args(words).env("PATCHMESH_SOCKET", self.folder().join("coordinator/api.sock"));
+        command.stdin(Stdio::null()).output().expect("the program starts")
+    }
+
+    pub(crate) fn cli_json(&self, words: &[&str]) -> Option<Value> {
+        serde_json::from_slice(&self.cli(words).stdout).ok()
+    }
+
+    /// Waits until the coordinator hears every one of `hosts` and each has scanned.
+    pub(crate) fn wait_for_hosts(&self, count: usize) {
+        wait_for("every host to be live", || {
+            let hosts = self.cli_json(&["get", "hosts", "-o", "json"])?;
+            let hosts = hosts["hosts"].as_array()?.clone();
+            let live = |host: &&Value| host["presence"] == "live" && !host["counters"].is_null();
+            (hosts.iter().filter(live).count() == count).then_some(())
+        });
+    }
+
+    /// Applies `manifest` and waits for its end; the exit code and the recap.
+    pub(crate) fn apply(&self, manifest: &str) -> (i32, Value) {
+        let file = self.dir.path().join("rollout.yaml");
+        fs::write(&file, manifest).expect("the manifest is written");
+        let output = self.cli(&["apply", "-f", file.to_str().unwrap(), "-o", "json"]);
+        let recap = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code().expect("an exit code"), recap)
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        for child in self.children.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
