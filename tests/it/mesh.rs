@@ -108,12 +108,13 @@ impl Host {
 
 struct Mesh {
     owner: Identity,
+    pace: Settings,
 }
 
 impl Mesh {
     fn new() -> Self {
         LazyLock::force(&LOG);
-        Self { owner: Identity::generate().unwrap() }
+        Self { owner: Identity::generate().unwrap(), pace: FAST }
     }
 
     fn credential(&self, key: NodeId, name: &str, role: Role, life: i64) -> Credential {
@@ -144,7 +145,7 @@ impl Mesh {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             bootstrap: bootstrap.iter().map(|(node, address)| (*node, vec![address.clone()])).collect(),
             state,
-            pace: FAST,
+            pace: self.pace,
         };
         let told = Subscribe { frames: Some(sink.recipient()), ..Subscribe::default() };
         Host { peer: peer::start(setup, told).unwrap(), identity, credential, frames }
@@ -212,6 +213,33 @@ fn views_converge_and_a_change_reaches_everybody() {
             })
             .await;
         }
+    });
+}
+
+/// Three in a line, and no exchanges but the first: what the ends learn of each other later, the middle has passed on.
+#[test]
+fn a_change_is_announced_over_several_hops() {
+    on_system(async {
+        let pace = Settings { links: 1, exchange_every: Duration::from_secs(3600), ..FAST };
+        let mesh = Mesh { pace, ..Mesh::new() };
+        let mut line: Vec<Host> = Vec::new();
+        for n in 0..3 {
+            let bootstrap = match line.last() {
+                Some(last) => vec![(last.peer.node, last.address().await)],
+                None => Vec::new(),
+            };
+            line.push(mesh.start(&format!("host-{n}"), Role::Node, &bootstrap));
+            let known = line.len();
+            let newest = line.last().unwrap();
+            until("the line so far", async || (newest.view().await.len() == known).then_some(())).await;
+        }
+        let body = RecordBody { reboot_required: true, ..RecordBody::default() };
+        line[2].peer.address.try_send(Describe(body)).unwrap();
+        until("the far end's news", async || {
+            let view = line[0].view().await;
+            view.iter().any(|known| known.node == line[2].peer.node && known.record.body.reboot_required).then_some(())
+        })
+        .await;
     });
 }
 
