@@ -1,3 +1,4 @@
 //! The shells together, for real.
 
+#[cfg(test)]
 mod mesh;

@@ -136,6 +136,16 @@ impl Mesh {
         state: Option<PathBuf>,
     ) -> Host {
         let credential = self.credential(identity.node(), name, role, 3600);
+        self.start_with(identity, credential, bootstrap, state)
+    }
+
+    fn start_with(
+        &self,
+        identity: Identity,
+        credential: Credential,
+        bootstrap: &[(NodeId, String)],
+        state: Option<PathBuf>,
+    ) -> Host {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(frames.clone()).start();
         let setup = Setup {
@@ -220,7 +230,8 @@ fn views_converge_and_a_change_reaches_everybody() {
 #[test]
 fn a_change_is_announced_over_several_hops() {
     on_system(async {
-        let pace = Settings { links: 1, exchange_every: Duration::from_secs(3600), ..FAST };
+        let never = Duration::from_secs(3600);
+        let pace = Settings { links: 1, exchange_every: never, silent_after: never, ..FAST };
         let mesh = Mesh { pace, ..Mesh::new() };
         let mut line: Vec<Host> = Vec::new();
         for n in 0..3 {
@@ -277,13 +288,16 @@ fn a_frame_finds_its_host_by_the_record_and_says_who_wrote_it() {
     });
 }
 
+/// What an outsider shows: from the mesh, another mesh, its own key, and a host of the mesh.
+type Shown = fn(&Mesh, &Mesh, NodeId, &Host) -> Option<Credential>;
+
 #[test]
 fn strangers_learn_nothing_and_are_not_obeyed() {
     on_system(async {
         let (mesh, elsewhere) = (Mesh::new(), Mesh::new());
         let hosts = mesh.fleet(2).await;
         let (target, address) = (&hosts[0], hosts[0].address().await);
-        let outsiders: [(&str, fn(&Mesh, &Mesh, NodeId, &Host) -> Option<Credential>); 4] = [
+        let outsiders: [(&str, Shown); 4] = [
             ("without a membership", |_, _, _, _| None),
             ("with an expired membership", |mesh, _, key, _| Some(mesh.credential(key, "late", Role::Coordinator, -1))),
             ("of another mesh", |_, other, key, _| Some(other.credential(key, "alien", Role::Coordinator, 3600))),
@@ -308,6 +322,44 @@ fn strangers_learn_nothing_and_are_not_obeyed() {
         assert!(target.frames.lock().unwrap().is_empty());
         assert!(logged(&["peer refused", "expired"]));
         assert!(logged(&["peer refused", "for mesh"]));
+    });
+}
+
+#[test]
+fn the_end_of_a_membership_closes_the_doors() {
+    on_system(async {
+        let mesh = Mesh::new();
+        let hosts = mesh.fleet(2).await;
+        let bootstrap = [(hosts[0].peer.node, hosts[0].address().await)];
+        let identity = Identity::generate().unwrap();
+        let node = identity.node();
+        let brief = mesh.start_with(identity, mesh.credential(node, "brief", Role::Node, 8), &bootstrap, None);
+        let knows = async |host: &Host, name: &str| host.names().await.iter().any(|known| known == name);
+        until("it is known", async || knows(&hosts[1], "brief").await.then_some(())).await;
+        until("its record has ended", async || {
+            let anybody = knows(&hosts[0], "brief").await || knows(&hosts[1], "brief").await;
+            (!anybody).then_some(())
+        })
+        .await;
+        until("its links have ended", async || {
+            logged(&["membership expired: connections closed", &node.short()]).then_some(())
+        })
+        .await;
+        // It goes on trying, and is told nothing more.
+        until("it was refused", async || {
+            logged(&["peer refused", &node.to_string(), "membership of brief expired"]).then_some(())
+        })
+        .await;
+        hosts[1]
+            .peer
+            .address
+            .try_send(Describe(RecordBody { reboot_required: true, ..RecordBody::default() }))
+            .unwrap();
+        until("news for members", async || {
+            hosts[0].view().await.iter().any(|known| known.record.body.reboot_required).then_some(())
+        })
+        .await;
+        assert!(brief.view().await.iter().all(|known| !known.record.body.reboot_required));
     });
 }
 
