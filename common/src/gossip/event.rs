@@ -16,7 +16,7 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Without news or link for this long a member is [`Presence::Silent`]: three heartbeats.
     pub silent_after: Duration,
-    /// Time between exchanges with a random neighbour.
+    /// Longest time between exchanges with a random neighbour; shorter while there are news.
     pub exchange_every: Duration,
     /// Least time between two own versions that are not urgent.
     pub min_interval: Duration,

@@ -22,6 +22,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often a silent or bootstrap member is dialled although there are links enough: two halves of a split mesh that each
 /// have links enough would otherwise never meet again.
 const HEAL: Duration = Duration::from_secs(20);
+/// The pause after an exchange that brought news, or a new link; it doubles up to [`Settings::exchange_every`], so that a
+/// mesh that is being started is whole in seconds and one at rest says little.
+const QUICK: Duration = Duration::from_millis(500);
 /// Most addresses in one record: a host with more interfaces is reachable by the first ones.
 const MAX_ADDRESSES: usize = 8;
 
@@ -45,6 +48,7 @@ pub struct Gossip {
     presence: BTreeMap<NodeId, Presence>,
     overlay: Overlay,
     exchange_at: BootTime,
+    pause: Duration,
     sweep_at: BootTime,
     heal_at: BootTime,
     fresh: bool,
@@ -78,6 +82,7 @@ impl Gossip {
             presence: BTreeMap::new(),
             overlay: Overlay::default(),
             exchange_at: now.boot,
+            pause: QUICK,
             sweep_at: now.boot,
             heal_at: now.boot.plus(HEAL),
             fresh: true,
@@ -173,8 +178,13 @@ impl Gossip {
         for item in items {
             let by_author = (item.record.author == from).then(|| item.clone());
             match (self.believe(cx, item), by_author) {
-                // An author without neighbours could not announce it; its first neighbour does.
-                (Ok(true), Some(item)) => cx.emit(Effect::Announce(item)),
+                (Ok(true), by_author) => {
+                    self.hurry(cx.now.boot);
+                    // An author without neighbours could not announce it; its first neighbour does.
+                    if let Some(item) = by_author {
+                        cx.emit(Effect::Announce(item));
+                    }
+                }
                 (Err(Verdict::Reject(why)), _) => {
                     cx.emit(Effect::Block { node: from, why });
                     return;
@@ -182,6 +192,12 @@ impl Gossip {
                 _ => {}
             }
         }
+    }
+
+    /// Where there are news, there are more.
+    fn hurry(&mut self, now: BootTime) {
+        self.pause = QUICK.min(self.settings.exchange_every);
+        self.exchange_at = self.exchange_at.min(now.plus(self.pause));
     }
 
     fn hear(&mut self, now: Now, from: &NodeId, wall: WallTime) {
@@ -337,6 +353,7 @@ impl Gossip {
                     cx.emit(Effect::Changed);
                 }
                 cx.emit(Effect::Exchange { to: peer, request: self.pull(cx.now) });
+                self.hurry(cx.now.boot);
             }
             Event::LinkDown(peer) => {
                 if self.overlay.down(&peer) {
@@ -381,7 +398,8 @@ impl Machine for Gossip {
             self.publish(cx);
         }
         if now >= self.exchange_at {
-            self.exchange_at = now.plus(self.settings.exchange_every);
+            self.exchange_at = now.plus(self.pause);
+            self.pause = self.pause.saturating_mul(2).min(self.settings.exchange_every);
             if let Some(to) = self.overlay.any(cx.rng) {
                 cx.emit(Effect::Exchange { to, request: self.pull(cx.now) });
             }

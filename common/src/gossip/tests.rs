@@ -288,6 +288,22 @@ fn a_first_record_heard_from_its_author_is_announced_for_it() {
 }
 
 #[test]
+fn exchanges_are_quick_while_there_are_news_and_rare_at_rest() {
+    let mut host = Host::new(&[]);
+    let exchanges = |host: &mut Host, from: u64, to: u64| -> Vec<u64> {
+        (from / 100..to / 100)
+            .map(|tenth| tenth * 100)
+            .filter(|at| host.step(*at, Event::Tick).iter().any(|effect| matches!(effect, Effect::Exchange { .. })))
+            .collect()
+    };
+    host.step(0, Event::LinkUp { peer: node(9), wall: WallTime(START) });
+    assert_eq!(exchanges(&mut host, 100, 20_000), [500, 1500, 3500, 7500, 12_500, 17_500]);
+    let answer = ExchangeAnswer::Delta { wall: WallTime(START), items: vec![item(3, 1, 1)], want: Vec::new() };
+    host.step(20_000, Event::Answered { from: node(9), answer });
+    assert_eq!(exchanges(&mut host, 20_100, 24_000), [20_500, 21_000, 22_000]);
+}
+
+#[test]
 fn silence_is_told_and_news_or_a_link_refute_it() {
     let mut host = Host::new(&[]);
     host.listen(0);
