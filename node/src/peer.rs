@@ -259,7 +259,7 @@ impl PeerActor {
                     memory.forget(&node);
                 }
             }
-            Effect::Announce(item) => self.command(Command::Announce(item)),
+            Effect::Announce(item) => self.command(Command::Announce(Box::new(item))),
             Effect::Judge { verdict, .. } => {
                 if let Some(message) = self.announcement.take() {
                     self.command(Command::Judge { message, verdict });
@@ -363,7 +363,7 @@ impl StreamHandler<mesh::Event> for PeerActor {
             mesh::Event::LinkDown(peer) => Event::LinkDown(peer),
             mesh::Event::Announced { message, item } => {
                 self.announcement = Some(message);
-                Event::Announced { token: 0, item }
+                Event::Announced { token: 0, item: *item }
             }
             mesh::Event::Asked { from, request, reply } => {
                 self.reply = Some(reply);

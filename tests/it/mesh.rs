@@ -108,12 +108,13 @@ impl Host {
 
 struct Mesh {
     owner: Identity,
+    pace: Settings,
 }
 
 impl Mesh {
     fn new() -> Self {
         LazyLock::force(&LOG);
-        Self { owner: Identity::generate().unwrap() }
+        Self { owner: Identity::generate().unwrap(), pace: FAST }
     }
 
     fn credential(&self, key: NodeId, name: &str, role: Role, life: i64) -> Credential {
@@ -135,6 +136,16 @@ impl Mesh {
         state: Option<PathBuf>,
     ) -> Host {
         let credential = self.credential(identity.node(), name, role, 3600);
+        self.start_with(identity, credential, bootstrap, state)
+    }
+
+    fn start_with(
+        &self,
+        identity: Identity,
+        credential: Credential,
+        bootstrap: &[(NodeId, String)],
+        state: Option<PathBuf>,
+    ) -> Host {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(frames.clone()).start();
         let setup = Setup {
@@ -144,7 +155,7 @@ impl Mesh {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             bootstrap: bootstrap.iter().map(|(node, address)| (*node, vec![address.clone()])).collect(),
             state,
-            pace: FAST,
+            pace: self.pace,
         };
         let told = Subscribe { frames: Some(sink.recipient()), ..Subscribe::default() };
         Host { peer: peer::start(setup, told).unwrap(), identity, credential, frames }
@@ -215,6 +226,34 @@ fn views_converge_and_a_change_reaches_everybody() {
     });
 }
 
+/// Three in a line, and no exchanges but the first: what the ends learn of each other later, the middle has passed on.
+#[test]
+fn a_change_is_announced_over_several_hops() {
+    on_system(async {
+        let never = Duration::from_secs(3600);
+        let pace = Settings { links: 1, exchange_every: never, silent_after: never, ..FAST };
+        let mesh = Mesh { pace, ..Mesh::new() };
+        let mut line: Vec<Host> = Vec::new();
+        for n in 0..3 {
+            let bootstrap = match line.last() {
+                Some(last) => vec![(last.peer.node, last.address().await)],
+                None => Vec::new(),
+            };
+            line.push(mesh.start(&format!("host-{n}"), Role::Node, &bootstrap));
+            let known = line.len();
+            let newest = line.last().unwrap();
+            until("the line so far", async || (newest.view().await.len() == known).then_some(())).await;
+        }
+        let body = RecordBody { reboot_required: true, ..RecordBody::default() };
+        line[2].peer.address.try_send(Describe(body)).unwrap();
+        until("the far end's news", async || {
+            let view = line[0].view().await;
+            view.iter().any(|known| known.node == line[2].peer.node && known.record.body.reboot_required).then_some(())
+        })
+        .await;
+    });
+}
+
 #[test]
 fn a_frame_finds_its_host_by_the_record_and_says_who_wrote_it() {
     on_system(async {
@@ -249,13 +288,16 @@ fn a_frame_finds_its_host_by_the_record_and_says_who_wrote_it() {
     });
 }
 
+/// What an outsider shows: from the mesh, another mesh, its own key, and a host of the mesh.
+type Shown = fn(&Mesh, &Mesh, NodeId, &Host) -> Option<Credential>;
+
 #[test]
 fn strangers_learn_nothing_and_are_not_obeyed() {
     on_system(async {
         let (mesh, elsewhere) = (Mesh::new(), Mesh::new());
         let hosts = mesh.fleet(2).await;
         let (target, address) = (&hosts[0], hosts[0].address().await);
-        let outsiders: [(&str, fn(&Mesh, &Mesh, NodeId, &Host) -> Option<Credential>); 4] = [
+        let outsiders: [(&str, Shown); 4] = [
             ("without a membership", |_, _, _, _| None),
             ("with an expired membership", |mesh, _, key, _| Some(mesh.credential(key, "late", Role::Coordinator, -1))),
             ("of another mesh", |_, other, key, _| Some(other.credential(key, "alien", Role::Coordinator, 3600))),
@@ -280,6 +322,44 @@ fn strangers_learn_nothing_and_are_not_obeyed() {
         assert!(target.frames.lock().unwrap().is_empty());
         assert!(logged(&["peer refused", "expired"]));
         assert!(logged(&["peer refused", "for mesh"]));
+    });
+}
+
+#[test]
+fn the_end_of_a_membership_closes_the_doors() {
+    on_system(async {
+        let mesh = Mesh::new();
+        let hosts = mesh.fleet(2).await;
+        let bootstrap = [(hosts[0].peer.node, hosts[0].address().await)];
+        let identity = Identity::generate().unwrap();
+        let node = identity.node();
+        let brief = mesh.start_with(identity, mesh.credential(node, "brief", Role::Node, 8), &bootstrap, None);
+        let knows = async |host: &Host, name: &str| host.names().await.iter().any(|known| known == name);
+        until("it is known", async || knows(&hosts[1], "brief").await.then_some(())).await;
+        until("its record has ended", async || {
+            let anybody = knows(&hosts[0], "brief").await || knows(&hosts[1], "brief").await;
+            (!anybody).then_some(())
+        })
+        .await;
+        until("its links have ended", async || {
+            logged(&["membership expired: connections closed", &node.short()]).then_some(())
+        })
+        .await;
+        // It goes on trying, and is told nothing more.
+        until("it was refused", async || {
+            logged(&["peer refused", &node.to_string(), "membership of brief expired"]).then_some(())
+        })
+        .await;
+        hosts[1]
+            .peer
+            .address
+            .try_send(Describe(RecordBody { reboot_required: true, ..RecordBody::default() }))
+            .unwrap();
+        until("news for members", async || {
+            hosts[0].view().await.iter().any(|known| known.record.body.reboot_required).then_some(())
+        })
+        .await;
+        assert!(brief.view().await.iter().all(|known| !known.record.body.reboot_required));
     });
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ExchangeAnswer, ExchangeRequest, Item, KnownHost, NodeRecord, Presence, RecordBody, Stamp,
+    event::{Effect, Event, Settings, Start, Verdict},
     overlay::{Overlay, pick},
     view::{Merged, View},
     wire::MAX_DELTA,
@@ -21,163 +22,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often a silent or bootstrap member is dialled although there are links enough: two halves of a split mesh that each
 /// have links enough would otherwise never meet again.
 const HEAL: Duration = Duration::from_secs(20);
+/// The pause after an exchange that brought news, or a new link; it doubles up to [`Settings::exchange_every`], so that a
+/// mesh that is being started is whole in seconds and one at rest says little.
+const QUICK: Duration = Duration::from_millis(500);
 /// Most addresses in one record: a host with more interfaces is reachable by the first ones.
 const MAX_ADDRESSES: usize = 8;
-
-/// The pace. Equal on all hosts of a mesh, or silence is judged wrongly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Settings {
-    /// A host without news publishes this often, so that silence can be told.
-    pub heartbeat: Duration,
-    /// Without news or link for this long a member is [`Presence::Silent`]: three heartbeats.
-    pub silent_after: Duration,
-    /// Time between exchanges with a random neighbour.
-    pub exchange_every: Duration,
-    /// Least time between two own versions that are not urgent.
-    pub min_interval: Duration,
-    /// Links that a host keeps up by itself.
-    pub links: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_secs(30),
-            silent_after: Duration::from_secs(90),
-            exchange_every: Duration::from_secs(5),
-            min_interval: Duration::from_secs(1),
-            links: 6,
-        }
-    }
-}
-
-/// What a machine is made of, at first and after every restart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Start {
-    /// This host's key.
-    pub me: NodeId,
-    /// Its mesh.
-    pub mesh: MeshId,
-    /// The pace.
-    pub settings: Settings,
-    /// Members that are known from configuration, with addresses.
-    pub bootstrap: BTreeMap<NodeId, Vec<String>>,
-    /// What was remembered; items that no longer hold are dropped.
-    pub saved: Vec<Item>,
-}
-
-/// What the world tells [`Gossip`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// The deadline came, or any other reason to look at the clock.
-    Tick,
-    /// The addresses on which this host can be reached. Nothing is published before the first of these.
-    Listening(Vec<String>),
-    /// What this host says of itself has changed; `addresses` in it are ignored.
-    Describe(RecordBody),
-    /// The record that [`Effect::Seal`] asked for.
-    Sealed(Item),
-    /// A neighbour's credential was accepted, and every protocol works.
-    LinkUp {
-        /// Who.
-        peer: NodeId,
-        /// Its wall clock.
-        wall: WallTime,
-    },
-    /// The last connection to a neighbour ended.
-    LinkDown(NodeId),
-    /// Somebody passes a record on.
-    Announced {
-        /// The shell's name for this message.
-        token: u64,
-        /// The record.
-        item: Item,
-    },
-    /// A neighbour asks.
-    Asked {
-        /// Who.
-        from: NodeId,
-        /// The shell's name for this question.
-        token: u64,
-        /// What.
-        request: ExchangeRequest,
-    },
-    /// A neighbour answers.
-    Answered {
-        /// Who.
-        from: NodeId,
-        /// What.
-        answer: ExchangeAnswer,
-    },
-}
-
-/// What to do with an announced record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// News: pass it on.
-    Accept,
-    /// Known, or not for us to judge.
-    Ignore,
-    /// Whoever passed this on is broken or hostile; the text says why.
-    Reject(String),
-}
-
-/// What [`Gossip`] asks the world to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Seal this record, and come back with [`Event::Sealed`].
-    Seal(NodeRecord),
-    /// Keep this for the next start. Can be rebuilt from neighbours: nothing waits for it to be durable.
-    Remember(Item),
-    /// Drop what was kept of this author.
-    Forget(NodeId),
-    /// Tell every neighbour.
-    Announce(Item),
-    /// Say whether an announced record is passed on.
-    Judge {
-        /// Of the event.
-        token: u64,
-        /// Whether.
-        verdict: Verdict,
-    },
-    /// Ask a neighbour.
-    Exchange {
-        /// Whom.
-        to: NodeId,
-        /// What.
-        request: ExchangeRequest,
-    },
-    /// Answer a neighbour.
-    Answer {
-        /// Of the event.
-        token: u64,
-        /// What.
-        answer: ExchangeAnswer,
-    },
-    /// Try to link up.
-    Dial {
-        /// With whom.
-        node: NodeId,
-        /// Where.
-        addresses: Vec<String>,
-    },
-    /// This key is a member's until then: let it in.
-    Admit {
-        /// The key.
-        node: NodeId,
-        /// The end of its membership.
-        until: WallTime,
-    },
-    /// A neighbour sent what only a broken or hostile one can send.
-    Block {
-        /// Who.
-        node: NodeId,
-        /// What it sent.
-        why: String,
-    },
-    /// The answer of [`Gossip::hosts`] is another one now.
-    Changed,
-}
 
 /// One host's part in the mesh's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -199,6 +48,7 @@ pub struct Gossip {
     presence: BTreeMap<NodeId, Presence>,
     overlay: Overlay,
     exchange_at: BootTime,
+    pause: Duration,
     sweep_at: BootTime,
     heal_at: BootTime,
     fresh: bool,
@@ -232,6 +82,7 @@ impl Gossip {
             presence: BTreeMap::new(),
             overlay: Overlay::default(),
             exchange_at: now.boot,
+            pause: QUICK,
             sweep_at: now.boot,
             heal_at: now.boot.plus(HEAL),
             fresh: true,
@@ -325,11 +176,28 @@ impl Gossip {
             return;
         }
         for item in items {
-            if let Err(Verdict::Reject(why)) = self.believe(cx, item) {
-                cx.emit(Effect::Block { node: from, why });
-                return;
+            let by_author = (item.record.author == from).then(|| item.clone());
+            match (self.believe(cx, item), by_author) {
+                (Ok(true), by_author) => {
+                    self.hurry(cx.now.boot);
+                    // An author without neighbours could not announce it; its first neighbour does.
+                    if let Some(item) = by_author {
+                        cx.emit(Effect::Announce(item));
+                    }
+                }
+                (Err(Verdict::Reject(why)), _) => {
+                    cx.emit(Effect::Block { node: from, why });
+                    return;
+                }
+                _ => {}
             }
         }
+    }
+
+    /// Where there are news, there are more.
+    fn hurry(&mut self, now: BootTime) {
+        self.pause = QUICK.min(self.settings.exchange_every);
+        self.exchange_at = self.exchange_at.min(now.plus(self.pause));
     }
 
     fn hear(&mut self, now: Now, from: &NodeId, wall: WallTime) {
@@ -485,6 +353,7 @@ impl Gossip {
                     cx.emit(Effect::Changed);
                 }
                 cx.emit(Effect::Exchange { to: peer, request: self.pull(cx.now) });
+                self.hurry(cx.now.boot);
             }
             Event::LinkDown(peer) => {
                 if self.overlay.down(&peer) {
@@ -529,7 +398,8 @@ impl Machine for Gossip {
             self.publish(cx);
         }
         if now >= self.exchange_at {
-            self.exchange_at = now.plus(self.settings.exchange_every);
+            self.exchange_at = now.plus(self.pause);
+            self.pause = self.pause.saturating_mul(2).min(self.settings.exchange_every);
             if let Some(to) = self.overlay.any(cx.rng) {
                 cx.emit(Effect::Exchange { to, request: self.pull(cx.now) });
             }

@@ -2,8 +2,11 @@
 //!
 //! [`Gossip`] decides what is believed, what is told to whom, and which links are kept. It knows no transport.
 
+mod event;
 mod machine;
 mod overlay;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wire;
 
@@ -20,7 +23,8 @@ use crate::{
     time::WallTime,
 };
 
-pub use machine::{Effect, Event, Gossip, Settings, Start, Verdict};
+pub use event::{Effect, Event, Settings, Start, Verdict};
+pub use machine::Gossip;
 pub use view::{Member, Merged, Rejected, View};
 pub use wire::{ExchangeAnswer, ExchangeRequest, Hello, MAX_DELTA, MAX_EXCHANGE, MAX_HELLO, MAX_ITEM, MAX_MEMBERS};
 

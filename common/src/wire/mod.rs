@@ -1,5 +1,8 @@
 //! The codec: the only file that knows bincode. Bounded, and every byte must be used.
 
+#[cfg(test)]
+mod golden;
+
 use bincode::config::{Configuration, standard};
 use serde::{Serialize, de::DeserializeOwned};
 

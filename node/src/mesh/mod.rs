@@ -44,7 +44,7 @@ pub enum Command {
         addresses: Vec<String>,
     },
     /// Tell every neighbour.
-    Announce(Item),
+    Announce(Box<Item>),
     /// Say whether an announced record is passed on.
     Judge {
         /// Of the event.
@@ -110,7 +110,7 @@ pub enum Event {
         /// To judge it by.
         message: Announcement,
         /// The record.
-        item: Item,
+        item: Box<Item>,
     },
     /// A member asks.
     Asked {

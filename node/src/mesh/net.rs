@@ -151,7 +151,7 @@ impl Net {
             Command::Dial { node, addresses } => self.dial(&node, &addresses),
             Command::Announce(item) => {
                 // Without neighbours nobody is told; exchanges tell those who come later.
-                if let Err(error) = self.members().gossipsub.publish(records(), wire::encode(&item)) {
+                if let Err(error) = self.members().gossipsub.publish(records(), wire::encode(&*item)) {
                     tracing::debug!(%error, "record not announced");
                 }
             }

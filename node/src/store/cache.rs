@@ -36,6 +36,9 @@ pub struct Cache {
     _lock: File,
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Why there is no cache. A store that another process has open is left as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -111,7 +114,7 @@ impl Cache {
     ///
     /// # Errors
     /// sled's own, as text.
-    pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    pub fn all(&self) -> Result<Vec<Entry>, String> {
         self.db
             .scan_prefix([ENTRY])
             .map(|entry| {

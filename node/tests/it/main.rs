@@ -1,7 +1,8 @@
-//! The daemon's parts with real processes.
+//! The node's processes, for real.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests end this way")]
-
-mod boot;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
 mod patcher;
+#[cfg(test)]
 mod runner;

@@ -24,7 +24,7 @@ impl Net {
             }) => {
                 let announcement = Announcement { id, from };
                 match wire::decode::<Item>(&message.data, MAX_ITEM) {
-                    Ok(item) => self.out.push(Event::Announced { message: announcement, item }),
+                    Ok(item) => self.out.push(Event::Announced { message: announcement, item: Box::new(item) }),
                     Err(error) => {
                         self.judge(&announcement, Verdict::Reject(format!("malformed announcement: {error}")));
                     }

@@ -1,0 +1,221 @@
+//! Golden bytes: every wire type, encoded, beside what it was encoded to when its protocol version was made.
+//!
+//! A difference means that old and new hosts no longer understand each other: make a new protocol version instead of changing
+//! a line of `golden.txt`. New variants go last, and get lines of their own.
+
+use core::fmt::Debug;
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    gossip::{ExchangeAnswer, ExchangeRequest, Hello, Item, Mode, NodeRecord, RecordBody, Stamp},
+    id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
+    inventory::{HostFacts, PackageChange, PackageRemoval, Transaction},
+    membership::{Credential, Membership, Role},
+    patch::{Baseline, PatchCounters},
+    rollout::{Operation, RebootOption},
+    run::{
+        Phase,
+        message::{
+            Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, Report, Resolution,
+            RunError, SignedStop, StepReport, StopOrder, StopScope, ToCoordinator, ToHost,
+        },
+    },
+    schedule::Opening,
+    seal::{Ed25519Signer, Sealed, Signature, Signer as _},
+    time::WallTime,
+    wire,
+};
+
+const GOLDEN: &str = include_str!("golden.txt");
+const WALL: WallTime = WallTime(1_790_000_000_000);
+
+/// Collects lines and compares them at the end, so that one run shows every difference.
+#[derive(Default)]
+struct Lines(Vec<String>);
+
+impl Lines {
+    fn add<T: Serialize + DeserializeOwned + Debug + PartialEq>(&mut self, name: &str, value: &T) {
+        let bytes = wire::encode(value);
+        assert_eq!(wire::decode::<T>(&bytes, bytes.len()).as_ref(), Ok(value), "{name} does not come back");
+        assert!(wire::decode::<T>(&[&bytes[..], &[0]].concat(), usize::MAX).is_err(), "{name} takes a trailing byte");
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.0.push(format!("{name} {hex}"));
+    }
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn sealed(body: &[u8]) -> Sealed {
+    Sealed { author: NodeId([2; 32]), body: body.to_vec(), signature: Signature::from_bytes(&[3; 64]) }
+}
+
+fn credential() -> Credential {
+    Credential { membership: sealed(&[1]), issuer: Some(sealed(&[2])) }
+}
+
+fn membership() -> Membership {
+    Membership {
+        mesh: MeshId([1; 32]),
+        key: NodeId([2; 32]),
+        name: text("db-01"),
+        role: Role::Coordinator,
+        serial: 7,
+        expires: WALL,
+        may_issue: true,
+        tags: BTreeMap::from([(text("role"), text("db"))]),
+    }
+}
+
+fn counters() -> PatchCounters {
+    let [installed, installed_other, installed_pending_reboot, missing, failed, blocked] = [1, 2, 3, 4, 5, 6];
+    PatchCounters { installed, installed_other, installed_pending_reboot, missing, failed, blocked }
+}
+
+fn record() -> NodeRecord {
+    let facts = HostFacts {
+        os: text("debian"),
+        os_version: text("12"),
+        arch: text("amd64"),
+        manager: text("apt"),
+        agent_version: text("0.1.0"),
+        kernel: text("6.1.0"),
+    };
+    let body = RecordBody {
+        addresses: vec![text("/ip4/10.0.0.1/tcp/7878")],
+        facts,
+        tags: BTreeMap::from([(text("zone"), text("a"))]),
+        mode: Mode::Enforce,
+        counters: counters(),
+        reboot_required: true,
+        held: Some((LeaseId([4; 16]), RolloutId([5; 8]))),
+        inventory: [6; 32],
+        scanned_at: Some(WALL),
+    };
+    NodeRecord { mesh: MeshId([1; 32]), incarnation: Incarnation(300), version: 2, sealed_at: WALL, body }
+}
+
+fn transaction() -> Transaction {
+    let change = PackageChange {
+        name: text("libc6"),
+        arch: text("amd64"),
+        from: Some(text("1:2.36-9")),
+        to: text("1:2.36-10"),
+        sha256: text("ab"),
+    };
+    let removal = PackageRemoval { name: text("old"), arch: text("all"), version: text("1") };
+    Transaction { changes: vec![change], removals: vec![removal] }
+}
+
+fn lease() -> Lease {
+    Lease {
+        id: LeaseId([4; 16]),
+        rollout: RolloutId([5; 8]),
+        host: NodeId([2; 32]),
+        attempt: 1,
+        operation: Operation::Install,
+        baseline: Baseline::Security,
+        transaction: transaction(),
+        reboot: RebootOption::IfNeeded,
+        hook_timeout: 300,
+        opening: Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX },
+        latest_start: LatestStart { pre_install: 60, transaction: 120, post_install: 180, reboot: 240 },
+    }
+}
+
+fn refusal() -> Refusal {
+    Refusal { code: RefusalCode::RemovalsNeeded, text: text("t"), remedy: text("r") }
+}
+
+fn report() -> Report {
+    let step =
+        StepReport { phase: Phase::OnExit, attempt: 2, ok: true, started: WALL, ended: WALL, output: text("out") };
+    Report {
+        lease: LeaseId([4; 16]),
+        rollout: RolloutId([5; 8]),
+        outcome: Outcome::Deferred,
+        phase: Phase::Settled,
+        rebooted: true,
+        packages: transaction().changes,
+        error: Some(RunError { code: text("hook-failed"), text: text("t"), log: text("l") }),
+        counters: counters(),
+        steps: vec![step],
+        started: WALL,
+        ended: WALL,
+    }
+}
+
+fn gossip(lines: &mut Lines) {
+    let stamp = Stamp { author: NodeId([2; 32]), incarnation: Incarnation(300), version: 2 };
+    let item = Item { credential: credential(), record: sealed(&[9]) };
+    lines.add("membership", &membership());
+    lines.add("credential", &credential());
+    lines.add("record", &record());
+    lines.add("item", &item);
+    lines.add("hello", &Hello { wall: WALL, credential: credential(), full: true });
+    lines.add("pull", &ExchangeRequest::Pull { wall: WALL, digest: vec![stamp] });
+    lines.add("push", &ExchangeRequest::Push { wall: WALL, items: vec![item.clone()] });
+    lines.add("delta", &ExchangeAnswer::Delta { wall: WALL, items: vec![item], want: vec![NodeId([8; 32])] });
+    lines.add("taken", &ExchangeAnswer::Taken { wall: WALL });
+}
+
+fn lease_messages(lines: &mut Lines) {
+    let (lease_id, rollout) = (LeaseId([4; 16]), RolloutId([5; 8]));
+    let held = Some((lease_id, rollout));
+    let stop = SignedStop { order: sealed(&[9]), credential: credential() };
+    let to_host = [
+        ("adopt", ToHost::Adopt),
+        ("resolve", ToHost::Resolve { request: CommandId([6; 16]), baseline: Baseline::All }),
+        ("offer", ToHost::Offer(Box::new(lease()))),
+        ("go", ToHost::Go { lease: lease_id, nonce: Nonce([7; 16]) }),
+        ("acknowledge", ToHost::Acknowledge { lease: lease_id }),
+        ("stop", ToHost::Stop(stop)),
+        ("withdraw", ToHost::Withdraw { lease: lease_id }),
+    ];
+    let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
+    for (name, body) in to_host {
+        let (id, mesh, to) = (CommandId([6; 16]), MeshId([1; 32]), NodeId([2; 32]));
+        lines.add(&format!("command.{name}"), &Command { id, mesh, to, epoch, expires: WALL, body });
+    }
+    let resolution = Resolution { transaction: transaction(), counters: counters() };
+    let request = CommandId([6; 16]);
+    let to_coordinator = [
+        ("adopted", ToCoordinator::Adopted { held }),
+        ("fenced", ToCoordinator::Fenced { saved: epoch, held: None }),
+        ("resolved", ToCoordinator::Resolved { request, result: Ok(resolution) }),
+        ("unresolved", ToCoordinator::Resolved { request, result: Err(refusal()) }),
+        ("ready", ToCoordinator::Ready { lease: lease_id, nonce: Nonce([7; 16]) }),
+        ("refused", ToCoordinator::Refused { lease: lease_id, refusal: refusal() }),
+        ("progress", ToCoordinator::Progress { lease: lease_id, phase: Phase::Transaction, detail: text("d") }),
+        ("reported", ToCoordinator::Reported(Box::new(report()))),
+        ("stop-saved", ToCoordinator::StopSaved { scope: StopScope::Rollout(rollout), sequence: 5 }),
+    ];
+    for (name, body) in to_coordinator {
+        let (mesh, to) = (MeshId([1; 32]), NodeId([2; 32]));
+        lines.add(&format!("answer.{name}"), &Answer { mesh, to, epoch, body });
+    }
+    lines.add("frame", &LeaseFrame { credential: credential(), sealed: sealed(&[9]) });
+    let order = StopOrder { mesh: MeshId([1; 32]), scope: StopScope::All, sequence: 5, stop: true };
+    lines.add("stop-order", &order);
+}
+
+#[test]
+fn no_wire_type_has_moved() {
+    let mut lines = Lines::default();
+    gossip(&mut lines);
+    lease_messages(&mut lines);
+    // The signed bytes, too: context, separator, body.
+    let signer = Ed25519Signer::from_secret(&[7; 32]);
+    lines.add("signature", &signer.sign("patchmesh/record/1", b"body"));
+    let golden: Vec<&str> = GOLDEN.lines().collect();
+    let moved: Vec<&String> = lines.0.iter().filter(|line| !golden.contains(&line.as_str())).collect();
+    assert!(
+        moved.is_empty(),
+        "these lines differ from golden.txt:\n{}",
+        moved.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n")
+    );
+    assert_eq!(golden.len(), lines.0.len(), "golden.txt has lines that nothing makes");
+}
