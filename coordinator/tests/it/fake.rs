@@ -51,12 +51,20 @@ pub(crate) fn serve(socket: PathBuf, fake: Fake, stopped: oneshot::Receiver<()>)
         runtime.block_on(async {
             let listener = server::open(&socket).unwrap();
             ready.send(()).unwrap();
+            let (told, is_told) = oneshot::channel();
             let until = async {
                 let _ = stopped.await;
+                let _ = told.send(());
             };
             // A watch stream that never ends would hold a graceful end up for ever.
-            let served = server::serve(listener, Arc::new(fake), until);
-            let _ = tokio::time::timeout(Duration::from_millis(300), served).await;
+            let cut = async {
+                let _ = is_told.await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            };
+            tokio::select! {
+                served = server::serve(listener, Arc::new(fake), until) => served.unwrap(),
+                () = cut => {}
+            }
         });
     });
     is_ready.recv().unwrap();

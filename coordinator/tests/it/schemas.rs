@@ -102,7 +102,8 @@ fn matches(pattern: &str, text: &str) -> bool {
             let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
             shape.eq("0000-00-00T00:00:00Z".bytes())
         }
-        other => panic!("teach this test the pattern {other}"),
+        // An unknown pattern fits nothing, so that a new one is noticed.
+        _ => false,
     }
 }
 
