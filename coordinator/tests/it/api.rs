@@ -124,7 +124,8 @@ fn strange_requests_are_refused_with_a_document() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
     }
     let mut huge =
-        format!("POST /v1/plans HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", MAX_BODY + 1).into_bytes();
+        format!("POST /v1/plans HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", MAX_BODY + 1)
+            .into_bytes();
     huge.resize(huge.len() + MAX_BODY + 1, b' ');
     assert!(raw(&served, &huge).contains("larger than 67108864 bytes"));
 }

@@ -368,7 +368,10 @@ impl Service for Fake {
 
 /// The built binary, with nothing of the tester's own settings.
 pub(crate) fn patchmesh(folder: &Path) -> std::process::Command {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_patchmesh"));
+    // Beside the test binary's folder first: a copy of both runs where the sources and the build folder are not.
+    let beside = std::env::current_exe().unwrap().parent().unwrap().with_file_name("patchmesh");
+    let binary = if beside.exists() { beside } else { env!("CARGO_BIN_EXE_patchmesh").into() };
+    let mut command = std::process::Command::new(binary);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", std::env::temp_dir()).current_dir(folder);
     command
 }

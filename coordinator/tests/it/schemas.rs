@@ -1,6 +1,6 @@
 //! Every document that is printed against its published JSON Schema and its example file.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use patchmesh_coordinator::{
     api::{document::*, not_found},
@@ -11,22 +11,42 @@ use serde_json::Value;
 
 use super::fake::{self, ID, patchmesh};
 
-fn file(name: &str, kind: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.v1.{kind}.json"))
+/// A schema and its example, compiled in, so that the test binary also runs where the sources are not.
+struct Published {
+    name: &'static str,
+    schema: &'static str,
+    example: &'static str,
 }
 
-/// Holds `document` against the schema `name`, and against the example file of that name
-/// (`UPDATE_SCRIPTS=1` writes down what is printed now).
-fn held(name: &str, document: &impl Serialize) {
-    let value = serde_json::to_value(document).unwrap();
-    let schema: Value = serde_json::from_str(&fs::read_to_string(file(name, "schema")).unwrap()).unwrap();
-    assert_eq!(misfits(&value, &schema, name), [""; 0]);
-    let text = serde_json::to_string_pretty(document).unwrap() + "\n";
-    assert!(text.starts_with(&format!("{{\n  \"schema\": \"patchmesh.{name}/v1\"")), "schema is the first member");
-    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-        fs::write(file(name, "example"), &text).unwrap();
+macro_rules! published {
+    ($name:literal) => {
+        Published {
+            name: $name,
+            schema: include_str!(concat!("../../schemas/", $name, ".v1.schema.json")),
+            example: include_str!(concat!("../../schemas/", $name, ".v1.example.json")),
+        }
+    };
+}
+
+impl Published {
+    /// Holds `document` against the schema and the example (`UPDATE_SCRIPTS=1` writes down what is printed now).
+    fn holds(&self, document: &impl Serialize) {
+        self.holds_text(&(serde_json::to_string_pretty(document).unwrap() + "\n"));
     }
-    assert_eq!(text, fs::read_to_string(file(name, "example")).unwrap(), "{name}");
+
+    fn holds_text(&self, text: &str) {
+        let name = self.name;
+        assert_eq!(self.misfits(&serde_json::from_str(text).unwrap()), [""; 0]);
+        assert!(text.starts_with(&format!("{{\n  \"schema\": \"patchmesh.{name}/v1\"")), "schema is the first member");
+        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+            fs::write(format!("{}/schemas/{name}.v1.example.json", env!("CARGO_MANIFEST_DIR")), text).unwrap();
+        }
+        assert_eq!(text, self.example, "{name}");
+    }
+
+    fn misfits(&self, value: &Value) -> Vec<String> {
+        misfits(value, &serde_json::from_str(self.schema).unwrap(), self.name)
+    }
 }
 
 /// Everything in `value` that does not fit `schema`, as far as our schemas go: const, enum, anyOf, type, pattern, required,
@@ -110,35 +130,43 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[test]
 fn what_the_api_answers_is_what_is_published() {
     let spec = manifest::parse_rollout("weekly.yaml", include_str!("../scripts/weekly.yaml")).unwrap();
-    held("plan", &fake::plan(&spec));
-    held("rollout", &fake::rollout(RolloutState::Halted));
-    held("hosts", &fake::hosts());
-    held("host", &fake::host("web-1").unwrap());
-    held("why", &fake::why());
-    held("event", &fake::event());
-    held("progress", &fake::progress());
-    held("error", &not_found("host", "web-9").document());
-    held("applied", &AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
+    published!("plan").holds(&fake::plan(&spec));
+    published!("rollout").holds(&fake::rollout(RolloutState::Halted));
+    published!("hosts").holds(&fake::hosts());
+    published!("host").holds(&fake::host("web-1").unwrap());
+    published!("why").holds(&fake::why());
+    published!("event").holds(&fake::event());
+    published!("progress").holds(&fake::progress());
+    published!("error").holds(&not_found("host", "web-9").document());
+    published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
     let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } =
         fake::rollout(RolloutState::Running);
     let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
-    held("rollouts", &RolloutsDocument::new(vec![row]));
+    published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
 }
 
 #[test]
 fn every_state_and_an_empty_plan_fit_too() {
-    let schema: Value = serde_json::from_str(&fs::read_to_string(file("rollout", "schema")).unwrap()).unwrap();
     for state in [RolloutState::Running, RolloutState::Succeeded, RolloutState::Stopped, RolloutState::WindowClosed] {
         let value = serde_json::to_value(fake::rollout(state)).unwrap();
-        assert_eq!(misfits(&value, &schema, "rollout"), [""; 0]);
+        assert_eq!(published!("rollout").misfits(&value), [""; 0]);
     }
     let mut spec = manifest::parse_rollout("weekly.yaml", include_str!("../scripts/weekly.yaml")).unwrap();
     spec.openings.clear();
     spec.targets = patchmesh_common::rollout::spec::Targets::Names(["nobody".into()].into());
     let times = (fake::plan(&spec).created_at, fake::plan(&spec).expires_at);
     let plan = PlanDocument::new(&spec, times, vec![], vec![]).unwrap();
-    let schema: Value = serde_json::from_str(&fs::read_to_string(file("plan", "schema")).unwrap()).unwrap();
-    assert_eq!(misfits(&serde_json::to_value(plan).unwrap(), &schema, "plan"), [""; 0]);
+    assert_eq!(published!("plan").misfits(&serde_json::to_value(plan).unwrap()), [""; 0]);
+}
+
+/// Everything in a `fleet.json` that does not fit its schema.
+pub(crate) fn fleet_misfits(document: &Value) -> Vec<String> {
+    published!("demo").misfits(document)
+}
+
+#[test]
+fn the_example_of_a_fleet_fits() {
+    assert_eq!(fleet_misfits(&serde_json::from_str(published!("demo").example).unwrap()), [""; 0]);
 }
 
 #[test]
@@ -147,22 +175,15 @@ fn rate_prints_what_is_published() {
     let words =
         ["rate", "--targets", "20", "--max-concurrency", "25%", "--max-errors", "1", "--ramp", "aws", "-o", "json"];
     let output = patchmesh(folder.path()).args(words).output().unwrap();
-    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-        fs::write(file("rate", "example"), &output.stdout).unwrap();
-    }
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), fs::read_to_string(file("rate", "example")).unwrap());
-    let schema: Value = serde_json::from_str(&fs::read_to_string(file("rate", "schema")).unwrap()).unwrap();
-    let value: Value = serde_json::from_str(&fs::read_to_string(file("rate", "example")).unwrap()).unwrap();
-    assert_eq!(misfits(&value, &schema, "rate"), [""; 0]);
+    published!("rate").holds_text(&String::from_utf8(output.stdout).unwrap());
 }
 
 #[test]
 fn the_check_itself_finds_what_is_wrong() {
-    let schema: Value = serde_json::from_str(&fs::read_to_string(file("rollout", "schema")).unwrap()).unwrap();
     let wrong = |change: fn(&mut Value)| {
         let mut value = serde_json::to_value(fake::rollout(RolloutState::Halted)).unwrap();
         change(&mut value);
-        !misfits(&value, &schema, "rollout").is_empty()
+        !published!("rollout").misfits(&value).is_empty()
     };
     assert!(!wrong(|_| {}));
     assert!(wrong(|value| value["state"] = "Haltd".into()));
