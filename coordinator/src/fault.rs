@@ -64,8 +64,8 @@ impl From<Exit> for std::process::ExitCode {
 pub struct Fault {
     /// A stable kebab-case word.
     pub code: &'static str,
-    /// The word of the service, if the fault came over the API: a newer one may know more words.
-    pub relayed: Option<String>,
+    /// What the service said, if the fault came over the API: a newer one may know more codes.
+    pub relayed: Option<Box<ErrorDocument>>,
     /// A lower-case fragment with the offending value and its place.
     pub message: String,
     /// One sentence: what was left as it was.
@@ -125,7 +125,7 @@ impl Fault {
     pub fn document(&self) -> ErrorDocument {
         ErrorDocument {
             schema: ErrorDocument::SCHEMA.to_owned(),
-            code: self.relayed.clone().unwrap_or_else(|| self.code.to_owned()),
+            code: self.relayed.as_ref().map_or_else(|| self.code.to_owned(), |said| said.code.clone()),
             message: self.chain(),
             unchanged: self.unchanged.clone(),
             remedy: self.remedy.clone(),
@@ -194,8 +194,9 @@ impl ErrorDocument {
 
 impl From<ErrorDocument> for Fault {
     fn from(document: ErrorDocument) -> Self {
-        let fault = Self::new("service-refused", document.message, document.unchanged, document.remedy);
-        Self { relayed: Some(document.code), ..fault.exit(Exit::from_code(document.exit)) }
+        let ErrorDocument { message, unchanged, remedy, exit, .. } = document.clone();
+        let fault = Self::new("service-refused", message, unchanged, remedy).exit(Exit::from_code(exit));
+        Self { relayed: Some(Box::new(document)), ..fault }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
+    os::unix::{
+        fs::FileTypeExt,
+        net::{UnixListener as StdListener, UnixStream as StdStream},
+    },
     path::Path,
     sync::Arc,
 };
@@ -10,7 +13,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{self, DefaultBodyLimit, State},
+    extract::{self, DefaultBodyLimit, State, rejection::BytesRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -62,12 +65,17 @@ pub fn open(path: &Path) -> Result<UnixListener, Fault> {
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        // A file that is no socket refuses too, and is somebody's.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
             std::fs::remove_file(path).map_err(|error| failed("replace the stale", error))?;
         }
         Err(error) => return Err(failed("look at", error)),
     }
     listener(path).map_err(|error| failed("open", error))
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 fn listener(path: &Path) -> io::Result<UnixListener> {
@@ -123,8 +131,11 @@ async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
     }
 }
 
-async fn plan<S: Service>(State(service): State<Arc<S>>, body: Bytes) -> Response {
-    let spec = parse::<SpecDocument>(&body).and_then(|document| {
+/// A request body, or why there is none.
+type Received = Result<Bytes, BytesRejection>;
+
+async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
+    let spec = parse::<SpecDocument>(body).and_then(|document| {
         RolloutSpec::try_from(document).map_err(|error| bad_request("the spec is no rollout").because(error))
     });
     match spec {
@@ -133,9 +144,9 @@ async fn plan<S: Service>(State(service): State<Arc<S>>, body: Bytes) -> Respons
     }
 }
 
-async fn apply<S: Service>(State(service): State<Arc<S>>, body: Bytes) -> Response {
+async fn apply<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
     let applied = async {
-        let plan = check_plan(parse::<PlanDocument>(&body)?)?;
+        let plan = check_plan(parse::<PlanDocument>(body)?)?;
         let id = service.apply(plan).await?;
         Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
     };
@@ -194,8 +205,11 @@ async fn watch<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>
     ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response()
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body)
+fn parse<T: DeserializeOwned>(body: Received) -> Result<T, Fault> {
+    let body = body.map_err(|error| {
+        bad_request(format!("the request body cannot be read, or is larger than {MAX_BODY} bytes")).because(error)
+    })?;
+    serde_json::from_slice(&body)
         .map_err(|error| bad_request("the request body is not what this resource takes").because(error))
 }
 

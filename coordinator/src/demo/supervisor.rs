@@ -168,8 +168,8 @@ fn work<W: AsRef<str>>(words: &[W], environment: impl FnOnce() -> Vec<u8>, folde
     let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
     let name = words.first()?.rsplit('/').next()?;
     let below = |word: &&str| word.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    let is_runner = words.get(1) == Some(&"runner") && words.iter().any(|word| below(&word));
-    let is_hook = words.iter().take(2).any(|word| below(&word) && word.contains("/hooks/"));
+    let is_runner = words.get(1) == Some(&"runner") && words.iter().any(below);
+    let is_hook = words.iter().take(2).any(|word| below(word) && word.contains("/hooks/"));
     let is_dpkg =
         name == "dpkg" && words.iter().any(|word| word.strip_prefix("--root=").is_some_and(|root| below(&root)));
     // Its command line names no root: the configuration in its environment does.

@@ -4,14 +4,20 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
-    time::Duration,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use patchmesh_coordinator::demo::{
+    fleet::{Board, Fleet, Process},
     repository::{NEW, OLD, PACKAGES, Repository},
     roots::{HOOK_POINTS, HostFiles, Template},
+    supervisor::Supervisor,
 };
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::{fake::patchmesh, schemas::fleet_misfits};
 
 struct World {
     _folder: tempfile::TempDir,
@@ -162,5 +168,150 @@ fn the_same_arguments_give_the_same_archives() {
         for (one, other) in world.repository.archives(version).iter().zip(again.archives(version)) {
             assert_eq!(fs::read(one).unwrap(), fs::read(other).unwrap(), "{}", one.display());
         }
+    }
+}
+
+fn pid(number: u64) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
+}
+
+/// Polls `ready` until it gives something, or fails with `what` after 20 s.
+async fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A fleet of two hosts whose processes only sleep, and what `fleet.json` says of it.
+fn sleepers(folder: &Path) -> Fleet {
+    let process = |name: &str| Process {
+        argv: ["/bin/sleep".into(), "1000".into()].into(),
+        log: folder.join(format!("{name}.log")),
+    };
+    let hosts = (1..=2).map(|number| {
+        let files = HostFiles::new(folder, number, 2);
+        (files, patchmesh_common::id::NodeId([number as u8; 32]), process(&number.to_string()))
+    });
+    Fleet {
+        folder: folder.to_owned(),
+        coordinator: process("coordinator"),
+        socket: folder.join("api.sock"),
+        hosts: hosts.collect(),
+    }
+}
+
+fn pids(folder: &Path) -> Option<Vec<Option<u64>>> {
+    let text = fs::read_to_string(folder.join("fleet.json")).ok()?;
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(fleet_misfits(&document), [""; 0]);
+    let hosts = document["hosts"].as_array().unwrap().iter().map(|host| host["pid"].as_u64());
+    Some(std::iter::once(document["coordinator"]["pid"].as_u64()).chain(hosts).collect())
+}
+
+async fn all_pids(folder: &Path) -> Vec<u64> {
+    wait_for("every process runs", || pids(folder)?.into_iter().collect()).await
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn what_dies_is_started_again_within_a_second_and_everything_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let fleet = Arc::new(sleepers(folder.path()));
+        let board = Arc::new(Board::new(&fleet));
+        let mut supervisor = Supervisor::start(&fleet, &board, true);
+        assert_eq!(pids(folder.path()), None, "not before it is published");
+        board.publish(&fleet).unwrap();
+        let before = all_pids(folder.path()).await;
+        let killed = Instant::now();
+        kill_process(pid(before[1]), Signal::KILL).unwrap();
+        let after = wait_for("it is started again", || {
+            let now: Vec<u64> = pids(folder.path())?.into_iter().collect::<Option<_>>()?;
+            (now != before).then_some(now)
+        });
+        let after = after.await;
+        assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+        assert_eq!((before[0], before[2]), (after[0], after[2]));
+        supervisor.stop(|busy| panic!("nothing is at work, but {busy:?}")).await;
+        for number in after {
+            assert!(test_kill_process(pid(number)).is_err(), "{number} is gone");
+        }
+        assert_eq!(pids(folder.path()).unwrap(), [None; 3]);
+    });
+}
+
+#[test]
+fn unsupervised_processes_stay_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let fleet = Arc::new(sleepers(folder.path()));
+        let board = Arc::new(Board::new(&fleet));
+        let mut supervisor = Supervisor::start(&fleet, &board, false);
+        board.publish(&fleet).unwrap();
+        let before = all_pids(folder.path()).await;
+        kill_process(pid(before[0]), Signal::KILL).unwrap();
+        wait_for("its end is written down", || pids(folder.path())?[0].is_none().then_some(())).await;
+        supervisor.stop(|_| {}).await;
+        assert_eq!(fs::read_to_string(folder.path().join("coordinator.log")).unwrap(), "");
+    });
+}
+
+#[test]
+fn what_works_on_a_root_is_waited_for_and_not_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().canonicalize().unwrap();
+    let hook = base.join("hosts/demo-01/hooks/pre-install/10-slow");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "read line\necho \"$line\" > \"$0.done\"\n").unwrap();
+    let mut working = Command::new("/bin/sh").arg(&hook).stdin(Stdio::piped()).spawn().unwrap();
+    block_on(async {
+        let fleet = Arc::new(sleepers(&base));
+        let board = Arc::new(Board::new(&fleet));
+        let mut supervisor = Supervisor::start(&fleet, &board, true);
+        let mut release = working.stdin.take();
+        supervisor
+            .stop(|busy| {
+                assert_eq!(busy, [format!("hook (pid {})", working.id())]);
+                // Only now may it end.
+                std::io::Write::write_all(&mut release.take().unwrap(), b"whole\n").unwrap();
+                assert!(working.wait().unwrap().success());
+            })
+            .await;
+    });
+    assert_eq!(fs::read_to_string(hook.with_extension("done")).unwrap_or_default(), "whole\n");
+}
+
+#[test]
+fn ctrl_c_stops_every_daemon_and_removes_the_folder() {
+    if world(Duration::ZERO).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().canonicalize().unwrap().join("demo");
+    let mut demo = patchmesh(folder.path())
+        .args(["demo", "--hosts", "2", "--install-seconds", "0", "--dir"])
+        .arg(&dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    block_on(wait_for("both daemons are started", || {
+        (1..=2).all(|n| dir.join(format!("hosts/demo-0{n}/daemon.log")).exists()).then_some(())
+    }));
+    kill_process(pid(demo.id().into()), Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    assert!(!dir.exists());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        assert!(!line.contains(dir.to_str().unwrap()), "{line}");
     }
 }

@@ -1,0 +1,232 @@
+//! Server and client over a real socket, and the built binary as a client.
+
+use std::{
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    process::Stdio,
+    sync::atomic::AtomicU32,
+    time::{Duration, Instant},
+};
+
+use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_coordinator::{
+    api::{MAX_BODY, client::Client, document::*, server},
+    fault::{Exit, Fault},
+    manifest,
+};
+use tokio::sync::oneshot;
+
+use super::fake::{self, Fake, ID, Served, patchmesh};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn spec() -> RolloutSpec {
+    manifest::parse_rollout("weekly.yaml", include_str!("../scripts/weekly.yaml")).unwrap()
+}
+
+#[test]
+fn every_question_is_answered_as_the_service_said() {
+    let served = Served::start(Fake::default());
+    let client = Client::new(&served.socket);
+    block_on(async {
+        assert_eq!(client.hosts().await.unwrap(), fake::hosts());
+        assert_eq!(client.host("web-1").await.unwrap(), fake::host("web-1").unwrap());
+        assert_eq!(client.why_host("web-2").await.unwrap(), fake::why());
+        let plan = client.plan(&spec()).await.unwrap();
+        assert_eq!(plan, fake::plan(&spec()));
+        assert_eq!(client.apply(&plan).await.unwrap(), ID);
+        assert_eq!(client.rollouts().await.unwrap().rollouts[0].id, ID);
+        assert_eq!(client.rollout("weekly").await.unwrap(), fake::rollout(RolloutState::Running));
+        for (act, state) in
+            [("pause", RolloutState::Paused), ("resume", RolloutState::Running), ("stop", RolloutState::Stopped)]
+        {
+            assert_eq!(client.act(ID, act).await.unwrap().state, state);
+        }
+        let mut events = client.watch(ID).await.unwrap();
+        assert_eq!(events.next().await.unwrap(), Some(WatchEvent::Progress(fake::progress())));
+        assert_eq!(events.next().await.unwrap(), Some(WatchEvent::Event(fake::event())));
+        assert!(matches!(events.next().await.unwrap(), Some(WatchEvent::Recap(recap)) if recap.is_over()));
+        assert_eq!(events.next().await.unwrap(), None);
+    });
+}
+
+#[test]
+fn faults_travel_with_their_code_remedy_and_exit() {
+    let served = Served::start(Fake::default());
+    let client = Client::new(&served.socket);
+    block_on(async {
+        let fault = client.host("../x y").await.unwrap_err();
+        assert_eq!(fault.document().code, "not-found");
+        assert_eq!(fault.message, "there is no host \"../x y\"");
+        let unwatched = client.watch("monthly").await.unwrap_err();
+        assert_eq!(unwatched.message, "there is no rollout \"monthly\"");
+        let mut spec = spec();
+        spec.name = "stale".into();
+        let plan = client.plan(&spec).await.unwrap();
+        assert_eq!(client.apply(&plan).await.unwrap_err().exit, Exit::StalePlan);
+    });
+}
+
+#[test]
+fn an_edited_plan_is_refused_before_the_service_sees_it() {
+    let served = Served::start(Fake::default());
+    let client = Client::new(&served.socket);
+    let refused = |change: fn(&mut PlanDocument)| -> Fault {
+        let mut plan = fake::plan(&spec());
+        change(&mut plan);
+        block_on(client.apply(&plan)).unwrap_err()
+    };
+    let edited = refused(|plan| plan.rings[0].hosts[0].install[0].to = "6.6.6".into());
+    assert_eq!((edited.document().code.as_str(), edited.exit), ("plan-edited", Exit::StalePlan));
+    assert_eq!(refused(|plan| plan.spec.targets.all = None).document().code, "bad-request");
+    assert_eq!(refused(|plan| plan.schema = "x".into()).document().code, "bad-request");
+    // Its times are no part of the hash.
+    let mut plan = fake::plan(&spec());
+    plan.created_at = plan.expires_at;
+    assert_eq!(block_on(client.apply(&plan)).unwrap(), ID);
+}
+
+/// What the socket says to a request as it is.
+fn raw(served: &Served, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(&served.socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // A refused body is not read to its end.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn strange_requests_are_refused_with_a_document() {
+    let served = Served::start(Fake::default());
+    let ask = |head: &str, body: &str| {
+        let length = body.len();
+        raw(
+            &served,
+            format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        )
+    };
+    for (head, body, status, code) in [
+        ("GET /v2/hosts", "", "404", "not-found"),
+        ("DELETE /v1/hosts", "", "400", "bad-request"),
+        ("POST /v1/plans", "{", "400", "bad-request"),
+        ("POST /v1/plans", "{\"name\":\"x\"}", "400", "bad-request"),
+        ("POST /v1/rollouts", "[]", "400", "bad-request"),
+        ("POST /v1/rollouts/weekly/explode", "", "404", "not-found"),
+    ] {
+        let answer = ask(head, body);
+        assert!(answer.contains("\"schema\":\"patchmesh.error/v1\""), "{head}: {answer}");
+        assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{head}: {answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+    }
+    let mut huge =
+        format!("POST /v1/plans HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", MAX_BODY + 1)
+            .into_bytes();
+    huge.resize(huge.len() + MAX_BODY + 1, b' ');
+    assert!(raw(&served, &huge).contains("larger than 67108864 bytes"));
+}
+
+#[test]
+fn the_socket_is_its_owners_and_replaced_only_if_nobody_answers() {
+    let served = Served::start(Fake::default());
+    assert_eq!(std::fs::metadata(&served.socket).unwrap().permissions().mode() & 0o777, 0o600);
+    block_on(async {
+        assert_eq!(server::open(&served.socket).unwrap_err().code, "socket-in-use");
+        let stale = served.folder.path().join("stale.sock");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        assert!(server::open(&stale).is_ok());
+        let file = served.folder.path().join("file");
+        std::fs::write(&file, "not a socket").unwrap();
+        assert!(server::open(&file).is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "not a socket");
+        let long = served.folder.path().join("x".repeat(120));
+        assert_eq!(server::open(&long).unwrap_err().code, "socket-failed");
+    });
+}
+
+#[test]
+fn a_watcher_outlives_broken_streams_and_ends_with_the_states_exit_code() {
+    for (ending, exit) in
+        [(RolloutState::Halted, 3), (RolloutState::CompletedWithFailures, 4), (RolloutState::CompletedWithLost, 5)]
+    {
+        let served = Served::start(Fake { ending: Some(ending), breaks: AtomicU32::new(2), hangs: false });
+        let output = patchmesh(served.folder.path())
+            .args(["rollout", "watch", "weekly", "-o", "jsonl", "--socket", "api.sock"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(exit), "{}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<WatchEvent> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 4, "an event for every stream, and the recap last: {stdout}");
+        assert!(matches!(lines.last(), Some(WatchEvent::Recap(recap)) if recap.state == ending));
+    }
+}
+
+#[test]
+fn a_watcher_waits_for_a_coordinator_that_starts_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let (stop, stopped) = oneshot::channel();
+    let first = fake::serve(socket.clone(), Fake { hangs: true, ..Fake::default() }, stopped);
+    let mut watcher = patchmesh(folder.path())
+        .args(["rollout", "watch", ID, "--socket", "api.sock", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = watcher.stderr.take().unwrap();
+    // Its first event says that it watches.
+    let mut said = [0; 1];
+    stderr.read_exact(&mut said).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    drop(stop);
+    // The stream of the first one never ends by itself; it is cut when its thread gives up.
+    first.join().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let second = fake::serve(socket, Fake::default(), stopped);
+    let output = watcher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let recap: RolloutDocument = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(recap.state, RolloutState::Succeeded);
+    drop(stop);
+    second.join().unwrap();
+}
+
+#[test]
+fn ctrl_c_detaches_and_says_how_to_come_back() {
+    let served = Served::start(Fake { hangs: true, ..Fake::default() });
+    let mut watcher = patchmesh(served.folder.path())
+        .args(["rollout", "watch", "weekly", "--socket", "api.sock"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut stderr = watcher.stderr.take().unwrap();
+    let mut said = [0; 1];
+    stderr.read_exact(&mut said).unwrap();
+    let pid = rustix::process::Pid::from_raw(watcher.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let started = Instant::now();
+    assert_eq!(watcher.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with(&format!(
+        "detached: rollout {ID} goes on\n  watch it:  patchmesh rollout watch {ID}\n  stop it:   patchmesh rollout stop {ID}\n"
+    )), "{rest}");
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let served = Served::start(Fake::default());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output =
+        patchmesh(served.folder.path()).args(["get", "hosts", "--socket", "api.sock"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
+}

@@ -1,0 +1,377 @@
+//! A coordinator that knows four hosts and one rollout, and always says the same.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use patchmesh_common::{
+    gossip::Mode,
+    inventory::{PackageChange, Transaction},
+    rollout::{Operation, RebootOption, spec::RolloutSpec},
+    run::Phase,
+    time::WallTime,
+};
+use patchmesh_coordinator::{
+    api::{Answer, Service, document::*, not_found, server},
+    fault::{Exit, Fault},
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) const ID: &str = "00112233445566aa";
+
+/// A [`Fake`] on a socket, on a thread of its own. Ends when dropped.
+pub(crate) struct Served {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) socket: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Served {
+    pub(crate) fn start(fake: Fake) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("api.sock");
+        let (stop, stopped) = oneshot::channel();
+        let thread = serve(socket.clone(), fake, stopped);
+        Self { folder, socket, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+/// Serves `fake` on a thread of its own until `stopped`; the socket is open when this returns.
+pub(crate) fn serve(socket: PathBuf, fake: Fake, stopped: oneshot::Receiver<()>) -> std::thread::JoinHandle<()> {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = server::open(&socket).unwrap();
+            ready.send(()).unwrap();
+            let (told, is_told) = oneshot::channel();
+            let until = async {
+                let _ = stopped.await;
+                let _ = told.send(());
+            };
+            // A watch stream that never ends would hold a graceful end up for ever.
+            let cut = async {
+                let _ = is_told.await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            };
+            tokio::select! {
+                served = server::serve(listener, Arc::new(fake), until) => served.unwrap(),
+                () = cut => {}
+            }
+        });
+    });
+    is_ready.recv().unwrap();
+    thread
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Fake {
+    /// How the rollout ends.
+    pub(crate) ending: Option<RolloutState>,
+    /// How many watch streams break off before one reaches the recap.
+    pub(crate) breaks: AtomicU32,
+    /// The watch stream neither moves nor ends.
+    pub(crate) hangs: bool,
+}
+
+fn time(text: &str) -> Time {
+    Time(WallTime::parse(text).unwrap())
+}
+
+fn node(number: u8) -> String {
+    format!("{number:02x}").repeat(32)
+}
+
+pub(crate) fn row(name: &str, number: u8, mode: Mode) -> HostRow {
+    HostRow {
+        host: name.into(),
+        node_id: node(number),
+        os: "debian".into(),
+        os_version: Some("12".into()),
+        arch: "amd64".into(),
+        mode,
+        tags: [("app".to_owned(), name.split('-').next().unwrap().to_owned())].into(),
+        presence: Presence::Live,
+        last_heard: Some(time("2026-12-01T02:00:00Z")),
+        counters: Some(Counters {
+            installed: 300,
+            installed_other: 0,
+            installed_pending_reboot: 0,
+            missing: 2,
+            failed: 0,
+            blocked: 1,
+        }),
+        reboot_required: Some(false),
+        held: None,
+    }
+}
+
+pub(crate) fn hosts() -> HostsDocument {
+    let silent = HostRow {
+        presence: Presence::Unheard,
+        last_heard: None,
+        counters: None,
+        reboot_required: None,
+        os_version: None,
+        tags: BTreeMap::new(),
+        ..row("old-1", 4, Mode::Observe)
+    };
+    let busy =
+        HostRow { held: Some(Held { lease: "ab".repeat(16), rollout: ID.into() }), ..row("web-1", 1, Mode::Enforce) };
+    HostsDocument::new(vec![row("web-2", 2, Mode::Enforce), busy, silent, row("db-1", 3, Mode::Enforce)])
+}
+
+pub(crate) fn host(name: &str) -> Option<HostDocument> {
+    let row = hosts().hosts.into_iter().find(|row| row.host == name)?;
+    Some(HostDocument {
+        schema: HostDocument::SCHEMA.into(),
+        row,
+        manager: "apt".into(),
+        kernel: "6.1.0-40-amd64".into(),
+        agent_version: "0.1.0".into(),
+        addresses: vec!["/ip4/192.0.2.1/tcp/7878".into()],
+        scanned_at: Some(time("2026-12-01T01:55:00Z")),
+        membership_expires: Some(time("2027-12-01T00:00:00Z")),
+    })
+}
+
+pub(crate) fn why() -> WhyDocument {
+    let step = WhyStep {
+        code: "slots".into(),
+        text: "all 2 slots of rollout weekly are taken".into(),
+        at: Some(time("2026-12-01T02:00:05Z")),
+        command: Some("patchmesh rollout status weekly".into()),
+    };
+    WhyDocument::host("web-2", "it waits for a slot", vec![step])
+}
+
+pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
+    let change = |name: &str, from: Option<&str>, to: &str| PackageChange {
+        name: name.into(),
+        arch: "amd64".into(),
+        from: from.map(str::to_owned),
+        to: to.into(),
+        sha256: "5e".repeat(32),
+    };
+    let web = Transaction { changes: vec![change("nginx", Some("1.22.1-9"), "1.22.1-9+deb12u3")], removals: vec![] };
+    let mut db = web.clone();
+    db.changes =
+        vec![change("libicu72", None, "72.1-3"), change("postgresql-15", Some("15.8-0+deb12u1"), "15.12-0+deb12u2")];
+    let planned = |name: &str, number, transaction: &Transaction| {
+        PlanHost::new(name.into(), node(number), transaction, RebootOption::IfNeeded)
+    };
+    let hosts = vec![planned("web-2", 2, &web), planned("web-1", 1, &web), planned("db-1", 3, &db)];
+    let excluded = Excluded {
+        host: "old-1".into(),
+        node_id: Some(node(4)),
+        waiting: WaitingDocument {
+            code: "observe-mode".into(),
+            text: "its own file does not say mode = \"enforce\"".into(),
+            command: Some("set mode = \"enforce\" in /etc/patchmesh/patchmesh.toml on old-1".into()),
+        },
+    };
+    let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
+    PlanDocument::new(spec, times, hosts, vec![excluded]).unwrap()
+}
+
+pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
+    let result = |host: &str, number, outcome| HostResult {
+        host: host.into(),
+        node_id: node(number),
+        outcome,
+        phase: Some(Phase::Settled),
+        attempts: 1,
+        rebooted: true,
+        packages: vec![ChangedPackage {
+            name: "nginx".into(),
+            arch: "amd64".into(),
+            from: Some("1.22.1-9".into()),
+            to: "1.22.1-9+deb12u3".into(),
+        }],
+        error: None,
+    };
+    let failed = HostResult {
+        phase: Some(Phase::Transaction),
+        rebooted: false,
+        packages: vec![],
+        error: Some(ResultError {
+            code: "transaction-failed".into(),
+            text: "apt-get ended with 100; post-install hooks and the reboot were left out".into(),
+            log: "Setting up nginx\ndpkg: error processing package nginx\n".into(),
+        }),
+        ..result("web-2", 2, HostOutcome::Failed)
+    };
+    let waiting = HostResult {
+        phase: None,
+        attempts: 0,
+        rebooted: false,
+        packages: vec![],
+        ..result("db-1", 3, HostOutcome::NotStarted)
+    };
+    let results = match state {
+        RolloutState::Succeeded => ["db-1", "web-1", "web-2"]
+            .into_iter()
+            .zip([3, 1, 2])
+            .map(|(h, n)| result(h, n, HostOutcome::Succeeded))
+            .collect(),
+        RolloutState::Running => {
+            let running =
+                HostResult { packages: vec![], phase: Some(Phase::Verify), ..result("web-1", 1, HostOutcome::Running) };
+            vec![waiting, running, result("web-2", 2, HostOutcome::Succeeded)]
+        }
+        _ => vec![waiting, result("web-1", 1, HostOutcome::Succeeded), failed],
+    };
+    let limit = |given: &str, resolved| LimitDocument { given: given.into(), resolved };
+    let halted = Reason { code: "errors".into(), text: "1 host failed and 0 are allowed".into() };
+    let over = state.exit().is_some();
+    RolloutDocument {
+        schema: RolloutDocument::SCHEMA.into(),
+        id: ID.into(),
+        name: "weekly".into(),
+        operation: Operation::Install,
+        state,
+        reason: (state == RolloutState::Halted).then_some(halted),
+        limits: LimitsDocument { max_concurrency: limit("50%", 1), max_errors: limit("0", 0) },
+        hosts: HostCounts::of(results.iter().map(|result| result.outcome)),
+        peak_concurrency: 1,
+        started_at: Some(time("2026-12-01T02:00:00Z")),
+        ended_at: over.then_some(time("2026-12-01T02:03:07Z")),
+        duration_seconds: Some(187),
+        results,
+    }
+}
+
+pub(crate) fn event() -> EventDocument {
+    EventDocument {
+        schema: EventDocument::SCHEMA.into(),
+        at: "2026-12-01T02:00:01.250Z".into(),
+        rollout: ID.into(),
+        kind: EventKind::HostPhase,
+        host: Some("web-1".into()),
+        node_id: Some(node(1)),
+        phase: Some(Phase::Transaction),
+        outcome: None,
+        state: None,
+        code: None,
+        text: "unpacking nginx".into(),
+    }
+}
+
+pub(crate) fn progress() -> ProgressDocument {
+    let recap = rollout(RolloutState::Running);
+    ProgressDocument {
+        schema: ProgressDocument::SCHEMA.into(),
+        rollout: ID.into(),
+        state: RolloutState::Running,
+        reason: None,
+        rings: vec![RingProgress { name: "all".into(), hosts: recap.hosts }],
+        active: vec![Active { host: "web-1".into(), phase: Phase::Verify, seconds: 7, detail: "scanning".into() }],
+        waiting: vec![WaitingGroup { code: "slots".into(), text: "every slot is taken".into(), hosts: 1 }],
+    }
+}
+
+impl Fake {
+    fn now(&self) -> RolloutDocument {
+        rollout(RolloutState::Running)
+    }
+
+    fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
+        if [ID, "weekly"].contains(&id) { Ok(rollout(state)) } else { Err(not_found("rollout", id)) }
+    }
+}
+
+fn say<T: Send + 'static>(answer: Result<T, Fault>) -> Answer<'static, T> {
+    Box::pin(async { answer })
+}
+
+impl Service for Fake {
+    fn hosts(&self) -> Answer<'_, HostsDocument> {
+        say(Ok(hosts()))
+    }
+
+    fn host(&self, name: String) -> Answer<'_, HostDocument> {
+        say(host(&name).ok_or_else(|| not_found("host", &name)))
+    }
+
+    fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
+        say(if name == "web-2" { Ok(why()) } else { Err(not_found("host", &name)) })
+    }
+
+    fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
+        say(Ok(plan(&spec)))
+    }
+
+    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
+        say(match plan.rollout.as_str() {
+            "stale" => Err(Fault::new(
+                "plan-stale",
+                format!("the plan for stale was valid until {}", plan.expires_at),
+                "no rollout was started",
+                "plan again",
+            )
+            .exit(Exit::StalePlan)),
+            _ => Ok(ID.to_owned()),
+        })
+    }
+
+    fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
+        let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } = self.now();
+        say(Ok(RolloutsDocument::new(vec![RolloutRow { id, name, operation, state, hosts, started_at, ended_at }])))
+    }
+
+    fn rollout(&self, id: String) -> Answer<'_, RolloutDocument> {
+        say(self.known(&id, RolloutState::Running))
+    }
+
+    fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
+        if let Err(fault) = self.known(&id, RolloutState::Running) {
+            return say(Err(fault));
+        }
+        let (sender, receiver) = mpsc::channel(8);
+        sender.try_send(WatchEvent::Progress(progress())).unwrap();
+        sender.try_send(WatchEvent::Event(event())).unwrap();
+        if self.hangs {
+            tokio::spawn(async move { sender.closed().await });
+        } else if self.breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            let recap = rollout(self.ending.unwrap_or(RolloutState::Succeeded));
+            sender.try_send(WatchEvent::Recap(Box::new(recap))).unwrap();
+        }
+        say(Ok(receiver))
+    }
+
+    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
+        say(self.known(&id, RolloutState::Paused))
+    }
+
+    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
+        say(self.known(&id, RolloutState::Running))
+    }
+
+    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
+        say(self.known(&id, RolloutState::Stopped))
+    }
+}
+
+/// The built binary, with nothing of the tester's own settings.
+pub(crate) fn patchmesh(folder: &Path) -> std::process::Command {
+    // Beside the test binary's folder first: a copy of both runs where the sources and the build folder are not.
+    let beside = std::env::current_exe().unwrap().parent().unwrap().with_file_name("patchmesh");
+    let binary = if beside.exists() { beside } else { env!("CARGO_BIN_EXE_patchmesh").into() };
+    let mut command = std::process::Command::new(binary);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", std::env::temp_dir()).current_dir(folder);
+    command
+}

@@ -1,0 +1,197 @@
+//! Every document that is printed against its published JSON Schema and its example file.
+
+use std::fs;
+
+use patchmesh_coordinator::{
+    api::{document::*, not_found},
+    manifest,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fake::{self, ID, patchmesh};
+
+/// A schema and its example, compiled in, so that the test binary also runs where the sources are not.
+struct Published {
+    name: &'static str,
+    schema: &'static str,
+    example: &'static str,
+}
+
+macro_rules! published {
+    ($name:literal) => {
+        Published {
+            name: $name,
+            schema: include_str!(concat!("../../schemas/", $name, ".v1.schema.json")),
+            example: include_str!(concat!("../../schemas/", $name, ".v1.example.json")),
+        }
+    };
+}
+
+impl Published {
+    /// Holds `document` against the schema and the example (`UPDATE_SCRIPTS=1` writes down what is printed now).
+    fn holds(&self, document: &impl Serialize) {
+        self.holds_text(&(serde_json::to_string_pretty(document).unwrap() + "\n"));
+    }
+
+    fn holds_text(&self, text: &str) {
+        let name = self.name;
+        assert_eq!(self.misfits(&serde_json::from_str(text).unwrap()), [""; 0]);
+        assert!(text.starts_with(&format!("{{\n  \"schema\": \"patchmesh.{name}/v1\"")), "schema is the first member");
+        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+            fs::write(format!("{}/schemas/{name}.v1.example.json", env!("CARGO_MANIFEST_DIR")), text).unwrap();
+        }
+        assert_eq!(text, self.example, "{name}");
+    }
+
+    fn misfits(&self, value: &Value) -> Vec<String> {
+        misfits(value, &serde_json::from_str(self.schema).unwrap(), self.name)
+    }
+}
+
+/// Everything in `value` that does not fit `schema`, as far as our schemas go: const, enum, anyOf, type, pattern, required,
+/// properties, additionalProperties, items, minimum. A member that the schema does not know does not fit either.
+fn misfits(value: &Value, schema: &Value, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut expect = |good: bool, what: String| {
+        if !good {
+            found.push(format!("{path}: {value} is not {what}"));
+        }
+    };
+    if let Some(only) = schema.get("const") {
+        expect(value == only, only.to_string());
+    }
+    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
+        expect(words.contains(value), format!("one of {words:?}"));
+    }
+    if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
+        expect(choices.iter().any(|choice| misfits(value, choice, path).is_empty()), "any of the choices".into());
+    }
+    let types: Vec<_> = match schema.get("type") {
+        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(one)) => vec![one],
+        _ => vec![],
+    };
+    expect(types.is_empty() || types.contains(&type_of(value)), format!("of type {types:?}"));
+    if let (Some(pattern), Some(text)) = (schema.get("pattern").and_then(Value::as_str), value.as_str()) {
+        expect(matches(pattern, text), format!("like {pattern}"));
+    }
+    if let (Some(minimum), Some(number)) = (schema.get("minimum").and_then(Value::as_i64), value.as_i64()) {
+        expect(number >= minimum, format!("at least {minimum}"));
+    }
+    if let (Some(items), Some(list)) = (schema.get("items"), value.as_array()) {
+        for (index, item) in list.iter().enumerate() {
+            found.extend(misfits(item, items, &format!("{path}[{index}]")));
+        }
+    }
+    let Some(members) = value.as_object() else { return found };
+    for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        if !members.contains_key(name) {
+            found.push(format!("{path}: {name} is missing"));
+        }
+    }
+    let known = schema.get("properties");
+    for (name, member) in members {
+        let inner = known.and_then(|known| known.get(name)).or(schema.get("additionalProperties"));
+        match inner {
+            Some(inner) => found.extend(misfits(member, inner, &format!("{path}.{name}"))),
+            None if types.is_empty() => {}
+            None => found.push(format!("{path}: {name} is not in the schema")),
+        }
+    }
+    found
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// The two patterns that our schemas use.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern {
+        "^[0-9a-f]+$" => !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$" => {
+            let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+            shape.eq("0000-00-00T00:00:00Z".bytes())
+        }
+        // An unknown pattern fits nothing, so that a new one is noticed.
+        _ => false,
+    }
+}
+
+#[test]
+fn what_the_api_answers_is_what_is_published() {
+    let spec = manifest::parse_rollout("weekly.yaml", include_str!("../scripts/weekly.yaml")).unwrap();
+    published!("plan").holds(&fake::plan(&spec));
+    published!("rollout").holds(&fake::rollout(RolloutState::Halted));
+    published!("hosts").holds(&fake::hosts());
+    published!("host").holds(&fake::host("web-1").unwrap());
+    published!("why").holds(&fake::why());
+    published!("event").holds(&fake::event());
+    published!("progress").holds(&fake::progress());
+    published!("error").holds(&not_found("host", "web-9").document());
+    published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
+    let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } =
+        fake::rollout(RolloutState::Running);
+    let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
+    published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+}
+
+#[test]
+fn every_state_and_an_empty_plan_fit_too() {
+    for state in [RolloutState::Running, RolloutState::Succeeded, RolloutState::Stopped, RolloutState::WindowClosed] {
+        let value = serde_json::to_value(fake::rollout(state)).unwrap();
+        assert_eq!(published!("rollout").misfits(&value), [""; 0]);
+    }
+    let mut spec = manifest::parse_rollout("weekly.yaml", include_str!("../scripts/weekly.yaml")).unwrap();
+    spec.openings.clear();
+    spec.targets = patchmesh_common::rollout::spec::Targets::Names(["nobody".into()].into());
+    let times = (fake::plan(&spec).created_at, fake::plan(&spec).expires_at);
+    let plan = PlanDocument::new(&spec, times, vec![], vec![]).unwrap();
+    assert_eq!(published!("plan").misfits(&serde_json::to_value(plan).unwrap()), [""; 0]);
+}
+
+/// Everything in a `fleet.json` that does not fit its schema.
+pub(crate) fn fleet_misfits(document: &Value) -> Vec<String> {
+    published!("demo").misfits(document)
+}
+
+#[test]
+fn the_example_of_a_fleet_fits() {
+    assert_eq!(fleet_misfits(&serde_json::from_str(published!("demo").example).unwrap()), [""; 0]);
+}
+
+#[test]
+fn rate_prints_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let words =
+        ["rate", "--targets", "20", "--max-concurrency", "25%", "--max-errors", "1", "--ramp", "aws", "-o", "json"];
+    let output = patchmesh(folder.path()).args(words).output().unwrap();
+    published!("rate").holds_text(&String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn the_check_itself_finds_what_is_wrong() {
+    let wrong = |change: fn(&mut Value)| {
+        let mut value = serde_json::to_value(fake::rollout(RolloutState::Halted)).unwrap();
+        change(&mut value);
+        !published!("rollout").misfits(&value).is_empty()
+    };
+    assert!(!wrong(|_| {}));
+    assert!(wrong(|value| value["state"] = "Haltd".into()));
+    assert!(wrong(|value| value["startedAt"] = "2026-12-01T02:00:00.5Z".into()));
+    assert!(wrong(|value| value["extra"] = 1.into()));
+    assert!(wrong(|value| value["hosts"]["total"] = "3".into()));
+    assert!(wrong(|value| value["results"][0]["error"] = serde_json::json!({"code": "x"})));
+    assert!(wrong(|value| {
+        value.as_object_mut().unwrap().remove("reason");
+    }));
+}

@@ -1,0 +1,82 @@
+//! Sessions: `tests/scripts/*.txt` hold commands, comments, and exactly what the commands print.
+//!
+//! `$ COMMAND` runs the built binary; below it stand its stdout, its stderr (each line after `! `), and, if it is not 0, its
+//! exit code (`? 64`). `$ COMMAND > FILE` keeps stdout in a file. `UPDATE_SCRIPTS=1` writes down what is printed now.
+
+use std::{fs, path::Path};
+
+use super::fake::{Fake, Served, patchmesh};
+
+/// Compiled in, so that the test binary also runs where the sources are not.
+const MANIFESTS: [(&str, &str); 4] = [
+    ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
+    ("stale.yaml", include_str!("../scripts/stale.yaml")),
+    ("typo.yaml", include_str!("../scripts/typo.yaml")),
+    ("windows.yaml", include_str!("../scripts/windows.yaml")),
+];
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
+
+fn session(name: &str, text: &str) {
+    let served = Served::start(Fake::default());
+    for (name, manifest) in MANIFESTS {
+        fs::write(served.folder.path().join(name), manifest).unwrap();
+    }
+    let mut printed = String::new();
+    for line in text.lines() {
+        if line.starts_with('#') {
+            // Blank lines are for readers: one before each comment.
+            let gap = if printed.is_empty() { "" } else { "\n" };
+            printed.push_str(gap);
+            printed.push_str(&format!("{line}\n"));
+        } else if let Some(command) = line.strip_prefix("$ patchmesh") {
+            printed.push_str(&format!("{line}\n{}", run(command, served.folder.path())));
+        }
+    }
+    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+        fs::write(Path::new(FOLDER).join(name), &printed).unwrap();
+    }
+    assert_eq!(printed, text, "{name} (UPDATE_SCRIPTS=1 writes down what is printed now)");
+}
+
+fn run(command: &str, folder: &Path) -> String {
+    let (command, file) = command.split_once(" > ").map_or((command, None), |(command, file)| (command, Some(file)));
+    // Relative, so that no error names this machine's temporary folder.
+    let output =
+        patchmesh(folder).env("PATCHMESH_SOCKET", "api.sock").args(command.split_whitespace()).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let mut text = match file {
+        Some(file) => {
+            fs::write(folder.join(file), stdout).unwrap();
+            String::new()
+        }
+        None => stdout.replace('\r', ""),
+    };
+    stderr.lines().for_each(|line| text.push_str(&format!("! {line}\n")));
+    match output.status.code() {
+        Some(0) => {}
+        code => text.push_str(&format!("? {}\n", code.unwrap())),
+    }
+    text
+}
+
+#[test]
+fn rate() {
+    session("rate.txt", include_str!("../scripts/rate.txt"));
+}
+
+#[test]
+fn rollouts() {
+    session("rollout.txt", include_str!("../scripts/rollout.txt"));
+}
+
+#[test]
+fn questions() {
+    session("get.txt", include_str!("../scripts/get.txt"));
+}
+
+#[test]
+fn usage() {
+    session("usage.txt", include_str!("../scripts/usage.txt"));
+}
