@@ -141,7 +141,7 @@ impl CoordinatorActor {
             }
             Effect::Tell { to, body } => self.tell(to, body, now),
             Effect::TellStop { to, order } => {
-                let body = ToHost::Stop(self.sealed_stop(&order));
+                let body = ToHost::Stop(Box::new(self.sealed_stop(&order)));
                 self.tell(to, body, now);
             }
         }

@@ -91,7 +91,7 @@ impl Office {
                 Effect::TellStop { to, order } => {
                     let order = Sealed::seal(&Key(node(COORDINATOR)), &order);
                     let stop = SignedStop { order, credential: self.credential.clone() };
-                    wants.push(self.tell(now, to, ToHost::Stop(stop)));
+                    wants.push(self.tell(now, to, ToHost::Stop(Box::new(stop))));
                 }
             }
         }

@@ -165,7 +165,7 @@ impl World {
                 Effect::TellStop { .. } => {}
             }
             self.performed += 1;
-            if self.crash_every > 0 && self.performed % self.crash_every == 0 {
+            if self.crash_every > 0 && self.performed.is_multiple_of(self.crash_every) {
                 self.crashes += 1;
                 self.rebuild();
                 return;
@@ -283,7 +283,7 @@ impl World {
             self.round();
             self.finish_one();
             self.pass(500);
-            if self.now.boot.0 % 60_000 == 0 {
+            if self.now.boot.0.is_multiple_of(60_000) {
                 self.see_all();
             }
         }

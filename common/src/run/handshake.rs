@@ -114,10 +114,6 @@ impl PatchRun {
             ToHost::Offer(lease) => self.offered(cx, from, *lease),
             ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
-            ToHost::Withdraw { lease } => {
-                self.offer = self.offer.take().filter(|offer| offer.lease.id != lease);
-                self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() });
-            }
             ToHost::Stop(_) => {}
         }
         Ok(())

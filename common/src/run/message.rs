@@ -96,7 +96,6 @@ impl Payload for StopOrder {
 }
 
 /// What a coordinator tells a host.
-#[expect(clippy::large_enum_variant, reason = "a command lives for one step; a box would save nothing")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ToHost {
     /// Save this epoch, and say which lease you hold.
@@ -123,12 +122,7 @@ pub enum ToHost {
         lease: LeaseId,
     },
     /// A STOP, sealed by its own signer: a coordinator or an operator.
-    Stop(SignedStop),
-    /// The offered lease is withdrawn; forget it unless it was started.
-    Withdraw {
-        /// Which lease.
-        lease: LeaseId,
-    },
+    Stop(Box<SignedStop>),
 }
 
 /// A sealed [`StopOrder`] and the right of its signer.

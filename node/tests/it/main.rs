@@ -1,8 +1,8 @@
-//! The node's processes, for real.
+//! The daemon and its parts, with real processes.
 
-#[cfg(test)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests end this way")]
+
+mod boot;
 mod daemon;
-#[cfg(test)]
 mod patcher;
-#[cfg(test)]
 mod runner;

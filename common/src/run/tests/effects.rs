@@ -167,7 +167,7 @@ fn a_dirty_database_is_never_rebooted_on() {
 
 #[test]
 fn a_stop_between_phases_defers_before_and_fails_after_the_install() {
-    let stop = || ToHost::Stop(stop_order(1, true, OPERATOR, Role::Operator));
+    let stop = || ToHost::Stop(Box::new(stop_order(1, true, OPERATOR, Role::Operator)));
     let mut bench = Bench::new();
     let effects = bench.granted(lease());
     assert_eq!(words(&bench.say(stop())), ["save stop 1 true", "answer stop-saved 1"]);

@@ -43,7 +43,7 @@ fn what_hinders_an_offer_is_named() {
     let cases: [(RefusalCode, Change); 5] = [
         (RefusalCode::ObserveMode, |bench| bench.mode = Mode::Observe),
         (RefusalCode::Stopped, |bench| {
-            bench.say(ToHost::Stop(stop_order(1, true, COORDINATOR, Role::Coordinator)));
+            bench.say(ToHost::Stop(Box::new(stop_order(1, true, COORDINATOR, Role::Coordinator))));
         }),
         (RefusalCode::OutsideOpening, |bench| bench.wall += 600_000),
         (RefusalCode::ClockSkew, |_| {}),
@@ -97,16 +97,7 @@ fn repetitions_of_a_running_lease_answer_progress_and_do_nothing() {
     bench.say(ToHost::Go { lease: LEASE, nonce });
     assert_eq!(words(&bench.say(ToHost::Go { lease: LEASE, nonce })), ["answer progress pre-install"]);
     assert_eq!(words(&bench.say(offer())), ["answer progress pre-install"]);
-    assert_eq!(words(&bench.say(ToHost::Withdraw { lease: LEASE })), ["answer adopted true"]);
     assert_eq!(words(&bench.say(ToHost::Acknowledge { lease: LEASE })), [""; 0]);
-}
-
-#[test]
-fn a_withdrawn_offer_cannot_start() {
-    let mut bench = Bench::new();
-    let nonce = bench.ready(lease());
-    assert_eq!(words(&bench.say(ToHost::Withdraw { lease: LEASE })), ["answer adopted false"]);
-    assert_eq!(refusals(&bench.say(ToHost::Go { lease: LEASE, nonce })), [RefusalCode::StaleGo]);
 }
 
 #[test]
@@ -167,14 +158,15 @@ fn frames_of_strangers_nodes_and_for_others_are_ignored() {
 #[test]
 fn the_highest_stop_wins_and_a_tie_is_stop() {
     let mut bench = Bench::new();
-    let mut order =
-        |sequence, stop| words(&bench.say(ToHost::Stop(stop_order(sequence, stop, OPERATOR, Role::Operator))));
+    let mut order = |sequence, stop| {
+        words(&bench.say(ToHost::Stop(Box::new(stop_order(sequence, stop, OPERATOR, Role::Operator)))))
+    };
     assert_eq!(order(2, false), ["save stop 2 false", "answer stop-saved 2"]);
     assert_eq!(order(1, true), ["answer stop-saved 1"]);
     assert_eq!(order(2, true), ["save stop 2 true", "answer stop-saved 2"]);
     assert_eq!(order(2, false), ["answer stop-saved 2"]);
     assert!(bench.machine.journal().stopped(ROLLOUT) && !bench.machine.journal().stopped(RolloutId([0; 8])));
-    let said = words(&bench.say(ToHost::Stop(stop_order(3, false, HOST, Role::Node))));
+    let said = words(&bench.say(ToHost::Stop(Box::new(stop_order(3, false, HOST, Role::Node)))));
     assert!(said[0].contains("role Node"), "{said:?}");
     assert!(bench.machine.journal().stopped(ROLLOUT));
 }
@@ -184,7 +176,7 @@ fn a_fenced_coordinator_still_delivers_a_stop() {
     let mut bench = Bench::new();
     let at = bench.now().wall;
     bench.send(frame(&command_at(at, epoch(5), ToHost::Adopt)));
-    let stop = ToHost::Stop(stop_order(1, true, OPERATOR, Role::Operator));
+    let stop = ToHost::Stop(Box::new(stop_order(1, true, OPERATOR, Role::Operator)));
     assert_eq!(words(&bench.send(frame(&command_at(at, epoch(1), stop)))), ["save stop 1 true", "answer stop-saved 1"]);
 }
 

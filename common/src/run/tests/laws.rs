@@ -14,7 +14,6 @@ enum Move {
     Skew(Option<i64>),
     Stop(u64, bool),
     Acknowledge,
-    Withdraw,
     Adopt(u64),
 }
 
@@ -27,7 +26,6 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => prop_oneof![Just(None), Just(Some(0)), Just(Some(40_000))].prop_map(Move::Skew),
         1 => (0u64..4, any::<bool>()).prop_map(|(sequence, stop)| Move::Stop(sequence, stop)),
         1 => Just(Move::Acknowledge),
-        1 => Just(Move::Withdraw),
         1 => (1u64..3).prop_map(Move::Adopt),
     ];
     prop::collection::vec(one, 0..60)
@@ -68,9 +66,10 @@ impl Player {
                 Event::Tick
             }
             Move::Skew(skew) => Event::Skew(*skew),
-            Move::Stop(sequence, stop) => say(ToHost::Stop(stop_order(*sequence, *stop, OPERATOR, Role::Operator))),
+            Move::Stop(sequence, stop) => {
+                say(ToHost::Stop(Box::new(stop_order(*sequence, *stop, OPERATOR, Role::Operator))))
+            }
             Move::Acknowledge => say(ToHost::Acknowledge { lease: LeaseId([0; 16]) }),
-            Move::Withdraw => say(ToHost::Withdraw { lease: LeaseId([0; 16]) }),
             Move::Adopt(counter) => frame(&command_at(wall, epoch(*counter), ToHost::Adopt)),
         };
         self.played.push((self.bench.boot, event.clone()));

@@ -142,7 +142,6 @@ async fn untrusted_hooks_are_named_and_nothing_runs() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 async fn a_hook_of_another_user_is_refused() {
     let hooks = Hooks::new();
     let hook = hooks.add(HookPoint::PreInstall, "10-hook", "true");
