@@ -40,13 +40,14 @@ pub fn compare(before: Option<&PackageSet>, after: &PackageSet, expected: &Trans
 /// The set before, under the architecture that each package has now: one that turned from `amd64` into `all`, or back, stays
 /// itself.
 fn follow(before: &PackageSet, after: &PackageSet) -> PackageSet {
-    let place = |(name, arch): &(String, String)| {
-        let stays = after.contains_key(&(name.clone(), arch.clone()));
-        let turned = after.keys().find(|(other, now)| other == name && now != arch && (now == "all" || arch == "all"));
-        match turned.filter(|key| !stays && !before.contains_key(*key)) {
-            Some((_, now)) => (name.clone(), now.clone()),
-            None => (name.clone(), arch.clone()),
+    let place = |key: &(String, String)| {
+        // Nearly every package: looking for it elsewhere costs a walk over all.
+        if after.contains_key(key) {
+            return key.clone();
         }
+        let (name, arch) = key;
+        let turned = after.keys().find(|(other, now)| other == name && now != arch && (now == "all" || arch == "all"));
+        turned.filter(|turned| !before.contains_key(*turned)).unwrap_or(key).clone()
     };
     before.iter().map(|(key, version)| (place(key), version.clone())).collect()
 }

@@ -1,10 +1,10 @@
 //! Who may say what: the checks on a [`LeaseFrame`] that its receiver makes itself, whoever carried it.
 
-use super::message::{Answer, Command, LeaseFrame};
+use super::message::{Answer, Command, LeaseFrame, SignedStop, StopOrder, ToHost};
 use crate::{
-    id::{MeshId, NodeId},
-    membership::{CredentialError, Membership, Role},
-    seal::{SealError, Verifier},
+    id::{Epoch, MeshId, NodeId},
+    membership::{Credential, CredentialError, Membership, Role},
+    seal::{SealError, Sealed, Verifier},
     time::WallTime,
 };
 
@@ -23,7 +23,7 @@ pub enum FrameError {
         member: NodeId,
     },
     /// The author's role does not allow this.
-    #[error("{name} is a {role:?} and may not send this")]
+    #[error("the role {role:?} of {name} does not allow this")]
     Role {
         /// Who.
         name: String,
@@ -40,8 +40,11 @@ pub enum FrameError {
     #[error("the message is for {0}, not for this host")]
     OtherAddressee(NodeId),
     /// Too late.
-    #[error("the command expired at {}", .0.rfc3339())]
+    #[error("the command expired at {} by this host's clock", .0.rfc3339())]
     Expired(WallTime),
+    /// The epoch does not start with the serial of the membership.
+    #[error("the epoch {0:?} does not carry the serial of the author's membership")]
+    ForeignEpoch(Epoch),
 }
 
 impl LeaseFrame {
@@ -50,15 +53,12 @@ impl LeaseFrame {
     /// # Errors
     /// [`FrameError::Credential`] or [`FrameError::OtherAuthor`].
     pub fn author(&self, mesh: MeshId, now: WallTime, keys: &dyn Verifier) -> Result<Membership, FrameError> {
-        let membership = self.credential.check(mesh, now, keys)?;
-        if membership.key != self.sealed.author {
-            return Err(FrameError::OtherAuthor { author: self.sealed.author, member: membership.key });
-        }
-        Ok(membership)
+        author(&self.credential, &self.sealed, mesh, now, keys)
     }
 
-    /// The command in it, if a coordinator of `mesh` sealed it for `me` and it has not expired at `now`. The epoch is left to
-    /// the caller, who knows the highest.
+    /// The command in it, if its author may give it to `me` in `mesh`: a STOP may come from an operator, everything else
+    /// only from a coordinator. Whether it is in time ([`Command::in_time`]) and under which epoch is left to the caller, who
+    /// may answer what is not.
     ///
     /// # Errors
     /// [`FrameError`].
@@ -70,13 +70,11 @@ impl LeaseFrame {
         keys: &dyn Verifier,
     ) -> Result<(Membership, Command), FrameError> {
         let membership = self.author(mesh, now, keys)?;
-        if membership.role != Role::Coordinator {
-            return Err(FrameError::Role { name: membership.name, role: membership.role });
-        }
+        may(&membership, &[Role::Coordinator, Role::Operator])?;
         let command: Command = self.sealed.open(keys)?;
         addressed(command.mesh, command.to, mesh, me)?;
-        if now >= command.expires {
-            return Err(FrameError::Expired(command.expires));
+        if !matches!(command.body, ToHost::Stop(_)) {
+            may(&membership, &[Role::Coordinator])?;
         }
         Ok((membership, command))
     }
@@ -99,6 +97,54 @@ impl LeaseFrame {
     }
 }
 
+impl Command {
+    /// Whether it may still be obeyed at `now`.
+    ///
+    /// # Errors
+    /// [`FrameError::Expired`].
+    pub fn in_time(&self, now: WallTime) -> Result<(), FrameError> {
+        if now >= self.expires { Err(FrameError::Expired(self.expires)) } else { Ok(()) }
+    }
+}
+
+impl SignedStop {
+    /// The order in it, if a coordinator or an operator of `mesh` signed it, whoever sent it.
+    ///
+    /// # Errors
+    /// [`FrameError`].
+    pub fn order(&self, mesh: MeshId, now: WallTime, keys: &dyn Verifier) -> Result<StopOrder, FrameError> {
+        let signer = author(&self.credential, &self.order, mesh, now, keys)?;
+        may(&signer, &[Role::Coordinator, Role::Operator])?;
+        let order: StopOrder = self.order.open(keys)?;
+        if order.mesh != mesh {
+            return Err(FrameError::OtherMesh(order.mesh));
+        }
+        Ok(order)
+    }
+}
+
+/// The membership of whoever sealed `sealed`.
+fn author(
+    credential: &Credential,
+    sealed: &Sealed,
+    mesh: MeshId,
+    now: WallTime,
+    keys: &dyn Verifier,
+) -> Result<Membership, FrameError> {
+    let membership = credential.check(mesh, now, keys)?;
+    if membership.key != sealed.author {
+        return Err(FrameError::OtherAuthor { author: sealed.author, member: membership.key });
+    }
+    Ok(membership)
+}
+
+fn may(member: &Membership, roles: &[Role]) -> Result<(), FrameError> {
+    if roles.contains(&member.role) {
+        return Ok(());
+    }
+    Err(FrameError::Role { name: member.name.clone(), role: member.role })
+}
+
 fn addressed(said: MeshId, to: NodeId, mesh: MeshId, me: NodeId) -> Result<(), FrameError> {
     if said != mesh {
         return Err(FrameError::OtherMesh(said));
@@ -115,10 +161,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        id::{CommandId, Epoch},
-        membership::Credential,
-        run::message::ToHost,
-        seal::{Ed25519, Ed25519Signer, Sealed, Signer as _},
+        id::CommandId,
+        run::message::StopScope,
+        seal::{Ed25519, Ed25519Signer, Signer as _},
     };
 
     fn signer(seed: u8) -> Ed25519Signer {
@@ -154,7 +199,31 @@ mod tests {
     }
 
     fn open(frame: &LeaseFrame, now: i64) -> Result<Command, FrameError> {
-        frame.command(signer(9).id(), mesh(), WallTime(now), &Ed25519).map(|(_, command)| command)
+        let (_, command) = frame.command(signer(9).id(), mesh(), WallTime(now), &Ed25519)?;
+        command.in_time(WallTime(now))?;
+        Ok(command)
+    }
+
+    /// A STOP signed by `by` in a frame of an operator.
+    fn stop(by: u8, role: Role, edit: impl Fn(&mut StopOrder)) -> LeaseFrame {
+        let mut order = StopOrder { mesh: mesh(), scope: StopScope::All, sequence: 1, stop: true };
+        edit(&mut order);
+        let credential = frame(by, by, role, |_| {}).credential;
+        let signed = SignedStop { order: Sealed::seal(&signer(by), &order), credential };
+        frame(4, 4, Role::Operator, |command| command.body = ToHost::Stop(Box::new(signed.clone())))
+    }
+
+    #[test]
+    fn an_operator_commands_a_stop_and_nothing_else() {
+        let order = |frame: &LeaseFrame| match open(frame, 0)?.body {
+            ToHost::Stop(signed) => signed.order(mesh(), WallTime(0), &Ed25519),
+            other => panic!("{other:?}"),
+        };
+        assert!(order(&stop(4, Role::Operator, |_| {})).is_ok());
+        assert!(order(&stop(2, Role::Coordinator, |_| {})).is_ok());
+        assert!(matches!(order(&stop(5, Role::Node, |_| {})), Err(FrameError::Role { .. })));
+        assert!(matches!(order(&stop(4, Role::Operator, |order| order.mesh.0[0] ^= 1)), Err(FrameError::OtherMesh(_))));
+        assert!(matches!(open(&frame(4, 4, Role::Operator, |_| {}), 0), Err(FrameError::Role { .. })));
     }
 
     #[test]

@@ -7,19 +7,19 @@ use core::time::Duration;
 
 use super::{
     act::{Act, ActId},
+    frame::FrameError,
     guard::within_skew,
     journal::JournalEntry,
-    machine::{Effect, Ignored, PatchRun},
+    machine::{Effect, PatchRun},
     message::{
-        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, StopOrder, ToCoordinator,
-        ToHost,
+        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, ToCoordinator, ToHost,
     },
 };
 use crate::{
     gossip::Mode,
     id::{CommandId, LeaseId, NodeId, Nonce},
     machine::Cx,
-    membership::{Membership, Role},
+    membership::Membership,
     patch::Baseline,
     rollout::Operation,
     time::Now,
@@ -52,43 +52,24 @@ impl PatchRun {
         }
     }
 
-    fn obey(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) -> Result<(), Ignored> {
-        let author = frame.sealed.author;
-        let member = frame.credential.check(self.settings.mesh, cx.now.wall, cx.keys)?;
-        if member.key != author {
-            return Err(Ignored::OtherKey(member.key));
-        }
-        if member.role == Role::Node {
-            return Err(Ignored::Role(member.role));
-        }
-        let command: Command = frame.sealed.open(cx.keys)?;
-        if command.mesh != self.settings.mesh {
-            return Err(Ignored::OtherMesh(command.mesh));
-        }
-        if command.to != self.settings.me {
-            return Err(Ignored::OtherHost(command.to));
-        }
+    fn obey(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) -> Result<(), FrameError> {
+        let (member, command) = frame.command(self.settings.me, self.settings.mesh, cx.now.wall, cx.keys)?;
+        let in_time = command.in_time(cx.now.wall);
         if let ToHost::Stop(signed) = &command.body {
-            return if cx.now.wall < command.expires {
-                self.stop(cx, author, signed)
-            } else {
-                Err(Ignored::Expired(command.expires))
-            };
+            in_time?;
+            return self.stop(cx, member.key, signed);
         }
-        if member.role != Role::Coordinator {
-            return Err(Ignored::Role(member.role));
+        if in_time.is_err() {
+            self.expired(cx, member.key, &command);
         }
-        if cx.now.wall >= command.expires {
-            self.expired(cx, author, &command);
-            return Err(Ignored::Expired(command.expires));
-        }
+        in_time?;
         self.admit(cx, &member, &command)
     }
 
     /// The fence: nothing is done under an epoch that is not saved.
-    fn admit(&mut self, cx: &mut Cx<'_, Effect>, member: &Membership, command: &Command) -> Result<(), Ignored> {
+    fn admit(&mut self, cx: &mut Cx<'_, Effect>, member: &Membership, command: &Command) -> Result<(), FrameError> {
         if command.epoch.serial != member.serial {
-            return Err(Ignored::ForeignEpoch(command.epoch));
+            return Err(FrameError::ForeignEpoch(command.epoch));
         }
         match self.journal.epoch {
             Some(saved) if !saved.admits(&command.epoch) => {
@@ -106,11 +87,11 @@ impl PatchRun {
         self.dispatch(cx, member.key, command.body.clone())
     }
 
-    fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, body: ToHost) -> Result<(), Ignored> {
+    fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, body: ToHost) -> Result<(), FrameError> {
         match body {
             ToHost::Adopt => self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() }),
             ToHost::Resolve { request, baseline } => self.resolve(cx, from, request, baseline),
-            ToHost::Offer(lease) if lease.host != self.settings.me => return Err(Ignored::OtherHost(lease.host)),
+            ToHost::Offer(lease) if lease.host != self.settings.me => return Err(FrameError::OtherAddressee(lease.host)),
             ToHost::Offer(lease) => self.offered(cx, from, *lease),
             ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
@@ -141,18 +122,8 @@ impl PatchRun {
             || self.journal.run.as_ref().is_some_and(|run| run.lease.id == lease)
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, signed: &SignedStop) -> Result<(), Ignored> {
-        let signer = signed.credential.check(self.settings.mesh, cx.now.wall, cx.keys)?;
-        if signer.key != signed.order.author {
-            return Err(Ignored::OtherKey(signer.key));
-        }
-        if signer.role == Role::Node {
-            return Err(Ignored::Role(signer.role));
-        }
-        let order: StopOrder = signed.order.open(cx.keys)?;
-        if order.mesh != self.settings.mesh {
-            return Err(Ignored::OtherMesh(order.mesh));
-        }
+    fn stop(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, signed: &SignedStop) -> Result<(), FrameError> {
+        let order = signed.order(self.settings.mesh, cx.now.wall, cx.keys)?;
         if self.journal.accepts_stop(&order) {
             self.save(cx, JournalEntry::Stop(order));
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     Phase,
     act::{Act, ActEnd, ActId},
+    frame::FrameError,
     handshake::Offer,
     journal::{Journal, JournalEntry},
     message::{Answer, LeaseFrame, ToCoordinator},
@@ -14,9 +15,7 @@ use crate::{
     gossip::Mode,
     id::{BootId, CommandId, Epoch, LeaseId, MeshId, NodeId, RolloutId},
     machine::{Cx, Machine},
-    membership::{CredentialError, Role},
-    seal::SealError,
-    time::{BootInstant, BootTime, Now, WallTime},
+    time::{BootInstant, BootTime, Now},
 };
 
 /// How often a running lease says that it runs.
@@ -88,37 +87,8 @@ pub enum Effect {
         /// Who sealed it, or claims to have.
         author: NodeId,
         /// Why.
-        why: Ignored,
+        why: FrameError,
     },
-}
-
-/// Why a frame is neither obeyed nor answered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Ignored {
-    /// The author does not belong to the mesh.
-    #[error("its author does not belong to this mesh")]
-    Credential(#[from] CredentialError),
-    /// The command itself is not what it should be.
-    #[error("the command cannot be read")]
-    Seal(#[from] SealError),
-    /// Somebody else's membership was sent along.
-    #[error("the membership is that of {0}")]
-    OtherKey(NodeId),
-    /// The role does not allow it.
-    #[error("the role {0:?} may not command")]
-    Role(Role),
-    /// For another mesh.
-    #[error("the command is for mesh {0}")]
-    OtherMesh(MeshId),
-    /// For another host.
-    #[error("the command is for host {0}")]
-    OtherHost(NodeId),
-    /// Too old by this host's clock.
-    #[error("the command expired at {} by this host's clock", .0.rfc3339())]
-    Expired(WallTime),
-    /// The epoch does not start with the serial of the membership.
-    #[error("the epoch {0:?} does not carry the serial of the author's membership")]
-    ForeignEpoch(Epoch),
 }
 
 /// The machine of one host. See the module documentation of [`super`].

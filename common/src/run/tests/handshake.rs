@@ -138,11 +138,11 @@ fn frames_of_strangers_nodes_and_for_others_are_ignored() {
     let mut unsigned = coordinator();
     unsigned.membership.author = COORDINATOR.id();
     let cases = [
-        ("no membership", with(unsigned, COORDINATOR, &good), "does not belong"),
+        ("no membership", with(unsigned, COORDINATOR, &good), "membership was not accepted"),
         ("a node", with(credential(HOST, Role::Node), HOST, &good), "role Node"),
         ("an operator", with(credential(OPERATOR, Role::Operator), OPERATOR, &good), "role Operator"),
-        ("stolen membership", with(coordinator(), HOST, &good), "membership is that of"),
-        ("another host", frame(&Command { to: OWNER.id(), ..good.clone() }), "is for host"),
+        ("stolen membership", with(coordinator(), HOST, &good), "shows the membership of"),
+        ("another host", frame(&Command { to: OWNER.id(), ..good.clone() }), "not for this host"),
         ("another mesh", frame(&Command { mesh: MeshId([9; 32]), ..good.clone() }), "is for mesh"),
     ];
     for (name, event, wanted) in cases {
