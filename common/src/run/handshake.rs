@@ -29,6 +29,8 @@ use crate::{
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// How many resolutions may be in flight: each is a package manager process.
 const MAX_RESOLVING: usize = 2;
+/// How many checks may be in flight: that of the offer, and that of one which a newer coordinator made stale.
+const MAX_CHECKING: usize = 2;
 
 /// A lease that may be started once the coordinator says so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +93,9 @@ impl PatchRun {
         match body {
             ToHost::Adopt => self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() }),
             ToHost::Resolve { request, baseline } => self.resolve(cx, from, request, baseline),
-            ToHost::Offer(lease) if lease.host != self.settings.me => return Err(FrameError::OtherAddressee(lease.host)),
+            ToHost::Offer(lease) if lease.host != self.settings.me => {
+                return Err(FrameError::OtherAddressee(lease.host));
+            }
             ToHost::Offer(lease) => self.offered(cx, from, *lease),
             ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
@@ -174,9 +178,18 @@ impl PatchRun {
         if lease.operation == Operation::Scan {
             return self.ready(cx, from, lease);
         }
-        let check = Act::Check { baseline: lease.baseline, transaction: lease.transaction.clone() };
-        let stage = OfferStage::Checking(self.start(cx, check));
-        self.offer = Some(Offer { lease, coordinator: from, stage });
+        if self.checking.len() >= MAX_CHECKING {
+            let text = format!("{MAX_CHECKING} other offers are being checked already");
+            return self.refuse(
+                cx,
+                from,
+                lease.id,
+                refusal(RefusalCode::Busy, text, "offer again when they have ended"),
+            );
+        }
+        let check = self.start(cx, Act::Check { baseline: lease.baseline, transaction: lease.transaction.clone() });
+        self.checking.insert(check);
+        self.offer = Some(Offer { lease, coordinator: from, stage: OfferStage::Checking(check) });
     }
 
     /// Answers for a lease that needs no handshake any more.
@@ -241,6 +254,7 @@ impl PatchRun {
     }
 
     pub(super) fn checked(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, result: Result<(), Refusal>) {
+        self.checking.remove(&act);
         let Some(offer) = self.offer.take_if(|offer| offer.stage == OfferStage::Checking(act)) else { return };
         match result {
             Ok(()) => self.ready(cx, offer.coordinator, offer.lease),

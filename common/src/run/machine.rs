@@ -1,7 +1,7 @@
 //! [`PatchRun`]: obeys one coordinator's leases, one at a time, and survives being killed anywhere.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Phase,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     gossip::Mode,
-    id::{BootId, CommandId, Epoch, LeaseId, MeshId, NodeId, RolloutId},
+    id::{BootId, CommandId, LeaseId, MeshId, NodeId, RolloutId},
     machine::{Cx, Machine},
     time::{BootInstant, BootTime, Now},
 };
@@ -101,6 +101,8 @@ pub struct PatchRun {
     /// Not saved: a restart forgets it, and the coordinator offers again.
     pub(super) offer: Option<Offer>,
     pub(super) resolving: BTreeMap<ActId, (CommandId, NodeId)>,
+    /// Checks that run, also those whose offer has been forgotten.
+    pub(super) checking: BTreeSet<ActId>,
     /// The act of the present phase.
     pub(super) acting: Option<ActId>,
     pub(super) acts: u64,
@@ -129,6 +131,7 @@ impl PatchRun {
             skew: None,
             offer: None,
             resolving: BTreeMap::new(),
+            checking: BTreeSet::new(),
             acting: None,
             acts: 0,
             revoked: None,

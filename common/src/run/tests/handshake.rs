@@ -27,6 +27,17 @@ fn an_offer_is_checked_before_ready_and_starts_nothing() {
 }
 
 #[test]
+fn checking_is_bounded_whatever_is_offered() {
+    let mut bench = Bench::new();
+    let other = |number| ToHost::Offer(Box::new(Lease { id: LeaseId([number; 16]), ..lease() }));
+    let first = started(&bench.say(other(1)));
+    assert_eq!(words(&bench.say(other(2))), ["start check"]);
+    assert_eq!(refusals(&bench.say(other(3))), [RefusalCode::Busy]);
+    assert_eq!(words(&bench.end(first, ActEnd::Checked(Ok(())))), [""; 0], "that offer was forgotten");
+    assert_eq!(words(&bench.say(other(3))), ["start check"]);
+}
+
+#[test]
 fn a_changed_plan_is_refused_and_forgotten() {
     let mut bench = Bench::new();
     let effects = bench.say(offer());
