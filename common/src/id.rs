@@ -4,6 +4,19 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of lower- or upper-case hex; `None` if `text` is anything else.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+    let pairs = text.as_bytes().chunks_exact(2);
+    if pairs.remainder().is_empty() { pairs.map(pair).collect() } else { None }
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
@@ -13,14 +26,7 @@ macro_rules! hex_id {
         impl $name {
             /// Parses lower- or upper-case hex of exactly the right length.
             pub fn parse(text: &str) -> Option<Self> {
-                let mut bytes = [0; $bytes];
-                if text.len() != 2 * $bytes || !text.is_ascii() {
-                    return None;
-                }
-                for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                    *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
-                }
-                Some(Self(bytes))
+                unhex(text)?.try_into().ok().map(Self)
             }
         }
 

@@ -3,19 +3,20 @@
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
-    io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use patchmesh_common::{
-    id::{MeshId, NodeId},
+    id::{MeshId, NodeId, hex, unhex},
     membership::{Credential, CredentialError, Membership, Role},
     seal::{Ed25519, Ed25519Signer, SealError, Sealed, Signer as _},
     time::WallTime,
     wire,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::store::{durable, trust::distrust};
 
 /// Most bytes of an encoded membership that is signed: an issuer's and a member's must fit into one hello.
 const MAX_SIGNED: usize = 1536;
@@ -58,6 +59,14 @@ pub enum IdentityError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// Others may replace the secret.
+    #[error("the key file {} {why}", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Who may.
+        why: String,
     },
     /// Not a key file.
     #[error("{} is not a key file: it must hold 64 hex digits", .0.display())]
@@ -131,11 +140,17 @@ impl Identity {
     /// [`IdentityError`]: unreadable, readable by others, or not a key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Io { what: "read", path: path.into(), source };
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+        let file = fs::File::open(path).map_err(failed)?;
+        // Of the file that is read, not of whatever bears its name a moment before.
+        let about = file.metadata().map_err(failed)?;
+        let mode = about.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(IdentityError::Exposed { path: path.into(), mode });
         }
-        let text = read_small(path).map_err(failed)?;
+        if let Some(why) = distrust(&about) {
+            return Err(IdentityError::Foreign { path: path.into(), why });
+        }
+        let text = read_small(file).map_err(failed)?;
         let secret = NodeId::parse(text.trim()).ok_or_else(|| IdentityError::NotAKey(path.into()))?;
         Ok(Self::from_secret(secret.0))
     }
@@ -159,15 +174,10 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Io`].
     pub fn save_new(&self, path: &Path) -> Result<(), IdentityError> {
-        let failed = |source| IdentityError::Io { what: "write", path: path.into(), source };
-        let draft = path.with_extension(format!("{}.new", std::process::id()));
         let text = format!("{}\n", NodeId(self.secret));
-        write_synced(&draft, text.as_bytes(), 0o600).map_err(failed)?;
-        let linked = fs::hard_link(&draft, path);
-        let _ = fs::remove_file(&draft);
-        match linked {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other.map_err(failed),
+        match durable::create_once(path, text.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(IdentityError::Io { what: "write", path: path.into(), source }),
         }
     }
 
@@ -258,7 +268,7 @@ pub fn credential_text(credential: &Credential) -> Result<String, SealError> {
         name: said.name,
         role: said.role,
         expires: said.expires.rfc3339(),
-        sealed: wire::encode(credential).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sealed: hex(&wire::encode(credential)),
     };
     let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
     text.push('\n');
@@ -272,10 +282,11 @@ pub fn credential_text(credential: &Credential) -> Result<String, SealError> {
 pub fn save_credential(path: &Path, credential: &Credential) -> Result<(), IdentityError> {
     let text = credential_text(credential)
         .map_err(|error| IdentityError::NotACredential { path: path.into(), text: error.to_string() })?;
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    write_synced(&draft, text.as_bytes(), 0o644)
-        .and_then(|()| fs::rename(&draft, path))
-        .map_err(|source| IdentityError::Io { what: "write", path: path.into(), source })
+    durable::write_public(path, text.as_bytes()).map_err(|source| IdentityError::Io {
+        what: "write",
+        path: path.into(),
+        source,
+    })
 }
 
 /// Reads a credential file. Nothing in it is believed yet.
@@ -283,7 +294,11 @@ pub fn save_credential(path: &Path, credential: &Credential) -> Result<(), Ident
 /// # Errors
 /// [`IdentityError`].
 pub fn load_credential(path: &Path) -> Result<Credential, IdentityError> {
-    let text = read_small(path).map_err(|source| IdentityError::Io { what: "read", path: path.into(), source })?;
+    let text = fs::File::open(path).and_then(read_small).map_err(|source| IdentityError::Io {
+        what: "read",
+        path: path.into(),
+        source,
+    })?;
     let refuse = |text: String| IdentityError::NotACredential { path: path.into(), text };
     let file: CredentialFile = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     if file.schema != CREDENTIAL_SCHEMA {
@@ -317,23 +332,10 @@ pub fn load_membership(
     Ok((credential, membership))
 }
 
-fn read_small(path: &Path) -> io::Result<String> {
+fn read_small(file: fs::File) -> io::Result<String> {
     let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, MAX_FILE), &mut text)?;
+    io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text)?;
     Ok(text)
-}
-
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    text.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -361,7 +363,7 @@ mod tests {
     fn half_a_key_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        write_synced(&path, b"abcd", 0o600).unwrap();
+        durable::write(&path, b"abcd").unwrap();
         assert!(matches!(Identity::load(&path), Err(IdentityError::NotAKey(_))));
     }
 

@@ -3,25 +3,39 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-/// Replaces `path` with `bytes` and returns when that is durable. A crash leaves the old content or the new.
+/// Of files that may hold what only their owner shall read: keys, and the proxy passwords of a runner's environment.
+const PRIVATE: u32 = 0o600;
+/// Of files for everybody: memberships.
+const PUBLIC: u32 = 0o644;
+
+/// Replaces `path` with `bytes`, for its owner only, and returns when that is durable. A crash leaves the old content or the
+/// new.
 ///
 /// # Errors
 /// The file system's; the old content is still there.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = temporary(path, bytes)?;
-    std::fs::rename(&fresh, path)?;
-    sync_folder(path)
+    replace(path, bytes, PRIVATE)
 }
 
-/// Creates `path` with `bytes`, whole and durable, unless it exists. `false` if somebody else created it first.
+/// As [`write`], for everybody to read.
+///
+/// # Errors
+/// The file system's; the old content is still there.
+pub fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, PUBLIC)
+}
+
+/// Creates `path` with `bytes`, for its owner only, whole and durable, unless it exists. `false` if somebody else created it
+/// first.
 ///
 /// # Errors
 /// The file system's; `path` was not created.
 pub fn create_once(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let fresh = temporary(path, bytes)?;
+    let fresh = temporary(path, bytes, PRIVATE)?;
     let linked = std::fs::hard_link(&fresh, path);
     std::fs::remove_file(&fresh)?;
     match linked {
@@ -31,23 +45,36 @@ pub fn create_once(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// A synced file beside `path`, of a name that no other process uses.
-fn temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let fresh = temporary(path, bytes, mode)?;
+    std::fs::rename(&fresh, path)?;
+    sync_folder(path)
+}
+
+/// A synced file beside `path`, of a name that no other process uses. What lies there is left of a crash and is not followed.
+fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let fresh = PathBuf::from(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(fresh)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the names in the folder of `path` durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
 
     #[test]
@@ -61,5 +88,20 @@ mod tests {
         assert!(create_once(&folder.path().join("other"), b"three").unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay behind");
+    }
+
+    #[test]
+    fn only_what_is_public_may_be_read_by_others_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let victim = folder.path().join("victim");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        std::fs::write(&victim, "unchanged").unwrap();
+        symlink(&victim, folder.path().join(format!("file.{}.new", std::process::id()))).unwrap();
+        write(&path, b"one").unwrap();
+        assert_eq!(mode(), 0o600);
+        write_public(&path, b"two").unwrap();
+        assert_eq!(mode() & 0o600, 0o600);
+        assert_eq!(std::fs::read(&victim).unwrap(), b"unchanged");
     }
 }

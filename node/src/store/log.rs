@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::log_format::{HEADER, Parsed, frame, parse};
+use super::{
+    durable,
+    log_format::{HEADER, Parsed, frame, parse},
+};
 
 pub use super::log_format::MAX_FRAME_BYTES;
 
@@ -103,7 +106,8 @@ impl Log {
         let lock = lock(path)?;
         let created = !path.try_exists().map_err(|source| failed("look for", path, source))?;
         if created {
-            create(path).map_err(|source| failed("create", path, source))?;
+            // The header appears whole or not at all, so that a short header is damage and never a crash.
+            durable::write(path, &HEADER).map_err(|source| failed("create", path, source))?;
         }
         let mut file =
             OpenOptions::new().read(true).write(true).open(path).map_err(|source| failed("open", path, source))?;
@@ -168,16 +172,6 @@ fn load(file: &mut File, path: &Path) -> Result<(Vec<Vec<u8>>, u64, u64), LogErr
         Parsed::Good { frames, end } => Ok((frames, end as u64, bytes.len() as u64)),
         Parsed::Corrupt { number, offset } => Err(LogError::Corrupt { path: path.to_owned(), frame: number, offset }),
     }
-}
-
-/// The header appears under the final name whole or not at all, so that a short header is damage and never a crash.
-fn create(path: &Path) -> io::Result<()> {
-    let fresh = beside(path, "new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&HEADER)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn lock(path: &Path) -> Result<File, LogError> {

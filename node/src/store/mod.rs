@@ -4,3 +4,4 @@ pub mod cache;
 pub mod durable;
 pub mod log;
 mod log_format;
+pub mod trust;
