@@ -13,9 +13,10 @@ use patchmesh_common::{
     gossip::Mode,
     id::{MeshId, NodeId},
 };
+use rustix::process::geteuid;
 use serde::Deserialize;
 
-use crate::mesh;
+use crate::{mesh, store::trust::distrust};
 
 /// Where a daemon listens if its file does not say.
 const LISTEN: &str = "/ip4/0.0.0.0/tcp/7878";
@@ -75,6 +76,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Root would obey somebody else.
+    #[error("root does not obey {}: it {why}", path.display())]
+    Distrusted {
+        /// Which file.
+        path: PathBuf,
+        /// Who may write to it.
+        why: String,
     },
     /// Not TOML, or not ours: the text names line and key.
     #[error("{} cannot be used: {text}", path.display())]
@@ -139,6 +148,11 @@ fn fragment(path: &Path) -> Result<Fragment, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.into(), source };
     let mut text = String::new();
     let file = fs::File::open(path).map_err(failed)?;
+    if geteuid().is_root()
+        && let Some(why) = distrust(&file.metadata().map_err(failed)?)
+    {
+        return Err(ConfigError::Distrusted { path: path.into(), why });
+    }
     io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE + 1), &mut text).map_err(failed)?;
     let refuse = |text| ConfigError::Parse { path: path.into(), text };
     if text.len() as u64 > MAX_FILE {
@@ -182,7 +196,7 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
         return Err(wrong("tags", format!("they take {size} bytes, more than {MAX_TAGS}")));
     }
     let state = input.state.ok_or_else(|| missing("state", "\"/var/lib/patchmesh\""))?;
-    Ok(Settings {
+    let settings = Settings {
         mode: input.mode.unwrap_or_default(),
         membership: input.membership.unwrap_or_else(|| state.join("membership.json")),
         state,
@@ -192,14 +206,25 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
         hooks: input.hooks.unwrap_or_else(|| HOOKS.into()),
         root: input.root.unwrap_or_else(|| "/".into()),
         tags: input.tags,
-    })
+    };
+    let paths = [
+        ("state", &settings.state),
+        ("membership", &settings.membership),
+        ("hooks", &settings.hooks),
+        ("root", &settings.root),
+    ];
+    // A hook, a runner and a reboot each have a working directory of their own.
+    if let Some((key, path)) = paths.into_iter().find(|(_, path)| !path.is_absolute()) {
+        return Err(wrong(key, format!("`{}` is not an absolute path", path.display())));
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/patchmeshd.toml");
+    const SAMPLE: &str = include_str!("../dist/patchmeshd.toml");
 
     fn written(text: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -223,7 +248,8 @@ mod tests {
 
     #[test]
     fn the_sample_that_we_ship_is_read() {
-        let settings = load(Path::new(SAMPLE)).unwrap();
+        let (_dir, path) = written(SAMPLE, &[]);
+        let settings = load(&path).unwrap();
         assert_eq!(settings.mode, Mode::Observe);
         assert_eq!(settings.listen, [LISTEN]);
         assert_eq!(settings.hooks, Path::new(HOOKS));
@@ -263,12 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn root_obeys_no_file_that_others_write_to() {
+        let (_dir, path) = written(&minimal(), &[("10-a.toml", "mode = \"enforce\"\n")]);
+        let drop_in = path.with_file_name("host.toml.d").join("10-a.toml");
+        fs::set_permissions(&drop_in, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let loaded = load(&path);
+        if !geteuid().is_root() {
+            return eprintln!("skipped: only root is so careful");
+        }
+        let text = loaded.unwrap_err().to_string();
+        assert!(text.contains("10-a.toml") && text.ends_with("(mode 0666); chmod go-w it"), "{text}");
+    }
+
+    #[test]
     fn wrong_values_name_their_key() {
         assert!(error("state = \"/s\"\n").contains("`mesh` is not set"));
         assert!(error("state = \"/s\"\nmesh = \"abc\"\n").contains("64 hex digits"));
         assert!(error(&format!("{}listen = [\"7878\"]\n", minimal())).contains("`listen`"));
         assert!(error(&format!("{}bootstrap = [\"/ip4/10.0.0.1/tcp/1\"]\n", minimal())).contains("/p2p/"));
         assert!(error(&format!("{}mode = \"yolo\"\n", minimal())).contains("line 3"));
+        assert!(error(&format!("{}hooks = \"hooks\"\n", minimal())).contains("`hooks` is not an absolute path"));
         assert!(error(&format!("{}[tags]\na = \"{}\"\n", minimal(), "x".repeat(MAX_TAGS))).contains("`tags`"));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    fmt::Write as _,
     io::{IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
@@ -15,12 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    clock, config,
+    chain, clock, config,
     host::{apt::Apt, boot::Boot, root::Root},
     identity::{self, Identity},
     patcher::{PatchActor, PatcherSettings, Ports},
     peer::{self, PeerHandle, Setup, Stop, Subscribe},
     portrait::Portrait,
+    store::trust::private_folder,
 };
 
 /// Two: the actors' thread does the deciding, so the workers only carry bytes.
@@ -31,9 +31,8 @@ type Fatal = Box<dyn Error>;
 
 /// Runs the daemon of the configuration file `config` until SIGTERM or SIGINT: exit code 0 then, 1 if it could not run.
 ///
-/// Sets the aborting panic hook first: a panic ends the process, and the journal resumes.
+/// The caller's `main` has called [`abort_on_panic`]: a panic ends the process, and the journal resumes.
 pub fn run(config: &Path) -> ExitCode {
-    abort_on_panic();
     log_to_stderr();
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,6 +44,7 @@ pub fn run(config: &Path) -> ExitCode {
 }
 
 /// Makes any panic end the process, in every profile: an actor that died silently inside a live daemon is the worst failure.
+/// The first call of every `main`, also of the runner's.
 pub fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -69,8 +69,8 @@ pub fn log_to_stderr() {
 
 fn serve(path: &Path) -> Result<(), Fatal> {
     let settings = config::load(path)?;
-    std::fs::create_dir_all(&settings.state)
-        .map_err(|error| format!("cannot create `state` {}: {error}", settings.state.display()))?;
+    private_folder(&settings.state)
+        .map_err(|error| format!("the folder `state` {} cannot be used: {error}", settings.state.display()))?;
     let identity = Identity::load_or_create(&settings.state.join("key"))?;
     let (credential, membership) =
         identity::load_membership(&settings.membership, &identity, settings.mesh, clock::now().wall)?;
@@ -108,6 +108,8 @@ async fn start_host(
     peer: &PeerHandle,
 ) -> Result<(), Fatal> {
     let root = Root::open(&settings.root)?;
+    // Whatever it was called in the file: whether it is the machine's own decides what a reboot is.
+    let path = root.path().to_owned();
     let apt = Apt::open(root, &settings.state.join("apt")).await.map_err(|no| format!("{}; {}", no.text, no.remedy))?;
     let apt = Arc::new(apt);
     let facts = HostFacts {
@@ -116,7 +118,7 @@ async fn start_host(
     };
     let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
     let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient()).start();
-    let boot = Boot::of(&settings.root, &settings.state);
+    let boot = Boot::of(&path, &settings.state);
     let boot_id = boot.id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
     let program = std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
     let program = program.into_os_string().into_string().map_err(|_| "this program's path is not UTF-8")?;
@@ -125,7 +127,7 @@ async fn start_host(
             mesh: settings.mesh,
             mode: settings.mode,
             boot_id,
-            root: settings.root.clone(),
+            root: path,
             hooks: settings.hooks.clone(),
             state: settings.state.clone(),
             runner: vec![program, "runner".to_owned()],
@@ -159,13 +161,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 /// The chain of causes, once.
 fn complain(error: &dyn Error) {
-    let mut text = format!("patchmeshd: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text.push_str("; nothing was changed on this host\n");
+    let text = format!("patchmeshd: {}; nothing was changed on this host\n", chain(error));
     // With a closed stderr there is nobody to tell.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -14,3 +14,15 @@ pub mod portrait;
 pub mod store;
 
 pub use daemon::run;
+
+/// An error and every cause below it, as one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::{acts::Reboot, backend::Backend};
 use crate::{
-    clock,
+    chain, clock,
     peer::{Deliver, Inbound, Skew},
     store::log::{Log, LogError},
 };
@@ -256,15 +256,4 @@ fn kind(entry: &JournalEntry) -> &'static str {
         JournalEntry::Settled(_) => "settled",
         JournalEntry::Acknowledged { .. } => "acknowledged",
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

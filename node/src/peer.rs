@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use self::remember::Memory;
 use crate::{
-    clock,
+    chain, clock,
     identity::Identity,
     mesh::{self, Announcement, Command, MeshError, Reply},
     store::cache::CacheError,
@@ -341,7 +341,7 @@ impl PeerActor {
     fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
         if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, &Ed25519) {
             let author = frame.sealed.author.short();
-            tracing::warn!(from = %from.short(), author, %error, "lease frame dropped: nothing was obeyed");
+            tracing::warn!(from = %from.short(), author, error = chain(&error), "lease frame dropped: nothing was obeyed");
             return;
         }
         match &self.told.frames {
