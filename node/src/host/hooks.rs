@@ -16,13 +16,14 @@ use patchmesh_common::{
     id::RolloutId,
     run::{HookPoint, act::HooksEnd, message::MAX_TEXT},
 };
-use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
 };
 
 use super::{adopt::printable, runner::DEFAULT_PATH};
+use crate::store::trust::distrust;
 
 /// How much of a hook's output is kept from its beginning, and as much from its end. The rest is read and dropped.
 pub const KEPT: usize = 32 << 10;
@@ -121,18 +122,10 @@ fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
 }
 
 fn trusted(path: &Path, about: &std::fs::Metadata) -> Result<(), String> {
-    let (path, own) = (path.display(), geteuid().as_raw());
-    if about.uid() != 0 && about.uid() != own {
-        let owner = about.uid();
-        return Err(format!(
-            "hook {path} belongs to user {owner}, not to root or user {own}; chown it; no hook was run"
-        ));
+    match distrust(about) {
+        Some(why) => Err(format!("hook {} {why}; no hook was run", path.display())),
+        None => Ok(()),
     }
-    if about.mode() & 0o022 != 0 {
-        let mode = about.mode() & 0o7777;
-        return Err(format!("hook {path} is writable by others (mode {mode:04o}); chmod go-w it; no hook was run"));
-    }
-    Ok(())
 }
 
 fn name(hook: &Path) -> String {
@@ -145,14 +138,18 @@ async fn run_one(hook: &Path, context: &HookContext) -> (String, Option<String>)
         Ok(child) => child,
         Err(error) => return (String::new(), Some(format!("cannot be run: {error}"))),
     };
-    let group = child.id();
+    let mut group = Group(child.id());
     let mut kept = Kept::default();
     let ended = tokio::time::timeout(context.timeout, watch(&mut child, &mut kept)).await;
     let failure = match ended {
-        Ok(Ok(status)) => failure(status),
+        Ok(Ok(status)) => {
+            // What it left running on purpose, such as a service, stays.
+            group.0 = None;
+            failure(status)
+        }
         Ok(Err(error)) => Some(format!("cannot be awaited: {error}")),
         Err(_) => {
-            kill(group);
+            drop(group);
             let seconds = context.timeout.as_secs_f64();
             let reaped = child.wait().await.map(|_| ()).map_err(|error| format!(" and cannot be awaited: {error}"));
             Some(format!("ran longer than {seconds} s and was killed{}", reaped.err().unwrap_or_default()))
@@ -220,12 +217,18 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> u
     }
 }
 
-fn kill(group: Option<u32>) {
-    let group = group.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    if let Some(group) = group
-        && let Err(error) = kill_process_group(group, Signal::KILL)
-    {
-        tracing::warn!(%error, "a hook that ran too long could not be killed");
+/// A hook with its children, killed when this is dropped: after its time, and when the daemon ends before the hook, because
+/// the next start runs it again and two of one hook at once undo each other.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = self.0.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(group) = group
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::warn!(%error, "a hook could not be killed");
+        }
     }
 }
 
