@@ -11,7 +11,10 @@ use patchmesh_common::{
 };
 
 use super::backend::Backend;
-use crate::host::{apt::Apt, runner::Step};
+use crate::host::{
+    apt::{Apt, command::list},
+    runner::Step,
+};
 
 fn words(refusal: Refusal) -> String {
     format!("{}; {}", refusal.text, refusal.remedy)
@@ -45,7 +48,7 @@ impl Backend for Apt {
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
             let problems = Apt::audit(self).await.map_err(words)?;
-            Ok(if problems.is_empty() { None } else { Some(problems.join("; ")) })
+            Ok(if problems.is_empty() { None } else { Some(list(&problems, "; ")) })
         }
         .boxed()
     }

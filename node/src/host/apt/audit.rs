@@ -12,7 +12,8 @@ use super::{
 
 impl Apt {
     /// What is wrong with the package database, one line each; empty if it is sound. `dpkg --audit` exits with 0 even when it
-    /// prints problems, so its output is judged, and the half states in its file.
+    /// prints problems, so its output is judged, and the half states in its file. dpkg's own prose is told only where the file
+    /// shows nothing: it explains over many lines what the file says in a word.
     ///
     /// # Errors
     /// `ManagerFailed` if dpkg cannot be asked or its file cannot be read.
@@ -25,9 +26,8 @@ impl Apt {
         if !output.success() {
             return Err(failed(format!("dpkg --audit: {}", output.errors()), "nothing was changed; repair dpkg"));
         }
-        let mut problems = self.problems(&self.packages()?)?;
-        problems.extend(output.stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
-        Ok(problems)
+        let problems = self.problems(&self.packages()?)?;
+        Ok(if problems.is_empty() { prose(&output.stdout) } else { problems })
     }
 
     /// What dpkg's own files say is unfinished.
@@ -51,5 +51,58 @@ impl Apt {
         configure.extend(argv(&["--force-confdef", "--force-confold", "--configure", "--pending"]));
         let fix = argv(&["apt-get", "-y", "-q", "-f", "--no-remove", "install"]);
         [configure, fix].map(|argv| Step { argv, env: env.clone() }).into()
+    }
+}
+
+/// What `dpkg --audit` prints, one line for each package: a paragraph of advice, and a list of ` NAME  DESCRIPTION`.
+fn prose(text: &str) -> Vec<String> {
+    let mut advice = String::new();
+    let mut listed = true;
+    let mut problems = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let Some(package) = line.strip_prefix(' ').and_then(|entry| entry.split_ascii_whitespace().next()) else {
+            if std::mem::take(&mut listed) {
+                advice.clear();
+            }
+            advice.push_str(if advice.is_empty() { "" } else { " " });
+            advice.push_str(line.trim());
+            continue;
+        };
+        listed = true;
+        problems.push(format!("{package}: {advice}"));
+    }
+    // Advice without a package is a problem too.
+    if !listed {
+        problems.push(advice);
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_becomes_one_line_for_each_package() {
+        let text = "\
+The following packages are missing the list control file in the
+database, they need to be reinstalled:
+ a:amd64              the first
+ b                    the second
+
+The following packages are missing the md5sums control file in the
+database, they need to be reinstalled:
+ c                    the third
+
+";
+        let advice = |what| {
+            format!(
+                "The following packages are missing the {what} control file in the database, they need to be reinstalled:"
+            )
+        };
+        let expected = [("a:amd64", "list"), ("b", "list"), ("c", "md5sums")];
+        assert_eq!(prose(text), expected.map(|(name, what)| format!("{name}: {}", advice(what))));
+        assert_eq!(prose("dpkg is unwell\nvery\n"), ["dpkg is unwell very"]);
+        assert!(prose("\n").is_empty());
     }
 }

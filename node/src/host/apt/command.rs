@@ -13,6 +13,10 @@ use tokio::{
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most output of one command: the simulation of an upgrade of 8,192 packages is below 4 MiB.
 const MAX_OUTPUT: u64 = 16 << 20;
+/// Most items that a message lists; the rest is counted. A refusal travels in one frame and is read by a person.
+const MAX_TOLD: usize = 8;
+/// Longest stretch of the package manager's talk in a message, in characters.
+const MAX_TALK: usize = 600;
 /// What the administrator may have set and apt's downloads need.
 const PASSED_ON: [&str; 6] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "TMPDIR"];
 
@@ -50,10 +54,28 @@ impl Output {
         self.code == Some(0)
     }
 
-    /// The lines of standard error that apt marks as errors, without the mark and joined; all of it if none is.
+    /// The lines of standard error that apt marks as errors, without the mark and joined; all of it if none is. Shortened.
     pub fn errors(&self) -> String {
         let marked: Vec<_> = self.stderr.lines().filter_map(|line| line.strip_prefix("E: ")).collect();
-        if marked.is_empty() { self.stderr.trim().to_owned() } else { marked.join("; ") }
+        if marked.is_empty() { shorten(self.stderr.trim()) } else { list(&marked, "; ") }
+    }
+}
+
+/// The first few of a list, and how many more there are.
+pub fn list(items: &[impl AsRef<str>], between: &str) -> String {
+    let told: Vec<_> = items.iter().take(MAX_TOLD).map(|item| shorten(item.as_ref())).collect();
+    let mut text = told.join(between);
+    if items.len() > MAX_TOLD {
+        text.push_str(&format!(" and {} more", items.len() - MAX_TOLD));
+    }
+    text
+}
+
+/// The beginning of somebody else's talk, for a message.
+pub fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_TALK) {
+        Some((at, _)) => format!("{} …", &text[..at]),
+        None => text.to_owned(),
     }
 }
 
@@ -141,6 +163,16 @@ mod tests {
         assert!(refusal.text.contains("printed more than"), "{}", refusal.text);
         let refusal = read(&argv(&["sleep", "60"]), &env(), Duration::from_millis(50)).await.unwrap_err();
         assert!(refusal.text.contains("sleep 60 did not end"), "{}", refusal.text);
+    }
+
+    #[test]
+    fn a_long_list_is_cut_with_its_count_and_long_talk_at_a_character() {
+        let items: Vec<_> = (0..10).map(|i| i.to_string()).collect();
+        assert_eq!(list(&items, ", "), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
+        assert_eq!(shorten("é"), "é");
+        assert!(shorten(&"é".repeat(700)).ends_with(" …"));
+        let output = Output { code: Some(1), stdout: String::new(), stderr: "E: é".repeat(1 << 20) };
+        assert!(output.errors().len() < 4096);
     }
 
     #[test]

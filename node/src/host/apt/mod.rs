@@ -29,12 +29,13 @@ use patchmesh_common::{
 };
 
 use self::{
-    command::{Output, argv, failed},
+    command::{Output, argv, failed, list, shorten},
     config::Purpose,
     status::{Installed, Versions},
 };
 use super::root::{Root, RootError, is_quotable};
 pub use super::runner::Step;
+use crate::chain;
 
 /// Most time of a command that only reads. A simulation on a slow machine with cold disks takes under a minute.
 const READ_LIMIT: Duration = Duration::from_secs(300);
@@ -48,6 +49,7 @@ pub struct Apt {
     native: String,
     read: PathBuf,
     change: PathBuf,
+    refreshing: tokio::sync::Mutex<()>,
     /// Removed when the backend is dropped.
     _scratch: Option<Scratch>,
 }
@@ -75,15 +77,13 @@ impl Drop for Scratch {
 
 impl From<RootError> for Refusal {
     fn from(error: RootError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        failed(format!("{error}{cause}"), "nothing was changed; name `/` or a folder that holds a Debian system")
+        failed(chain(&error), "nothing was changed; name `/` or a folder that holds a Debian system")
     }
 }
 
 impl From<stanza::StanzaError> for Refusal {
     fn from(error: stanza::StanzaError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        failed(format!("{error}{cause}"), "nothing was changed; repair the file, or refresh the indexes")
+        failed(chain(&error), "nothing was changed; repair the file, or refresh the indexes")
     }
 }
 
@@ -126,6 +126,7 @@ impl Apt {
         }
         let (read, change) = (folder.join("apt-read.conf"), folder.join("apt-change.conf"));
         for (path, purpose) in [(&read, Purpose::Read(folder)), (&change, Purpose::Change)] {
+            // Made anew at every start, so whole is enough; a scan shall not wait for the disk.
             let write = |path: &Path| {
                 let fresh = path.with_extension("new");
                 fs::write(&fresh, config::text(&root, purpose))?;
@@ -133,7 +134,8 @@ impl Apt {
             };
             write(path).map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
         }
-        let mut apt = Self { root, native: String::new(), read, change, _scratch: scratch };
+        let mut apt =
+            Self { root, native: String::new(), read, change, refreshing: Default::default(), _scratch: scratch };
         let output = apt.look_with(&argv(&["dpkg", "--print-architecture"])).await?;
         apt.native = output.stdout.trim().to_owned();
         if !output.success() || apt.native.is_empty() {
@@ -211,14 +213,16 @@ impl Apt {
     /// `RepositoryUnreachable` naming every repository that failed (the others are refreshed), `Locked` if somebody else is at
     /// work, `ManagerFailed` for the rest.
     pub async fn refresh(&self) -> Result<(), Refusal> {
+        // apt does not wait for the lock of its indexes: one refresh of ours must not be refused for another.
+        let _turn = self.refreshing.lock().await;
         let argv = argv(&["apt-get", "-q", "update"]);
         let output = command::read(&argv, &command::environment(&self.change), REFRESH_LIMIT).await?;
         let failures = update::failures(&output.stdout);
         if !failures.is_empty() {
-            let told: Vec<_> = failures.iter().map(|f| format!("{} ({})", f.repository, f.why)).collect();
+            let told: Vec<_> = failures.iter().map(|f| format!("{} ({})", f.repository, shorten(&f.why))).collect();
             return Err(Refusal {
                 code: RefusalCode::RepositoryUnreachable,
-                text: format!("cannot refresh {}", told.join("; ")),
+                text: format!("cannot refresh {}", list(&told, "; ")),
                 remedy: "the indexes of these repositories are as old as before; check their addresses and the network"
                     .into(),
             });
@@ -260,7 +264,7 @@ impl Apt {
             text: format!(
                 "the package database of {} needs repair: {}",
                 self.root.path().display(),
-                problems.join("; ")
+                list(&problems, "; ")
             ),
             remedy: "nothing was changed; run `dpkg --configure -a`, then `apt-get -f install`".into(),
         })

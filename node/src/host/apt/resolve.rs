@@ -14,7 +14,7 @@ use patchmesh_common::{
 
 use super::{
     Apt, Step,
-    command::{argv, environment, failed},
+    command::{argv, environment, failed, list},
     lists::Offers,
     scan::{explain, upgrade_args},
     simulate::Simulation,
@@ -26,8 +26,6 @@ use super::{
 const EXTENDED_STATES: &str = "var/lib/apt/extended_states";
 /// Largest such file that is read.
 const MAX_EXTENDED_STATES: u64 = 64 << 20;
-/// Most differences that a refusal lists.
-const MAX_TOLD: usize = 8;
 
 impl Apt {
     /// What apt would do for `baseline` now: the closed transaction. Changes nothing.
@@ -56,7 +54,7 @@ impl Apt {
                 simulation.removes.iter().map(|(name, arch, version)| format!("{name}:{arch} {version}")).collect();
             return Err(Refusal {
                 code: RefusalCode::RemovalsNeeded,
-                text: format!("apt would remove {}", list(&told)),
+                text: format!("apt would remove {}", list(&told, ", ")),
                 remedy: "nothing was changed; hold what wants it, or remove it by hand".into(),
             });
         }
@@ -85,7 +83,7 @@ impl Apt {
         if !gone.is_empty() {
             return Err(Refusal {
                 code: RefusalCode::VersionGone,
-                text: format!("no repository offers {} any more", list(&gone)),
+                text: format!("no repository offers {} any more", list(&gone, ", ")),
                 remedy: "nothing was changed; make a new plan".into(),
             });
         }
@@ -98,7 +96,7 @@ impl Apt {
         if differences.is_empty() {
             return Ok(());
         }
-        Err(plan_changed(&list(&differences)))
+        Err(plan_changed(&list(&differences, ", ")))
     }
 
     /// The commands that install exactly `transaction`, for the runner. Packages that apt marks as automatically installed,
@@ -269,15 +267,6 @@ fn differences(planned: &Transaction, now: &Transaction) -> Vec<String> {
     told
 }
 
-/// The first few of a list, and how many more there are.
-fn list(items: &[String]) -> String {
-    let mut text = items.iter().take(MAX_TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if items.len() > MAX_TOLD {
-        text.push_str(&format!(" and {} more", items.len() - MAX_TOLD));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,11 +322,5 @@ mod tests {
                 "f:all would be removed"
             ]
         );
-    }
-
-    #[test]
-    fn a_long_list_is_cut_with_its_count() {
-        let items: Vec<_> = (0..10).map(|i| i.to_string()).collect();
-        assert_eq!(list(&items), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
     }
 }

@@ -14,7 +14,7 @@ use patchmesh_common::{
 
 use super::{
     Apt,
-    command::{Output, argv, failed},
+    command::{Output, argv, failed, shorten},
     lists::{self, Offers, Target},
     simulate::{self, Install, Simulation},
     status::Installed,
@@ -227,15 +227,6 @@ pub(super) fn explain(output: &Output) -> String {
     }
 }
 
-/// Longest part of apt's talk in a message.
-fn shorten(text: &str) -> String {
-    const MOST: usize = 600;
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{} …", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
 /// `6.1.0-18-amd64` of `linux-image-6.1.0-18-amd64`; meta packages and debug images are no kernels.
 fn kernel_release(name: &str) -> Option<&str> {
     let release = name.strip_prefix("linux-image-")?;
@@ -349,11 +340,5 @@ mod tests {
         assert_eq!(row.classification.as_deref(), Some("Security"));
         assert_eq!(row.severity.as_deref(), Some("optional"));
         assert_eq!(row.reason.as_deref(), Some("2 is in stable-security"));
-    }
-
-    #[test]
-    fn a_message_of_apt_is_shortened_at_a_character() {
-        assert_eq!(shorten("é"), "é");
-        assert!(shorten(&"é".repeat(700)).ends_with(" …"));
     }
 }
