@@ -36,6 +36,8 @@ pub(super) const SPEC: &str = "spec.json";
 pub(super) const CLAIM: &str = "claim.json";
 pub(super) const RESULT: &str = "result.json";
 pub(super) const OUTPUT: &str = "output.log";
+/// By absolute name: the daemon's own PATH may lack it.
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 /// What Debian's root has. Maintainer scripts need the sbin folders, which ordinary users lack.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -112,21 +114,24 @@ pub struct RunnerResult {
     pub boot_id: String,
 }
 
-/// Writes the spec into `folder`, which is created, and starts `program --spec FILE` there. The runner outlives this process
-/// if need be; await the child's end to reap it, then [`adopt`].
+/// Writes the spec into `folder`, which is created, and starts `program --spec FILE` there, as the transient service `unit` if
+/// there is one. The runner outlives this process if need be; await the child's end to reap it, then [`adopt`].
 ///
 /// # Errors
 /// What could not be written or spawned. Nothing runs; the folder may have been created.
-pub fn launch(folder: &Path, program: &[String], spec: &Spec) -> io::Result<tokio::process::Child> {
-    let (name, arguments) = program.split_first().ok_or_else(|| io::Error::other("the runner's command is empty"))?;
+pub fn launch(folder: &Path, program: &[String], unit: Option<&str>, spec: &Spec) -> io::Result<tokio::process::Child> {
     std::fs::create_dir_all(folder)?;
     let file = folder.join(SPEC);
     durable::write(&file, &serde_json::to_vec(spec)?)?;
     let output = File::options().create(true).append(true).open(folder.join(OUTPUT))?;
+    let file = file.into_os_string().into_string().map_err(|_| io::Error::other("its folder's name is not UTF-8"))?;
+    let mut argv = [program, &["--spec".to_owned(), file]].concat();
+    if let Some(unit) = unit {
+        argv = as_service(folder, unit, &argv);
+    }
+    let (name, arguments) = argv.split_first().ok_or_else(|| io::Error::other("the runner's command is empty"))?;
     tokio::process::Command::new(name)
         .args(arguments)
-        .arg("--spec")
-        .arg(&file)
         .current_dir("/")
         .env_clear()
         .env("PATH", DEFAULT_PATH)
@@ -136,11 +141,11 @@ pub fn launch(folder: &Path, program: &[String], spec: &Spec) -> io::Result<toki
         .spawn()
 }
 
-/// `program` as a transient service named `unit`, so that what stops the daemon's own service never touches it. The client
-/// waits for the service's end; should it be killed, the service goes on.
-pub fn as_service(folder: &Path, unit: &str, program: &[String]) -> Vec<String> {
+/// `command` as a transient service named `unit`, in a control group of its own, so that what stops the daemon's own service
+/// never touches it. The client waits for the service's end; should it be killed, the service goes on.
+fn as_service(folder: &Path, unit: &str, command: &[String]) -> Vec<String> {
     let output = folder.join(OUTPUT).display().to_string();
-    let client = ["/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--service-type=exec"].map(String::from);
+    let client = ["--quiet", "--collect", "--wait", "--service-type=exec"].map(String::from);
     let properties = [
         "StandardInput=null".to_owned(),
         format!("StandardOutput=append:{output}"),
@@ -151,12 +156,16 @@ pub fn as_service(folder: &Path, unit: &str, program: &[String]) -> Vec<String> 
         "TimeoutStopSec=1h".to_owned(),
     ];
     let properties = properties.map(|property| format!("--property={property}"));
-    client.into_iter().chain([format!("--unit={unit}")]).chain(properties).chain(program.iter().cloned()).collect()
+    // systemd would put variables of its own in the place of a dollar sign.
+    let command = command.iter().map(|word| word.replace('$', "$$"));
+    let named = [format!("--unit={unit}"), "--".to_owned()];
+    [SYSTEMD_RUN.to_owned()].into_iter().chain(client).chain(properties).chain(named).chain(command).collect()
 }
 
-/// Whether this process may start services of the host's own systemd.
+/// Whether this process may start services of the host's own systemd. Elsewhere a session of its own has to do.
 pub fn has_services() -> bool {
-    rustix::process::geteuid().is_root() && Path::new("/run/systemd/system").exists()
+    let booted = Path::new("/run/systemd/system").exists() && Path::new(SYSTEMD_RUN).exists();
+    booted && rustix::process::geteuid().is_root()
 }
 
 /// The runner process itself: what `runner --spec FILE` calls first and returns. Its output is the file that it inherited.
@@ -279,14 +288,12 @@ mod tests {
 
     #[test]
     fn a_service_wraps_the_same_command() {
-        let argv = as_service(
-            Path::new("/state/run/7/1"),
-            "patchmesh-run-7-1",
-            &["/usr/bin/patchmeshd".into(), "runner".into()],
-        );
+        let command = ["/usr/bin/patchmeshd", "runner", "--spec", "/state/a$HOME/run/7/1/spec.json"].map(String::from);
+        let argv = as_service(Path::new("/state/run/7/1"), "patchmesh-run-7-1", &command);
         assert_eq!(argv[0], "/usr/bin/systemd-run");
         assert!(argv.contains(&"--unit=patchmesh-run-7-1".into()));
         assert!(argv.contains(&"--property=StandardOutput=append:/state/run/7/1/output.log".into()));
-        assert_eq!(argv[argv.len() - 2..], ["/usr/bin/patchmeshd", "runner"]);
+        let words = ["--", "/usr/bin/patchmeshd", "runner", "--spec", "/state/a$$HOME/run/7/1/spec.json"];
+        assert_eq!(argv[argv.len() - 5..], words);
     }
 }

@@ -113,19 +113,17 @@ impl Host {
         }
     }
 
-    /// Starts a runner and waits until it has ended, whatever came of it.
+    /// Starts a runner and waits until it has ended, whatever came of it: [`Self::outcome`] tells. The error says why there is
+    /// none.
     async fn launch(&self, folder: &Path, steps: Vec<Step>, guard: Option<Guard>) -> Result<(), String> {
         let spec = Spec { steps, guard, journal: self.journal.clone() };
-        let program = if self.root == Path::new("/") && runner::has_services() {
-            runner::as_service(folder, &self.unit(folder), &self.runner)
-        } else {
-            self.runner.clone()
-        };
-        let mut child = runner::launch(folder, &program, &spec)
+        let unit = (self.root == Path::new("/") && runner::has_services()).then(|| self.unit(folder));
+        let mut child = runner::launch(folder, &self.runner, unit.as_deref(), &spec)
             .map_err(|error| format!("a runner cannot be started in {}: {error}", folder.display()))?;
-        self.watch(folder, async { child.wait().await.map(drop) })
-            .await
-            .map_err(|error| format!("the runner in {} cannot be awaited: {error}", folder.display()))
+        if let Err(error) = self.watch(folder, child.wait()).await {
+            tracing::warn!(folder = %folder.display(), %error, "a runner cannot be awaited as a child");
+        }
+        Ok(())
     }
 
     /// `patchmesh-run-LEASE-NAME`.
@@ -186,25 +184,26 @@ impl Host {
 
     async fn repair(&self, lease: LeaseId, transaction: &Transaction) -> TransactionEnd {
         let mut output = adopt::output(&self.folder(lease, "1"));
-        let mut dirty = None;
+        let mut unrepaired = None;
         for number in 1..=MAX_REPAIRS {
             let folder = self.folder(lease, &format!("repair-{number}"));
-            if folder.exists() {
-                self.outcome(&folder).await;
-                continue;
-            }
-            dirty = self.dirty().await;
-            if dirty.is_none() {
-                break;
-            }
-            if let Err(error) = self.launch(&folder, self.backend.repair_plan(), None).await {
-                dirty = Some(error);
-                break;
+            // One of an earlier life of the daemon is awaited before anything is judged.
+            if !folder.exists() {
+                if self.dirty().await.is_none() {
+                    break;
+                }
+                if let Err(error) = self.launch(&folder, self.backend.repair_plan(), None).await {
+                    unrepaired = Some(error);
+                    break;
+                }
             }
             self.outcome(&folder).await;
             output = format!("{output}\n{}", adopt::output(&folder));
-            dirty = self.dirty().await;
         }
+        let dirty = match unrepaired {
+            Some(error) => Some(error),
+            None => self.dirty().await,
+        };
         let verdict = match self.compare(lease, transaction).await {
             Ok(comparison) if comparison.differences.is_empty() => Verdict::Ok,
             Ok(comparison) => Verdict::Failed(format!(

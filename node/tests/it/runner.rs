@@ -87,7 +87,7 @@ async fn launching_parent() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
         return eprintln!("skipped: {FOLDER} is not set");
     };
-    launch(&folder, &program(), &gated(&folder)).unwrap().wait().await.unwrap();
+    launch(&folder, &program(), None, &gated(&folder)).unwrap().wait().await.unwrap();
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_runner_survives_its_killed_parent() {
 async fn a_killed_runner_is_dead_only_when_its_session_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let mut child = launch(folder, &program(), &gated(folder)).unwrap();
+    let mut child = launch(folder, &program(), None, &gated(folder)).unwrap();
     signal(begun(folder), Signal::KILL);
     assert_eq!(child.wait().await.unwrap().signal(), Some(9));
     assert!(matches!(adopt(folder).unwrap(), Adopted::Running(_)), "its step still works");
@@ -142,7 +142,7 @@ async fn the_first_failing_step_ends_the_run() {
     let folder = folder.path();
     let steps = vec![shell("echo one", &[]), shell("exit 7", &[]), shell("echo three", &[])];
     let spec = Spec { steps, guard: None, journal: folder.join("run.log") };
-    assert_eq!(launch(folder, &program(), &spec).unwrap().wait().await.unwrap().code(), Some(2));
+    assert_eq!(launch(folder, &program(), None, &spec).unwrap().wait().await.unwrap().code(), Some(2));
     let Adopted::Finished(result) = adopt(folder).unwrap() else { panic!("no result") };
     assert_eq!(result.verdict, Verdict::Failed("/bin/sh failed: exit status: 7".into()));
     assert_eq!(result.exits.len(), 2);
@@ -150,7 +150,7 @@ async fn the_first_failing_step_ends_the_run() {
 
     let absent = folder.join("absent");
     let steps = vec![Step { argv: vec!["/nowhere/apt-get".into()], env: Vec::new() }];
-    launch(&absent, &program(), &Spec { steps, ..spec }).unwrap().wait().await.unwrap();
+    launch(&absent, &program(), None, &Spec { steps, ..spec }).unwrap().wait().await.unwrap();
     let Adopted::Finished(result) = adopt(&absent).unwrap() else { panic!("no result") };
     assert!(
         matches!(result.verdict, Verdict::Failed(text) if text.starts_with("/nowhere/apt-get failed: cannot be run"))
@@ -163,7 +163,7 @@ async fn a_step_sees_only_its_own_environment() {
     let mut step = shell("env | grep -v -e '^_=' -e '^PWD=' -e '^OLDPWD=' -e '^SHLVL=' | sort; pwd", &[]);
     step.env.push(("APT_CONFIG".into(), "/srv/apt.conf".into()));
     let spec = Spec { steps: vec![step], guard: None, journal: folder.path().join("run.log") };
-    launch(folder.path(), &program(), &spec).unwrap().wait().await.unwrap();
+    launch(folder.path(), &program(), None, &spec).unwrap().wait().await.unwrap();
     let path = patchmesh_node::host::runner::DEFAULT_PATH;
     assert_eq!(adopt::output(folder.path()), format!("APT_CONFIG=/srv/apt.conf\nLC_ALL=C.UTF-8\nPATH={path}\n/\n"));
 }
@@ -174,7 +174,7 @@ async fn a_revoked_runner_does_nothing_however_late_it_comes() {
     let folder = folder.path();
     assert!(matches!(adopt(folder).unwrap(), Adopted::NeverStarted));
     let spec = Spec { steps: vec![shell("echo ran", &[])], guard: None, journal: folder.join("run.log") };
-    assert_eq!(launch(folder, &program(), &spec).unwrap().wait().await.unwrap().code(), Some(1));
+    assert_eq!(launch(folder, &program(), None, &spec).unwrap().wait().await.unwrap().code(), Some(1));
     assert!(adopt::output(folder).contains("the run was revoked; nothing was run"), "{}", adopt::output(folder));
     assert!(matches!(adopt(folder).unwrap(), Adopted::NeverStarted));
 }
@@ -202,7 +202,7 @@ async fn the_last_check_of_a_runner_is_its_own() {
         }
         let folder = state.path().join("run");
         let spec = Spec { steps: vec![shell("echo ran", &[])], guard: Some(guard), journal };
-        launch(&folder, &program(), &spec).unwrap().wait().await.unwrap();
+        launch(&folder, &program(), None, &spec).unwrap().wait().await.unwrap();
         let Adopted::Finished(result) = adopt(&folder).unwrap() else { panic!("no result") };
         match result.verdict {
             Verdict::Declined { code, .. } => assert_eq!(code, wanted),
@@ -221,7 +221,7 @@ async fn a_journal_that_cannot_be_read_holds_the_runner_back() {
         Guard { rollout: RolloutId([8; 8]), opening: Opening::endless(WallTime(0)), latest: BootTime(u64::MAX) };
     let spec = Spec { steps: vec![shell("echo ran", &[])], guard: Some(guard), journal };
     let folder = folder.path().join("run");
-    launch(&folder, &program(), &spec).unwrap().wait().await.unwrap();
+    launch(&folder, &program(), None, &spec).unwrap().wait().await.unwrap();
     let Adopted::Finished(result) = adopt(&folder).unwrap() else { panic!("no result") };
     assert!(matches!(result.verdict, Verdict::Declined { code, .. } if code == "journal-unreadable"));
     assert_eq!(adopt::output(&folder), "");
