@@ -5,7 +5,7 @@ use patchmesh_common::{
     rollout::{
         ledger::{HostState, Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
-        planner::{self, Desk},
+        planner::{self, Desk, Waits},
         waiting::Waiting,
     },
     run::{
@@ -53,6 +53,11 @@ impl View<'_> {
     /// Why the host at `at` is not moving.
     pub fn waiting(&self, id: RolloutId, at: usize) -> Option<Waiting> {
         planner::waiting(self.ledger, id, at, self.desk, self.now)
+    }
+
+    /// Why hosts of a rollout are not moving, for those who ask of many.
+    pub fn waits(&self, id: RolloutId) -> Option<Waits<'_>> {
+        Waits::of(self.ledger, id, self.desk, self.now)
     }
 
     fn counts(&self, state: &Standing) -> HostCounts {
@@ -198,7 +203,8 @@ impl View<'_> {
 
     fn waiting_groups(&self, id: RolloutId, state: &Standing) -> Vec<WaitingGroup> {
         let mut groups: Vec<WaitingGroup> = Vec::new();
-        for waiting in state.tally.eligible.iter().filter_map(|at| self.waiting(id, *at)) {
+        let Some(waits) = self.waits(id) else { return groups };
+        for waiting in state.tally.eligible.iter().filter_map(|at| waits.at(*at)) {
             match groups.iter_mut().find(|group| group.code == waiting.code()) {
                 Some(group) => group.hosts += 1,
                 None => groups.push(WaitingGroup { code: waiting.code().to_owned(), text: waiting.text(), hosts: 1 }),
@@ -234,6 +240,12 @@ fn result_error(outcome: HostOutcome, host: &HostState) -> Option<ResultError> {
         (Progress::Refused(refusal), _) => Some(ResultError {
             code: refusal.code.as_str().to_owned(),
             text: format!("{}; nothing was changed; {}", refusal.text, refusal.remedy),
+            log: String::new(),
+        }),
+        (Progress::NotStarted, HostOutcome::Lost) => Some(ResultError {
+            code: "lost".to_owned(),
+            text: "the host was silent, so that nothing was started on it; plan again when its daemon is back"
+                .to_owned(),
             log: String::new(),
         }),
         (_, HostOutcome::Lost) => Some(ResultError {

@@ -62,8 +62,9 @@ impl Watcher {
 
     fn changes(&mut self, view: &View<'_>, state: &Standing) -> Vec<EventDocument> {
         let mut events = Vec::new();
+        let waits = view.waits(self.rollout);
         for (at, host) in state.plan.hosts.iter().enumerate() {
-            let waiting = view.waiting(self.rollout, at);
+            let waiting = waits.as_ref().and_then(|waits| waits.at(at));
             let now = Shown {
                 outcome: view.outcome(state, at),
                 phase: view.phase(state, at),

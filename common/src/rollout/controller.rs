@@ -3,31 +3,26 @@
 use core::time::Duration;
 
 use super::{
+    lease::{is_final, make_lease},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
     plan::{Plan, Rollout},
     planner::{self, Contact, Desk, Handshake},
 };
 use crate::{
     id::{Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
-    inventory::Transaction,
     machine::{Cx, Machine},
-    run::message::{
-        Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, StopOrder, StopScope,
-        ToCoordinator, ToHost,
-    },
+    run::message::{LeaseFrame, Outcome, Refusal, RefusalCode, StopOrder, StopScope, ToCoordinator, ToHost},
     schedule::{Opening, Standing, standing},
-    seal::{Sealed, Verifier},
-    time::{BootTime, WallTime},
+    seal::Sealed,
+    time::BootTime,
 };
+
+pub use super::lease::{command, open_answer};
 
 /// How often an unanswered message is repeated.
 const RESEND: Duration = Duration::from_secs(2);
 /// How often the controller looks at time-outs while something is active.
 const TICK: Duration = Duration::from_millis(500);
-/// A run may start this long after its `Go`, however long the opening is.
-const START_WITHIN: Duration = Duration::from_secs(600);
-/// A disruptive step may begin this long after its `Go`, however long the opening is.
-const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// A host whose leases end deferred this often is refused: its clock or its deadlines do not fit the openings.
 const MAX_DEFERRALS: u32 = 5;
 
@@ -328,9 +323,11 @@ impl Controller {
         self.save(cx, LedgerAct::Started(Box::new(Rollout { id, plan })));
     }
 
-    fn operate(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, act: LedgerAct) {
-        if self.ledger.active.contains(&rollout) {
-            self.save(cx, act);
+    /// Pauses or resumes; what is so already is not written again.
+    fn pause(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, paused: bool) {
+        let active = self.ledger.active.contains(&rollout);
+        if active && self.ledger.rollouts.get(&rollout).is_some_and(|state| state.paused != paused) {
+            self.save(cx, if paused { LedgerAct::Paused { rollout } } else { LedgerAct::Resumed { rollout } });
         }
     }
 
@@ -465,73 +462,6 @@ impl Controller {
     }
 }
 
-/// Codes that asking again does not change.
-fn is_final(code: RefusalCode) -> bool {
-    matches!(
-        code,
-        RefusalCode::ObserveMode
-            | RefusalCode::PlanChanged
-            | RefusalCode::VersionGone
-            | RefusalCode::RemovalsNeeded
-            | RefusalCode::Stopped
-    )
-}
-
-/// The lease of one host, with deadlines counted from `now`.
-fn make_lease(
-    plan: &Plan,
-    id: RolloutId,
-    at: usize,
-    attempt: u32,
-    lease: LeaseId,
-    opening: Opening,
-    now: WallTime,
-) -> Lease {
-    let within = |end: WallTime, most: Duration| {
-        u64::try_from(end.0.saturating_sub(now.0) / 1000).unwrap_or(0).min(most.as_secs())
-    };
-    let step = within(opening.closes, STEP_WITHIN);
-    let host = &plan.hosts[at];
-    Lease {
-        id: lease,
-        rollout: id,
-        host: host.node,
-        attempt,
-        operation: plan.operation,
-        baseline: plan.baseline,
-        transaction: match plan.operation {
-            super::Operation::Install => host.transaction.clone(),
-            super::Operation::Scan => Transaction::default(),
-        },
-        reboot: plan.reboot,
-        hook_timeout: plan.hook_timeout,
-        opening,
-        latest_start: LatestStart {
-            pre_install: within(opening.last_start, START_WITHIN),
-            transaction: step,
-            post_install: step,
-            reboot: step,
-        },
-    }
-}
-
-/// The answer in `frame`, if a member with an unexpired membership sealed it for this coordinator of this mesh.
-pub fn open_answer(settings: &Settings, frame: &LeaseFrame, now: WallTime, keys: &dyn Verifier) -> Option<Answer> {
-    frame.answer(settings.me, settings.mesh, now, keys).ok().map(|(_, answer)| answer)
-}
-
-/// A [`Command`] around `body`, for the shell to seal.
-pub fn command(settings: &Settings, epoch: Epoch, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
-    Command {
-        id: crate::id::CommandId(id.to_be_bytes()),
-        mesh: settings.mesh,
-        to,
-        epoch,
-        expires: now.plus(crate::run::message::COMMAND_LIFETIME),
-        body,
-    }
-}
-
 impl Machine for Controller {
     type Event = Event;
     type Effect = Effect;
@@ -560,8 +490,8 @@ impl Machine for Controller {
             }
             Event::Skew(skew) => self.desk.skew = skew,
             Event::Apply { id, plan } => self.apply(cx, id, *plan),
-            Event::Pause(rollout) => self.operate(cx, rollout, LedgerAct::Paused { rollout }),
-            Event::Resume(rollout) => self.operate(cx, rollout, LedgerAct::Resumed { rollout }),
+            Event::Pause(rollout) => self.pause(cx, rollout, true),
+            Event::Resume(rollout) => self.pause(cx, rollout, false),
             Event::Stop(rollout) => self.stop(cx, rollout),
             Event::Tick => {}
         }

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod controller;
+mod lease;
 pub mod ledger;
 pub mod limit;
 pub mod plan;

@@ -168,10 +168,13 @@ fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
 
 fn ends(state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
     let moving = state.tally.busy.iter().any(|at| !desk.is_lost(state, *at, now.boot));
+    let standing = standing(&state.plan.openings, now.wall);
+    // Nobody is asked while it is paused or before an opening: a host that is away then has lost nothing yet.
+    let asks = !state.paused && !matches!(standing, Standing::Before(_));
     let starts_again = !halt
         && !state.is_latched()
-        && standing(&state.plan.openings, now.wall) != Standing::Over
-        && state.tally.eligible.iter().any(|at| !desk.is_lost(state, *at, now.boot));
+        && standing != Standing::Over
+        && state.tally.eligible.iter().any(|at| !asks || !desk.is_lost(state, *at, now.boot));
     !moving && !starts_again
 }
 
@@ -227,21 +230,50 @@ fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact
 
 /// Why the host at `at` is not moving; `None` if it is running or done.
 pub fn waiting(ledger: &Ledger, id: RolloutId, at: usize, desk: &Desk, now: Now) -> Option<Waiting> {
-    let state = ledger.rollouts.get(&id)?;
-    let node = &state.plan.hosts.get(at)?.node;
-    if state.hosts[at].progress != Progress::NotStarted {
-        return None;
+    Waits::of(ledger, id, desk, now)?.at(at)
+}
+
+/// Why the hosts of one rollout wait. What they have in common is computed once, so that asking for every host of a large
+/// rollout stays linear.
+#[derive(Clone, Debug)]
+pub struct Waits<'a> {
+    ledger: &'a Ledger,
+    state: &'a RolloutState,
+    id: RolloutId,
+    desk: &'a Desk,
+    now: Now,
+    common: Option<Waiting>,
+    slot: Waiting,
+}
+
+impl<'a> Waits<'a> {
+    /// The reasons in rollout `id`, if there is one.
+    pub fn of(ledger: &'a Ledger, id: RolloutId, desk: &'a Desk, now: Now) -> Option<Self> {
+        let state = ledger.rollouts.get(&id)?;
+        let common = blocked(ledger, state, desk, now);
+        let slot = Waiting::Slot {
+            held: ledger.slots_held(state),
+            limit: state.plan.max_concurrency.resolved,
+            lost: desk.lost_busy(state, now.boot),
+        };
+        Some(Self { ledger, state, id, desk, now, common, slot })
     }
-    if let Some(common) = blocked(ledger, state, desk, now) {
-        return Some(common);
+
+    /// Why the host at `at` is not moving; `None` if it is running or done.
+    pub fn at(&self, at: usize) -> Option<Waiting> {
+        let node = &self.state.plan.hosts.get(at)?.node;
+        if self.state.hosts[at].progress != Progress::NotStarted {
+            return None;
+        }
+        if let Some(common) = &self.common {
+            return Some(common.clone());
+        }
+        let Some(contact) = self.desk.contacts.get(node) else { return Some(Waiting::Silent) };
+        match &contact.handshake {
+            Some((rollout, ..)) if *rollout == self.id => return Some(Waiting::Handshake),
+            Some((rollout, ..)) => return Some(Waiting::Claimed(*rollout)),
+            None => {}
+        }
+        Some(host_blocked(self.ledger, self.id, node, contact, self.now).unwrap_or_else(|| self.slot.clone()))
     }
-    let Some(contact) = desk.contacts.get(node) else { return Some(Waiting::Silent) };
-    if contact.handshake.as_ref().is_some_and(|(rollout, ..)| *rollout == id) {
-        return Some(Waiting::Handshake);
-    }
-    Some(host_blocked(ledger, id, node, contact, now).unwrap_or_else(|| Waiting::Slot {
-        held: ledger.slots_held(state),
-        limit: state.plan.max_concurrency.resolved,
-        lost: desk.lost_busy(state, now.boot),
-    }))
 }

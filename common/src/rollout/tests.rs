@@ -29,6 +29,10 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+mod epochs;
+mod laws;
+mod operated;
+
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
 
@@ -440,34 +444,6 @@ fn a_planned_version_that_is_gone_refuses_the_host_for_good_and_a_lock_is_asked_
 }
 
 #[test]
-fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_holds() {
-    let mut world = World::new(3);
-    world.controller = Controller::rebuild(settings(), Ledger::default());
-    world.send(Event::Started { incarnation: Incarnation(3), continues: false });
-    world.see_all();
-    let foreign = LeaseId([8; 16]);
-    world.running.insert(signer(2).id(), foreign);
-    world.ended.insert(signer(2).id());
-    world.script(3, Script::Silent);
-    world.see_all();
-    world.apply(plan_of(3, 1, 0, open()));
-    let offers = |world: &World| world.told.iter().filter(|(_, body)| matches!(body, ToHost::Offer(_))).count();
-    assert_eq!(offers(&world), 0);
-    world.round();
-    world.pass(500);
-    assert_eq!(offers(&world), 0, "one host holds a foreign lease and one has not answered");
-    assert!(world.controller.ledger().foreign.contains_key(&signer(2).id()));
-    world.answer(2, world.report(foreign, true));
-    world.running.remove(&signer(2).id());
-    world.ended.clear();
-    assert_eq!(offers(&world), 0, "the silent one still counts");
-    world.script(3, Script::Good);
-    world.see_all();
-    world.run();
-    assert_eq!((world.state().tally.succeeded, world.state().peak), (3, 1));
-}
-
-#[test]
 fn a_host_that_leaves_its_offer_unanswered_does_not_hold_up_the_others() {
     let mut world = World::new(3);
     world.scripts.insert(signer(1).id(), (1, Script::Silent));
@@ -476,149 +452,4 @@ fn a_host_that_leaves_its_offer_unanswered_does_not_hold_up_the_others() {
     let state = world.state();
     assert_eq!((state.tally.succeeded, state.tally.eligible.len(), state.tally.busy.len()), (2, 1, 0));
     assert!(world.now.boot.since(BootTime(100_000)) < Duration::from_secs(120));
-}
-
-#[test]
-fn a_record_that_holds_an_unknown_lease_shows_that_the_store_is_too_old() {
-    let mut world = World::new(1);
-    let held = Some(LeaseId([8; 16]));
-    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held }]));
-    assert!(world.controller.ledger().discontinuous);
-    assert_eq!(world.controller.epoch().counter, 2);
-}
-
-#[test]
-fn a_fenced_coordinator_jumps_above_the_other_and_reconciles_again() {
-    let mut world = World::new(2);
-    world.apply(plan_of(2, 1, 0, open()));
-    let saved = Epoch { serial: 1, counter: 40, incarnation: Incarnation(77) };
-    world.answer(1, ToCoordinator::Fenced { saved, held: None });
-    assert_eq!(world.controller.epoch().counter, 41);
-    assert!(world.controller.ledger().discontinuous);
-    world.run();
-    assert_eq!(world.state().tally.succeeded, 2);
-    let newer = Epoch { serial: 2, ..saved };
-    world.answer(1, ToCoordinator::Fenced { saved: newer, held: None });
-    assert!(world.controller.desk().superseded);
-}
-
-#[test]
-fn stop_and_pause_latch_in_the_ledger() {
-    let mut world = World::new(4);
-    world.apply(plan_of(4, 1, 0, open()));
-    world.send(Event::Pause(ID));
-    world.rebuild();
-    world.told.clear();
-    world.pass(500);
-    assert!(!world.told.iter().any(|(_, body)| matches!(body, ToHost::Offer(_))));
-    world.send(Event::Resume(ID));
-    world.round();
-    let effects = world.effects(Event::Stop(ID));
-    assert!(matches!(&effects[0], Effect::Save(entry) if matches!(entry.act, LedgerAct::Stopped { sequence: 1, .. })));
-    assert!(matches!(effects[1], Effect::TellStop { .. }), "the running host is told");
-    world.run();
-    assert!(world.state().stopped.is_some() && world.state().tally.eligible.len() == 3);
-}
-
-#[test]
-fn a_forged_or_foreign_answer_changes_nothing() {
-    let mut world = World::new(1);
-    world.apply(plan_of(1, 1, 0, open()));
-    let (_, ToHost::Offer(lease)) = world.told[0].clone() else { panic!("an offer") };
-    let before = world.controller.clone();
-    let body = ToCoordinator::Ready { lease: lease.id, nonce: Nonce([1; 16]) };
-    let answer = Answer { mesh: mesh(), to: settings().me, epoch: before.epoch(), body };
-    let own = Membership {
-        mesh: mesh(),
-        key: signer(9).id(),
-        name: "intruder".into(),
-        role: Role::Node,
-        serial: 1,
-        expires: WallTime::MAX,
-        may_issue: false,
-        tags: BTreeMap::new(),
-    };
-    let credential = Credential { membership: Sealed::seal(&signer(9), &own), issuer: None };
-    let mut sealed = Sealed::seal(&signer(9), &answer);
-    world.send(Event::Heard(Box::new(LeaseFrame { credential: credential.clone(), sealed: sealed.clone() })));
-    sealed.author = signer(1).id();
-    world.send(Event::Heard(Box::new(LeaseFrame { credential, sealed })));
-    assert_eq!(world.controller.desk(), before.desk());
-}
-
-/// Law: the incremental counters equal a computation from scratch, and a plan over a replayed ledger equals the plan over the
-/// ledger that lived through the events.
-#[test]
-fn plan_equals_plan_from_scratch() {
-    for seed in 0..40 {
-        let mut world = World::new(8);
-        world.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        for host in 1..=8 {
-            let script = match world.rng.next_u64() % 6 {
-                0 => Script::Bad,
-                1 => Script::Refuses(RefusalCode::Locked),
-                2 => Script::Refuses(RefusalCode::PlanChanged),
-                _ => Script::Good,
-            };
-            world.script(host, script);
-        }
-        world.apply(plan_of(8, 1 + (seed as u32 % 4), 2, open()));
-        for _ in 0..60 {
-            match world.rng.next_u64() % 8 {
-                0 => world.finish_one(),
-                1 => world.send(Event::Pause(ID)),
-                2 | 3 => world.send(Event::Resume(ID)),
-                4 => world.rebuild(),
-                5 => world.pass(1500),
-                _ => world.round(),
-            }
-            let mut replayed = Ledger::default();
-            for entry in &world.saved {
-                replayed.fold(entry).unwrap();
-            }
-            assert_eq!(&replayed, world.controller.ledger(), "seed {seed}");
-            assert_eq!(world.state().tally, world.state().recounted(), "seed {seed}");
-            let lived = planner::plan(world.controller.ledger(), ID, world.controller.desk(), world.now);
-            let scratch = planner::plan(&replayed, ID, world.controller.desk(), world.now);
-            assert_eq!(lived, scratch, "seed {seed}");
-        }
-        assert_eq!(world.judge.violations(), [], "seed {seed}");
-    }
-}
-
-/// The judge is no ornament: a ledger that grants too much, too late or twice is caught by the promise's name.
-#[test]
-fn the_judge_names_each_broken_promise() {
-    let granted = |seed: u8, lease: u8, at: i64| LedgerEntry {
-        at: WallTime(at),
-        act: LedgerAct::Granted {
-            rollout: ID,
-            host: signer(seed).id(),
-            lease: LeaseId([lease; 16]),
-            attempt: 1,
-            opening: Opening::endless(WallTime(0)),
-        },
-    };
-    let window = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
-    let started = LedgerEntry {
-        at: WallTime(0),
-        act: LedgerAct::Started(Box::new(super::plan::Rollout { id: ID, plan: plan_of(3, 1, 0, vec![window]) })),
-    };
-    let halted = LedgerEntry { at: WallTime(1), act: LedgerAct::Halted { rollout: ID } };
-    let stopped = LedgerEntry { at: WallTime(1), act: LedgerAct::Stopped { rollout: ID, sequence: 1 } };
-    let cases = [
-        ("concurrency", vec![granted(1, 1, 1), granted(2, 2, 2)]),
-        ("window", vec![granted(1, 1, 150)]),
-        ("fencing", vec![granted(1, 1, 1), granted(1, 1, 2)]),
-        ("errors", vec![halted]),
-        ("stop", vec![stopped, granted(1, 1, 2)]),
-    ];
-    for (promise, entries) in cases {
-        let mut judge = Judge::default();
-        judge.read(&started);
-        for entry in &entries {
-            judge.read(entry);
-        }
-        assert!(judge.violations().iter().any(|violation| violation.promise == promise), "{promise}");
-    }
 }

@@ -1,0 +1,85 @@
+//! The talk with one host: its lease with the deadlines, the envelope around a command, and which answers count.
+
+use core::time::Duration;
+
+use super::{Operation, controller::Settings, plan::Plan};
+use crate::{
+    id::{CommandId, Epoch, LeaseId, NodeId, RolloutId},
+    inventory::Transaction,
+    run::message::{Answer, COMMAND_LIFETIME, Command, LatestStart, Lease, LeaseFrame, RefusalCode, ToHost},
+    schedule::Opening,
+    seal::Verifier,
+    time::WallTime,
+};
+
+/// A run may start this long after its `Go`, however long the opening is.
+const START_WITHIN: Duration = Duration::from_secs(600);
+/// A disruptive step may begin this long after its `Go`, however long the opening is.
+const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Codes that asking again does not change.
+pub(super) fn is_final(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::ObserveMode
+            | RefusalCode::PlanChanged
+            | RefusalCode::VersionGone
+            | RefusalCode::RemovalsNeeded
+            | RefusalCode::Stopped
+    )
+}
+
+/// The lease of one host, with deadlines counted from `now`.
+pub(super) fn make_lease(
+    plan: &Plan,
+    id: RolloutId,
+    at: usize,
+    attempt: u32,
+    lease: LeaseId,
+    opening: Opening,
+    now: WallTime,
+) -> Lease {
+    let within = |end: WallTime, most: Duration| {
+        u64::try_from(end.0.saturating_sub(now.0) / 1000).unwrap_or(0).min(most.as_secs())
+    };
+    let step = within(opening.closes, STEP_WITHIN);
+    let host = &plan.hosts[at];
+    Lease {
+        id: lease,
+        rollout: id,
+        host: host.node,
+        attempt,
+        operation: plan.operation,
+        baseline: plan.baseline,
+        transaction: match plan.operation {
+            Operation::Install => host.transaction.clone(),
+            Operation::Scan => Transaction::default(),
+        },
+        reboot: plan.reboot,
+        hook_timeout: plan.hook_timeout,
+        opening,
+        latest_start: LatestStart {
+            pre_install: within(opening.last_start, START_WITHIN),
+            transaction: step,
+            post_install: step,
+            reboot: step,
+        },
+    }
+}
+
+/// The answer in `frame`, if a member with an unexpired membership sealed it for this coordinator of this mesh.
+pub fn open_answer(settings: &Settings, frame: &LeaseFrame, now: WallTime, keys: &dyn Verifier) -> Option<Answer> {
+    frame.answer(settings.me, settings.mesh, now, keys).ok().map(|(_, answer)| answer)
+}
+
+/// A [`Command`] around `body`, for the shell to seal.
+pub fn command(settings: &Settings, epoch: Epoch, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
+    Command {
+        id: CommandId(id.to_be_bytes()),
+        mesh: settings.mesh,
+        to,
+        epoch,
+        expires: now.plus(COMMAND_LIFETIME),
+        body,
+    }
+}

@@ -1,0 +1,81 @@
+//! Lost, copied and fenced ledgers, and answers of strangers.
+
+use super::*;
+
+#[test]
+fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_holds() {
+    let mut world = World::new(3);
+    world.controller = Controller::rebuild(settings(), Ledger::default());
+    world.send(Event::Started { incarnation: Incarnation(3), continues: false });
+    world.see_all();
+    let foreign = LeaseId([8; 16]);
+    world.running.insert(signer(2).id(), foreign);
+    world.ended.insert(signer(2).id());
+    world.script(3, Script::Silent);
+    world.see_all();
+    world.apply(plan_of(3, 1, 0, open()));
+    let offers = |world: &World| world.told.iter().filter(|(_, body)| matches!(body, ToHost::Offer(_))).count();
+    assert_eq!(offers(&world), 0);
+    world.round();
+    world.pass(500);
+    assert_eq!(offers(&world), 0, "one host holds a foreign lease and one has not answered");
+    assert!(world.controller.ledger().foreign.contains_key(&signer(2).id()));
+    world.answer(2, world.report(foreign, true));
+    world.running.remove(&signer(2).id());
+    world.ended.clear();
+    assert_eq!(offers(&world), 0, "the silent one still counts");
+    world.script(3, Script::Good);
+    world.see_all();
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.state().peak), (3, 1));
+}
+
+#[test]
+fn a_record_that_holds_an_unknown_lease_shows_that_the_store_is_too_old() {
+    let mut world = World::new(1);
+    let held = Some(LeaseId([8; 16]));
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held }]));
+    assert!(world.controller.ledger().discontinuous);
+    assert_eq!(world.controller.epoch().counter, 2);
+}
+
+#[test]
+fn a_fenced_coordinator_jumps_above_the_other_and_reconciles_again() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    let saved = Epoch { serial: 1, counter: 40, incarnation: Incarnation(77) };
+    world.answer(1, ToCoordinator::Fenced { saved, held: None });
+    assert_eq!(world.controller.epoch().counter, 41);
+    assert!(world.controller.ledger().discontinuous);
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 2);
+    let newer = Epoch { serial: 2, ..saved };
+    world.answer(1, ToCoordinator::Fenced { saved: newer, held: None });
+    assert!(world.controller.desk().superseded);
+}
+
+#[test]
+fn a_forged_or_foreign_answer_changes_nothing() {
+    let mut world = World::new(1);
+    world.apply(plan_of(1, 1, 0, open()));
+    let (_, ToHost::Offer(lease)) = world.told[0].clone() else { panic!("an offer") };
+    let before = world.controller.clone();
+    let body = ToCoordinator::Ready { lease: lease.id, nonce: Nonce([1; 16]) };
+    let answer = Answer { mesh: mesh(), to: settings().me, epoch: before.epoch(), body };
+    let own = Membership {
+        mesh: mesh(),
+        key: signer(9).id(),
+        name: "intruder".into(),
+        role: Role::Node,
+        serial: 1,
+        expires: WallTime::MAX,
+        may_issue: false,
+        tags: BTreeMap::new(),
+    };
+    let credential = Credential { membership: Sealed::seal(&signer(9), &own), issuer: None };
+    let mut sealed = Sealed::seal(&signer(9), &answer);
+    world.send(Event::Heard(Box::new(LeaseFrame { credential: credential.clone(), sealed: sealed.clone() })));
+    sealed.author = signer(1).id();
+    world.send(Event::Heard(Box::new(LeaseFrame { credential, sealed })));
+    assert_eq!(world.controller.desk(), before.desk());
+}

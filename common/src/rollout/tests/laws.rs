@@ -1,0 +1,80 @@
+//! The incremental state against a computation from scratch, and the judge against ledgers that break each promise.
+
+use super::*;
+
+/// Law: the incremental counters equal a computation from scratch, and a plan over a replayed ledger equals the plan over the
+/// ledger that lived through the events.
+#[test]
+fn plan_equals_plan_from_scratch() {
+    for seed in 0..40 {
+        let mut world = World::new(8);
+        world.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for host in 1..=8 {
+            let script = match world.rng.next_u64() % 6 {
+                0 => Script::Bad,
+                1 => Script::Refuses(RefusalCode::Locked),
+                2 => Script::Refuses(RefusalCode::PlanChanged),
+                _ => Script::Good,
+            };
+            world.script(host, script);
+        }
+        world.apply(plan_of(8, 1 + (seed as u32 % 4), 2, open()));
+        for _ in 0..60 {
+            match world.rng.next_u64() % 8 {
+                0 => world.finish_one(),
+                1 => world.send(Event::Pause(ID)),
+                2 | 3 => world.send(Event::Resume(ID)),
+                4 => world.rebuild(),
+                5 => world.pass(1500),
+                _ => world.round(),
+            }
+            let mut replayed = Ledger::default();
+            for entry in &world.saved {
+                replayed.fold(entry).unwrap();
+            }
+            assert_eq!(&replayed, world.controller.ledger(), "seed {seed}");
+            assert_eq!(world.state().tally, world.state().recounted(), "seed {seed}");
+            let lived = planner::plan(world.controller.ledger(), ID, world.controller.desk(), world.now);
+            let scratch = planner::plan(&replayed, ID, world.controller.desk(), world.now);
+            assert_eq!(lived, scratch, "seed {seed}");
+        }
+        assert_eq!(world.judge.violations(), [], "seed {seed}");
+    }
+}
+
+/// The judge is no ornament: a ledger that grants too much, too late or twice is caught by the promise's name.
+#[test]
+fn the_judge_names_each_broken_promise() {
+    let granted = |seed: u8, lease: u8, at: i64| LedgerEntry {
+        at: WallTime(at),
+        act: LedgerAct::Granted {
+            rollout: ID,
+            host: signer(seed).id(),
+            lease: LeaseId([lease; 16]),
+            attempt: 1,
+            opening: Opening::endless(WallTime(0)),
+        },
+    };
+    let window = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
+    let started = LedgerEntry {
+        at: WallTime(0),
+        act: LedgerAct::Started(Box::new(super::plan::Rollout { id: ID, plan: plan_of(3, 1, 0, vec![window]) })),
+    };
+    let halted = LedgerEntry { at: WallTime(1), act: LedgerAct::Halted { rollout: ID } };
+    let stopped = LedgerEntry { at: WallTime(1), act: LedgerAct::Stopped { rollout: ID, sequence: 1 } };
+    let cases = [
+        ("concurrency", vec![granted(1, 1, 1), granted(2, 2, 2)]),
+        ("window", vec![granted(1, 1, 150)]),
+        ("fencing", vec![granted(1, 1, 1), granted(1, 1, 2)]),
+        ("errors", vec![halted]),
+        ("stop", vec![stopped, granted(1, 1, 2)]),
+    ];
+    for (promise, entries) in cases {
+        let mut judge = Judge::default();
+        judge.read(&started);
+        for entry in &entries {
+            judge.read(entry);
+        }
+        assert!(judge.violations().iter().any(|violation| violation.promise == promise), "{promise}");
+    }
+}

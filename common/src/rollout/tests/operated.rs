@@ -1,0 +1,127 @@
+//! Pauses, stops, closed windows and shared hosts: what an operator does to rollouts while hosts come and go.
+
+use super::*;
+
+#[test]
+fn stop_and_pause_latch_in_the_ledger() {
+    let mut world = World::new(4);
+    world.apply(plan_of(4, 1, 0, open()));
+    world.send(Event::Pause(ID));
+    world.rebuild();
+    world.told.clear();
+    world.pass(500);
+    assert!(!world.told.iter().any(|(_, body)| matches!(body, ToHost::Offer(_))));
+    world.send(Event::Resume(ID));
+    world.round();
+    let effects = world.effects(Event::Stop(ID));
+    assert!(matches!(&effects[0], Effect::Save(entry) if matches!(entry.act, LedgerAct::Stopped { sequence: 1, .. })));
+    assert!(matches!(effects[1], Effect::TellStop { .. }), "the running host is told");
+    world.run();
+    assert!(world.state().stopped.is_some() && world.state().tally.eligible.len() == 3);
+}
+
+#[test]
+fn a_host_that_is_away_while_nobody_is_asked_is_not_lost_yet() {
+    let openings = [2, 10].map(|hour| Opening {
+        opens: WallTime(hour * HOUR),
+        last_start: WallTime((hour + 1) * HOUR),
+        closes: WallTime((hour + 1) * HOUR),
+    });
+    let mut world = World::new(1);
+    world.apply(plan_of(1, 1, 0, openings.to_vec()));
+    world.script(1, Script::Silent);
+    world.see_all();
+    world.pass(HOUR as u64);
+    assert_eq!(world.state().ended_at, None, "before the first opening");
+    world.script(1, Script::Good);
+    world.see_all();
+    world.send(Event::Pause(ID));
+    world.pass(HOUR as u64);
+    world.script(1, Script::Silent);
+    world.see_all();
+    world.pass(61_000);
+    assert_eq!(world.state().ended_at, None, "paused in the first opening");
+    world.send(Event::Resume(ID));
+    assert!(world.state().ended_at.is_some(), "it would be asked now, and is lost");
+}
+
+#[test]
+fn pausing_what_is_paused_writes_nothing() {
+    let mut world = World::new(1);
+    world.apply(plan_of(1, 1, 0, open()));
+    world.send(Event::Resume(ID));
+    world.send(Event::Pause(ID));
+    let before = world.saved.len();
+    world.send(Event::Pause(ID));
+    assert_eq!(world.saved.len(), before);
+    assert!(world.state().paused);
+}
+
+#[test]
+fn offers_that_are_out_when_it_is_paused_grant_nothing_and_are_made_again() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 2, 0, open()));
+    world.send(Event::Pause(ID));
+    world.round();
+    world.pass(500);
+    assert!(world.running.is_empty() && world.state().hosts[0].attempts == 0);
+    world.pass(30_000);
+    world.see_all();
+    world.send(Event::Resume(ID));
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.state().hosts[0].attempts), (2, 1));
+}
+
+#[test]
+fn two_rollouts_share_a_host_one_after_the_other() {
+    let mut world = World::new(1);
+    world.apply(plan_of(1, 1, 0, open()));
+    let other = RolloutId([9; 8]);
+    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())) });
+    let why = |world: &World| planner::waiting(world.controller.ledger(), other, 0, world.controller.desk(), world.now);
+    assert_eq!(why(&world), Some(Waiting::Claimed(ID)), "the first one is asking it");
+    world.round();
+    assert_eq!(world.running.len(), 0);
+    world.round();
+    assert_eq!(world.running.len(), 1);
+    assert_eq!(why(&world), Some(Waiting::Claimed(ID)), "the first one is at work on it");
+    world.finish_one();
+    assert!(world.state().ended_at.is_some());
+    assert_eq!(why(&world), Some(Waiting::Handshake));
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn a_plan_without_hosts_ends_at_once() {
+    let mut world = World::new(1);
+    world.apply(plan_of(0, 1, 0, open()));
+    assert_eq!(world.state().ended_at, Some(world.now.wall));
+    let mut world = World::new(1);
+    let mut plan = plan_of(1, 1, 0, open());
+    plan.hosts[0].transaction = Transaction::default();
+    world.apply(plan);
+    assert_eq!((world.state().ended_at, world.state().tally.skipped), (Some(world.now.wall), 1));
+}
+
+#[test]
+fn a_stopped_rollout_ends_with_a_lost_host_and_its_late_report_is_kept() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    world.round();
+    world.round();
+    let (node, lease) = world.running.pop_first().unwrap();
+    let seed = world.scripts[&node].0;
+    world.script(seed, Script::Silent);
+    world.see_all();
+    world.send(Event::Stop(ID));
+    assert_eq!(world.state().ended_at, None, "the host may still be at work");
+    world.pass(61_000);
+    assert!(world.state().ended_at.is_some());
+    assert!(world.controller.ledger().leased.contains_key(&node), "its slot stays held");
+    world.answer(seed, world.report(lease, true));
+    assert_eq!(world.state().tally.succeeded, 1);
+    let acknowledged = |(to, body): &(NodeId, ToHost)| *to == node && *body == ToHost::Acknowledge { lease };
+    assert!(world.told.iter().any(acknowledged));
+    assert!(world.controller.ledger().leased.is_empty());
+    assert_eq!(world.judge.violations(), []);
+}
