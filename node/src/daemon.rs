@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use actix::Actor as _;
+use actix::{Actor, Addr, AsyncContext as _, Context, Handler};
 use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Credential};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,8 +23,8 @@ use crate::{
     store::trust::private_folder,
 };
 
-/// Two: the actors' thread does the deciding, so the workers only carry bytes.
-const WORKERS: usize = 2;
+/// One: the actors' thread does the deciding, so the worker only carries bytes, and several would wake each other for them.
+const WORKERS: usize = 1;
 
 /// What ends the daemon before or after it ran.
 type Fatal = Box<dyn Error>;
@@ -88,25 +88,44 @@ fn serve(path: &Path) -> Result<(), Fatal> {
             pace: patchmesh_common::gossip::Settings::default(),
         };
         let peer = peer::start(setup, Subscribe::default())?;
-        start_host(&settings, &identity, credential, &peer).await?;
-        tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
-        tokio::select! {
-            _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
-            _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
+        let host = start_host(&settings, &identity, credential, &peer).await;
+        if let Ok(host) = &host {
+            tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
+            tokio::select! {
+                _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
+                _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
+            }
+            // First whoever may begin something.
+            end(&host.patcher).await;
+            end(&host.portrait).await;
         }
-        // Whoever stopped answering before us has nothing left to save.
-        let _ = peer.address.send(Stop).await;
-        Ok(())
+        end(&peer.address).await;
+        host.map(drop)
     })
 }
 
-/// Starts what acts on this host beside the mesh peer: the patcher, and what the host says of itself.
+/// Ends an actor. One that still lives when the runtime is dropped would be run once more, without the runtime that it needs.
+async fn end<A>(actor: &Addr<A>)
+where
+    A: Actor<Context = Context<A>> + Handler<Stop>,
+{
+    // Whoever stopped answering before us has nothing left to save.
+    let _ = actor.send(Stop).await;
+}
+
+/// What acts on this host beside the mesh peer.
+struct Host {
+    patcher: Addr<PatchActor>,
+    portrait: Addr<Portrait>,
+}
+
+/// Starts the patcher, and what the host says of itself. After an error neither runs.
 async fn start_host(
     settings: &config::Settings,
     identity: &Identity,
     credential: Credential,
     peer: &PeerHandle,
-) -> Result<(), Fatal> {
+) -> Result<Host, Fatal> {
     let root = Root::open(&settings.root)?;
     // Whatever it was called in the file: whether it is the machine's own decides what a reboot is.
     let path = root.path().to_owned();
@@ -117,7 +136,9 @@ async fn start_host(
         ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?
     };
     let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
-    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient()).start();
+    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient());
+    let context = Context::new();
+    let address: Addr<Portrait> = context.address();
     let boot = Boot::of(&path, &settings.state);
     let boot_id = boot.id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
     let program = std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
@@ -138,12 +159,19 @@ async fn start_host(
             signer: Arc::new(identity.signer().clone()),
             credential,
             deliver: peer.address.clone().recipient(),
-            held: portrait.recipient(),
+            held: address.clone().recipient(),
         },
     )?
     .start();
-    let told = Subscribe { frames: Some(patcher.clone().recipient()), skew: Some(patcher.recipient()), view: None };
-    peer.address.send(told).await.map_err(|error| error.to_string().into())
+    let host = Host { patcher, portrait: context.run(portrait) };
+    let (frames, skew) = (host.patcher.clone().recipient(), host.patcher.clone().recipient());
+    let told = Subscribe { frames: Some(frames), skew: Some(skew), view: None };
+    if peer.address.send(told).await.is_err() {
+        end(&host.patcher).await;
+        end(&host.portrait).await;
+        return Err("the mesh peer has ended".into());
+    }
+    Ok(host)
 }
 
 /// The runtime of a process: actors on the system thread, the mesh on workers.

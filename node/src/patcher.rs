@@ -11,7 +11,8 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle, WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, Recipient,
+    SpawnHandle, WrapFuture as _,
 };
 use patchmesh_common::{
     gossip::Mode,
@@ -32,7 +33,7 @@ use tokio::sync::watch;
 pub use self::{acts::Reboot, backend::Backend};
 use crate::{
     chain, clock,
-    peer::{Deliver, Inbound, Skew},
+    peer::{Deliver, Inbound, Skew, Stop},
     store::log::{Log, LogError},
 };
 
@@ -228,6 +229,15 @@ impl Handler<Inbound> for PatchActor {
 
     fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
         self.event(ctx, Event::Command(Box::new(inbound.frame)));
+    }
+}
+
+impl Handler<Stop> for PatchActor {
+    type Result = ();
+
+    /// Hooks and looks end with it; a runner goes on, and is adopted by the next start.
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

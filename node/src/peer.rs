@@ -112,7 +112,7 @@ pub struct ViewChanged(pub Vec<KnownHost>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skew(pub Option<i64>);
 
-/// Ends the peer: its links close, and its store is free once what was written is durable.
+/// Ends an actor; answered when it will do nothing more. The peer's links close, and its store is free then.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
 

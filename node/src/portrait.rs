@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
+};
 use patchmesh_common::{gossip::RecordBody, patch::Baseline, run::message::Refusal};
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         root::Root,
     },
     patcher::Held,
-    peer::Describe,
+    peer::{Describe, Stop},
 };
 
 /// How often a host scans without being asked: AWS's host management takes inventory as often.
@@ -72,6 +74,14 @@ impl Actor for Portrait {
         self.tell();
         self.scan(cx);
         cx.run_interval(SCAN_EVERY, Self::scan);
+    }
+}
+
+impl Handler<Stop> for Portrait {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, cx: &mut Context<Self>) {
+        cx.stop();
     }
 }
 

@@ -47,8 +47,12 @@ pub(crate) fn json(path: &Path) -> Option<Value> {
 }
 
 pub(crate) fn kill(pid: u64) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u64, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
-    kill_process(pid, Signal::KILL).expect("the process is there");
+    kill_process(pid, signal).expect("the process is there");
 }
 
 /// A running `patchmesh demo`.
@@ -204,6 +208,21 @@ impl Again {
             .spawn()
             .expect("the program starts");
         self.children.insert(name.to_owned(), child);
+    }
+
+    /// Ends a process of this fleet as an init system does; its exit status, and how long it took.
+    pub(crate) fn terminate(&mut self, name: &str) -> (ExitStatus, Duration) {
+        let child = self.children.get_mut(name).expect("a process of this fleet");
+        let asked = Instant::now();
+        signal(child.id().into(), Signal::TERM);
+        (child.wait().expect("the child is ours"), asked.elapsed())
+    }
+
+    /// Starts a host of this fleet that has ended.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");
+        let host = fleet["hosts"].as_array().expect("a list").iter().find(|host| host["name"] == name);
+        self.spawn(name, host.expect("a host of this fleet"));
     }
 
     /// Runs the CLI against this fleet.

@@ -1,6 +1,7 @@
 //! The mesh over real sockets on 127.0.0.1.
 
 mod outsider;
+mod real;
 
 use std::{
     collections::BTreeMap,

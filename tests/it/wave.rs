@@ -3,14 +3,14 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use patchmesh_common::time::WallTime;
 use serde_json::Value;
 
-use crate::fleet::{Again, Demo, configured, hooks_of, host_names, kill, overlap, program, versions, wait_for};
+use crate::fleet::{Again, Demo, configured, hooks_of, host_names, json, kill, overlap, program, versions, wait_for};
 
 const PACKAGES: [&str; 3] = ["pm-demo-kernel", "pm-demo-lib", "pm-demo-service"];
 
@@ -26,11 +26,18 @@ fn assert_installed_once(demo: &Path, host: &str) {
     }
 }
 
-/// A fleet of `hosts` on which nothing was patched: the first host's package breaks, and one failure halts.
 fn unpatched(hosts: u32) -> Option<Again> {
+    unpatched_and_slow(hosts, 0)
+}
+
+/// A fleet of `hosts` on which nothing was patched: the first host's package breaks, and one failure halts. The service's
+/// postinst prints for so many `seconds`.
+fn unpatched_and_slow(hosts: u32, seconds: u32) -> Option<Again> {
     let program = program()?;
-    let flags = ["--hosts", &hosts.to_string(), "--max-concurrency", "1", "--max-errors", "0", "--break", "1"];
-    let (status, recap, dir) = Demo::start(&program, &flags).finish();
+    let (hosts_flag, seconds) = (hosts.to_string(), seconds.to_string());
+    let flags = ["--hosts", &hosts_flag, "--max-concurrency", "1", "--max-errors", "0", "--break", "1"];
+    let slow = ["--install-seconds", &seconds];
+    let (status, recap, dir) = Demo::start(&program, &[&flags[..], &slow].concat()).finish();
     assert_eq!((status.code(), recap["state"].as_str()), (Some(3), Some("Halted")), "{recap}");
     let again = Again::start(&program, dir);
     again.wait_for_hosts(hosts as usize);
@@ -112,10 +119,8 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
     let demo = Demo::start(&program, &["--hosts", "2", "--max-concurrency", "1", "--install-seconds", "4"]);
     let pid = wait_for("a postinst that prints", || {
         let fleet = demo.fleet()?;
-        let runs = fs::read_dir(demo.folder().join("hosts/demo-01/state/run")).ok()?;
-        let outputs = runs.flatten().filter_map(|run| fs::read_to_string(run.path().join("1/output.log")).ok());
-        let printing = outputs.into_iter().any(|output| output.contains("Setting up"));
-        printing.then(|| fleet["hosts"][0]["pid"].as_u64()).flatten()
+        printing(&demo.folder(), "demo-01")?;
+        fleet["hosts"][0]["pid"].as_u64()
     });
     kill(pid);
     let (status, recap, dir) = demo.finish();
@@ -129,6 +134,38 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
+}
+
+/// The folder of the attempt whose postinst prints now.
+fn printing(demo: &Path, host: &str) -> Option<PathBuf> {
+    let runs = fs::read_dir(demo.join("hosts").join(host).join("state/run")).ok()?;
+    let mut attempts = runs.flatten().map(|run| run.path().join("1"));
+    attempts.find(|run| fs::read_to_string(run.join("output.log")).is_ok_and(|text| text.contains("Setting up")))
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_leaves_its_transaction_alone_and_adopts_it() {
+    let Some(mut again) = unpatched_and_slow(2, 4) else { return };
+    let demo = again.folder();
+    let file = again.dir.path().join("rollout.yaml");
+    fs::write(&file, manifest(&["demo-02"], 1, "")).unwrap();
+    let started = again.cli(&["apply", "-f", file.to_str().unwrap(), "--detach"]);
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let id = String::from_utf8(started.stdout).unwrap().trim().to_owned();
+    let run = wait_for("a postinst that prints", || printing(&demo, "demo-02"));
+    let (status, took) = again.terminate("demo-02");
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(2), "the daemon took {took:?} to end");
+    let claim = json(&run.join("claim.json")).expect("a claim");
+    let runner = claim["runner"]["pid"].as_u64().expect("the runner's pid");
+    assert!(Path::new(&format!("/proc/{runner}")).exists() && !run.join("result.json").exists(), "the runner goes on");
+    again.restart("demo-02");
+    let recap = wait_for("the rollout to end", || {
+        let status = again.cli_json(&["rollout", "status", &id, "-o", "json"])?;
+        (!status["endedAt"].is_null()).then_some(status)
+    });
+    assert_eq!(recap["state"], "Succeeded", "{recap}");
+    assert_installed_once(&demo, "demo-02");
 }
 
 #[test]

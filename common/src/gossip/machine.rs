@@ -28,6 +28,17 @@ const QUICK: Duration = Duration::from_millis(500);
 /// Most addresses in one record: a host with more interfaces is reachable by the first ones.
 const MAX_ADDRESSES: usize = 8;
 
+/// What an item was to its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Known already.
+    None,
+    /// A newer record, or a renewed membership, with the same content.
+    Sign,
+    /// A new member, or something else than before.
+    Change,
+}
+
 /// One host's part in the mesh's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gossip {
@@ -132,17 +143,19 @@ impl Gossip {
         Stamp { author: self.me, incarnation: self.incarnation, version: self.version }
     }
 
-    /// Takes one item from anybody. `Ok(true)` if it was news.
-    fn believe(&mut self, cx: &mut Cx<'_, Effect>, item: Item) -> Result<bool, Verdict> {
+    /// Takes one item from anybody.
+    fn believe(&mut self, cx: &mut Cx<'_, Effect>, item: Item) -> Result<News, Verdict> {
         let author = item.record.author;
+        let before = self.view.get(&author).map(|known| known.record.body.clone());
         let merged = match self.view.merge(item, cx.now.wall, cx.keys) {
-            Ok(Merged::Old) => return Ok(false),
+            Ok(Merged::Old) => return Ok(News::None),
             Ok(merged) => merged,
             Err(error) if error.blames_the_sender() => return Err(Verdict::Reject(error.to_string())),
             Err(_) => return Err(Verdict::Ignore),
         };
-        let Some(member) = self.view.get(&author) else { return Ok(false) };
+        let Some(member) = self.view.get(&author) else { return Ok(News::None) };
         let (stamp, until, item) = (member.stamp(), member.until, member.item.clone());
+        let news = if before.as_ref() == Some(&member.record.body) { News::Sign } else { News::Change };
         if author == self.me {
             self.jump_above(stamp);
         } else {
@@ -154,7 +167,7 @@ impl Gossip {
         cx.emit(Effect::Remember(item));
         self.judge_presence(&author, cx.now.boot);
         cx.emit(Effect::Changed);
-        Ok(true)
+        Ok(news)
     }
 
     /// A host that meets its own newer record (its store or its clock went back) publishes above it.
@@ -178,8 +191,11 @@ impl Gossip {
         for item in items {
             let by_author = (item.record.author == from).then(|| item.clone());
             match (self.believe(cx, item), by_author) {
-                (Ok(true), by_author) => {
-                    self.hurry(cx.now.boot);
+                (Ok(news @ (News::Sign | News::Change)), by_author) => {
+                    // A mere sign of life may have been on its way; a change that was not announced has missed us.
+                    if news == News::Change {
+                        self.hurry(cx.now.boot);
+                    }
                     // An author without neighbours could not announce it; its first neighbour does.
                     if let Some(item) = by_author {
                         cx.emit(Effect::Announce(item));
@@ -342,7 +358,7 @@ impl Gossip {
             Event::Sealed(item) => {
                 self.sealing = false;
                 // A record that does not even convince its author is told to nobody; the shell has checked its size.
-                if self.believe(cx, item.clone()) == Ok(true) {
+                if self.believe(cx, item.clone()).is_ok_and(|news| news != News::None) {
                     cx.emit(Effect::Announce(item));
                 }
             }
@@ -362,8 +378,8 @@ impl Gossip {
             }
             Event::Announced { token, item } => {
                 let verdict = match self.believe(cx, item) {
-                    Ok(true) => Verdict::Accept,
-                    Ok(false) => Verdict::Ignore,
+                    Ok(News::Sign | News::Change) => Verdict::Accept,
+                    Ok(News::None) => Verdict::Ignore,
                     Err(verdict) => verdict,
                 };
                 cx.emit(Effect::Judge { token, verdict });

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use super::*;
@@ -16,6 +15,8 @@ use crate::{
 
 const EXPIRES: i64 = 1_000_000_000;
 const START: i64 = 1_000_000;
+
+mod view;
 
 /// Signatures that cost nothing: anybody could make them, but nothing here makes those of others.
 struct Keyed(NodeId);
@@ -304,6 +305,30 @@ fn exchanges_are_quick_while_there_are_news_and_rare_at_rest() {
 }
 
 #[test]
+fn a_sign_of_life_that_an_exchange_brings_hurries_nobody() {
+    let mut host = Host::new(&[]);
+    let told = |record: NodeRecord| {
+        let answer = ExchangeAnswer::Delta { wall: WallTime(START), items: vec![seal(3, &record)], want: Vec::new() };
+        Event::Answered { from: node(4), answer }
+    };
+    host.step(0, Event::LinkUp { peer: node(4), wall: WallTime(START) });
+    host.step(1, told(record(1, 1)));
+    // Once at rest, exchanges are five seconds apart.
+    let exchanges = |host: &mut Host, from: u64, to: u64| {
+        let steps = (from..to).step_by(500).flat_map(|millis| host.step(millis, Event::Tick));
+        steps.filter(|effect| matches!(effect, Effect::Exchange { .. })).count()
+    };
+    exchanges(&mut host, 500, 30_000);
+    let mut sign = record(1, 1);
+    sign.version = 2;
+    host.step(30_000, told(sign.clone()));
+    assert!(exchanges(&mut host, 30_000, 40_000) <= 2);
+    let change = NodeRecord { version: 3, body: RecordBody { reboot_required: true, ..sign.body.clone() }, ..sign };
+    host.step(40_000, told(change));
+    assert!(exchanges(&mut host, 40_000, 50_000) > 3);
+}
+
+#[test]
 fn silence_is_told_and_news_or_a_link_refute_it() {
     let mut host = Host::new(&[]);
     host.listen(0);
@@ -413,78 +438,4 @@ fn killed_after_any_step_a_host_knows_whom_it_knew_and_publishes_above_itself() 
         let record = host.listen(millis);
         assert!((record.incarnation, record.version) > before.rank());
     }
-}
-
-fn any_item() -> impl Strategy<Value = Item> {
-    (3u8..6, 0u64..3, 0u64..3, 1u64..4, any::<bool>()).prop_map(|(seed, incarnation, version, serial, expired)| {
-        let expires = if expired && serial == 1 { START } else { EXPIRES };
-        Item { credential: credential(seed, serial, expires), ..item(seed, incarnation, version) }
-    })
-}
-
-fn view_of<'a>(items: impl IntoIterator<Item = &'a Item>) -> View {
-    let mut view = View::new(mesh());
-    for item in items {
-        let before = view.digest();
-        let _ = view.merge(item.clone(), WallTime(START), &AnyKey);
-        for stamp in before {
-            let after = view.get(&stamp.author).map(|member| member.stamp().rank());
-            assert!(after >= Some(stamp.rank()), "versions never fall");
-        }
-    }
-    view
-}
-
-fn contents(view: &View) -> Vec<Item> {
-    view.members().map(|(_, member)| member.item.clone()).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
-    #[test]
-    fn merging_is_commutative_associative_and_idempotent(
-        a in prop::collection::vec(any_item(), 0..6),
-        b in prop::collection::vec(any_item(), 0..6),
-        c in prop::collection::vec(any_item(), 0..6),
-    ) {
-        let all = view_of(a.iter().chain(&b).chain(&c));
-        prop_assert_eq!(&all, &view_of(c.iter().chain(&a).chain(&b)));
-        prop_assert_eq!(&all, &view_of(a.iter().rev().chain(c.iter().rev()).chain(b.iter().rev())));
-        let (ab, bc) = (view_of(a.iter().chain(&b)), view_of(b.iter().chain(&c)));
-        prop_assert_eq!(&view_of(contents(&ab).iter().chain(&c)), &all);
-        prop_assert_eq!(&view_of(a.iter().chain(&contents(&bc))), &all);
-        prop_assert_eq!(&view_of(contents(&all).iter().chain(&contents(&all))), &all);
-    }
-
-    #[test]
-    fn digest_and_delta_make_two_views_alike(
-        a in prop::collection::vec(any_item(), 0..6),
-        b in prop::collection::vec(any_item(), 0..6),
-    ) {
-        let (mut left, mut right) = (view_of(&a), view_of(&b));
-        let (to_left, wanted) = (right.delta(&left.digest()), right.lacks(&left.digest()));
-        let to_right = left.items(&wanted);
-        for item in to_left {
-            prop_assert!(left.merge(item, WallTime(START), &AnyKey).is_ok());
-        }
-        for item in to_right {
-            prop_assert!(right.merge(item, WallTime(START), &AnyKey).is_ok());
-        }
-        prop_assert_eq!(left.digest(), right.digest());
-    }
-}
-
-#[test]
-fn a_delta_is_bounded_and_goes_on_where_it_stopped() {
-    let items: Vec<Item> = (2..=MAX_DELTA as u8 + 10).map(|seed| item(seed, 1, 1)).collect();
-    let (full, mut late) = (view_of(&items), View::new(mesh()));
-    let first = full.delta(&late.digest());
-    assert_eq!(first.len(), MAX_DELTA);
-    for item in first {
-        late.merge(item, WallTime(START), &AnyKey).unwrap();
-    }
-    assert_eq!(full.delta(&late.digest()).len(), items.len() - MAX_DELTA);
-    assert_eq!(late.lacks(&full.digest()).len(), items.len() - MAX_DELTA);
-    assert!(full.delta(&full.digest()).is_empty());
 }

@@ -112,7 +112,10 @@ impl View {
         if known.is_some_and(|known| known.item == item) {
             return Ok(Merged::Old);
         }
-        let offered = check(self.mesh, item, now, keys)?;
+        // A signature that was right once is right for ever; only its time ends.
+        let proven = known.filter(|known| known.item.credential == item.credential && now < known.until);
+        let proven = proven.map(|known| (known.membership.clone(), known.until));
+        let offered = check(self.mesh, item, proven, now, keys)?;
         let Some(known) = known else {
             if self.members.len() >= MAX_MEMBERS {
                 return Err(Rejected::Full);
@@ -183,8 +186,18 @@ impl View {
     }
 }
 
-fn check(mesh: MeshId, item: Item, now: WallTime, keys: &dyn Verifier) -> Result<Member, Rejected> {
-    let (membership, until) = item.credential.check_until(mesh, now, keys)?;
+/// What `item` says, if it may be believed. `proven` is what its credential says, where that is known to hold.
+fn check(
+    mesh: MeshId,
+    item: Item,
+    proven: Option<(Membership, WallTime)>,
+    now: WallTime,
+    keys: &dyn Verifier,
+) -> Result<Member, Rejected> {
+    let (membership, until) = match proven {
+        Some(proven) => proven,
+        None => item.credential.check_until(mesh, now, keys)?,
+    };
     if membership.key != item.record.author {
         return Err(Rejected::OtherAuthor { author: item.record.author, member: membership.key });
     }

@@ -32,6 +32,9 @@ const PENDING: u32 = 128;
 const STREAMS: usize = 8;
 /// Largest gossipsub frame: an item, and control messages beside it.
 const TRANSMIT: usize = 2 * MAX_ITEM;
+/// How often announcing tends its own links. Every neighbour costs a message each time; what is missed meanwhile, exchanges
+/// repair, and for the same reason few links are enough: each record comes over every one of them.
+const UPKEEP: Duration = Duration::from_secs(5);
 /// The topic on which records are announced.
 const RECORDS: &str = "/patchmesh/records/1";
 
@@ -85,6 +88,12 @@ fn gossip() -> Result<gossipsub::Behaviour, String> {
         .validate_messages()
         .message_id_fn(message_id)
         .flood_publish(false)
+        .heartbeat_interval(UPKEEP)
+        .mesh_n_low(2)
+        .mesh_n(3)
+        .mesh_n_high(6)
+        .mesh_outbound_min(1)
+        .gossip_lazy(2)
         .max_transmit_size(TRANSMIT)
         .build()
         .map_err(|error| error.to_string())?;

@@ -1,24 +1,33 @@
 //! The view between starts: a thread writes it, because the store blocks.
 
-use std::{io, path::Path, thread};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
+use crate::store::cache::{Cache, CacheError};
 use patchmesh_common::{
     gossip::{Item, MAX_ITEM},
     id::NodeId,
     wire,
 };
-use tokio::sync::mpsc;
-
-use crate::store::cache::{Cache, CacheError};
 
 /// Writes waiting for the thread. What is lost beyond it comes back from the neighbours.
 const WRITES: usize = 1024;
+/// How long writes are collected. Every member seals anew twice a minute, and what a crash loses comes back from the
+/// neighbours in seconds: the disk need not hear of each.
+const COLLECT: Duration = Duration::from_secs(60);
 
 type Write = (NodeId, Option<Vec<u8>>);
 
-/// The way to the writing thread; it ends, and closes the store, when this is dropped.
+/// The way to the writing thread. Dropping it waits until everything is written and the store is closed.
 pub(super) struct Memory {
-    writes: mpsc::Sender<Write>,
+    writes: Option<SyncSender<Write>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 impl Memory {
@@ -40,12 +49,12 @@ impl Memory {
         });
         // What another version wrote is not an item any more, and comes anew from the neighbours.
         let items = items.iter().filter_map(|(_, bytes)| wire::decode(bytes, MAX_ITEM).ok()).collect();
-        let (writes, inbox) = mpsc::channel(WRITES);
-        thread::Builder::new()
+        let (writes, inbox) = sync_channel(WRITES);
+        let writer = thread::Builder::new()
             .name(String::from("cache"))
-            .spawn(move || write_all(cache, inbox))
+            .spawn(move || write_all(cache, &inbox))
             .map_err(|source: io::Error| CacheError::Io { dir: state.into(), source })?;
-        Ok((Self { writes }, items))
+        Ok((Self { writes: Some(writes), writer: Some(writer) }, items))
     }
 
     pub(super) fn remember(&self, item: &Item) {
@@ -57,20 +66,32 @@ impl Memory {
     }
 
     fn write(&self, write: Write) {
-        if self.writes.try_send(write).is_err() {
+        if self.writes.as_ref().is_none_or(|writes| writes.try_send(write).is_err()) {
             tracing::debug!("the cache is behind: one record is not kept");
         }
     }
 }
 
-fn write_all(mut cache: Cache, mut inbox: mpsc::Receiver<Write>) {
-    while let Some(first) = inbox.blocking_recv() {
-        let mut next = Some(first);
-        while let Some((author, value)) = next {
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.writes = None;
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::warn!("the cache's thread ended early; some records were not kept");
+        }
+    }
+}
+
+fn write_all(mut cache: Cache, inbox: &Receiver<Write>) {
+    while let Ok(first) = inbox.recv() {
+        let mut newest = BTreeMap::from([first]);
+        let until = Instant::now() + COLLECT;
+        while let Ok((author, value)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            newest.insert(author, value);
+        }
+        for (author, value) in newest {
             if let Err(error) = cache.set(&author.0, value.as_deref()) {
                 tracing::warn!(error, "a record was not kept");
             }
-            next = inbox.try_recv().ok();
         }
         if let Err(error) = cache.flush() {
             tracing::warn!(%error, "the cache was not flushed");

@@ -31,10 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FOLDER: &str = "PATCHMESH_TEST_FOLDER";
 
 /// The daemon beside this test binary, so that a copy of the build folder works too; otherwise the one that was built.
-pub(crate) fn program() -> Vec<String> {
+pub(crate) fn daemon() -> PathBuf {
     let beside = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("patchmeshd");
-    let program = if beside.exists() { beside } else { env!("CARGO_BIN_EXE_patchmeshd").into() };
-    vec![program.to_str().unwrap().into(), "runner".into()]
+    if beside.exists() { beside } else { env!("CARGO_BIN_EXE_patchmeshd").into() }
+}
+
+pub(crate) fn program() -> Vec<String> {
+    vec![daemon().to_str().unwrap().into(), "runner".into()]
 }
 
 pub(crate) fn shell(script: &str, arguments: &[&Path]) -> Step {

@@ -226,8 +226,8 @@ fn exact_one(change: &PackageChange) -> Result<String, Refusal> {
     if !change.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !change.name.chars().all(name_ok) {
         return Err(bad(format!("{:?} is not a package name", change.name)));
     }
-    if change.arch.is_empty() || !change.arch.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    {
+    let arch_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !change.arch.starts_with(|c: char| c.is_ascii_lowercase()) || !change.arch.chars().all(arch_ok) {
         return Err(bad(format!("{:?} is not an architecture", change.arch)));
     }
     deb::check(&change.to).map_err(|error| bad(error.to_string()))?;
@@ -269,6 +269,8 @@ fn differences(planned: &Transaction, now: &Transaction) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn change(name: &str, from: Option<&str>, to: &str) -> PackageChange {
@@ -293,6 +295,56 @@ mod tests {
             assert!(exact_one(&bad).is_err(), "{bad:?}");
         }
         assert!(exact_one(&PackageChange { arch: "x=1".into(), ..change("a", None, "1") }).is_err());
+    }
+
+    #[test]
+    fn a_hostile_transaction_is_refused_whole() {
+        let good = change("tool", Some("1"), "2");
+        let names = [
+            "-o",
+            "--force-yes",
+            "-oDPkg::Pre-Invoke::=reboot",
+            "tool/stable",
+            "/tmp/evil.deb",
+            "./evil.deb",
+            "tool=1",
+            "tool:i386",
+            "tool\n-o",
+            "tool -o",
+            "tööl",
+            "Tool",
+            "tool\0",
+            "",
+            "+tool",
+            "$(reboot)",
+            "`reboot`",
+            "tool;reboot",
+            "*",
+        ];
+        let versions = ["", "-o", "2 -o", "2\n-o", "2/stable", "2-", "２", "2;reboot", "$(reboot)", "2\0", "a2"];
+        let arches = ["", "-o", "amd64=1", "amd64/x", "amd64 -o", "any\n", "ämd64"];
+        let hostile = names
+            .iter()
+            .map(|name| PackageChange { name: (*name).into(), ..good.clone() })
+            .chain(versions.iter().map(|to| PackageChange { to: (*to).into(), ..good.clone() }))
+            .chain(arches.iter().map(|arch| PackageChange { arch: (*arch).into(), ..good.clone() }));
+        for bad in hostile {
+            let refusal = exact(&transaction(vec![good.clone(), bad.clone()])).unwrap_err();
+            assert_eq!(refusal.remedy, "nothing was changed; make a new plan", "{bad:?}");
+            assert!(!refusal.text.contains(['\n', '\0']), "{refusal:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_passes_is_one_plain_word(name in ".{0,6}|[a-z0-9+.-]{1,6}", arch in ".{0,4}|[a-z0-9-]{1,5}", to in ".{0,6}|[0-9][a-z0-9.+~:-]{0,6}") {
+            let change = PackageChange { name: name.clone(), arch: arch.clone(), to: to.clone(), ..change("x", None, "1") };
+            if let Ok(word) = exact_one(&change) {
+                prop_assert!(word.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()), "{}", word);
+                prop_assert!(word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.:=~".contains(c)), "{}", word);
+                prop_assert_eq!(word, format!("{name}:{arch}={to}"));
+            }
+        }
     }
 
     #[test]

@@ -90,6 +90,31 @@ async fn a_hook_that_hangs_is_killed_with_its_children() {
 }
 
 #[tokio::test]
+async fn a_hook_ends_with_the_daemon() {
+    let hooks = Hooks::new();
+    let pid_file = hooks.0.path().join("pid");
+    hooks.add(HookPoint::PreInstall, "10-slow", &format!("sleep 600 & echo $! > {}; wait", pid_file.display()));
+    let deadline = Instant::now() + PATIENT;
+    let child = {
+        // Dropped as the actor's futures are when the process ends.
+        let mut run = Box::pin(hooks.run(HookPoint::PreInstall, PATIENT));
+        loop {
+            let begun = std::fs::read_to_string(&pid_file).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+            if let Some(pid) = begun {
+                break pid;
+            }
+            assert!(Instant::now() < deadline, "the hook did not begin");
+            let waited = tokio::time::timeout(Duration::from_millis(10), &mut run).await;
+            assert!(waited.is_err(), "the hook ended by itself: {waited:?}");
+        }
+    };
+    while super::super::process::stat(child).is_ok_and(|stat| !stat.ended) {
+        assert!(Instant::now() < deadline, "process {child} of the hook still lives");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_hook_that_prints_100_mb_is_drained_and_capped() {
     let hooks = Hooks::new();
     hooks.add(HookPoint::PreInstall, "10-loud", "echo begin; head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end");
