@@ -48,7 +48,7 @@ impl Fixture {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_patchmeshd"));
+        let mut command = Command::new(&super::runner::program()[0]);
         command.arg("--config").arg(self.path("host.toml")).stderr(Stdio::piped()).env_remove("PATCHMESH_LOG");
         command
     }
