@@ -31,18 +31,13 @@ Exit codes: 0 done, 1 error, 2 plan has changes, 3 stopped, 4 failed hosts, 5 lo
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Compare two version numbers as a package manager does.
-    Version(command::version::Args),
+    /// Build a fleet of private roots in a folder, and patch it in a rolling wave with the real apt and dpkg.
+    #[command(after_help = "Example:\n  patchmesh demo --hosts 8 --max-concurrency 2 --keep --dir ./demo")]
+    Demo(demo::DemoArgs),
     /// Show what is missing on this machine or in a private root. Changes nothing, needs no daemon.
     Scan(command::scan::Args),
     /// Show what is installed and offered on this machine or in a private root. Needs no daemon.
     Inventory(command::inventory::Args),
-    /// Resolve limits for a number of hosts, offline.
-    #[command(after_help = "Example:\n  patchmesh rate --targets 50 --max-concurrency 10% --max-errors 10% --ramp aws")]
-    Rate(command::rate::RateArgs),
-    /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
-    #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
-    Serve(command::process::ServeArgs),
     /// Ask every target what it would do, and freeze the answers. Changes nothing.
     #[command(after_help = "Example:\n  patchmesh plan -f weekly.yaml --detailed-exitcode")]
     Plan(command::plan::PlanArgs),
@@ -61,12 +56,17 @@ enum Verb {
     /// Ask why something is where it is.
     #[command(subcommand, after_help = "Example:\n  patchmesh why host web-1")]
     Why(command::get::WhyKind),
+    /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
+    #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
+    Serve(command::process::ServeArgs),
     /// Make a mesh, and sign who belongs to it.
     #[command(after_help = "Example:\n  patchmesh mesh init --dir ~/mesh")]
     Mesh(command::mesh::MeshArgs),
-    /// Build a fleet of private roots in a folder, and patch it in a rolling wave with the real apt and dpkg.
-    #[command(after_help = "Example:\n  patchmesh demo --hosts 8 --max-concurrency 2 --keep --dir ./demo")]
-    Demo(demo::DemoArgs),
+    /// Resolve limits for a number of hosts, offline.
+    #[command(after_help = "Example:\n  patchmesh rate --targets 50 --max-concurrency 10% --max-errors 10% --ramp aws")]
+    Rate(command::rate::RateArgs),
+    /// Compare two version numbers as a package manager does.
+    Version(command::version::Args),
     /// Run the daemon of one host (what patchmeshd does).
     #[command(hide = true, after_help = "Example:\n  patchmesh daemon --config /etc/patchmesh/patchmesh.toml")]
     Daemon(command::process::DaemonArgs),
@@ -113,7 +113,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let json = wants_json(&args);
     let ended = match Cli::try_parse_from(&args) {
-        // These two log instead of talking, and say themselves how they end.
         // These have exit codes and messages of their own: a supervisor reads them, not a person at a prompt.
         Ok(Cli { verb: Verb::Daemon(args) }) => return command::process::daemon(&args),
         Ok(Cli { verb: Verb::Runner(args) }) => return command::process::runner(&args),

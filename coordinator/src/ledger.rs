@@ -12,11 +12,14 @@ use std::{
 use patchmesh_common::{
     id::NodeId,
     rollout::ledger::{FoldError, Ledger, LedgerEntry},
-    seal::{Payload, SealError, Sealed, Signer, Verifier},
+    seal::{SealError, Sealed, Signer, Verifier},
     wire::{self, Malformed},
 };
-use patchmesh_node::store::log::{Log, LogError};
+use patchmesh_node::store::log::{Log, LogError, MAX_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
+
+/// The ledger's name in its folder.
+const FILE: &str = "ledger.log";
 
 /// One frame of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +54,16 @@ pub enum LedgerError {
 }
 
 /// The open ledger file.
+#[derive(Debug)]
 pub struct LedgerFile {
     log: Log,
     head: [u8; 32],
+    /// The folder, until its place is marked: only after an entry says that this ledger may not know every lease.
+    unmarked: Option<PathBuf>,
 }
 
 /// What opening a ledger found.
+#[derive(Debug)]
 pub struct Opened {
     /// The file, for appending.
     pub file: LedgerFile,
@@ -74,12 +81,12 @@ impl LedgerFile {
     /// # Errors
     /// [`LedgerError`] names the first entry that does not hold.
     pub fn open(dir: &Path, me: NodeId, keys: &dyn Verifier) -> Result<Opened, LedgerError> {
-        let path = dir.join("ledger.log");
+        let path = dir.join(FILE);
         let (log, frames, found) = Log::open(&path)?;
         let (mut ledger, mut head) = (Ledger::default(), [0; 32]);
         for (number, frame) in frames.iter().enumerate() {
             let link: Link =
-                wire::decode(frame, LedgerEntry::LIMIT).map_err(|error| LedgerError::Malformed(number, error))?;
+                wire::decode(frame, MAX_FRAME_BYTES).map_err(|error| LedgerError::Malformed(number, error))?;
             if link.previous != head || link.entry.author != me {
                 return Err(LedgerError::Broken(number));
             }
@@ -88,11 +95,11 @@ impl LedgerFile {
             head = *blake3::hash(frame).as_bytes();
         }
         let continues = !frames.is_empty() && is_in_place(dir, &path)?;
-        mark_place(dir, &path)?;
-        Ok(Opened { file: Self { log, head }, ledger, continues, torn_bytes: found.torn_bytes })
+        let unmarked = (!continues).then(|| dir.to_owned());
+        Ok(Opened { file: Self { log, head, unmarked }, ledger, continues, torn_bytes: found.torn_bytes })
     }
 
-    /// Appends `entry`, durably.
+    /// Appends `entry`, durably. The first entry in a new place also marks the place as the ledger's own.
     ///
     /// # Errors
     /// [`LedgerError`] if the disk refuses; whether the entry is there is then unknown, and the process must end.
@@ -101,6 +108,9 @@ impl LedgerFile {
         let frame = wire::encode(&link);
         self.log.append(&frame)?;
         self.head = *blake3::hash(&frame).as_bytes();
+        if let Some(dir) = self.unmarked.take() {
+            mark_place(&dir, &dir.join(FILE))?;
+        }
         Ok(())
     }
 }
@@ -126,3 +136,6 @@ fn mark_place(dir: &Path, ledger: &Path) -> Result<(), LedgerError> {
     let marker = dir.join("ledger.place");
     place_of(ledger).and_then(|here| fs::write(&marker, here)).map_err(|error| LedgerError::Place(marker, error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// `1 host`, `2 hosts`.
-fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -76,8 +76,11 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
     let identity =
         Identity::load_or_create(&dir.join("key")).map_err(|error| refuse("the key cannot be used", error))?;
     let (credential, membership) =
-        identity::load_membership(&config.membership, &identity, config.mesh, clock::now().wall)
-            .map_err(|error| refuse("this coordinator does not belong to the mesh", error))?;
+        identity::load_membership(&config.membership, &identity, config.mesh, clock::now().wall).map_err(|error| {
+            let text = "this coordinator does not belong to the mesh";
+            Fault::new("cannot-serve", text, UNTOUCHED, "sign its key with --role coordinator, then start it again")
+                .because(error)
+        })?;
     if membership.role != Role::Coordinator {
         let text = format!("{} gives the role {:?}, not coordinator", config.membership.display(), membership.role);
         return Err(Fault::new("not-a-coordinator", text, UNTOUCHED, "sign the key with --role coordinator"));
@@ -101,6 +104,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
         let fail = |error: io::Error| -> Fault { refuse("signals cannot be awaited", error) };
         let mut terminated = signal(SignalKind::terminate()).map_err(fail)?;
         let mut interrupted = signal(SignalKind::interrupt()).map_err(fail)?;
+        let listens = config.listen.clone();
         let setup = Setup {
             identity: identity.clone(),
             mesh: config.mesh,
@@ -132,6 +136,12 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
         let listener = api::server::open(socket)?;
         let service = Arc::new(Coordinator::new(actor));
         let server = api::server::serve(listener, service, std::future::pending());
+        for address in &listens {
+            tracing::info!(
+                bootstrap = mesh::bootstrap_address(&peer.node, address),
+                "members write this in `bootstrap`, with an address that reaches this machine"
+            );
+        }
         tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
         let ended = tokio::select! {
             ended = server => ended.map(|()| Exit::Done).map_err(|error| refuse("the API ended", error)),
@@ -152,7 +162,7 @@ fn refuse(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> 
 
 fn read(path: &Path, dir: &Path) -> Result<Config, Fault> {
     let wrong = |text: String| {
-        Fault::new("bad-config", format!("{}: {text}", path.display()), UNTOUCHED, "see the README for a sample")
+        Fault::new("bad-config", format!("{}: {text}", path.display()), UNTOUCHED, "see \"A real mesh\" in the README")
     };
     let mut text = String::new();
     let read =

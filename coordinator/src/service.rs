@@ -1,6 +1,6 @@
 //! What the API is answered with: reads and commands on the coordinator actor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix::{Addr, Context};
 use futures::channel::oneshot;
@@ -27,7 +27,7 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, PlanDocument, PlanHost,
+            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
             Presence as Heard, RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
             WhyStep,
         },
@@ -229,7 +229,7 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
     let wrong = |what: &str, value: &str| {
         Fault::new(
             "bad-request",
-            format!("{what} {value:?} of the plan is not one"),
+            format!("the {what} {value:?} of the plan does not fit the rest of it"),
             "no rollout was started",
             "plan again",
         )
@@ -247,6 +247,16 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
         });
     }
     hosts.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
+    // The hash only says that nobody edited the document, not that we wrote it: what the ledger relies on is checked.
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = hosts.iter().find(|host| !seen.insert(host.node)) {
+        return Err(wrong("second row of host", &twice.name));
+    }
+    let targets = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let resolved = LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets);
+    if resolved != document.limits {
+        return Err(wrong("limit", &document.limits.max_concurrency.given));
+    }
     let mut excluded = Vec::new();
     for host in &document.excluded {
         excluded.push(ExcludedHost {
@@ -322,8 +332,12 @@ fn document(host: &KnownHost) -> HostDocument {
 /// Why `host` is where it is: what its rollouts say, newest first, then what its own record says.
 fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
     let name = &host.membership.name;
-    let mut rollouts: Vec<_> =
-        view.ledger.rollouts.iter().filter(|(_, state)| state.index.contains_key(&host.node)).collect();
+    // A rollout that ended well for the host is no reason for anything.
+    let explains = |state: &Standing| {
+        let at = state.index.get(&host.node);
+        at.is_some_and(|at| !matches!(view.outcome(state, *at), HostOutcome::Succeeded | HostOutcome::Skipped))
+    };
+    let mut rollouts: Vec<_> = view.ledger.rollouts.iter().filter(|(_, state)| explains(state)).collect();
     rollouts.sort_by_key(|(_, state)| core::cmp::Reverse(state.started_at));
     let mut chain: Vec<WhyStep> = rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)).collect();
     let body = &host.record.body;
@@ -342,7 +356,7 @@ fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
         add("reboot-required", "a reboot is pending".into(), None);
     }
     if missing + failed > 0 {
-        let text = format!("{missing} patches are missing, {failed} failed, {blocked} are blocked on the host");
+        let text = format!("missing: {missing}, failed: {failed}, blocked on the host: {blocked}");
         add("missing", text, Some("patchmesh plan -f FILE".into()));
     }
     if body.scanned_at.is_none() {
@@ -414,3 +428,6 @@ impl Member for KnownHost {
         tags
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,13 +16,17 @@ use patchmesh_common::{
     time::Now,
 };
 
-use crate::api::document::{
-    Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, PlanDocument,
-    ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Time, WaitingGroup,
+use crate::{
+    api::document::{
+        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, PlanDocument,
+        ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Time,
+        WaitingGroup,
+    },
+    render::counted,
 };
 
 /// What the documents are made from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// What was permitted and what came of it.
     pub ledger: &'a Ledger,
@@ -70,7 +74,7 @@ impl View<'_> {
         let reason = |code: &str, text: String| Some(Reason { code: code.to_owned(), text });
         let counts = self.counts(state);
         if state.halted {
-            let text = format!("{} hosts failed; maxErrors is {}", counts.failed, state.plan.max_errors.given);
+            let text = format!("{} failed; maxErrors is {}", hosts(counts.failed), state.plan.max_errors.given);
             return (RolloutState::Halted, reason("max-errors-exceeded", text));
         }
         if state.stopped.is_some() {
@@ -78,13 +82,13 @@ impl View<'_> {
         }
         if state.ended_at.is_some() {
             return if counts.not_started > 0 {
-                let text = format!("no opening is left for {} hosts", counts.not_started);
+                let text = format!("no opening is left for {}", hosts(counts.not_started));
                 (RolloutState::WindowClosed, reason("window-closed", text))
             } else if counts.failed + counts.refused > 0 {
-                let text = format!("{} hosts failed, {} refused", counts.failed, counts.refused);
+                let text = format!("{} failed, {} refused", hosts(counts.failed), counts.refused);
                 (RolloutState::CompletedWithFailures, reason("failures", text))
             } else if counts.lost > 0 {
-                (RolloutState::CompletedWithLost, reason("lost", format!("{} hosts are lost", counts.lost)))
+                (RolloutState::CompletedWithLost, reason("lost", lost(counts.lost)))
             } else {
                 (RolloutState::Succeeded, None)
             };
@@ -99,9 +103,7 @@ impl View<'_> {
             Some(why) if why.code == "handshake" => (RolloutState::Running, Some(why)),
             Some(why) if state.peak == 0 && why.code == "window-closed" => (RolloutState::Planned, Some(why)),
             Some(why) => (RolloutState::Waiting, Some(why)),
-            None if counts.lost > 0 => {
-                (RolloutState::Waiting, reason("lost", format!("{} hosts are lost", counts.lost)))
-            }
+            None if counts.lost > 0 => (RolloutState::Waiting, reason("lost", lost(counts.lost))),
             None => (RolloutState::Running, None),
         }
     }
@@ -215,6 +217,14 @@ impl View<'_> {
     }
 }
 
+fn hosts(count: u32) -> String {
+    counted(count as usize, "host")
+}
+
+fn lost(count: u32) -> String {
+    if count == 1 { "1 host is lost".to_owned() } else { format!("{} are lost", hosts(count)) }
+}
+
 /// Whether hosts that never started could not start any more, for a reason that is not their silence.
 fn is_cut_short(state: &Standing) -> bool {
     let over = |end| schedule::standing(&state.plan.openings, end) == schedule::Standing::Over;
@@ -286,3 +296,6 @@ fn excluded_result(host: &ExcludedHost) -> HostResult {
         }),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -82,6 +82,9 @@ impl Watcher {
             if let Some(waiting) = waiting {
                 event.code = Some(waiting.code().to_owned());
                 event.text = waiting.text();
+            } else if now.outcome == HostOutcome::Lost {
+                event.code = Some("lost".to_owned());
+                event.text = "the host is silent".to_owned();
             } else if let Some(error) = state.hosts[at].report.as_ref().and_then(|report| report.error.as_ref()) {
                 event.code = Some(error.code.clone());
                 event.text.clone_from(&error.text);
@@ -142,3 +145,6 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Ended { .. } => "ended",
     }
 }
+
+#[cfg(test)]
+mod tests;

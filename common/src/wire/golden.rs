@@ -1,4 +1,4 @@
-//! Golden bytes: every wire type, encoded, beside what it was encoded to when its protocol version was made.
+//! Golden bytes: every wire type and every ledger entry, encoded, beside what it was encoded to when its protocol version was made.
 //!
 //! A difference means that old and new hosts no longer understand each other: make a new protocol version instead of changing
 //! a line of `golden.txt`. New variants go last, and get lines of their own.
@@ -14,7 +14,11 @@ use crate::{
     inventory::{HostFacts, PackageChange, PackageRemoval, Transaction},
     membership::{Credential, Membership, Role},
     patch::{Baseline, PatchCounters},
-    rollout::{Operation, RebootOption},
+    rollout::{
+        Operation, RebootOption,
+        ledger::{LedgerAct, LedgerEntry},
+        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
+    },
     run::{
         Phase,
         message::{
@@ -201,11 +205,96 @@ fn lease_messages(lines: &mut Lines) {
     lines.add("stop-order", &order);
 }
 
+fn plan() -> Plan {
+    let limit = |given: &str, resolved| ResolvedLimit { given: text(given), resolved };
+    let planned = PlannedHost { node: NodeId([2; 32]), name: text("db-01"), transaction: transaction() };
+    let excluded = ExcludedHost {
+        node: NodeId([8; 32]),
+        name: text("db-02"),
+        because: ExcludedBecause::Refused,
+        code: text("locked"),
+        text: text("t"),
+        remedy: text("r"),
+    };
+    Plan {
+        name: text("weekly"),
+        hash: [9; 32],
+        created_at: WALL,
+        operation: Operation::Install,
+        baseline: Baseline::Security,
+        reboot: RebootOption::IfNeeded,
+        hook_timeout: 300,
+        max_concurrency: limit("10%", 1),
+        max_errors: limit("2", 2),
+        openings: vec![Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX }],
+        hosts: vec![planned],
+        excluded: vec![excluded],
+    }
+}
+
+fn ledger(lines: &mut Lines) {
+    let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
+    let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
+    let opening = Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX };
+    let acts = [
+        ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
+        ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
+        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan() }))),
+        ("granted", LedgerAct::Granted { rollout, host, lease, attempt: 1, opening }),
+        ("reported", LedgerAct::Reported { evidence: sealed(&[9]) }),
+        ("returned", LedgerAct::Returned { rollout, host, lease, refusal: refusal() }),
+        ("refused", LedgerAct::Refused { rollout, host, refusal: refusal() }),
+        ("paused", LedgerAct::Paused { rollout }),
+        ("resumed", LedgerAct::Resumed { rollout }),
+        ("halted", LedgerAct::Halted { rollout }),
+        ("stopped", LedgerAct::Stopped { rollout, sequence: 5 }),
+        ("ended", LedgerAct::Ended { rollout }),
+    ];
+    for (name, act) in acts {
+        lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });
+    }
+}
+
+/// The words that are stored and sent as numbers, in the order of their numbers.
+fn words(lines: &mut Lines) {
+    use RefusalCode::*;
+    let refusals = vec![
+        ObserveMode,
+        Busy,
+        PlanChanged,
+        VersionGone,
+        RepositoryUnreachable,
+        Locked,
+        DirtyDatabase,
+        ClockSkew,
+        OutsideOpening,
+        Stopped,
+        StaleEpoch,
+        ManagerFailed,
+        StaleGo,
+        RemovalsNeeded,
+    ];
+    lines.add("words.refusal", &refusals);
+    lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);
+    let phases = [Phase::Granted, Phase::PreInstall, Phase::Transaction, Phase::PostInstall, Phase::Reboot];
+    let later = [Phase::PostReboot, Phase::Verify, Phase::OnExit, Phase::Settled];
+    lines.add("words.phase", &[&phases[..], &later[..]].concat());
+    lines.add("words.role", &vec![Role::Node, Role::Coordinator, Role::Operator]);
+    lines.add("words.mode", &vec![Mode::Observe, Mode::Enforce]);
+    lines.add("words.baseline", &vec![Baseline::All, Baseline::Security]);
+    lines.add("words.operation", &vec![Operation::Scan, Operation::Install]);
+    lines.add("words.reboot", &vec![RebootOption::Never, RebootOption::IfNeeded]);
+    let excluded = vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused];
+    lines.add("words.excluded", &excluded);
+}
+
 #[test]
 fn no_wire_type_has_moved() {
     let mut lines = Lines::default();
     gossip(&mut lines);
     lease_messages(&mut lines);
+    ledger(&mut lines);
+    words(&mut lines);
     // The signed bytes, too: context, separator, body.
     let signer = Ed25519Signer::from_secret(&[7; 32]);
     lines.add("signature", &signer.sign("patchmesh/record/1", b"body"));

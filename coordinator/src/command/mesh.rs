@@ -16,6 +16,7 @@ use patchmesh_common::{
 use patchmesh_node::{
     clock,
     identity::{self, Grant, Identity, IdentityError},
+    mesh,
 };
 use serde_json::json;
 
@@ -195,13 +196,20 @@ fn sign(args: &SignArgs) -> Result<Exit, Fault> {
         Fault::new("sign-failed", "the membership does not check", UNCHANGED, "report this").because(error)
     })?;
     let (mesh, expires) = (owner.mesh().to_string(), said.expires.rfc3339());
+    // What others write to dial this member, but for its address, which the owner key does not know.
+    let bootstrap = mesh::bootstrap_address(&key, "/ip4/ADDRESS/tcp/7878");
     print(&if json {
         let role = said.role;
         let file = json!({"schema": "patchmesh.membership/v1", "mesh": mesh, "name": said.name, "key": key.to_string(),
-            "role": role, "serial": said.serial, "expires": expires, "tags": said.tags, "file": out});
+            "role": role, "serial": said.serial, "expires": expires, "tags": said.tags, "file": out,
+            "bootstrap": bootstrap});
         format!("{file}\n")
     } else {
-        format!("member   {}\nkey      {key}\nexpires  {expires}\nfile     {}\n", said.name, out.display())
+        let file = out.display();
+        format!(
+            "member     {}\nkey        {key}\nexpires    {expires}\nfile       {file}\nbootstrap  {bootstrap}\n",
+            said.name
+        )
     });
     Ok(Exit::Done)
 }

@@ -94,7 +94,7 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
             }
             return Ok(Exit::Done);
         }
-        output::talk(&format!("rollout {id} started\n"));
+        output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
         watch::follow(&client, &id, format).await
     })
 }

@@ -4,7 +4,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{duration, one_line};
 use crate::{
-    api::document::{EventDocument, HostCounts, ProgressDocument},
+    api::document::{EventDocument, EventKind, HostCounts, ProgressDocument},
     output,
 };
 
@@ -98,12 +98,14 @@ impl View {
 }
 
 fn event_line(event: &EventDocument) -> String {
-    let what = event
-        .phase
-        .map(|phase| phase.as_str())
-        .or(event.outcome.map(|outcome| outcome.as_str()))
-        .or(event.state.map(|state| state.as_str()))
-        .unwrap_or("waiting");
+    let phase = event.phase.map(|phase| phase.as_str());
+    let outcome = event.outcome.map(|outcome| outcome.as_str());
+    let what = match event.kind {
+        EventKind::HostPhase => phase.or(outcome),
+        EventKind::HostOutcome | EventKind::HostWaiting => outcome.or(phase),
+        EventKind::State => event.state.map(|state| state.as_str()),
+    };
+    let what = what.unwrap_or("waiting");
     let reason = match (&event.code, one_line(&event.text)) {
         (Some(code), text) if text.is_empty() => code.clone(),
         (Some(code), text) => format!("{text} ({code})"),
@@ -166,7 +168,7 @@ mod tests {
     use patchmesh_common::run::Phase;
 
     use super::*;
-    use crate::api::document::{Active, EventKind, Reason, RingProgress, RolloutState, WaitingGroup};
+    use crate::api::document::{Active, HostOutcome, Reason, RingProgress, RolloutState, WaitingGroup};
 
     #[test]
     fn an_event_is_one_line_with_a_reason() {
@@ -187,6 +189,9 @@ mod tests {
         event.code = Some("locked".into());
         event.text = "pid 7\nholds the lock".into();
         assert_eq!(event_line(&event), "2026-12-01T02:00:00.250Z web-1 transaction pid 7 holds the lock (locked)\n");
+        (event.kind, event.outcome) = (EventKind::HostOutcome, Some(HostOutcome::Lost));
+        (event.code, event.text) = (None, String::new());
+        assert_eq!(event_line(&event), "2026-12-01T02:00:00.250Z web-1 lost -\n");
     }
 
     #[test]

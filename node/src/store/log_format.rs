@@ -3,14 +3,14 @@
 //! Every frame carries its number, and its head has a checksum of its own, so that a damaged length cannot pass for the end
 //! of the file: a bad frame with a good one behind it is damage, a bad frame with nothing behind it is a torn write.
 
-use patchmesh_common::run::journal::MAX_ENTRY;
+use patchmesh_common::{rollout::ledger::LedgerEntry, seal::Payload};
 
 /// First bytes of every journal file: what it is, and the version of the format.
 pub(super) const HEADER: [u8; 16] = *b"patchmesh-log\0\x01\n";
 /// Bytes before a frame's payload: length (4), number (8), payload checksum (16), head checksum (4).
 pub(super) const HEAD: usize = 32;
-/// Largest payload: the largest run entry, and room for a ledger entry that wraps one with a signature and a chain link.
-pub const MAX_FRAME_BYTES: usize = MAX_ENTRY + (64 << 10);
+/// Largest payload: the largest ledger entry (a whole plan), and room for its signature and chain link.
+pub const MAX_FRAME_BYTES: usize = LedgerEntry::LIMIT + (64 << 10);
 
 /// What the bytes after the header turned out to be.
 #[derive(Debug, PartialEq, Eq)]

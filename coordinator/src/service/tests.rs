@@ -1,0 +1,150 @@
+use patchmesh_common::{
+    gossip::{NodeRecord, RecordBody},
+    id::{Incarnation, MeshId},
+    inventory::{HostFacts, Transaction},
+    membership::{Membership, Role},
+    patch::Baseline,
+    rollout::{Operation, RebootOption, spec::Targets},
+    run::message::Outcome,
+    schedule::Opening,
+};
+
+use super::*;
+use crate::status::tests::{World, node};
+
+const NOW: WallTime = WallTime(1_000_000);
+
+fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
+    let spec = RolloutSpec {
+        name: "wave".into(),
+        operation: Operation::Install,
+        targets: Targets::All,
+        baseline: Baseline::All,
+        max_concurrency: max_concurrency.parse().unwrap(),
+        max_errors: "50%".parse().unwrap(),
+        openings: vec![],
+        reboot: RebootOption::Never,
+        hook_timeout: std::time::Duration::from_secs(60),
+    };
+    let host = |(name, seed): &(&str, u8)| {
+        PlanHost::new((*name).into(), node(*seed).to_string(), &Transaction::default(), RebootOption::Never)
+    };
+    let times = (Time(NOW), Time(WallTime(NOW.0 + PLAN_LIFETIME)));
+    let waiting = |code: &str| WaitingDocument { code: code.into(), text: "why".into(), command: None };
+    let left_out = |(seed, code): (u8, &str)| Excluded {
+        host: format!("out-{seed}"),
+        node_id: Some(node(seed).to_string()),
+        waiting: waiting(code),
+    };
+    let excluded = [(20, "silent"), (21, "observe-mode"), (22, "locked")].map(left_out).to_vec();
+    PlanDocument::new(&spec, times, hosts.iter().map(host).collect(), excluded).unwrap()
+}
+
+#[test]
+fn a_plan_document_thaws_into_what_it_froze() {
+    let plan = thaw(plan_of(&[("b", 2), ("a", 1), ("c", 3), ("d", 4)], "50%"), NOW).unwrap();
+    assert_eq!(plan.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert_eq!((plan.max_concurrency.resolved, plan.max_errors.resolved), (2, 2), "of the four that are planned");
+    assert_eq!(plan.openings, [Opening::endless(NOW)], "none means from now on");
+    let because: Vec<_> = plan.excluded.iter().map(|host| host.because).collect();
+    assert_eq!(because, [ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused]);
+}
+
+/// A right hash only says that nobody edited it since somebody hashed it.
+#[test]
+fn a_document_that_contradicts_itself_starts_nothing() {
+    let refused = |change: &dyn Fn(&mut PlanDocument)| {
+        let mut document = plan_of(&[("a", 1), ("b", 2)], "1");
+        change(&mut document);
+        document.hash = document.computed_hash().unwrap();
+        let fault = thaw(document, NOW).unwrap_err();
+        assert_eq!((fault.code, fault.unchanged.as_str()), ("bad-request", "no rollout was started"));
+        fault.message
+    };
+    let twice = refused(&|plan| {
+        let first = plan.rings[0].hosts[0].clone();
+        plan.rings[0].hosts.push(first);
+    });
+    assert_eq!(twice, "the second row of host \"a\" of the plan does not fit the rest of it");
+    for resolved in [0, 2] {
+        let limits = refused(&|plan| plan.limits.max_concurrency.resolved = resolved);
+        assert_eq!(limits, "the limit \"1\" of the plan does not fit the rest of it");
+    }
+    let key = refused(&|plan| plan.rings[0].hosts[0].node_id = "abc".into());
+    assert_eq!(key, "the nodeId \"abc\" of the plan does not fit the rest of it");
+}
+
+fn known(host: u8, mode: Mode, presence: Presence, counters: PatchCounters) -> KnownHost {
+    let membership = Membership {
+        mesh: MeshId([0; 32]),
+        key: node(host),
+        name: format!("host-{host}"),
+        role: Role::Node,
+        serial: 1,
+        expires: WallTime::MAX,
+        may_issue: false,
+        tags: BTreeMap::from([("app".into(), "issuer".into())]),
+    };
+    let body = RecordBody {
+        addresses: vec![],
+        facts: HostFacts {
+            os: "debian".into(),
+            os_version: "12".into(),
+            arch: "amd64".into(),
+            manager: "apt".into(),
+            agent_version: "0".into(),
+            kernel: "6".into(),
+        },
+        tags: BTreeMap::from([("app".into(), "own".into()), ("zone".into(), "a".into())]),
+        mode,
+        counters,
+        reboot_required: false,
+        held: None,
+        inventory: [0; 32],
+        scanned_at: Some(NOW),
+    };
+    let record = NodeRecord { mesh: MeshId([0; 32]), incarnation: Incarnation(1), version: 1, sealed_at: NOW, body };
+    KnownHost { node: node(host), membership, record, presence, own: false }
+}
+
+fn codes(why: &WhyDocument) -> Vec<&str> {
+    why.chain.iter().map(|step| step.code.as_str()).collect()
+}
+
+#[test]
+fn why_names_what_is_not_done_and_nothing_that_went_well() {
+    let mut world = World::new(2, 0, vec![]);
+    let clean = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
+    let missing = PatchCounters { missing: 2, ..PatchCounters::default() };
+    assert_eq!(codes(&why(&world.view(), &clean)), ["slot"], "it waits in the rollout");
+    world.grant(1);
+    assert_eq!(codes(&why(&world.view(), &clean)), ["running"]);
+    world.report(1, Outcome::Succeeded);
+    let done = why(&world.view(), &clean);
+    assert_eq!((codes(&done).len(), done.answer.as_str()), (0, "host-1 lacks nothing that its last scan looked for"));
+    let lacking = known(1, Mode::Observe, Presence::Silent, missing);
+    let why_not = why(&world.view(), &lacking);
+    assert_eq!(codes(&why_not), ["silent", "observe-mode", "missing"]);
+    assert_eq!(why_not.answer, "host-1: the mesh does not hear it");
+    world.grant(2);
+    world.report(2, Outcome::Failed);
+    let failed = why(&world.view(), &known(2, Mode::Enforce, Presence::Alive, missing));
+    assert_eq!(codes(&failed), ["hook-failed", "missing"]);
+}
+
+#[test]
+fn the_issuers_tags_win_over_the_hosts_own() {
+    let host = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
+    let tags = Member::tags(&host);
+    assert_eq!((tags["app"].as_str(), tags["zone"].as_str()), ("issuer", "a"));
+}
+
+#[test]
+fn a_rollout_is_found_by_id_and_by_name() {
+    let world = World::new(1, 0, vec![]);
+    let view = world.view();
+    let id = crate::status::tests::ID;
+    assert_eq!(find(&view, &id.to_string()).unwrap().0, id);
+    assert_eq!(find(&view, "wave").unwrap().0, id);
+    assert_eq!(find(&view, "other").unwrap_err().code, "not-found");
+}

@@ -1,0 +1,309 @@
+use patchmesh_common::{
+    id::{Epoch, Incarnation, LeaseId, MeshId, NodeId},
+    inventory::{PackageChange, Transaction},
+    patch::{Baseline, PatchCounters},
+    rollout::{
+        Operation, RebootOption,
+        ledger::{LedgerAct, LedgerEntry},
+        plan::{Plan, PlannedHost, Rollout},
+        planner::Contact,
+    },
+    run::message::{Answer, Refusal, RefusalCode, RunError, ToCoordinator},
+    schedule::Opening,
+    seal::{Ed25519Signer, Sealed, Signer},
+    time::{BootTime, WallTime},
+};
+
+use super::*;
+
+pub(crate) const ID: RolloutId = RolloutId([7; 8]);
+const SECOND: i64 = 1000;
+
+fn signer(host: u8) -> Ed25519Signer {
+    Ed25519Signer::from_secret(&[host; 32])
+}
+
+pub(crate) fn node(host: u8) -> NodeId {
+    signer(host).id()
+}
+
+fn lease(host: u8) -> LeaseId {
+    LeaseId([host; 16])
+}
+
+/// A ledger under way: hosts are numbered from 1, in plan order.
+pub(crate) struct World {
+    pub(crate) ledger: Ledger,
+    pub(crate) desk: Desk,
+    pub(crate) now: Now,
+}
+
+impl World {
+    /// `hosts` hosts, `errors` of which may fail, in one opening that ends after an hour.
+    pub(crate) fn new(hosts: u8, errors: u32, excluded: Vec<ExcludedBecause>) -> Self {
+        let limit = |resolved: u32| ResolvedLimit { given: resolved.to_string(), resolved };
+        let change = PackageChange {
+            name: "lab".into(),
+            arch: "all".into(),
+            from: None,
+            to: "1.1".into(),
+            sha256: String::new(),
+        };
+        let planned = |host: u8| PlannedHost {
+            node: node(host),
+            name: format!("host-{host}"),
+            transaction: Transaction { changes: vec![change.clone()], removals: vec![] },
+        };
+        let left_out = |(at, because): (usize, ExcludedBecause)| ExcludedHost {
+            node: NodeId([200; 32]),
+            name: format!("out-{at}"),
+            because,
+            code: "code".into(),
+            text: "text".into(),
+            remedy: "remedy".into(),
+        };
+        let hour = WallTime(3600 * SECOND);
+        let plan = Plan {
+            name: "wave".into(),
+            hash: [0; 32],
+            created_at: WallTime(0),
+            operation: Operation::Install,
+            baseline: Baseline::All,
+            reboot: RebootOption::Never,
+            hook_timeout: 1,
+            max_concurrency: limit(2),
+            max_errors: limit(errors),
+            openings: vec![Opening { opens: WallTime(0), last_start: hour, closes: hour }],
+            hosts: (1..=hosts).map(planned).collect(),
+            excluded: excluded.into_iter().enumerate().map(left_out).collect(),
+        };
+        let contact = Contact { alive: true, ..Contact::default() };
+        let desk = Desk {
+            lost_after: core::time::Duration::from_secs(60),
+            contacts: (1..=hosts).map(|host| (node(host), contact.clone())).collect(),
+            ..Desk::default()
+        };
+        let now = Now { wall: WallTime(SECOND), boot: BootTime(0) };
+        let mut world = Self { ledger: Ledger::default(), desk, now };
+        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan })));
+        world
+    }
+
+    pub(crate) fn act(&mut self, act: LedgerAct) {
+        self.ledger.fold(&LedgerEntry { at: self.now.wall, act }).unwrap();
+    }
+
+    pub(crate) fn grant(&mut self, host: u8) {
+        let opening = self.ledger.rollouts[&ID].plan.openings[0];
+        self.act(LedgerAct::Granted { rollout: ID, host: node(host), lease: lease(host), attempt: 1, opening });
+    }
+
+    pub(crate) fn report(&mut self, host: u8, outcome: Outcome) {
+        let error = RunError { code: "hook-failed".into(), text: "no".into(), log: "log".into() };
+        let report = Report {
+            lease: lease(host),
+            rollout: ID,
+            outcome,
+            phase: Phase::OnExit,
+            rebooted: true,
+            packages: self.ledger.rollouts[&ID].plan.hosts[0].transaction.changes.clone(),
+            error: (outcome == Outcome::Failed).then_some(error),
+            counters: PatchCounters::default(),
+            steps: vec![],
+            started: self.now.wall,
+            ended: self.now.wall,
+        };
+        let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };
+        let body = ToCoordinator::Reported(Box::new(report));
+        let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, body };
+        self.act(LedgerAct::Reported { evidence: Sealed::seal(&signer(host), &answer) });
+    }
+
+    pub(crate) fn refuse(&mut self, host: u8) {
+        let refusal = Refusal { code: RefusalCode::VersionGone, text: "gone".into(), remedy: "plan again".into() };
+        self.act(LedgerAct::Refused { rollout: ID, host: node(host), refusal });
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.act(LedgerAct::Ended { rollout: ID });
+    }
+
+    /// Time passes, and `silent` hosts say nothing meanwhile.
+    pub(crate) fn pass(&mut self, seconds: i64, silent: &[u8]) {
+        self.now.wall = WallTime(self.now.wall.0 + seconds * SECOND);
+        self.now.boot = BootTime(self.now.boot.0 + (seconds * SECOND) as u64);
+        for (host, contact) in &mut self.desk.contacts {
+            if silent.iter().any(|silent| node(*silent) == *host) {
+                contact.alive = false;
+            } else {
+                contact.heard = self.now.boot;
+            }
+        }
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View { ledger: &self.ledger, desk: &self.desk, now: self.now }
+    }
+
+    pub(crate) fn recap(&self) -> RolloutDocument {
+        self.view().recap(ID, &self.ledger.rollouts[&ID])
+    }
+
+    /// State and the code of its reason; holds what must hold of every recap.
+    fn state(&self) -> (&'static str, String) {
+        let recap = self.recap();
+        let HostCounts { total, succeeded, failed, lost, refused, skipped, not_started, running } = recap.hosts;
+        assert_eq!(total, succeeded + failed + lost + refused + skipped + not_started + running);
+        assert_eq!(total as usize, recap.results.len());
+        assert!(recap.ended_at.is_none() || running == 0, "over, and {running} run");
+        assert_eq!(
+            recap.state.exit().is_none(),
+            !["Halted", "Stopped"].contains(&recap.state.as_str()) && !recap.is_over()
+        );
+        (recap.state.as_str(), recap.reason.map(|reason| reason.code).unwrap_or_default())
+    }
+}
+
+fn word(state: &'static str, code: &str) -> (&'static str, String) {
+    (state, code.to_owned())
+}
+
+#[test]
+fn a_rollout_that_goes_well_is_running_then_succeeded() {
+    let mut world = World::new(1, 0, vec![]);
+    assert_eq!(world.state(), word("Waiting", "slot"), "nobody was asked yet");
+    world.grant(1);
+    assert_eq!(world.state(), word("Running", ""));
+    assert_eq!(world.recap().results[0].phase, Some(Phase::Granted));
+    world.report(1, Outcome::Succeeded);
+    world.end();
+    assert_eq!(world.state(), word("Succeeded", ""));
+    let result = &world.recap().results[0];
+    assert_eq!((result.outcome, result.phase, result.attempts), (HostOutcome::Succeeded, Some(Phase::Settled), 1));
+    assert_eq!((result.packages[0].to.as_str(), result.rebooted, &result.error), ("1.1", true, &None));
+}
+
+#[test]
+fn a_deferred_host_has_not_started_and_keeps_its_phase() {
+    let mut world = World::new(1, 0, vec![]);
+    world.grant(1);
+    world.report(1, Outcome::Deferred);
+    assert_eq!(world.state(), word("Waiting", "slot"));
+    let result = &world.recap().results[0];
+    assert_eq!((result.outcome, result.phase), (HostOutcome::NotStarted, Some(Phase::OnExit)));
+}
+
+#[test]
+fn not_terminal_states_say_what_is_waited_for() {
+    let mut world = World::new(2, 0, vec![]);
+    world.act(LedgerAct::Paused { rollout: ID });
+    assert_eq!(world.state(), word("Paused", "paused"));
+    world.act(LedgerAct::Resumed { rollout: ID });
+    world.now.wall = WallTime(-SECOND);
+    assert_eq!(world.state(), word("Planned", "window-closed"));
+    world.now.wall = WallTime(SECOND);
+    world.grant(1);
+    world.pass(61, &[1]);
+    assert_eq!(world.state(), word("Waiting", "lost"), "one lost host is more than no errors");
+    assert_eq!(world.recap().results[0].outcome, HostOutcome::Lost);
+    assert_eq!(world.recap().results[1].outcome, HostOutcome::NotStarted);
+}
+
+#[test]
+fn a_silent_host_that_never_started_is_lost_at_the_end_and_not_before() {
+    let mut world = World::new(2, 1, vec![]);
+    world.grant(1);
+    world.report(1, Outcome::Succeeded);
+    world.pass(61, &[2]);
+    assert_eq!(world.recap().hosts.not_started, 1);
+    world.end();
+    assert_eq!(world.state(), word("CompletedWithLost", "lost"));
+    let error = world.recap().results[1].error.clone().unwrap();
+    assert!(error.text.contains("nothing was started on it"), "{}", error.text);
+}
+
+/// Every state that applies is one more row from `Halted` down; the first one wins.
+#[test]
+fn of_several_states_the_first_of_the_table_wins() {
+    let mut world = World::new(6, 0, vec![]);
+    for host in 1..=2 {
+        world.grant(host);
+    }
+    world.report(1, Outcome::Failed);
+    world.pass(61, &[2]);
+    world.refuse(3);
+    let base = |act: &[LedgerAct], late: bool| {
+        let mut world = World { ledger: world.ledger.clone(), desk: world.desk.clone(), now: world.now };
+        for act in act {
+            world.act(act.clone());
+        }
+        if late {
+            world.pass(3600, &[2]);
+        }
+        world.end();
+        world.state()
+    };
+    let (halted, stopped) = (LedgerAct::Halted { rollout: ID }, LedgerAct::Stopped { rollout: ID, sequence: 1 });
+    assert_eq!(base(&[stopped.clone(), halted], true), word("Halted", "max-errors-exceeded"));
+    assert_eq!(base(&[stopped], true), word("Stopped", "stopped"));
+    assert_eq!(base(&[], true), word("WindowClosed", "window-closed"), "three hosts never started");
+    assert_eq!(base(&[], false), word("CompletedWithFailures", "failures"), "and the rest is lost");
+}
+
+#[test]
+fn halted_and_stopped_show_from_the_latch_on() {
+    for (act, state) in
+        [(LedgerAct::Halted { rollout: ID }, "Halted"), (LedgerAct::Stopped { rollout: ID, sequence: 1 }, "Stopped")]
+    {
+        let mut world = World::new(3, 0, vec![]);
+        world.grant(1);
+        world.act(act);
+        assert_eq!((world.state().0, world.recap().ended_at), (state, None));
+        assert_eq!(world.recap().hosts.running, 1);
+        world.pass(61, &[1]);
+        world.end();
+        assert_eq!((world.state().0, world.recap().hosts.lost, world.recap().hosts.not_started), (state, 1, 2));
+    }
+}
+
+#[test]
+fn refused_hosts_are_failures_and_what_was_left_out_counts_by_its_reason() {
+    let mut world = World::new(1, 0, vec![]);
+    world.refuse(1);
+    world.end();
+    assert_eq!(world.state(), word("CompletedWithFailures", "failures"));
+    let result = &world.recap().results[0];
+    assert_eq!((result.phase, result.error.as_ref().unwrap().code.as_str()), (None, "version-gone"));
+
+    for (because, state) in [
+        (ExcludedBecause::Silent, "CompletedWithLost"),
+        (ExcludedBecause::Refused, "CompletedWithFailures"),
+        (ExcludedBecause::Observing, "Succeeded"),
+    ] {
+        let mut world = World::new(0, 0, vec![because]);
+        world.end();
+        assert_eq!(world.state().0, state, "everything was left out");
+    }
+}
+
+#[test]
+fn a_late_report_corrects_a_rollout_that_is_over() {
+    let mut world = World::new(1, 0, vec![]);
+    world.grant(1);
+    world.pass(61, &[1]);
+    world.end();
+    assert_eq!(world.state(), word("CompletedWithLost", "lost"));
+    world.report(1, Outcome::Failed);
+    assert_eq!(world.state(), word("CompletedWithFailures", "failures"));
+}
+
+#[test]
+fn reasons_are_grouped_and_the_largest_group_comes_first() {
+    let mut world = World::new(5, 2, vec![]);
+    world.grant(1);
+    world.pass(1, &[5]);
+    let progress = world.view().progress(ID, &world.ledger.rollouts[&ID]);
+    let groups: Vec<_> = progress.waiting.iter().map(|group| (group.code.as_str(), group.hosts)).collect();
+    assert_eq!(groups, [("slot", 3), ("silent", 1)]);
+    assert_eq!(progress.active.iter().map(|active| active.host.as_str()).collect::<Vec<_>>(), ["host-1"]);
+}
