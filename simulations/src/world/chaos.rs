@@ -353,6 +353,7 @@ impl World {
         if let (Some(host), Some((frames, installed))) = (self.seats[spot as usize].host_mut(), copy) {
             (host.frames, host.installed) = (frames, installed);
         }
+        self.tell_copied(spot);
         self.after(100, Happening::Start { spot });
         self.after(lasts, Happening::Retire { spot });
     }

@@ -113,6 +113,17 @@ impl World {
         self.run_event(spot, Event::Started);
     }
 
+    /// What a machine that starts on somebody else's disk has saved already.
+    pub(super) fn tell_copied(&mut self, spot: Spot) {
+        let Some(journal) = self.seats[spot as usize].host().map(Host::journal) else { return };
+        if let Some(epoch) = journal.epoch {
+            self.tell(spot, Truth::EpochSaved(epoch));
+        }
+        for (scope, (sequence, stop)) in journal.stops {
+            self.tell(spot, Truth::StopSaved { scope, sequence, stop });
+        }
+    }
+
     pub(super) fn wake_run(&mut self, spot: Spot) {
         self.run_event(spot, Event::Tick);
     }

@@ -207,6 +207,9 @@ impl World {
             let Some((time, what)) = self.queue.pop() else { break };
             self.now = time.max(self.now);
             self.happen(what);
+            if !self.observers.record.violations.is_empty() {
+                break;
+            }
         }
         self.outcome()
     }
