@@ -162,6 +162,8 @@ pub enum Truth {
         /// How.
         ok: bool,
     },
+    /// A host saved how the hooks of a run ended, whatever it believes.
+    HookSaved(LeaseId),
     /// A host saved how a transaction ended.
     ResultSaved(LeaseId),
     /// A host saved how a run ended.

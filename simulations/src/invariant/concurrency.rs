@@ -16,7 +16,8 @@ pub(super) const STATEMENT: &str = "no Go becomes durable while `limit` hosts of
 pub(super) struct Concurrency {
     limits: BTreeMap<RolloutId, u32>,
     held: BTreeMap<(Spot, RolloutId), BTreeMap<NodeId, LeaseId>>,
-    live: BTreeMap<Spot, (LeaseId, RolloutId)>,
+    /// With whether it counts.
+    live: BTreeMap<Spot, (LeaseId, RolloutId, bool)>,
     at_work: BTreeMap<RolloutId, u32>,
 }
 
@@ -29,8 +30,9 @@ impl Concurrency {
     }
 
     fn rest(&mut self, spot: Spot, lease: LeaseId) {
-        if self.live.get(&spot).is_some_and(|(live, _)| *live == lease)
-            && let Some((_, rollout)) = self.live.remove(&spot)
+        if self.live.get(&spot).is_some_and(|(live, ..)| *live == lease)
+            && let Some((_, rollout, counted)) = self.live.remove(&spot)
+            && counted
             && let Some(count) = self.at_work.get_mut(&rollout)
         {
             *count -= 1;
@@ -40,7 +42,7 @@ impl Concurrency {
 
 impl Promise for Concurrency {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
-        let Seen { at, spot, truth, .. } = seen;
+        let Seen { at, spot, truth, excused, .. } = seen;
         match truth {
             Truth::Applied { rollout, max_concurrency, .. } => {
                 self.limits.insert(*rollout, *max_concurrency);
@@ -58,18 +60,19 @@ impl Promise for Concurrency {
             Truth::Folded { rollout, host, lease, .. } => self.free(spot, *rollout, *host, *lease),
             Truth::Returned { rollout, host, lease } => {
                 self.free(spot, *rollout, *host, *lease);
-                let runs = self.live.iter().find(|(_, (live, _))| live == lease).map(|(host, _)| *host);
-                record.demand("concurrency", at, &[spot, runs.unwrap_or(spot)], runs.is_none(), || {
+                let runs = self.live.iter().find(|(_, (live, ..))| live == lease).map(|(host, _)| *host);
+                record.demand("concurrency", at, &[spot, runs.unwrap_or(spot)], runs.is_none() || excused, || {
                     format!("the slot of lease {lease} was freed while the lease runs")
                 });
             }
             Truth::Granted { lease, rollout, .. } => {
                 let limit = self.limits.get(rollout).copied().unwrap_or(0);
                 let count = self.at_work.entry(*rollout).or_default();
-                let room = *count < limit;
+                let room = *count < limit || excused;
                 let others = *count;
-                *count += 1;
-                self.live.insert(spot, (*lease, *rollout));
+                // A clone has its lease by another's identity: it counts for nobody.
+                *count += u32::from(!excused);
+                self.live.insert(spot, (*lease, *rollout, !excused));
                 record.demand("concurrency", at, &[spot], room, || {
                     format!("a host began a run of rollout {rollout} while {others} were at work; {limit} are allowed")
                 });
@@ -88,13 +91,9 @@ impl Promise for Concurrency {
 
     fn recount(&self, books: &Books) -> Option<String> {
         for host in &books.hosts {
-            if self.live.get(&host.spot) != host.live.as_ref() {
-                return Some(format!(
-                    "machine {} runs {:?}, counted {:?}",
-                    host.spot,
-                    host.live,
-                    self.live.get(&host.spot)
-                ));
+            let counted = self.live.get(&host.spot).map(|(lease, rollout, _)| (*lease, *rollout));
+            if counted != host.live {
+                return Some(format!("machine {} runs {:?}, counted {counted:?}", host.spot, host.live));
             }
         }
         for (spot, desk) in &books.desks {

@@ -26,7 +26,7 @@ pub(super) struct Durability {
 
 impl Promise for Durability {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
-        let Seen { at, spot, truth, .. } = seen;
+        let Seen { at, spot, truth, excused, .. } = seen;
         match truth {
             Truth::Step { lease, step: Step::Transaction, .. } => {
                 let first = self.installed.insert((spot, *lease));
@@ -48,7 +48,7 @@ impl Promise for Durability {
                 record.demand("durability", at, &[spot], first, || format!("lease {lease} was settled twice"));
             }
             Truth::Acknowledged(lease) => {
-                let kept = self.folded.contains(lease);
+                let kept = self.folded.contains(lease) || excused;
                 record.demand("durability", at, &[spot], kept, || {
                     format!("the report of lease {lease} was acknowledged and is in no ledger: it is lost")
                 });

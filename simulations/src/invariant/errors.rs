@@ -24,7 +24,7 @@ pub(super) struct Errors {
 
 impl Promise for Errors {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
-        let Seen { at, spot, truth, .. } = seen;
+        let Seen { at, spot, truth, excused, .. } = seen;
         match truth {
             Truth::Applied { rollout, max_errors, .. } => {
                 self.limits.insert(*rollout, *max_errors);
@@ -34,6 +34,7 @@ impl Promise for Errors {
             }
             Truth::Folded { rollout, lease, outcome, counted, .. } => {
                 let real = self.settled.get(lease).copied();
+                let real = if excused { Some(*outcome) } else { real };
                 let failed = *counted && real.unwrap_or(*outcome) == Outcome::Failed;
                 *self.failed.entry((spot, *rollout)).or_default() += u32::from(failed);
                 record.demand("errors", at, &[spot], real == Some(*outcome), || {

@@ -18,6 +18,8 @@ pub(super) const STATEMENT: &str = "phases only in order; after a failed hook no
 struct Progress {
     last: Option<Phase>,
     failed: bool,
+    /// The failure is on the host's disk: it survives the daemon.
+    saved: bool,
     pre_install: bool,
     on_exit: bool,
 }
@@ -53,6 +55,15 @@ impl Promise for Hooks {
             Truth::Hook { lease, point: HookPoint::OnExit, .. } => self.begin(seen, record, *lease, Phase::OnExit),
             Truth::HookEnded { lease, ok: false, .. } => {
                 self.runs.entry((seen.spot, *lease)).or_default().failed = true;
+            }
+            Truth::HookSaved(lease) => {
+                let run = self.runs.entry((seen.spot, *lease)).or_default();
+                run.saved |= run.failed;
+            }
+            // A failure that died with the daemon is not known to anybody: the hooks run again.
+            Truth::Died { .. } => {
+                let here = self.runs.range_mut((seen.spot, LeaseId([0; 16]))..=(seen.spot, LeaseId([0xff; 16])));
+                here.for_each(|(_, run)| run.failed = run.saved);
             }
             Truth::Settled { lease, .. } => {
                 let owed = self.runs.remove(&(seen.spot, *lease)).is_some_and(|run| run.pre_install && !run.on_exit);

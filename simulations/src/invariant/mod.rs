@@ -12,7 +12,7 @@ mod liveness;
 mod stop;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     id::{Epoch, Incarnation, LeaseId, NodeId, RolloutId},
@@ -49,6 +49,8 @@ pub struct Seen<'a> {
     pub node: NodeId,
     /// What.
     pub truth: &'a Truth,
+    /// Whether the identity ran on two machines at once: a promise to one host cannot be kept to two.
+    pub excused: bool,
 }
 
 /// A broken promise.
@@ -142,6 +144,7 @@ trait Promise {
 /// All of them.
 pub struct Observers {
     promises: Vec<(&'static str, Box<dyn Promise>)>,
+    excused: BTreeSet<NodeId>,
     /// What they found.
     pub record: Record,
 }
@@ -160,16 +163,26 @@ impl Default for Observers {
             ("stop", Box::<stop::Stop>::default()),
             ("liveness", Box::<liveness::Liveness>::default()),
         ];
-        Self { promises, record: Record::default() }
+        Self { promises, excused: BTreeSet::new(), record: Record::default() }
     }
 }
 
 impl Observers {
     /// Shows one transition to everybody who cares.
-    pub fn see(&mut self, seen: Seen<'_>) {
+    pub fn see(&mut self, mut seen: Seen<'_>) {
+        let about = match seen.truth {
+            Truth::Folded { host, .. } | Truth::Returned { host, .. } => host,
+            _ => &seen.node,
+        };
+        seen.excused = self.excused.contains(about);
         for (_, promise) in &mut self.promises {
             promise.see(seen, &mut self.record);
         }
+    }
+
+    /// An identity runs on two machines from now on.
+    pub fn excuse(&mut self, node: NodeId) {
+        self.excused.insert(node);
     }
 
     /// A coordinator's store is another one now.

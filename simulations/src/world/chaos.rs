@@ -213,8 +213,8 @@ impl World {
             Kind::RepositoryAhead => self.repository.publish((amount % 5) as u32),
             Kind::ClockJump | Kind::ClockYears => {
                 let most = if fault.kind == Kind::ClockJump { 48 * 3_600_000 } else { 20 * 365 * 24 * 3_600_000_i64 };
-                seat.clock.offset += (amount % (2 * most as u64)) as i64 - most;
-                self.chaos.effective(word);
+                // Between two steps, not inside one.
+                self.after(1, Happening::Jump { spot, by: (amount % (2 * most as u64)) as i64 - most });
             }
             Kind::ClockDrift => {
                 (seat.clock.drift, seat.clock.since) = ((amount % 400_000) as i64 - 200_000, now);
@@ -231,6 +231,15 @@ impl World {
             _ => {}
         }
         false
+    }
+
+    /// A host's wall clock jumps.
+    pub(super) fn jump(&mut self, spot: Spot, by: i64) {
+        if !self.healed {
+            self.seats[spot as usize].clock.offset += by;
+            self.chaos.effective(Kind::ClockJump.word());
+            self.chaos.effective(Kind::ClockYears.word());
+        }
     }
 
     fn unleash(&mut self, fault: &Fault) {
@@ -261,6 +270,11 @@ impl World {
                     desk.continues = false;
                 }
                 self.after(2_000, Happening::Start { spot: primary });
+                // What operators applied may be gone with the store; they look, and apply it again.
+                for wave in 0..self.scenario.waves.len() {
+                    let at = self.scenario.waves[wave].at.max(self.now + 30_000);
+                    self.at(at, Happening::Operator { order: Order::Apply { wave } });
+                }
             }
             Kind::CoordinatorClock => {
                 self.chaos.effective(word);
@@ -348,6 +362,7 @@ impl World {
         let Some(original) = self.idle_host() else { return };
         self.chaos.effective(word);
         let number = self.seats[original as usize].number;
+        self.observers.excuse(self.seats[original as usize].node);
         let copy = self.seats[original as usize].host().map(|host| (host.frames.clone(), host.installed.clone()));
         let spot = self.settle(number, None);
         if let (Some(host), Some((frames, installed))) = (self.seats[spot as usize].host_mut(), copy) {

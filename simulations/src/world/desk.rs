@@ -14,12 +14,14 @@ use patchmesh_common::{
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         limit::Limit,
         plan::{Plan, ResolvedLimit},
+        planner,
         spec::{RolloutSpec, Targets},
         survey::{Candidate, Survey},
     },
     run::message::{LeaseFrame, SignedStop, ToCoordinator, ToHost},
     schedule::Opening,
     seal::{Payload, Sealed},
+    time::Now,
     wire,
 };
 use rand::Rng;
@@ -99,6 +101,11 @@ impl Desk {
     /// Whether a host is at work for a rollout that has not ended.
     pub(super) fn is_busy(&self) -> bool {
         self.shadow.rollouts.values().any(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
+    }
+
+    /// Why a host does not move, as the controller says it.
+    pub(super) fn waiting(&self, rollout: RolloutId, at: usize, now: Now) -> Option<String> {
+        planner::waiting(self.machine.ledger(), rollout, at, self.machine.desk(), now).map(|why| why.text())
     }
 
     pub(super) fn book(&self) -> DeskBook {

@@ -18,6 +18,9 @@ use crate::{
 /// How often it is judged whether everything has settled, in milliseconds.
 const JUDGE: u64 = 10_000;
 
+/// How long operators wait for lost hosts, in milliseconds.
+const GIVE_UP: u64 = 40 * 60_000;
+
 /// How a simulation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -87,6 +90,8 @@ impl World {
     /// After everything was mended: has everything come to its end?
     pub(super) fn judge(&mut self) {
         let broken = !self.observers.record.violations.is_empty();
+        self.resume_all();
+        self.give_up_lost();
         let open = self.open_ends();
         let late = self.now >= self.scenario.heal + self.scenario.patience;
         if broken {
@@ -114,7 +119,18 @@ impl World {
                 None if self.is_given_up(wave) => {}
                 None => open.push((vec![primary], format!("wave {wave} was never applied"))),
                 Some(state) if state.ended_at.is_none() => {
-                    open.push((vec![primary], format!("wave {wave} has not ended: {:?}", state.tally)));
+                    let now = self.seats[primary as usize].clock.now(self.now);
+                    let why: Vec<_> = state
+                        .tally
+                        .eligible
+                        .iter()
+                        .take(4)
+                        .filter_map(|at| desk.waiting(rollout_id(wave), *at, now))
+                        .collect();
+                    open.push((
+                        vec![primary],
+                        format!("wave {wave} has not ended: {:?}; waiting: {}", state.tally, why.join("; ")),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -130,6 +146,35 @@ impl World {
         }
         open.extend(self.unconverged());
         open
+    }
+
+    /// Slots that lost hosts hold are freed by evidence only. After a while operators stop what cannot go on without them.
+    fn give_up_lost(&mut self) {
+        if self.now < self.scenario.heal + GIVE_UP {
+            return;
+        }
+        let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
+        let gone = |node: &patchmesh_common::id::NodeId| !self.seats.iter().any(|seat| seat.node == *node && !seat.gone);
+        let mut stuck = Vec::new();
+        for wave in 0..self.scenario.waves.len() {
+            let Some(state) = desk.shadow.rollouts.get(&rollout_id(wave)).filter(|state| state.ended_at.is_none()) else {
+                continue;
+            };
+            let holds = |at: usize, node: &patchmesh_common::id::NodeId| {
+                let unknown = desk.shadow.discontinuous && !desk.shadow.adopted.contains(node);
+                state.tally.busy.contains(&at) || unknown || desk.shadow.foreign.contains_key(node)
+            };
+            let hosts = state.plan.hosts.iter().enumerate();
+            let held = hosts.filter(|(at, host)| gone(&host.node) && holds(*at, &host.node)).count();
+            let limit = state.plan.max_concurrency.resolved as usize;
+            let errors = state.plan.max_errors.resolved as usize;
+            if state.stopped.is_none() && (held >= limit || state.tally.failed as usize + held > errors) {
+                stuck.push(wave);
+            }
+        }
+        for wave in stuck {
+            self.operate(super::operators::Order::Stop { wave });
+        }
     }
 
     /// Views that lack what was published long ago.

@@ -323,6 +323,12 @@ impl World {
                 let Some((lease, _)) = host.machine.journal().held() else { return };
                 Truth::ResultSaved(lease)
             }
+            JournalEntry::Ended {
+                phase: Phase::PreInstall | Phase::PostInstall | Phase::PostReboot | Phase::OnExit, ..
+            } => {
+                let Some((lease, _)) = host.machine.journal().held() else { return };
+                Truth::HookSaved(lease)
+            }
             JournalEntry::Settled(report) => settled(host, report),
             JournalEntry::Acknowledged { lease } => {
                 host.before.remove(lease);

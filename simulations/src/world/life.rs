@@ -24,6 +24,9 @@ use crate::{
 /// A daemon that died is started again after this, in milliseconds, at least and at most.
 const RESTART: (u64, u64) = (500, 3_000);
 
+/// Messages that wait for a paused process; the rest finds its buffers full.
+const SOCKET: usize = 256;
+
 impl World {
     pub(super) fn populate(&mut self) {
         let hosts = self.scenario.hosts;
@@ -179,9 +182,11 @@ impl World {
     /// Keeps what comes for a paused machine.
     pub(super) fn park(&mut self, spot: Spot, what: Happening) {
         let seat = &mut self.seats[spot as usize];
-        // Sockets hold a little, timers fire once.
-        if seat.parked.len() < 256 || matches!(what, Happening::ActEnd { .. } | Happening::Look { .. } | Happening::Saved { .. })
-        {
+        let message = matches!(
+            what,
+            Happening::Frame { .. } | Happening::News { .. } | Happening::Ask { .. } | Happening::Reply { .. }
+        );
+        if !message || seat.parked.len() < SOCKET {
             seat.parked.push(what);
         }
     }
@@ -201,17 +206,6 @@ impl World {
         }
         for what in std::mem::take(&mut seat.parked) {
             self.at(now, what);
-        }
-        // Timers that were lost with a full socket buffer.
-        let seat = &mut self.seats[spot as usize];
-        seat.mesh_wake = 0;
-        if seat.up {
-            let life = seat.life;
-            self.at(now, Happening::WakeMesh { spot, life });
-            match self.seats[spot as usize].part {
-                Part::Host(_) => self.at(now, Happening::WakeRun { spot, life }),
-                Part::Desk(_) => self.at(now, Happening::WakeDesk { spot, life }),
-            }
         }
     }
 

@@ -68,6 +68,7 @@ enum Happening {
     Fault { number: usize },
     Operator { order: Order },
     Retire { spot: Spot },
+    Jump { spot: Spot, by: i64 },
     Heal,
     Judge,
     Recount,
@@ -122,6 +123,7 @@ impl Happening {
             Self::Heal => 23,
             Self::Judge => 24,
             Self::Recount => 25,
+            Self::Jump { .. } => 26,
         }
     }
 
@@ -254,6 +256,7 @@ impl World {
             Happening::Fault { number } => self.fault_due(number),
             Happening::Operator { order } => self.operate(order),
             Happening::Retire { spot } => self.retire(spot),
+            Happening::Jump { spot, by } => self.jump(spot, by),
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),
@@ -270,7 +273,7 @@ impl World {
     /// Shows one transition of the truth to the observers.
     fn tell(&mut self, spot: Spot, truth: Truth) {
         let node = self.seats[spot as usize].node;
-        self.observers.see(Seen { at: self.now, spot, node, truth: &truth });
+        self.observers.see(Seen { at: self.now, spot, node, truth: &truth, excused: false });
         if matches!(truth, Truth::Sealed { .. } | Truth::Believed { .. }) {
             return;
         }

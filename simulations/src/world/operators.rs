@@ -59,9 +59,9 @@ impl World {
     pub(super) fn operate(&mut self, order: Order) {
         match order {
             Order::Apply { wave } => self.apply(wave),
-            Order::Pause { wave } => self.everywhere(wave, Event::Pause(rollout_id(wave))),
-            Order::Resume { wave } => self.everywhere(wave, Event::Resume(rollout_id(wave))),
-            Order::Stop { wave } => self.everywhere(wave, Event::Stop(rollout_id(wave))),
+            Order::Pause { wave } => self.everywhere(Event::Pause(rollout_id(wave))),
+            Order::Resume { wave } => self.everywhere(Event::Resume(rollout_id(wave))),
+            Order::Stop { wave } => self.everywhere(Event::Stop(rollout_id(wave))),
         }
     }
 
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// At every coordinator that runs, also at a copy: operators do not know which one is real.
-    fn everywhere(&mut self, _wave: usize, event: Event) {
+    fn everywhere(&mut self, event: Event) {
         let spots: Vec<Spot> =
             self.seats.iter().filter(|seat| seat.number == COORDINATOR && seat.up).map(|seat| seat.spot).collect();
         for spot in spots.into_iter().filter(|spot| self.awake(*spot)).collect::<Vec<_>>() {
@@ -99,6 +99,20 @@ impl World {
                 self.chaos.effective(Kind::OperatorCollision.word());
                 self.chaos.effective(Kind::OperatorStop.word());
             }
+        }
+    }
+
+    /// After everything was mended nobody leaves a rollout paused.
+    pub(super) fn resume_all(&mut self) {
+        let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
+        let paused: Vec<usize> = (0..self.scenario.waves.len())
+            .filter(|wave| {
+                let state = desk.shadow.rollouts.get(&rollout_id(*wave));
+                state.is_some_and(|state| state.paused && state.ended_at.is_none())
+            })
+            .collect();
+        for wave in paused {
+            self.operate(Order::Resume { wave });
         }
     }
 
