@@ -29,6 +29,8 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+mod found;
+
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
 
