@@ -5,12 +5,14 @@
 //! checked against these books, never against what a machine believes.
 
 pub mod chance;
+pub mod cli;
 mod clock;
 pub mod fault;
 pub mod invariant;
 mod keys;
 mod packages;
 mod queue;
+pub mod report;
 pub mod sabotage;
 pub mod scenario;
 mod trace;

@@ -303,7 +303,7 @@ impl World {
     }
 
     pub(super) fn looked(&mut self, spot: Spot, act: ActId, look: &Look) {
-        if matches!(look, Look::Resolve | Look::Check(_)) {
+        if matches!(look, Look::Check(_)) {
             self.disturb(spot, Moment::Look);
         }
         let now = self.now;

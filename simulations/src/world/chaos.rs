@@ -109,6 +109,15 @@ impl Chaos {
         }
     }
 
+    fn take_back(&mut self, name: &'static str) {
+        if let Some(count) = self.counts.get_mut(name) {
+            count.injected -= 1;
+            if count.injected == 0 {
+                self.counts.remove(name);
+            }
+        }
+    }
+
     /// A fault of a single message: injected and effective at once.
     pub(super) fn happened(&mut self, name: &'static str) {
         let count = self.counts.entry(name).or_default();
@@ -140,11 +149,16 @@ impl World {
         if !ready {
             return self.after(LURK, Happening::Fault { number });
         }
-        self.chaos.ambushes[number].done = true;
         let fault = self.chaos.ambushes[number].fault.clone();
         self.chaos.counts.entry(fault.kind.word()).or_default().injected += 1;
-        self.trace.fault(self.now, u32::MAX, fault.kind);
-        self.unleash(&fault);
+        if self.unleash(&fault) {
+            self.chaos.ambushes[number].done = true;
+            self.trace.fault(self.now, u32::MAX, fault.kind);
+        } else {
+            // Nobody was there to be hurt.
+            self.chaos.take_back(fault.kind.word());
+            self.after(LURK, Happening::Fault { number });
+        }
     }
 
     /// A fault that strikes a host at a moment of its run. Answers whether the daemon, or the step, is over.
@@ -242,9 +256,10 @@ impl World {
         }
     }
 
-    fn unleash(&mut self, fault: &Fault) {
+    /// Answers whether there was anything to strike.
+    fn unleash(&mut self, fault: &Fault) -> bool {
         let (kind, word, lasts) = (fault.kind, fault.kind.word(), fault.lasts);
-        let Some(primary) = self.primary() else { return };
+        let Some(primary) = self.primary() else { return false };
         match kind {
             Kind::CoordinatorKill => {
                 self.chaos.effective(word);
@@ -293,21 +308,21 @@ impl World {
                 let spot = self.settle(number.unwrap_or(0) + 1, None);
                 self.after(100, Happening::Start { spot });
             }
-            Kind::HostLeave => self.leave(word),
-            Kind::HostClone => self.clone_host(word, lasts),
-            Kind::OperatorCollision => self.collide(false),
+            Kind::HostLeave => return self.leave(word),
+            Kind::HostClone => return self.clone_host(word, lasts),
+            Kind::OperatorCollision => return self.collide(false),
             Kind::OperatorStop => {
-                if let Some(wave) = self.busy_wave().filter(|wave| *wave != 2) {
-                    self.after(1, Happening::Operator { order: Order::Stop { wave } });
-                    self.collide(true);
-                }
+                // The first wave feeds the other faults.
+                let Some(wave) = self.busy_wave().filter(|wave| *wave > 0 && *wave != 2) else { return false };
+                self.after(1, Happening::Operator { order: Order::Stop { wave } });
+                return self.collide(true);
             }
-            Kind::Forge => self.forge(),
+            Kind::Forge => return self.forge(),
             Kind::Replay | Kind::Flood => {
                 let count = if kind == Kind::Flood { 600 } else { 60 };
                 for _ in 0..count {
                     let pick = self.chaos.chance.below(self.chaos.overheard.len().max(1) as u64) as usize;
-                    let Some((spot, bytes)) = self.chaos.overheard.get(pick).cloned() else { return };
+                    let Some((spot, bytes)) = self.chaos.overheard.get(pick).cloned() else { return false };
                     let pause = self.chaos.chance.below(lasts.max(1_000));
                     self.chaos.effective(word);
                     self.after(pause, Happening::Frame { spot, bytes });
@@ -315,6 +330,7 @@ impl World {
             }
             _ => {}
         }
+        true
     }
 
     fn cut(&mut self, cut: Cut) {
@@ -348,18 +364,19 @@ impl World {
         idle.get(pick).copied()
     }
 
-    fn leave(&mut self, word: &'static str) {
-        let Some(spot) = self.idle_host() else { return };
+    fn leave(&mut self, word: &'static str) -> bool {
+        let Some(spot) = self.idle_host() else { return false };
         self.chaos.effective(word);
         // Its last record carries a membership that ends soon.
         let until = true_wall(self.now + 120_000);
         let seat = &mut self.seats[spot as usize];
         seat.credential = credential(seat.number, Role::Node, until);
         self.after(1_000, Happening::Retire { spot });
+        true
     }
 
-    fn clone_host(&mut self, word: &'static str, lasts: u64) {
-        let Some(original) = self.idle_host() else { return };
+    fn clone_host(&mut self, word: &'static str, lasts: u64) -> bool {
+        let Some(original) = self.idle_host() else { return false };
         self.chaos.effective(word);
         let number = self.seats[original as usize].number;
         self.observers.excuse(self.seats[original as usize].node);
@@ -371,11 +388,12 @@ impl World {
         self.tell_copied(spot);
         self.after(100, Happening::Start { spot });
         self.after(lasts, Happening::Retire { spot });
+        true
     }
 
     /// A member sends what is not its own to send.
-    fn forge(&mut self) {
-        let Some(enemy) = self.idle_host() else { return };
+    fn forge(&mut self) -> bool {
+        let Some(enemy) = self.idle_host() else { return false };
         let spots: Vec<Spot> = self.seats.iter().filter(|seat| seat.up && seat.spot != enemy).map(|seat| seat.spot).collect();
         let (evil, right) = (self.seats[enemy as usize].node, self.seats[enemy as usize].credential.clone());
         for spot in spots {
@@ -408,6 +426,7 @@ impl World {
                 self.spread(enemy, &item);
             }
         }
+        true
     }
 
     fn forge_report(&mut self, enemy: Spot, spot: Spot, lease: LeaseId, rollout: patchmesh_common::id::RolloutId) {

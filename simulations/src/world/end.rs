@@ -22,7 +22,7 @@ const JUDGE: u64 = 10_000;
 const GIVE_UP: u64 = 40 * 60_000;
 
 /// How a simulation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Finish {
     /// Every promise held, and everything came to its end.
     Completed,
@@ -39,6 +39,8 @@ pub struct Outcome {
     pub finish: Finish,
     /// Events that happened.
     pub events: u64,
+    /// Bytes that were sent.
+    pub bytes: u64,
     /// Virtual milliseconds.
     pub ended: u64,
     /// SHA-256 of the canonical trace, in hex.
@@ -232,6 +234,7 @@ impl World {
         Outcome {
             finish,
             events: self.events,
+            bytes: self.bytes,
             ended: self.now,
             trace: self.trace.hash(),
             record: self.observers.record,

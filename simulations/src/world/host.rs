@@ -163,8 +163,10 @@ impl World {
         let mut effects = Vec::new();
         host.machine.step(&mut Cx::new(now, &mut host.chance, &Keys, &mut effects), event);
         if let Some(sabotage) = &mut self.sabotage {
-            let Some(host) = self.seats[spot as usize].host_mut() else { return };
-            if let Some(more) = sabotage.host_effects(&mut effects) {
+            let seat = &mut self.seats[spot as usize];
+            let node = seat.node;
+            let Some(host) = seat.host_mut() else { return };
+            if let Some(more) = sabotage.host_effects(node, &mut effects) {
                 let mut unsaved = Vec::new();
                 host.machine.step(&mut Cx::new(now, &mut host.chance, &Keys, &mut unsaved), more);
             }
@@ -266,6 +268,7 @@ impl World {
         let to = spots[choice as usize];
         self.chaos.overhear(to, &bytes);
         for delay in self.transit(from, to).into_iter().flatten() {
+            self.bytes += bytes.len() as u64;
             self.after(delay, Happening::Frame { spot: to, bytes: std::rc::Rc::clone(&bytes) });
         }
     }

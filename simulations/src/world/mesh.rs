@@ -36,13 +36,14 @@ const COALESCE: u64 = 250;
 /// An announced record on its way. Encoded and decoded once: decoding is a pure function of the bytes.
 pub(super) struct News {
     pub(super) id: u64,
+    size: usize,
     pub(super) item: Option<Item>,
 }
 
 impl News {
     pub(super) fn new(item: &Item) -> Self {
         let bytes = wire::encode(item);
-        Self { id: keys::digest(&bytes), item: wire::decode(&bytes, MAX_ITEM).ok() }
+        Self { id: keys::digest(&bytes), size: bytes.len(), item: wire::decode(&bytes, MAX_ITEM).ok() }
     }
 }
 
@@ -179,6 +180,7 @@ impl World {
                     let question = Rc::new(Question { size, request });
                     for delay in self.transit(spot, other).into_iter().flatten() {
                         let question = Rc::clone(&question);
+                        self.bytes += size as u64;
                         self.after(delay, Happening::Ask { spot: other, from: spot, question });
                     }
                 }
@@ -188,6 +190,7 @@ impl World {
                     let reply = Rc::new(Reply { size: wire::encode(&answer).len(), answer });
                     for delay in self.transit(spot, *from).into_iter().flatten() {
                         let reply = Rc::clone(&reply);
+                        self.bytes += reply.size as u64;
                         self.after(delay, Happening::Reply { spot: *from, from: spot, reply });
                     }
                 }
@@ -252,6 +255,7 @@ impl World {
         }
         for (_, other) in peers.into_iter().filter(|(_, other)| Some(*other) != from) {
             for delay in self.transit(spot, other).into_iter().flatten() {
+                self.bytes += news.size as u64;
                 self.after(delay, Happening::News { spot: other, from: spot, news: Rc::clone(news) });
             }
         }

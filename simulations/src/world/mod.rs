@@ -35,7 +35,10 @@ use crate::{
     truth::{Spot, Truth},
 };
 
-pub use self::end::{Finish, Outcome};
+pub use self::{
+    chaos::Count,
+    end::{Finish, Outcome},
+};
 
 /// How many transitions are kept for a failure's reader.
 const REMEMBERED: usize = 20_000;
@@ -154,6 +157,7 @@ pub struct World {
     sabotage: Option<Box<dyn Sabotage>>,
     trace: Trace,
     events: u64,
+    bytes: u64,
     history: VecDeque<(u64, Spot, Truth)>,
     healed: bool,
     finish: Option<Finish>,
@@ -194,6 +198,7 @@ impl World {
             sabotage: None,
             trace: Trace::default(),
             events: 0,
+            bytes: 0,
             history: VecDeque::new(),
             healed: false,
             finish: None,

@@ -117,8 +117,8 @@ impl World {
     }
 
     /// Many hands within two seconds.
-    pub(super) fn collide(&mut self, stops: bool) {
-        let Some(wave) = self.busy_wave() else { return };
+    pub(super) fn collide(&mut self, stops: bool) -> bool {
+        let Some(wave) = self.busy_wave() else { return false };
         let mut orders = Vec::new();
         for _ in 0..self.operators.chance.between(3, 8) {
             let order = match self.operators.chance.below(2) {
@@ -136,12 +136,13 @@ impl World {
         }
         let pause = self.operators.chance.between(3_000, 60_000);
         self.after(pause, Happening::Operator { order: Order::Resume { wave } });
+        true
     }
 
     /// A wave that has hosts at work.
     pub(super) fn busy_wave(&self) -> Option<usize> {
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk())?;
-        (0..self.scenario.waves.len()).find(|wave| {
+        (0..self.scenario.waves.len()).rev().find(|wave| {
             let state = desk.shadow.rollouts.get(&rollout_id(*wave));
             state.is_some_and(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
         })
