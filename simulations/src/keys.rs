@@ -12,13 +12,39 @@ use patchmesh_common::{
 pub(crate) struct Key(pub(crate) NodeId);
 
 /// Checks what [`Key`] signs.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Keys;
 
+/// Mixes eight bytes at a time; good enough that a changed byte, context or author never passes by accident.
+fn mix(state: u64, word: u64) -> u64 {
+    let wide = u128::from(state ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835_u128;
+    (wide as u64) ^ ((wide >> 64) as u64).rotate_left(29)
+}
+
+fn absorb(state: u64, bytes: &[u8]) -> u64 {
+    let mut state = mix(state, bytes.len() as u64 ^ 0xa5a5);
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        state = mix(state, u64::from_le_bytes(word));
+    }
+    chunks.remainder().iter().fold(state, |state, byte| mix(state, u64::from(*byte) | 0x100))
+}
+
+/// A short hash of bytes, for traces and identities of messages. Not for secrets.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    absorb(0x5851_f42d_4c95_7f2d, bytes)
+}
+
 fn mark(author: &NodeId, context: &str, body: &[u8]) -> Signature {
-    let mut hasher = blake3::Hasher::new_keyed(&author.0);
-    hasher.update(context.as_bytes()).update(&[0]).update(body);
+    let mut state = absorb(digest(&author.0), context.as_bytes());
+    state = absorb(state, body);
     let mut bytes = [0; 64];
-    hasher.finalize_xof().fill(&mut bytes);
+    for (number, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+        state = mix(state, number as u64 + 1);
+        chunk.copy_from_slice(&state.to_le_bytes());
+    }
     Signature::from_bytes(&bytes)
 }
 
@@ -41,27 +67,46 @@ impl Verifier for Keys {
 /// The mesh and its owner.
 pub(crate) const MESH: MeshId = MeshId([0xff; 32]);
 
-/// The id of host `number`, or of the coordinator with [`COORDINATOR`].
-pub(crate) fn node(number: usize) -> NodeId {
+/// The number of the coordinator's identity; hosts count from 0.
+pub(crate) const COORDINATOR: u32 = u32::MAX - 1;
+
+/// The key of identity `number`.
+pub(crate) fn node(number: u32) -> NodeId {
     let mut id = [0; 32];
-    id[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    id[..8].copy_from_slice(&(u64::from(number) + 1).to_be_bytes());
     NodeId(id)
 }
 
-/// The coordinator's number.
-pub(crate) const COORDINATOR: usize = usize::MAX >> 1;
+/// The name of identity `number`.
+pub(crate) fn name(number: u32) -> String {
+    if number == COORDINATOR { "coordinator".into() } else { format!("host-{number:04}") }
+}
 
-/// A membership that never expires.
-pub(crate) fn credential(number: usize, role: Role) -> Credential {
+/// A membership of identity `number` that ends at `expires`.
+pub(crate) fn credential(number: u32, role: Role, expires: WallTime) -> Credential {
     let membership = Membership {
         mesh: MESH,
         key: node(number),
-        name: format!("host-{number:04}"),
+        name: name(number),
         role,
         serial: 1,
-        expires: WallTime::MAX,
+        expires,
         may_issue: false,
         tags: Default::default(),
     };
     Credential { membership: Sealed::seal(&Key(NodeId(MESH.0)), &membership), issuer: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_byte_context_or_author_is_noticed() {
+        let signature = Key(node(3)).sign("kind", b"some longer body");
+        assert!(Keys.verify(&node(3), "kind", b"some longer body", &signature));
+        assert!(!Keys.verify(&node(4), "kind", b"some longer body", &signature));
+        assert!(!Keys.verify(&node(3), "kinds", b"some longer body", &signature));
+        assert!(!Keys.verify(&node(3), "kind", b"some longer bodx", &signature));
+    }
 }

@@ -32,6 +32,8 @@ pub struct Violation {
 struct Rules {
     plan: Plan,
     held: BTreeSet<NodeId>,
+    /// Hosts that are done.
+    done: BTreeSet<NodeId>,
     failed: u32,
     halted: bool,
     stopped: bool,
@@ -72,6 +74,7 @@ impl Judge {
                 let rules = Rules {
                     plan: rollout.plan.clone(),
                     held: BTreeSet::new(),
+                    done: BTreeSet::new(),
                     failed: 0,
                     halted: false,
                     stopped: false,
@@ -122,12 +125,20 @@ impl Judge {
     fn reported(&mut self, evidence: &Sealed) {
         let Ok(report) = report_of(evidence) else { return };
         let host = evidence.author;
-        if self.held.get(&host) != Some(&report.lease) {
+        let ours = self.held.get(&host) == Some(&report.lease);
+        if ours {
+            self.release(report.rollout, host);
+        }
+        let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
+        let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
+        // A run that another ledger permitted counts too, unless the host holds a slot of this one.
+        let counts = planned && !rules.held.contains(&host) && report.outcome != Outcome::Deferred;
+        if counts && rules.done.insert(host) {
+            rules.failed += u32::from(report.outcome == Outcome::Failed);
+        }
+        if !ours {
             return;
         }
-        self.release(report.rollout, host);
-        let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
-        rules.failed += u32::from(report.outcome == Outcome::Failed);
         let exact = is_exact(&rules.plan, host, &report);
         self.demand("exactness", exact, Some(host), || "succeeded with other packages than the plan froze".into());
     }

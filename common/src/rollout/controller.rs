@@ -200,7 +200,12 @@ impl Controller {
     }
 
     fn adopted(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, held: Option<(LeaseId, RolloutId)>, epoch: Epoch) {
-        if epoch == self.epoch() && self.ledger.discontinuous && !self.ledger.adopted.contains(&from) {
+        if epoch != self.epoch() || !self.ledger.discontinuous {
+            return;
+        }
+        // A lease of another ledger ends without a word to this one: whoever granted it may have taken the report.
+        let over = self.ledger.foreign.get(&from).is_some_and(|known| held.is_none_or(|(lease, _)| lease != *known));
+        if over || !self.ledger.adopted.contains(&from) {
             self.save(cx, LedgerAct::Adopted { host: from, held });
         }
     }
@@ -291,7 +296,8 @@ impl Controller {
         evidence: &Sealed,
     ) {
         let known = self.ledger.leased.get(&from) == Some(&(rollout, lease));
-        if known || self.ledger.foreign.get(&from) == Some(&lease) {
+        // Also of a lease that this ledger never granted: after the acknowledgement nobody else can learn of it.
+        if !self.ledger.reported.contains(&lease) {
             self.save(cx, LedgerAct::Reported { evidence: evidence.clone() });
         }
         let contact = self.contact(from, cx.now.boot);
@@ -420,7 +426,8 @@ impl Controller {
         let due = |contact: &Contact| cx.now.boot.since(contact.resent) >= RESEND;
         let mut sends = Vec::new();
         if self.ledger.discontinuous {
-            for node in self.targets().filter(|node| !self.ledger.adopted.contains(node)) {
+            let unclear = |node: &NodeId| !self.ledger.adopted.contains(node) || self.ledger.foreign.contains_key(node);
+            for node in self.targets().filter(unclear) {
                 if self.desk.contacts.get(&node).is_none_or(due) {
                     sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
                 }

@@ -227,6 +227,8 @@ pub struct Ledger {
     pub foreign: BTreeMap<NodeId, LeaseId>,
     /// Every lease that was ever granted here or named by a host.
     pub known: BTreeSet<LeaseId>,
+    /// Every lease whose report is in this ledger.
+    pub reported: BTreeSet<LeaseId>,
     /// Every rollout.
     pub rollouts: BTreeMap<RolloutId, RolloutState>,
     /// Rollouts that have not ended.
@@ -315,10 +317,12 @@ impl Ledger {
 
     fn fold_report(&mut self, evidence: &Sealed) -> Result<(), FoldError> {
         let (host, report) = (evidence.author, report_of(evidence)?);
+        self.reported.insert(report.lease);
         if self.foreign.get(&host) == Some(&report.lease) {
             self.foreign.remove(&host);
         }
         if self.leased.get(&host) != Some(&(report.rollout, report.lease)) {
+            self.fold_foreign_report(host, report);
             return Ok(());
         }
         let (state, at) = self.host(report.rollout, host)?;
@@ -328,6 +332,19 @@ impl Ledger {
         state.settle(at, next);
         self.leased.remove(&host);
         Ok(())
+    }
+
+    /// A run that another ledger permitted is done all the same: a copy or a backup of this one granted it.
+    fn fold_foreign_report(&mut self, host: NodeId, report: Report) {
+        let Ok((state, at)) = self.host(report.rollout, host) else { return };
+        let open = !matches!(state.hosts[at].progress, Progress::Running { .. } | Progress::Reported);
+        if open && report.outcome != Outcome::Deferred {
+            // Counted out under what it was, counted in under what it is: both read the report.
+            state.tally.count(at, &state.hosts[at], -1);
+            state.hosts[at].report = Some(Box::new(report));
+            state.hosts[at].progress = Progress::Reported;
+            state.tally.count(at, &state.hosts[at], 1);
+        }
     }
 
     fn rollout(&mut self, id: RolloutId) -> Result<&mut RolloutState, FoldError> {

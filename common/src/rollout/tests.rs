@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod epochs;
+mod found;
 mod laws;
 mod operated;
 

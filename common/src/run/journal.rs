@@ -167,6 +167,8 @@ pub struct Journal {
     pub run: Option<Run>,
     /// Leases that ended and were acknowledged, oldest first.
     pub ended: VecDeque<LeaseId>,
+    /// The attempt number that the hooks of each point were last told, by rollout, oldest first.
+    pub hooks: VecDeque<(RolloutId, BTreeMap<Phase, u32>)>,
 }
 
 impl Journal {
@@ -200,9 +202,33 @@ impl Journal {
             | JournalEntry::Settled(_) => {
                 if let Some(run) = &mut self.run {
                     run.push(entry);
+                    if let JournalEntry::Began { phase, .. } = entry {
+                        let (rollout, least) = (run.lease.rollout, run.lease.attempt);
+                        self.count_hooks(rollout, *phase, least);
+                    }
                 }
             }
         }
+    }
+
+    /// Hooks of `phase` begin: their attempt number grows, whichever lease of the rollout, and whoever's, they belong to.
+    fn count_hooks(&mut self, rollout: RolloutId, phase: Phase, least: u32) {
+        let mut told = match self.hooks.iter().position(|(known, _)| *known == rollout) {
+            Some(at) => self.hooks.remove(at).map(|(_, told)| told).unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let number = told.entry(phase).or_default();
+        *number = number.saturating_add(1).max(least);
+        self.hooks.push_back((rollout, told));
+        if self.hooks.len() > REMEMBERED {
+            self.hooks.pop_front();
+        }
+    }
+
+    /// The attempt number of the hooks of `phase` that began last for `rollout`; 0 if none did.
+    pub fn hook_attempt(&self, rollout: RolloutId, phase: Phase) -> u32 {
+        let told = self.hooks.iter().find(|(known, _)| *known == rollout);
+        told.and_then(|(_, told)| told.get(&phase)).copied().unwrap_or(0)
     }
 
     /// Whether a saved STOP covers `rollout`.

@@ -4,7 +4,7 @@ use super::{
     HookPoint, Phase,
     act::{Act, ActEnd, ActId, Adoption, HooksEnd, TransactionEnd, Verdict, Verified},
     guard::Permit,
-    journal::{Fault, JournalEntry, Run, StepResult},
+    journal::{Fault, Journal, JournalEntry, Run, StepResult},
     machine::{Effect, PatchRun, REBOOT_PATIENCE, REPORT_AGAIN, SKEW_PATIENCE},
     message::{MAX_TEXT, Outcome, Report, RunError},
     recovery::{self, MAX_ATTEMPTS, Next, Stage},
@@ -87,12 +87,12 @@ impl PatchRun {
                 }
             }
         }
-        let act = act(run, phase, attempt);
         self.skew_by = None;
         self.detail.clear();
         let began = JournalEntry::Began { phase, attempt, at: self.instant(cx.now), wall: cx.now.wall };
         self.save(cx, began);
         self.progress(cx);
+        let Some(act) = act(&self.journal, phase, attempt) else { return false };
         self.acting = Some(self.start(cx, act));
         true
     }
@@ -191,15 +191,17 @@ fn following(phase: Phase) -> Phase {
     }
 }
 
-fn act(run: &Run, phase: Phase, attempt: u32) -> Act {
+/// What `phase`, whose begin is in `journal`, does; `None` if no lease runs.
+fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
+    let run = journal.run.as_ref()?;
     let lease = &run.lease;
     let hooks = |point| Act::Hooks {
         point,
         rollout: lease.rollout,
-        attempt: lease.attempt.saturating_add(attempt - 1),
+        attempt: journal.hook_attempt(lease.rollout, phase),
         timeout: lease.hook_timeout,
     };
-    match phase {
+    Some(match phase {
         Phase::PreInstall => hooks(HookPoint::PreInstall),
         Phase::PostInstall => hooks(HookPoint::PostInstall),
         Phase::PostReboot => hooks(HookPoint::PostReboot),
@@ -216,7 +218,7 @@ fn act(run: &Run, phase: Phase, attempt: u32) -> Act {
             baseline: lease.baseline,
             expected: if run.touched { lease.transaction.clone() } else { Transaction::default() },
         },
-    }
+    })
 }
 
 fn failed(code: &str, text: String, log: &str) -> Fault {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod effects;
+mod found;
 mod golden;
 mod handshake;
 mod laws;

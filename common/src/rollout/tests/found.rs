@@ -1,0 +1,48 @@
+//! What simulations have found, as the shortest script that shows it.
+
+use super::*;
+
+fn reopened(world: &mut World) {
+    let mut ledger = Ledger::default();
+    for entry in &world.saved {
+        ledger.fold(entry).unwrap();
+    }
+    world.controller = Controller::rebuild(settings(), ledger);
+    world.send(Event::Started { incarnation: Incarnation(9), continues: false });
+    world.see_all();
+}
+
+/// A copy of the store granted a lease and was killed; the report then reaches the original.
+#[test]
+fn a_report_of_a_lease_that_another_ledger_granted_is_kept_and_counted_before_it_is_acknowledged() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    let lease = LeaseId([3; 16]);
+    let body = world.report(lease, false);
+    world.answer(2, body);
+    let kept = world.saved.iter().any(|entry| matches!(entry.act, LedgerAct::Reported { .. }));
+    assert!(kept && world.told.contains(&(signer(2).id(), ToHost::Acknowledge { lease })));
+    assert_eq!((world.state().tally.failed, world.state().halted), (1, true));
+    assert_eq!(world.state().tally, world.state().recounted());
+    assert_eq!(world.judge.violations(), []);
+    let before = world.saved.len();
+    let body = world.report(lease, false);
+    world.answer(2, body);
+    assert_eq!(world.saved.len(), before, "a repeated report is acknowledged and not saved again");
+}
+
+/// Whoever granted the lease took its report: this ledger only hears, on asking again, that it is over.
+#[test]
+fn a_foreign_lease_that_ended_elsewhere_is_asked_for_until_it_is_over() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    reopened(&mut world);
+    world.answer(1, ToCoordinator::Adopted { held: Some((LeaseId([3; 16]), ID)) });
+    world.answer(2, ToCoordinator::Adopted { held: None });
+    assert_eq!(world.controller.ledger().slots_held(world.state()), 1);
+    world.told.clear();
+    world.pass(2_500);
+    assert!(world.told.contains(&(signer(1).id(), ToHost::Adopt)), "{:?}", world.told);
+    world.answer(1, ToCoordinator::Adopted { held: None });
+    assert_eq!(world.controller.ledger().slots_held(world.state()), 0);
+}

@@ -1,0 +1,59 @@
+//! Nothing is lost, and nothing is installed twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchmesh_common::{
+    id::{LeaseId, RolloutId},
+    run::HookPoint,
+};
+
+use super::{Promise, Record, Seen};
+use crate::truth::{Spot, Step, Truth};
+
+/// The promise.
+pub(super) const STATEMENT: &str = "killed at any instruction, a host or coordinator resumes or ends in a known, reported state; no \
+    report is lost; an install is never repeated once it has begun and its result is saved; a hook may run again, with a higher \
+    attempt number";
+
+/// Remembers what began and what was said about it.
+#[derive(Default)]
+pub(super) struct Durability {
+    installed: BTreeSet<(Spot, LeaseId)>,
+    folded: BTreeSet<LeaseId>,
+    settled: BTreeSet<(Spot, LeaseId)>,
+    attempts: BTreeMap<(Spot, RolloutId, HookPoint), u32>,
+}
+
+impl Promise for Durability {
+    fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
+        let Seen { at, spot, truth, excused, .. } = seen;
+        match truth {
+            Truth::Step { lease, step: Step::Transaction, .. } => {
+                let first = self.installed.insert((spot, *lease));
+                record.demand("durability", at, &[spot], first, || {
+                    format!("the transaction of lease {lease} was started a second time")
+                });
+            }
+            Truth::Hook { rollout, point, attempt, .. } => {
+                let before = self.attempts.insert((spot, *rollout, *point), *attempt);
+                record.demand("durability", at, &[spot], before < Some(*attempt), || {
+                    format!("{} hooks ran with attempt {attempt} after {before:?}", point.as_str())
+                });
+            }
+            Truth::Folded { lease, .. } => {
+                self.folded.insert(*lease);
+            }
+            Truth::Settled { lease, .. } => {
+                let first = self.settled.insert((spot, *lease));
+                record.demand("durability", at, &[spot], first, || format!("lease {lease} was settled twice"));
+            }
+            Truth::Acknowledged(lease) => {
+                let kept = self.folded.contains(lease) || excused;
+                record.demand("durability", at, &[spot], kept, || {
+                    format!("the report of lease {lease} was acknowledged and is in no ledger: it is lost")
+                });
+            }
+            _ => {}
+        }
+    }
+}

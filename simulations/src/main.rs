@@ -1,0 +1,7 @@
+//! `patchmesh-sim`: see [`patchmesh_simulations::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    patchmesh_simulations::cli::main()
+}

@@ -1,0 +1,63 @@
+//! The engine: a heap ordered by (time, sequence). The sequence breaks ties the same way every time.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+/// What is going to happen. The heap holds small keys; the events lie still in slots that are used again.
+#[derive(Debug)]
+pub(crate) struct Queue<E> {
+    heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    slots: Vec<Option<E>>,
+    free: Vec<u32>,
+    sequence: u64,
+}
+
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), sequence: 0 }
+    }
+}
+
+impl<E> Queue<E> {
+    /// Puts `event` at `time`, in milliseconds, behind everything that is already there for it.
+    pub(crate) fn push(&mut self, time: u64, event: E) {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.slots[slot as usize] = Some(event);
+        self.sequence += 1;
+        self.heap.push(Reverse((time, self.sequence, slot)));
+    }
+
+    /// The next event and its time.
+    pub(crate) fn pop(&mut self) -> Option<(u64, E)> {
+        loop {
+            let Reverse((time, _, slot)) = self.heap.pop()?;
+            self.free.push(slot);
+            if let Some(event) = self.slots[slot as usize].take() {
+                return Some((time, event));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_by_time_and_then_as_they_were_put() {
+        let mut queue = Queue::default();
+        for (time, name) in [(5, "c"), (1, "a"), (5, "d"), (1, "b")] {
+            queue.push(time, name);
+        }
+        assert_eq!(queue.pop(), Some((1, "a")));
+        queue.push(5, "e");
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, name)| name).collect();
+        assert_eq!(rest, ["b", "c", "d", "e"]);
+        assert!(queue.slots.len() <= 4, "slots are used again");
+    }
+}

@@ -1,0 +1,67 @@
+//! Sabotages of a coordinator.
+
+use patchmesh_common::{
+    rollout::{
+        controller::{Effect, Event},
+        ledger::LedgerAct,
+    },
+    run::message::{Answer, LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
+    seal::{Payload, Sealed},
+    wire,
+};
+
+use super::Sabotage;
+use crate::keys::Key;
+
+/// Edits an answer and seals it anew in its author's name.
+fn edit(frame: &mut LeaseFrame, change: impl FnOnce(&mut ToCoordinator) -> bool) {
+    let Ok(mut answer) = wire::decode::<Answer>(&frame.sealed.body, Answer::LIMIT) else { return };
+    if change(&mut answer.body) {
+        frame.sealed = Sealed::seal(&Key(frame.sealed.author), &answer);
+    }
+}
+
+pub(super) struct ProgressFrees;
+
+impl Sabotage for ProgressFrees {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Heard(frame) = event else { return };
+        edit(frame, |body| {
+            let ToCoordinator::Progress { lease, .. } = *body else { return false };
+            let refusal = Refusal { code: RefusalCode::StaleGo, text: String::new(), remedy: String::new() };
+            *body = ToCoordinator::Refused { lease, refusal };
+            true
+        });
+    }
+}
+
+pub(super) struct FailuresHidden;
+
+impl Sabotage for FailuresHidden {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Heard(frame) = event else { return };
+        edit(frame, |body| {
+            let ToCoordinator::Reported(report) = body else { return false };
+            let hides = report.outcome == Outcome::Failed;
+            report.outcome = if hides { Outcome::Succeeded } else { report.outcome };
+            hides
+        });
+    }
+}
+
+pub(super) struct ReportsUnsaved;
+
+impl Sabotage for ReportsUnsaved {
+    fn desk_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects
+            .retain(|effect| !matches!(effect, Effect::Save(entry) if matches!(entry.act, LedgerAct::Reported { .. })));
+    }
+}
+
+pub(super) struct GoUnsent;
+
+impl Sabotage for GoUnsent {
+    fn desk_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.retain(|effect| !matches!(effect, Effect::Tell { body: ToHost::Go { .. }, .. }));
+    }
+}

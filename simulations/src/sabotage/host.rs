@@ -1,0 +1,109 @@
+//! Sabotages of a host.
+
+use patchmesh_common::{
+    id::NodeId,
+    membership::Role,
+    run::{
+        act::{ActEnd, Adoption, Verdict},
+        journal::JournalEntry,
+        machine::{Effect, Event},
+        message::{Command, LatestStart, LeaseFrame, SignedStop, StopOrder, ToHost},
+    },
+    schedule::Opening,
+    seal::{Payload, Sealed},
+    time::WallTime,
+    wire,
+};
+
+use super::Sabotage;
+use crate::keys::{COORDINATOR, Key, MESH, credential, node};
+
+pub(super) struct EndlessOpenings;
+
+impl Sabotage for EndlessOpenings {
+    fn host_event(&mut self, event: &mut Event) {
+        let Event::Command(frame) = event else { return };
+        let Ok(mut command) = wire::decode::<Command>(&frame.sealed.body, Command::LIMIT) else { return };
+        if let ToHost::Offer(lease) = &mut command.body {
+            lease.opening = Opening::endless(WallTime(0));
+            lease.latest_start =
+                LatestStart { pre_install: 1 << 30, transaction: 1 << 30, post_install: 1 << 30, reboot: 1 << 30 };
+            frame.sealed = Sealed::seal(&Key(frame.sealed.author), &command);
+        }
+    }
+}
+
+pub(super) struct HooksNeverFail;
+
+impl Sabotage for HooksNeverFail {
+    fn host_event(&mut self, event: &mut Event) {
+        if let Event::Ended { end: ActEnd::Hooks(hooks), .. } = event {
+            hooks.error = None;
+        }
+    }
+}
+
+pub(super) struct PackagesUnchecked;
+
+impl Sabotage for PackagesUnchecked {
+    fn host_event(&mut self, event: &mut Event) {
+        match event {
+            Event::Ended { end: ActEnd::Transaction(end) | ActEnd::Adopted(Adoption::Finished(end)), .. } => {
+                (end.verdict, end.dirty) = (Verdict::Ok, None);
+            }
+            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => {
+                verified.comparison.differences.clear();
+                verified.dirty = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) struct EpochsUnsaved;
+
+impl Sabotage for EpochsUnsaved {
+    fn host_effects(&mut self, _: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
+        effects.retain(|effect| !matches!(effect, Effect::Save(JournalEntry::Epoch(_))));
+        None
+    }
+}
+
+pub(super) struct RunnersForgotten;
+
+impl Sabotage for RunnersForgotten {
+    fn host_event(&mut self, event: &mut Event) {
+        if let Event::Ended { end: ActEnd::Adopted(adoption), .. } = event {
+            *adoption = Adoption::NeverStarted;
+        }
+    }
+}
+
+pub(super) struct StopsForgotten;
+
+impl Sabotage for StopsForgotten {
+    fn host_effects(&mut self, me: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
+        let stop = effects.iter().find_map(|effect| match effect {
+            Effect::Save(JournalEntry::Stop(order)) if order.stop => Some(*order),
+            _ => None,
+        })?;
+        let order = StopOrder { sequence: stop.sequence + 1_000, stop: false, ..stop };
+        Some(resume(order, me))
+    }
+}
+
+/// A resume that nobody ordered.
+fn resume(order: StopOrder, to: NodeId) -> Event {
+    let right = credential(COORDINATOR, Role::Coordinator, WallTime::MAX);
+    let signed = SignedStop { order: Sealed::seal(&Key(node(COORDINATOR)), &order), credential: right.clone() };
+    let command = Command {
+        id: patchmesh_common::id::CommandId([0; 16]),
+        mesh: MESH,
+        to,
+        epoch: Default::default(),
+        expires: WallTime::MAX,
+        body: ToHost::Stop(Box::new(signed)),
+    };
+    let sealed = Sealed::seal(&Key(node(COORDINATOR)), &command);
+    Event::Command(Box::new(LeaseFrame { credential: right, sealed }))
+}

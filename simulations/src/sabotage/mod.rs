@@ -1,0 +1,73 @@
+//! Wrappers that edit what machines hear and say, so that a promise breaks: the proof that the observers see.
+
+use patchmesh_common::{gossip, id::NodeId, rollout::controller, run::machine};
+
+/// Edits events before a machine hears them, and effects before they are performed.
+pub trait Sabotage {
+    /// Before a host's run hears it.
+    fn host_event(&mut self, _event: &mut machine::Event) {}
+    /// After a host's run has answered. What is returned is heard without being saved.
+    fn host_effects(&mut self, _me: NodeId, _effects: &mut Vec<machine::Effect>) -> Option<machine::Event> {
+        None
+    }
+    /// Before a coordinator hears it.
+    fn desk_event(&mut self, _event: &mut controller::Event) {}
+    /// Before a coordinator's effects are performed.
+    fn desk_effects(&mut self, _effects: &mut Vec<controller::Effect>) {}
+    /// Before a host's mesh hears it.
+    fn mesh_event(&mut self, _event: &mut gossip::Event) {}
+}
+
+mod desk;
+mod host;
+mod mesh;
+
+/// One sabotage.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// The promise that it breaks, and that must catch it.
+    pub promise: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    make: fn() -> Box<dyn Sabotage>,
+}
+
+impl Entry {
+    /// A fresh one.
+    pub fn make(&self) -> Box<dyn Sabotage> {
+        (self.make)()
+    }
+}
+
+macro_rules! entry {
+    ($name:literal, $promise:literal, $what:literal, $make:expr) => {
+        Entry { name: $name, promise: $promise, what: $what, make: || Box::new($make) }
+    };
+}
+
+/// Every sabotage, by promise.
+pub const ALL: &[Entry] = &[
+    entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees),
+    entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings),
+    entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden),
+    entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail),
+    entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked),
+    entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved),
+    entry!("records-rewritten", "authorship", "records are changed on their way", mesh::RecordsRewritten),
+    entry!("reports-unsaved", "durability", "reports are acknowledged and not saved", desk::ReportsUnsaved),
+    entry!(
+        "runners-forgotten",
+        "durability",
+        "a runner that works is taken for one that never started",
+        host::RunnersForgotten
+    ),
+    entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten),
+    entry!("go-unsent", "liveness", "no Go ever leaves the coordinator", desk::GoUnsent),
+];
+
+/// The sabotage called `name`.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}

@@ -1,0 +1,224 @@
+//! What happens in one simulation: made from a seed and a profile, or read from a file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    chance::Seeds,
+    fault::{Fault, Kind},
+};
+
+/// Most hosts of one simulation.
+pub const MAX_HOSTS: u32 = 4_000;
+/// One minute in milliseconds.
+pub const MINUTE: u64 = 60_000;
+/// One hour in milliseconds.
+pub const HOUR: u64 = 60 * MINUTE;
+
+/// How bad it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Nothing goes wrong but a message in a thousand.
+    Calm,
+    /// An ordinary bad night.
+    Flaky,
+    /// Everything that a fleet meets in a bad year, and enemies.
+    Hostile,
+    /// All of it, more often, with restored backups and clocks that are years off.
+    Disaster,
+}
+
+impl Profile {
+    /// Every profile, mildest first.
+    pub const ALL: [Self; 4] = [Self::Calm, Self::Flaky, Self::Hostile, Self::Disaster];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Flaky => "flaky",
+            Self::Hostile => "hostile",
+            Self::Disaster => "disaster",
+        }
+    }
+}
+
+/// Single messages: each counts once in so many, never if 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Network {
+    /// Lost.
+    pub loss: u64,
+    /// Sent twice.
+    pub duplication: u64,
+    /// Late by seconds to minutes, so that later ones overtake it.
+    pub reordering: u64,
+}
+
+/// What operators ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wave {
+    /// When it is planned and applied, in milliseconds.
+    pub at: u64,
+    /// Whether packages are installed; otherwise it is a Scan.
+    pub install: bool,
+    /// Hosts at once.
+    pub max_concurrency: u32,
+    /// Failed hosts that are tolerated.
+    pub max_errors: u32,
+    /// Whether hosts reboot if a package asks.
+    pub reboot: bool,
+    /// Opens, last start, closes, in milliseconds. Empty: open without end.
+    #[serde(default)]
+    pub openings: Vec<[u64; 3]>,
+    /// Every how many hosts this wave's packages break. 0: none.
+    #[serde(default)]
+    pub broken: u64,
+}
+
+/// The pace of the mesh, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pace {
+    /// Between two versions of a record without news.
+    pub heartbeat: u64,
+    /// Between two exchanges at rest.
+    pub exchange: u64,
+}
+
+/// One simulation, but for its seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// Hosts at the beginning.
+    pub hosts: u32,
+    /// Whether every kind of fault and every promise must have had an effect.
+    #[serde(default)]
+    pub demanding: bool,
+    /// When every fault heals, in milliseconds.
+    pub heal: u64,
+    /// How long after that everything must have settled, in milliseconds.
+    pub patience: u64,
+    /// When it ends although everything has settled, in milliseconds; 0: as soon as it has.
+    #[serde(default)]
+    pub least: u64,
+    /// Single messages.
+    #[serde(default)]
+    pub network: Network,
+    /// The mesh.
+    pub pace: Pace,
+    /// What operators ask for.
+    pub waves: Vec<Wave>,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+impl Scenario {
+    /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
+    pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
+        let mut chance = Seeds::new(seed, false).chance("scenario");
+        let rank = Profile::ALL.iter().position(|other| *other == profile).unwrap_or(0) as u8;
+        let span = 20 * MINUTE;
+        let network = match profile {
+            Profile::Calm => Network { loss: 1000, ..Network::default() },
+            Profile::Flaky => Network { loss: 50, duplication: 50, reordering: 200 },
+            Profile::Hostile => Network { loss: 20, duplication: 12, reordering: 25 },
+            Profile::Disaster => Network { loss: 8, duplication: 8, reordering: 8 },
+        };
+        let mut waves = vec![
+            // Enough room for every fault to find a host at work.
+            Wave {
+                at: 30_000,
+                install: true,
+                max_concurrency: (hosts / 4).clamp(1, 40),
+                max_errors: hosts,
+                reboot: true,
+                openings: Vec::new(),
+                broken: 0,
+            },
+            Wave {
+                at: 6 * MINUTE + chance.below(2 * MINUTE),
+                install: true,
+                max_concurrency: (hosts / 6).clamp(1, 25),
+                max_errors: chance.below(3) as u32 + u32::from(hosts > 20),
+                reboot: chance.once_in(2),
+                openings: Vec::new(),
+                broken: if rank > 0 { 5 } else { 0 },
+            },
+        ];
+        let opens = 11 * MINUTE + chance.below(MINUTE);
+        let last = opens + MINUTE + chance.below(2 * MINUTE);
+        waves.push(Wave {
+            at: 9 * MINUTE + chance.below(MINUTE),
+            install: true,
+            max_concurrency: (hosts / 8).clamp(1, 25),
+            max_errors: hosts,
+            reboot: true,
+            openings: vec![
+                [opens, last, last + MINUTE + chance.below(MINUTE)],
+                [span + 4 * MINUTE, span + 24 * MINUTE, span + 30 * MINUTE],
+            ],
+            broken: 0,
+        });
+        waves.push(Wave {
+            at: 4 * MINUTE + chance.below(10 * MINUTE),
+            install: false,
+            max_concurrency: (hosts / 3).clamp(1, 50),
+            max_errors: hosts,
+            reboot: false,
+            openings: Vec::new(),
+            broken: 0,
+        });
+        let mut scenario = Self {
+            hosts,
+            demanding: rank >= 2,
+            heal: span,
+            patience: 3 * HOUR,
+            least: u64::from(days) * 24 * HOUR,
+            network,
+            pace: Pace { heartbeat: 60_000, exchange: 10_000 },
+            waves,
+            faults: Vec::new(),
+        };
+        scenario.ambush(rank, &mut chance);
+        scenario
+    }
+
+    fn ambush(&mut self, rank: u8, chance: &mut crate::chance::Chance) {
+        for kind in Kind::ALL.iter().copied().filter(|kind| kind.rank() <= rank) {
+            // A paused or doubled coordinator changes everything after it: one of each is enough for one run.
+            let heavy = matches!(
+                kind,
+                Kind::CoordinatorPaused | Kind::CoordinatorTwin | Kind::CoordinatorRestored | Kind::CoordinatorClock
+            );
+            let times = if heavy { 1 } else { 1 + chance.below(u64::from(rank) + 1) };
+            for _ in 0..times {
+                let at = 35_000 + chance.below(10 * MINUTE);
+                let at = if kind == Kind::CoordinatorPaused { 12 * MINUTE + chance.below(3 * MINUTE) } else { at };
+                let lasts = match kind {
+                    Kind::CoordinatorPaused => HOUR,
+                    Kind::CoordinatorTwin | Kind::HostClone => MINUTE + chance.below(6 * MINUTE),
+                    Kind::RebootLate => MINUTE + chance.below(10 * MINUTE),
+                    Kind::DiskSlow => 200 + chance.below(8_000),
+                    Kind::Suspend => 5_000 + chance.below(5 * MINUTE),
+                    _ => 5_000 + chance.below(2 * MINUTE),
+                };
+                self.faults.push(Fault { at, kind, host: None, lasts });
+            }
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+        // The hour must fit before the end of the chaos.
+        if let Some(pause) = self.faults.iter().find(|fault| fault.kind == Kind::CoordinatorPaused) {
+            let end = pause.at + pause.lasts + 2 * MINUTE;
+            let late = end.saturating_sub(self.heal);
+            self.heal += late;
+            if let Some(wave) = self.waves.get_mut(2)
+                && let Some(opening) = wave.openings.get_mut(1)
+            {
+                opening.iter_mut().for_each(|time| *time += late);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What really happened, whatever a machine believes: the stream that the promises are held against.
+
+use patchmesh_common::{
+    id::{BootId, Epoch, Incarnation, LeaseId, NodeId, RolloutId},
+    inventory::{PackageChange, Transaction},
+    rollout::Operation,
+    run::{
+        HookPoint, Phase,
+        message::{LatestStart, Outcome, StopScope},
+    },
+    schedule::Opening,
+    time::Now,
+};
+
+/// A machine of the world: hosts, coordinators, clones. Not an identity.
+pub type Spot = u32;
+
+/// A disruptive step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Pre-install hooks.
+    PreInstall,
+    /// The package manager.
+    Transaction,
+    /// Post-install hooks.
+    PostInstall,
+    /// The reboot.
+    Reboot,
+}
+
+impl Step {
+    /// The phase that it is.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::PreInstall => Phase::PreInstall,
+            Self::Transaction => Phase::Transaction,
+            Self::PostInstall => Phase::PostInstall,
+            Self::Reboot => Phase::Reboot,
+        }
+    }
+}
+
+/// One transition of the truth.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Truth {
+    /// A coordinator's ledger has a new rollout.
+    Applied {
+        /// Which.
+        rollout: RolloutId,
+        /// Its limit.
+        max_concurrency: u32,
+        /// Its limit.
+        max_errors: u32,
+    },
+    /// A `Go` is durable.
+    GoSaved {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// For this identity.
+        host: NodeId,
+        /// By this lease.
+        lease: LeaseId,
+        /// In this opening.
+        opening: Opening,
+        /// The coordinator's clocks.
+        now: Now,
+        /// How far its wall clock is wrong, in milliseconds.
+        error: i64,
+    },
+    /// A coordinator's ledger says that nothing began under a lease: its slot is free.
+    Returned {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// This identity's.
+        host: NodeId,
+        /// This one.
+        lease: LeaseId,
+    },
+    /// A report is durable in a ledger.
+    Folded {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// This identity's.
+        host: NodeId,
+        /// Of this lease.
+        lease: LeaseId,
+        /// As the ledger understands it.
+        outcome: Outcome,
+        /// Whether it changed where the host stands in this ledger.
+        counted: bool,
+    },
+    /// A ledger has latched.
+    Halted(RolloutId),
+    /// A ledger says that nothing moves any more.
+    Ended(RolloutId),
+    /// A host saved an epoch.
+    EpochSaved(Epoch),
+    /// A host saved a STOP or its end.
+    StopSaved {
+        /// What it covers.
+        scope: StopScope,
+        /// Orders them.
+        sequence: u64,
+        /// Whether it stops.
+        stop: bool,
+    },
+    /// A host saved that a lease may run.
+    Granted {
+        /// Which.
+        lease: LeaseId,
+        /// Its rollout.
+        rollout: RolloutId,
+        /// Scan or Install.
+        operation: Operation,
+        /// What may be installed.
+        transaction: Transaction,
+        /// When.
+        opening: Opening,
+        /// Relative to now.
+        latest: LatestStart,
+        /// The epoch of the command that said `Go`.
+        epoch: Epoch,
+        /// The host's clocks.
+        now: Now,
+        /// Its boot.
+        boot: BootId,
+    },
+    /// A disruptive step begins.
+    Step {
+        /// Under this lease.
+        lease: LeaseId,
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which.
+        step: Step,
+        /// Whether this step of the lease has begun before.
+        again: bool,
+        /// The host's clocks.
+        now: Now,
+        /// Its boot.
+        boot: BootId,
+        /// How far the host's wall clock is wrong, in milliseconds.
+        error: i64,
+    },
+    /// Hooks begin.
+    Hook {
+        /// Under this lease.
+        lease: LeaseId,
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which.
+        point: HookPoint,
+        /// As they are told.
+        attempt: u32,
+    },
+    /// Hooks have ended.
+    HookEnded {
+        /// Under this lease.
+        lease: LeaseId,
+        /// Which.
+        point: HookPoint,
+        /// How.
+        ok: bool,
+    },
+    /// A host saved how the hooks of a run ended, whatever it believes.
+    HookSaved(LeaseId),
+    /// A host saved how a transaction ended.
+    ResultSaved(LeaseId),
+    /// A host saved how a run ended.
+    Settled {
+        /// Under this lease.
+        lease: LeaseId,
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// How.
+        outcome: Outcome,
+        /// What the report says was changed.
+        reported: Vec<PackageChange>,
+        /// What really differs from before the run.
+        changed: Vec<PackageChange>,
+        /// Whether the host could look at its packages.
+        verified: bool,
+    },
+    /// A host saved that its report needs no repetition.
+    Acknowledged(LeaseId),
+    /// A member sealed a record.
+    Sealed {
+        /// Whose.
+        author: NodeId,
+        /// Its stamp.
+        rank: (Incarnation, u64),
+        /// Of its bytes.
+        digest: u64,
+    },
+    /// A view took a record.
+    Believed {
+        /// Whose.
+        author: NodeId,
+        /// Its stamp.
+        rank: (Incarnation, u64),
+        /// Of its bytes.
+        digest: u64,
+    },
+    /// A view starts from what was remembered.
+    ViewStarted,
+    /// A daemon, or a whole host, died.
+    Died {
+        /// Whether the power failed or the host rebooted.
+        power: bool,
+    },
+    /// A daemon runs again.
+    Started,
+}

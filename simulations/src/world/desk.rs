@@ -1,0 +1,417 @@
+//! The shell around [`Controller`]: a durable ledger, surveys before plans, commands sealed and sent.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use patchmesh_common::{
+    gossip::{Mode, Presence},
+    id::{CommandId, Epoch, Incarnation, NodeId, RolloutId},
+    machine::{Cx, Machine},
+    patch::Baseline,
+    rollout::{
+        Operation, RebootOption,
+        controller::{Controller, Effect, Event, Seen, Settings, command, open_answer},
+        ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
+        limit::Limit,
+        plan::{Plan, ResolvedLimit},
+        planner,
+        spec::{RolloutSpec, Targets},
+        survey::{Candidate, Survey},
+    },
+    run::message::{LeaseFrame, SignedStop, ToCoordinator, ToHost},
+    schedule::Opening,
+    seal::{Payload, Sealed},
+    time::Now,
+    wire,
+};
+use rand::Rng;
+
+use super::{Happening, World};
+use crate::{
+    chance::Chance,
+    clock::true_wall,
+    fault::{Kind, Moment},
+    invariant::{DeskBook, DeskRollout},
+    keys::{COORDINATOR, Key, Keys, MESH, node},
+    scenario::Wave,
+    truth::{Spot, Truth},
+};
+
+/// Silence after which a host with a slot counts as lost.
+const LOST_AFTER: Duration = Duration::from_secs(300);
+/// How long a host may refuse for a passing reason.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time-out of one hook.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One round of questions before a plan.
+struct Asking {
+    wave: usize,
+    request: CommandId,
+    survey: Survey,
+}
+
+/// What a coordinator has beside its place in the mesh.
+pub(super) struct Desk {
+    machine: Controller,
+    pub(super) chance: Chance,
+    /// The ledger: what is durable.
+    pub(super) entries: Vec<Vec<u8>>,
+    /// Whether this store is the one that the last process left here.
+    pub(super) continues: bool,
+    /// The fold of what is durable.
+    pub(super) shadow: Ledger,
+    wake: u64,
+    asking: Vec<Asking>,
+    pub(super) view_due: bool,
+    /// The process dies after so many effects.
+    pub(super) crash_after: Option<usize>,
+}
+
+fn settings() -> Settings {
+    Settings { mesh: MESH, me: node(COORDINATOR), serial: 1, lost_after: LOST_AFTER, patience: PATIENCE }
+}
+
+impl Desk {
+    pub(super) fn new(chance: Chance) -> Self {
+        Self {
+            machine: Controller::rebuild(settings(), Ledger::default()),
+            chance,
+            entries: Vec::new(),
+            continues: false,
+            shadow: Ledger::default(),
+            wake: 0,
+            asking: Vec::new(),
+            view_due: false,
+            crash_after: None,
+        }
+    }
+
+    pub(super) fn down(&mut self) {
+        self.asking.clear();
+        self.view_due = false;
+        self.crash_after = None;
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.machine.epoch()
+    }
+
+    /// Whether a host is at work for a rollout that has not ended.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shadow.rollouts.values().any(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
+    }
+
+    /// Why a host does not move, as the controller says it.
+    pub(super) fn waiting(&self, rollout: RolloutId, at: usize, now: Now) -> Option<String> {
+        planner::waiting(self.machine.ledger(), rollout, at, self.machine.desk(), now).map(|why| why.text())
+    }
+
+    pub(super) fn book(&self) -> DeskBook {
+        let held = |state: &patchmesh_common::rollout::ledger::RolloutState| {
+            let hosts = state.plan.hosts.iter().zip(&state.hosts);
+            hosts
+                .filter_map(|(planned, host)| match host.progress {
+                    Progress::Running { lease, .. } => Some((planned.node, lease)),
+                    _ => None,
+                })
+                .collect::<BTreeMap<_, _>>()
+        };
+        let rollouts = self.shadow.rollouts.iter();
+        rollouts
+            .map(|(id, state)| {
+                (*id, DeskRollout { held: held(state), failed: state.tally.failed, halted: state.halted })
+            })
+            .collect()
+    }
+}
+
+/// The id of wave `number`.
+pub(super) fn rollout_id(number: usize) -> RolloutId {
+    RolloutId((number as u64 + 1).to_be_bytes())
+}
+
+impl World {
+    pub(super) fn start_desk(&mut self, spot: Spot) {
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        let mut ledger = Ledger::default();
+        for bytes in &desk.entries {
+            if let Ok(entry) = wire::decode::<LedgerEntry>(bytes, LedgerEntry::LIMIT) {
+                // What was saved was folded before.
+                let _ = ledger.fold(&entry);
+            }
+        }
+        desk.shadow = ledger.clone();
+        desk.machine = Controller::rebuild(settings(), ledger);
+        desk.wake = 0;
+        let incarnation = Incarnation(desk.chance.next_u64());
+        let continues = desk.continues;
+        desk.continues = true;
+        let book = desk.book();
+        self.observers.replaced(spot, &book);
+        self.desk_event(spot, Event::Started { incarnation, continues });
+        self.seats[spot as usize].body.mode = Mode::Observe;
+    }
+
+    pub(super) fn wake_desk(&mut self, spot: Spot) {
+        self.desk_event(spot, Event::Tick);
+    }
+
+    pub(super) fn desk_event(&mut self, spot: Spot, mut event: Event) {
+        if let Some(sabotage) = &mut self.sabotage {
+            sabotage.desk_event(&mut event);
+        }
+        let seat = &mut self.seats[spot as usize];
+        let now = seat.clock.now(self.now);
+        if !seat.up {
+            return;
+        }
+        let Some(desk) = seat.desk_mut() else { return };
+        let mut effects = Vec::new();
+        desk.machine.step(&mut Cx::new(now, &mut desk.chance, &Keys, &mut effects), event);
+        if let Some(sabotage) = &mut self.sabotage {
+            sabotage.desk_effects(&mut effects);
+        }
+        for effect in effects {
+            if self.crashes(spot) {
+                return;
+            }
+            self.desk_effect(spot, effect);
+        }
+        self.arm_desk(spot);
+    }
+
+    fn crashes(&mut self, spot: Spot) -> bool {
+        let busy = self.seats[spot as usize].desk().is_some_and(Desk::is_busy);
+        if busy && self.chaos.strike(self.now, spot, Moment::Desk).is_some() {
+            let left = self.chaos.chance.below(6) as usize;
+            if let Some(desk) = self.seats[spot as usize].desk_mut() {
+                desk.crash_after = Some(left);
+            }
+        }
+        let Some(left) = self.seats[spot as usize].desk_mut().and_then(|desk| desk.crash_after.as_mut()) else {
+            return false;
+        };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        self.chaos.effective(Kind::CoordinatorCrash.word());
+        self.kill(spot, false);
+        true
+    }
+
+    fn desk_effect(&mut self, spot: Spot, effect: Effect) {
+        match effect {
+            Effect::Save(entry) => self.save_entry(spot, &entry),
+            Effect::Tell { to, body } => self.command(spot, to, body),
+            Effect::TellStop { to, order } => {
+                let credential = self.seats[spot as usize].credential.clone();
+                let order = Sealed::seal(&Key(node(COORDINATOR)), &order);
+                self.command(spot, to, ToHost::Stop(Box::new(SignedStop { order, credential })));
+            }
+        }
+    }
+
+    fn command(&mut self, spot: Spot, to: NodeId, body: ToHost) {
+        let now = self.seats[spot as usize].clock.now(self.now);
+        let credential = self.seats[spot as usize].credential.clone();
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        let id = u128::from(desk.chance.next_u64());
+        let command = command(&settings(), desk.epoch(), to, body, id, now.wall);
+        let frame = LeaseFrame { credential, sealed: Sealed::seal(&Key(node(COORDINATOR)), &command) };
+        self.send_frame(spot, &to, &frame);
+    }
+
+    fn arm_desk(&mut self, spot: Spot) {
+        let now = self.now;
+        let seat = &mut self.seats[spot as usize];
+        let (clock, life) = (seat.clock, seat.life);
+        let Some(desk) = seat.desk_mut() else { return };
+        let Some(deadline) = desk.machine.deadline() else { return };
+        let at = clock.when(deadline).max(now + 1);
+        if desk.wake <= now || at < desk.wake {
+            desk.wake = at;
+            self.at(at, Happening::WakeDesk { spot, life });
+        }
+    }
+
+    /// Makes an entry durable, and tells what that means.
+    fn save_entry(&mut self, spot: Spot, entry: &LedgerEntry) {
+        let seat = &mut self.seats[spot as usize];
+        let (now, error) = (seat.clock.now(self.now), seat.clock.error(self.now));
+        let Some(desk) = seat.desk_mut() else { return };
+        desk.entries.push(wire::encode(entry));
+        let before = reported_place(&desk.shadow, entry);
+        // The machine saves only what folds.
+        let _ = desk.shadow.fold(entry);
+        let truth = match &entry.act {
+            LedgerAct::Started(rollout) => Truth::Applied {
+                rollout: rollout.id,
+                max_concurrency: rollout.plan.max_concurrency.resolved,
+                max_errors: rollout.plan.max_errors.resolved,
+            },
+            LedgerAct::Granted { rollout, host, lease, opening, .. } => {
+                Truth::GoSaved { rollout: *rollout, host: *host, lease: *lease, opening: *opening, now, error }
+            }
+            LedgerAct::Returned { rollout, host, lease, .. } => {
+                Truth::Returned { rollout: *rollout, host: *host, lease: *lease }
+            }
+            LedgerAct::Reported { evidence } => {
+                let Ok(report) = report_of(evidence) else { return };
+                let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
+                Truth::Folded {
+                    rollout: report.rollout,
+                    host: evidence.author,
+                    lease: report.lease,
+                    outcome: report.outcome,
+                    counted,
+                }
+            }
+            LedgerAct::Halted { rollout } => Truth::Halted(*rollout),
+            LedgerAct::Ended { rollout } => Truth::Ended(*rollout),
+            _ => return,
+        };
+        self.tell(spot, truth);
+    }
+
+    pub(super) fn desk_hears(&mut self, spot: Spot, frame: LeaseFrame) {
+        let now = self.seats[spot as usize].clock.now(self.now);
+        if let Some(answer) = open_answer(&settings(), &frame, now.wall, &Keys) {
+            if let ToCoordinator::Resolved { request, result } = answer.body
+                && let Some(desk) = self.seats[spot as usize].desk_mut()
+                && let Some(asking) = desk.asking.iter_mut().find(|asking| asking.request == request)
+            {
+                asking.survey.answered(frame.sealed.author, result);
+            }
+        } else {
+            self.chaos.effective(Kind::Forge.word());
+        }
+        self.desk_event(spot, Event::Heard(Box::new(frame)));
+    }
+
+    pub(super) fn tell_view(&mut self, spot: Spot) {
+        let seat = &mut self.seats[spot as usize];
+        let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return };
+        let Some(desk) = seat.desk_mut() else { return };
+        desk.view_due = false;
+        let seen = hosts.into_iter().filter(|host| !host.own).map(|host| Seen {
+            node: host.node,
+            alive: host.presence == Presence::Alive,
+            held: host.record.body.held.map(|(lease, _)| lease),
+        });
+        self.desk_event(spot, Event::View(seen.collect()));
+    }
+
+    /// Asks the targets what they would do. Answers whether anybody was there to be asked.
+    pub(super) fn survey(&mut self, spot: Spot, number: usize) -> bool {
+        let Some(wave) = self.scenario.waves.get(number).cloned() else { return false };
+        let seat = &mut self.seats[spot as usize];
+        let (now, life) = (seat.clock.now(self.now), seat.life);
+        let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return false };
+        let Some(desk) = seat.desk_mut() else { return false };
+        if !desk.asking.is_empty() {
+            return false;
+        }
+        let known = hosts.into_iter().filter(|host| !host.own).map(|host| Candidate {
+            node: host.node,
+            name: host.membership.name.clone(),
+            tags: BTreeMap::new(),
+            mode: host.record.body.mode,
+            alive: host.presence == Presence::Alive,
+        });
+        let Some(spec) = spec(number, &wave) else { return false };
+        let Ok(survey) = Survey::begin(&spec, known.collect(), now.boot) else { return false };
+        let request = CommandId(u128::from(desk.chance.next_u64()).to_be_bytes());
+        desk.asking.push(Asking { wave: number, request, survey });
+        self.ask(spot);
+        self.after(200, Happening::Survey { spot, life });
+        true
+    }
+
+    fn ask(&mut self, spot: Spot) {
+        let Some(desk) = self.seats[spot as usize].desk() else { return };
+        let asked: Vec<_> =
+            desk.asking.iter().flat_map(|asking| asking.survey.pending().map(|node| (node, asking.request))).collect();
+        for (to, request) in asked {
+            self.command(spot, to, ToHost::Resolve { request, baseline: Baseline::All });
+        }
+    }
+
+    pub(super) fn survey_on(&mut self, spot: Spot) {
+        let seat = &mut self.seats[spot as usize];
+        let (now, life) = (seat.clock.now(self.now), seat.life);
+        let Some(desk) = seat.desk_mut() else { return };
+        let Some(asking) = desk.asking.first_mut() else { return };
+        if !asking.survey.is_over(now.boot) {
+            if asking.survey.repeats(now.boot) {
+                self.ask(spot);
+            }
+            return self.after(1_000, Happening::Survey { spot, life });
+        }
+        let asking = desk.asking.remove(0);
+        let number = asking.wave;
+        let (hosts, excluded) = asking.survey.freeze();
+        let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
+        let plan = Plan { hosts, excluded, created_at: now.wall, ..plan(number, &wave) };
+        self.desk_event(spot, Event::Apply { id: rollout_id(number), plan: Box::new(plan) });
+    }
+}
+
+/// Where the host of a report stands; `None` if the entry is no report or the ledger has no such host.
+fn reported_place(ledger: &Ledger, entry: &LedgerEntry) -> Option<(Progress, u32)> {
+    let LedgerAct::Reported { evidence } = &entry.act else { return None };
+    let report = report_of(evidence).ok()?;
+    let state = ledger.rollouts.get(&report.rollout)?;
+    let host = &state.hosts[*state.index.get(&evidence.author)?];
+    Some((host.progress.clone(), host.deferrals))
+}
+
+/// What the operator asks for; `None` if the wave's limits are none.
+fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
+    let limit = |count: u32| count.to_string().parse::<Limit>().ok();
+    Some(RolloutSpec {
+        name: format!("wave-{number}"),
+        operation: operation(wave),
+        targets: Targets::All,
+        baseline: Baseline::All,
+        max_concurrency: limit(wave.max_concurrency)?,
+        max_errors: limit(wave.max_errors)?,
+        openings: Vec::new(),
+        reboot: reboot(wave),
+        hook_timeout: HOOK_TIMEOUT,
+    })
+}
+
+fn operation(wave: &Wave) -> Operation {
+    if wave.install { Operation::Install } else { Operation::Scan }
+}
+
+fn reboot(wave: &Wave) -> RebootOption {
+    if wave.reboot { RebootOption::IfNeeded } else { RebootOption::Never }
+}
+
+fn plan(number: usize, wave: &Wave) -> Plan {
+    let limit = |count: u32| ResolvedLimit { given: count.to_string(), resolved: count };
+    let opening = |[opens, last, closes]: &[u64; 3]| Opening {
+        opens: true_wall(*opens),
+        last_start: true_wall(*last),
+        closes: true_wall(*closes),
+    };
+    let openings: Vec<_> = wave.openings.iter().map(opening).collect();
+    Plan {
+        name: format!("wave-{number}"),
+        hash: [0; 32],
+        created_at: true_wall(wave.at),
+        operation: operation(wave),
+        baseline: Baseline::All,
+        reboot: reboot(wave),
+        hook_timeout: HOOK_TIMEOUT.as_secs() as u32,
+        max_concurrency: limit(wave.max_concurrency),
+        max_errors: limit(wave.max_errors),
+        openings: if openings.is_empty() { vec![Opening::endless(true_wall(0))] } else { openings },
+        hosts: Vec::new(),
+        excluded: Vec::new(),
+    }
+}

@@ -1,0 +1,270 @@
+//! The end: is everything settled, what has been promised, and what came of it.
+
+use std::collections::BTreeMap;
+
+use super::{Happening, RECOUNT, World, chaos::Count, desk::rollout_id};
+use crate::{
+    chance::Draws,
+    fault::Kind,
+    invariant::{Books, HostBook, PROMISES, Record},
+    keys::COORDINATOR,
+    truth::{Spot, Truth},
+};
+
+/// How often it is judged whether everything has settled, in milliseconds.
+const JUDGE: u64 = 10_000;
+
+/// How long operators wait for lost hosts, in milliseconds.
+const GIVE_UP: u64 = 40 * 60_000;
+
+/// How a simulation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Finish {
+    /// Every promise held, and everything came to its end.
+    Completed,
+    /// A promise was broken.
+    PromiseBroken,
+    /// Everything was mended and something did not come to its end.
+    NotLive,
+}
+
+/// What came of a simulation.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub finish: Finish,
+    /// Events that happened.
+    pub events: u64,
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Virtual milliseconds.
+    pub ended: u64,
+    /// SHA-256 of the canonical trace, in hex.
+    pub trace: String,
+    /// The promises.
+    pub record: Record,
+    /// The faults.
+    pub faults: BTreeMap<&'static str, Count>,
+    /// The last transitions.
+    pub history: Vec<(u64, Spot, Truth)>,
+    /// Faults as they struck.
+    pub struck: Vec<(u64, Spot, Kind)>,
+    /// Every draw, if they were kept.
+    pub draws: Draws,
+    /// How every rollout ended, in words.
+    pub rollouts: Vec<String>,
+}
+
+impl World {
+    pub(super) fn recount(&mut self) {
+        let books = self.books();
+        self.observers.recount(self.now, &books);
+        self.after(RECOUNT, Happening::Recount);
+    }
+
+    fn books(&self) -> Books {
+        let mut books = Books::default();
+        for seat in &self.seats {
+            if let Some(host) = seat.host() {
+                let journal = host.journal();
+                let live = journal.run.as_ref().filter(|run| run.report.is_none());
+                let view = seat.gossip.as_ref().map(|gossip| {
+                    gossip.view().members().map(|(node, member)| (*node, member.stamp().rank())).collect()
+                });
+                books.hosts.push(HostBook {
+                    spot: seat.spot,
+                    live: live.map(|run| (run.lease.id, run.lease.rollout)),
+                    epoch: journal.epoch,
+                    stops: journal.stops,
+                    view: view.unwrap_or_default(),
+                });
+            } else if let Some(desk) = seat.desk().filter(|_| seat.up) {
+                books.desks.push((seat.spot, desk.book()));
+            }
+        }
+        books
+    }
+
+    /// After everything was mended: has everything come to its end?
+    pub(super) fn judge(&mut self) {
+        let broken = !self.observers.record.violations.is_empty();
+        self.resume_all();
+        self.give_up_lost();
+        let open = self.open_ends();
+        let late = self.now >= self.scenario.heal + self.scenario.patience;
+        if broken {
+            self.finish = Some(Finish::PromiseBroken);
+        } else if open.is_empty() && self.now >= self.scenario.least {
+            self.observers.record.demand("liveness", self.now, &[], true, String::new);
+            self.finish = Some(Finish::Completed);
+        } else if late && !open.is_empty() {
+            for (spots, text) in open {
+                self.observers.record.demand("liveness", self.now, &spots, false, || text);
+            }
+            self.finish = Some(Finish::NotLive);
+        } else {
+            self.after(JUDGE, Happening::Judge);
+        }
+    }
+
+    /// What has not come to its end, in words.
+    fn open_ends(&self) -> Vec<(Vec<Spot>, String)> {
+        let mut open = Vec::new();
+        let Some(primary) = self.primary() else { return open };
+        let Some(desk) = self.seats[primary as usize].desk() else { return open };
+        for wave in 0..self.scenario.waves.len() {
+            match desk.shadow.rollouts.get(&rollout_id(wave)) {
+                None if self.is_given_up(wave) => {}
+                None => open.push((vec![primary], format!("wave {wave} was never applied"))),
+                Some(state) if state.ended_at.is_none() => {
+                    let now = self.seats[primary as usize].clock.now(self.now);
+                    let why: Vec<_> = state
+                        .tally
+                        .eligible
+                        .iter()
+                        .take(4)
+                        .filter_map(|at| desk.waiting(rollout_id(wave), *at, now))
+                        .collect();
+                    open.push((
+                        vec![primary],
+                        format!("wave {wave} has not ended: {:?}; waiting: {}", state.tally, why.join("; ")),
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        for seat in self.seats.iter().filter(|seat| !seat.gone) {
+            if !seat.up {
+                open.push((vec![seat.spot], format!("machine {} does not run", seat.spot)));
+            }
+            let held = seat.host().and_then(|host| host.journal().held());
+            if let Some((lease, _)) = held {
+                open.push((vec![seat.spot], format!("machine {} still holds lease {lease}", seat.spot)));
+            }
+        }
+        open.extend(self.unconverged());
+        open
+    }
+
+    /// Slots that lost hosts hold are freed by evidence only. After a while operators stop what cannot go on without them.
+    fn give_up_lost(&mut self) {
+        if self.now < self.scenario.heal + GIVE_UP {
+            return;
+        }
+        let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
+        let gone =
+            |node: &patchmesh_common::id::NodeId| !self.seats.iter().any(|seat| seat.node == *node && !seat.gone);
+        let mut stuck = Vec::new();
+        for wave in 0..self.scenario.waves.len() {
+            let Some(state) = desk.shadow.rollouts.get(&rollout_id(wave)).filter(|state| state.ended_at.is_none())
+            else {
+                continue;
+            };
+            let holds = |at: usize, node: &patchmesh_common::id::NodeId| {
+                let unknown = desk.shadow.discontinuous && !desk.shadow.adopted.contains(node);
+                state.tally.busy.contains(&at) || unknown || desk.shadow.foreign.contains_key(node)
+            };
+            let hosts = state.plan.hosts.iter().enumerate();
+            let held = hosts.filter(|(at, host)| gone(&host.node) && holds(*at, &host.node)).count();
+            let limit = state.plan.max_concurrency.resolved as usize;
+            let errors = state.plan.max_errors.resolved as usize;
+            if state.stopped.is_none() && (held >= limit || state.tally.failed as usize + held > errors) {
+                stuck.push(wave);
+            }
+        }
+        for wave in stuck {
+            self.operate(super::operators::Order::Stop { wave });
+        }
+    }
+
+    /// Views that lack what was published long ago.
+    fn unconverged(&self) -> Vec<(Vec<Spot>, String)> {
+        let long = self.now.saturating_sub(3 * self.scenario.pace.exchange + 30_000);
+        let mut open = Vec::new();
+        let living = || self.seats.iter().filter(|seat| seat.up && !seat.gone);
+        for author in living() {
+            let old = author.published.iter().rev().find(|(at, _)| *at <= long);
+            let Some((_, rank)) = old else { continue };
+            for reader in living() {
+                let view = reader.gossip.as_ref().map(|gossip| gossip.view());
+                let have = view.and_then(|view| view.get(&author.node)).map(|member| member.stamp().rank());
+                if have < Some(*rank) {
+                    open.push((
+                        vec![reader.spot, author.spot],
+                        format!("the view of {} has {have:?} of {}, published was {rank:?}", reader.spot, author.spot),
+                    ));
+                    break;
+                }
+            }
+        }
+        open
+    }
+
+    pub(super) fn outcome(mut self) -> Outcome {
+        let broken = !self.observers.record.violations.is_empty();
+        let finish = match self.finish {
+            Some(finish) => finish,
+            None if broken => Finish::PromiseBroken,
+            None => Finish::NotLive,
+        };
+        for promise in PROMISES {
+            self.observers.record.checked.entry(promise).or_default();
+        }
+        let rollouts = self.describe_rollouts();
+        let mut draws = Draws::new();
+        let mut keep = |name: String, kept: Option<Vec<u64>>| {
+            if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
+                draws.insert(name, kept);
+            }
+        };
+        keep("network".into(), self.net.chance.kept());
+        keep("chaos".into(), self.chaos.chance.kept());
+        keep("operators".into(), self.operators.chance.kept());
+        for seat in &mut self.seats {
+            keep(format!("machine {}", seat.spot), seat.chance.kept());
+            keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());
+            let inner = match &mut seat.part {
+                super::seat::Part::Host(host) => host.chance.kept(),
+                super::seat::Part::Desk(desk) => desk.chance.kept(),
+            };
+            keep(format!("run {}", seat.spot), inner);
+        }
+        Outcome {
+            finish,
+            events: self.events,
+            bytes: self.bytes,
+            ended: self.now,
+            trace: self.trace.hash(),
+            record: self.observers.record,
+            faults: self.chaos.counts,
+            history: self.history.into(),
+            struck: self.trace.struck,
+            draws,
+            rollouts,
+        }
+    }
+
+    fn describe_rollouts(&self) -> Vec<String> {
+        let desk =
+            self.seats.iter().filter(|seat| seat.number == COORDINATOR && !seat.gone).find_map(|seat| seat.desk());
+        let states = desk.map(|desk| desk.shadow.rollouts.values()).into_iter().flatten();
+        states
+            .map(|state| {
+                let tally = &state.tally;
+                format!(
+                    "{}: {} hosts, {} succeeded, {} failed, {} refused, {} lost, {} not started{}{}, peak {}",
+                    state.plan.name,
+                    state.hosts.len(),
+                    tally.succeeded,
+                    tally.failed,
+                    tally.refused,
+                    tally.busy.len(),
+                    tally.eligible.len(),
+                    if state.halted { ", halted" } else { "" },
+                    if state.stopped.is_some() { ", stopped" } else { "" },
+                    state.peak
+                )
+            })
+            .collect()
+    }
+}

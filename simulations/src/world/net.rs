@@ -1,0 +1,91 @@
+//! The network: latency per pair, loss, duplication, reordering, partitions, slow hosts.
+
+use super::World;
+use crate::{
+    chance::Chance,
+    fault::{DUPLICATION, LOSS, REORDERING},
+    scenario::Network,
+    truth::Spot,
+};
+
+/// A split of the mesh.
+#[derive(Clone, Debug)]
+pub(super) struct Cut {
+    /// Counts as this fault.
+    pub(super) name: &'static str,
+    /// Machines on the one side.
+    pub(super) side: Vec<bool>,
+    /// Only from the one side to the other.
+    pub(super) one_way: bool,
+    /// Open every other stretch of so many milliseconds; 0: never.
+    pub(super) flaps: u64,
+    /// Until when.
+    pub(super) until: u64,
+}
+
+/// What lies between the machines.
+pub(super) struct Net {
+    pub(super) chance: Chance,
+    pub(super) rates: Network,
+    pub(super) cuts: Vec<Cut>,
+}
+
+impl Net {
+    pub(super) fn new(chance: Chance, rates: Network) -> Self {
+        Self { chance, rates, cuts: Vec::new() }
+    }
+
+    /// The cut that keeps a message of now from `from` to `to`.
+    pub(super) fn cut(&self, now: u64, from: Spot, to: Spot) -> Option<&'static str> {
+        let side = |cut: &Cut, spot: Spot| cut.side.get(spot as usize).copied().unwrap_or(false);
+        self.cuts
+            .iter()
+            .filter(|cut| now < cut.until)
+            .filter(|cut| cut.flaps == 0 || (now / cut.flaps).is_multiple_of(2))
+            .find(|cut| side(cut, from) != side(cut, to) && (!cut.one_way || side(cut, from)))
+            .map(|cut| cut.name)
+    }
+}
+
+/// 1 to 40 ms, the same for a pair at all times.
+fn distance(one: Spot, other: Spot) -> u64 {
+    let (low, high) = (u64::from(one.min(other)), u64::from(one.max(other)));
+    1 + (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17) % 40
+}
+
+impl World {
+    /// When copies of a message that is sent now arrive; none if it is lost.
+    pub(super) fn transit(&mut self, from: Spot, to: Spot) -> [Option<u64>; 2] {
+        if let Some(name) = self.net.cut(self.now, from, to) {
+            self.chaos.effective(name);
+            return [None; 2];
+        }
+        let rates = self.net.rates;
+        if self.net.chance.once_in(rates.loss) {
+            self.chaos.happened(LOSS);
+            return [None; 2];
+        }
+        let first = Some(self.delay(from, to));
+        if self.net.chance.once_in(rates.duplication) {
+            self.chaos.happened(DUPLICATION);
+            return [first, Some(self.delay(from, to))];
+        }
+        [first, None]
+    }
+
+    fn delay(&mut self, from: Spot, to: Spot) -> u64 {
+        let mut delay = distance(from, to) + self.net.chance.below(8);
+        for spot in [from, to] {
+            if self.seats[spot as usize].slow_until > self.now {
+                delay += self.net.chance.between(200, 4_000);
+            }
+        }
+        if self.net.chance.once_in(self.net.rates.reordering) {
+            self.chaos.happened(REORDERING);
+            // Mostly seconds, now and then minutes.
+            let most = if self.net.chance.once_in(8) { 300_000 } else { 15_000 };
+            delay += self.net.chance.between(500, most);
+        }
+        delay
+    }
+}

@@ -1,0 +1,154 @@
+//! People: they plan and apply, pause, resume and stop, and sometimes all at once.
+
+use patchmesh_common::rollout::controller::Event;
+
+use super::{
+    Happening, World,
+    desk::{Desk, rollout_id},
+};
+use crate::{chance::Chance, fault::Kind, keys::COORDINATOR, truth::Spot};
+
+/// An operator whose plan came to nothing tries again after this.
+const AGAIN: u64 = 20_000;
+/// How often one wave is tried.
+const TRIES: u32 = 200;
+
+/// What an operator does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    Apply { wave: usize },
+    Pause { wave: usize },
+    Resume { wave: usize },
+    Stop { wave: usize },
+}
+
+pub(super) struct Operators {
+    pub(super) chance: Chance,
+    tries: Vec<u32>,
+    published: Vec<bool>,
+}
+
+impl Operators {
+    pub(super) fn new(chance: Chance, waves: usize) -> Self {
+        Self { chance, tries: vec![0; waves], published: vec![false; waves] }
+    }
+}
+
+impl World {
+    pub(super) fn begin_operations(&mut self) {
+        for wave in 0..self.scenario.waves.len() {
+            self.at(self.scenario.waves[wave].at, Happening::Operator { order: Order::Apply { wave } });
+        }
+    }
+
+    /// The coordinator that operators talk to.
+    pub(super) fn primary(&self) -> Option<Spot> {
+        self.seats.iter().find(|seat| seat.number == COORDINATOR && !seat.gone).map(|seat| seat.spot)
+    }
+
+    pub(super) fn is_applied(&self, wave: usize) -> bool {
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
+        desk.is_some_and(|desk| desk.shadow.rollouts.contains_key(&rollout_id(wave)))
+    }
+
+    /// Whether operators have given up on a wave that was never applied.
+    pub(super) fn is_given_up(&self, wave: usize) -> bool {
+        self.operators.tries[wave] >= TRIES
+    }
+
+    pub(super) fn operate(&mut self, order: Order) {
+        match order {
+            Order::Apply { wave } => self.apply(wave),
+            Order::Pause { wave } => self.everywhere(Event::Pause(rollout_id(wave))),
+            Order::Resume { wave } => self.everywhere(Event::Resume(rollout_id(wave))),
+            Order::Stop { wave } => self.everywhere(Event::Stop(rollout_id(wave))),
+        }
+    }
+
+    fn apply(&mut self, wave: usize) {
+        if !self.operators.published[wave] && self.scenario.waves[wave].install {
+            self.operators.published[wave] = true;
+            let package = self.operators.chance.below(5) as u32;
+            self.repository.publish(package);
+            self.repository.publish(package + 1 + self.operators.chance.below(3) as u32);
+        }
+        if self.is_applied(wave) || self.is_given_up(wave) {
+            return;
+        }
+        if let Some(spot) = self.primary().filter(|spot| self.awake(*spot))
+            && self.survey(spot, wave)
+        {
+            self.operators.tries[wave] += 1;
+        }
+        self.after(AGAIN, Happening::Operator { order: Order::Apply { wave } });
+    }
+
+    pub(super) fn awake(&self, spot: Spot) -> bool {
+        let seat = &self.seats[spot as usize];
+        seat.up && seat.paused_until <= self.now
+    }
+
+    /// At every coordinator that runs, also at a copy: operators do not know which one is real.
+    fn everywhere(&mut self, event: Event) {
+        let spots: Vec<Spot> =
+            self.seats.iter().filter(|seat| seat.number == COORDINATOR && seat.up).map(|seat| seat.spot).collect();
+        for spot in spots.into_iter().filter(|spot| self.awake(*spot)).collect::<Vec<_>>() {
+            let entries = self.seats[spot as usize].desk().map_or(0, |desk| desk.entries.len());
+            self.desk_event(spot, event.clone());
+            if self.seats[spot as usize].desk().map_or(0, |desk| desk.entries.len()) > entries {
+                self.chaos.effective(Kind::OperatorCollision.word());
+                self.chaos.effective(Kind::OperatorStop.word());
+            }
+        }
+    }
+
+    /// After everything was mended nobody leaves a rollout paused.
+    pub(super) fn resume_all(&mut self) {
+        let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
+        let paused: Vec<usize> = (0..self.scenario.waves.len())
+            .filter(|wave| {
+                let state = desk.shadow.rollouts.get(&rollout_id(*wave));
+                state.is_some_and(|state| state.paused && state.ended_at.is_none())
+            })
+            .collect();
+        for wave in paused {
+            self.operate(Order::Resume { wave });
+        }
+    }
+
+    /// Many hands within two seconds.
+    pub(super) fn collide(&mut self, stops: bool) -> bool {
+        let Some(wave) = self.busy_wave() else { return false };
+        let mut orders = Vec::new();
+        for _ in 0..self.operators.chance.between(3, 8) {
+            let order = match self.operators.chance.below(2) {
+                0 => Order::Pause { wave },
+                _ => Order::Resume { wave },
+            };
+            orders.push(order);
+        }
+        if stops {
+            orders.push(Order::Stop { wave });
+        }
+        for order in orders {
+            let pause = self.operators.chance.below(2_000);
+            self.after(pause, Happening::Operator { order });
+        }
+        let pause = self.operators.chance.between(3_000, 60_000);
+        self.after(pause, Happening::Operator { order: Order::Resume { wave } });
+        true
+    }
+
+    /// A wave that has hosts at work.
+    pub(super) fn busy_wave(&self) -> Option<usize> {
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk())?;
+        (0..self.scenario.waves.len()).rev().find(|wave| {
+            let state = desk.shadow.rollouts.get(&rollout_id(*wave));
+            state.is_some_and(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
+        })
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.primary().and_then(|spot| self.seats[spot as usize].desk()).is_some_and(Desk::is_busy)
+    }
+}
