@@ -373,6 +373,35 @@ fn a_daemon_killed_in_the_transaction_adopts_its_runner() {
     });
 }
 
+/// Kills the runner with its whole session, as the kernel's out-of-memory killer may: nothing that could still install is left.
+fn kill_runner(host: &Host) {
+    touch(&host.path("dirty"));
+    let claim = std::fs::read(host.path("run").join(LEASE.to_string()).join("1/claim.json")).unwrap();
+    let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+    let pid = claim["runner"]["pid"].as_u64().unwrap() as i32;
+    let session = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process_group(session, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn what_three_repairs_left_unclean_is_not_clean_after_a_restart() {
+    in_system(async {
+        let host = Host::new();
+        let mut first = host.start();
+        first.grant(lease()).await;
+        first.phase(Phase::Transaction, "unpacking").await;
+        for number in 1..=3 {
+            let folder = format!("run/{LEASE}/repair-{number}");
+            std::fs::create_dir(host.path(&folder)).unwrap();
+        }
+        kill_runner(&host);
+        let report = first.report().await;
+        let error = report.error.unwrap();
+        assert!(error.text.contains("the package database is left unclean: tool is half-installed"), "{error:?}");
+        assert_eq!(host.reboots.load(Ordering::SeqCst), 0, "never rebooted on");
+    });
+}
+
 #[test]
 fn a_runner_that_was_killed_is_repaired() {
     in_system(async {
@@ -380,13 +409,7 @@ fn a_runner_that_was_killed_is_repaired() {
         let mut first = host.start();
         first.grant(Lease { reboot: RebootOption::Never, ..lease() }).await;
         first.phase(Phase::Transaction, "unpacking").await;
-        touch(&host.path("dirty"));
-        let claim = std::fs::read(host.path("run").join(LEASE.to_string()).join("1/claim.json")).unwrap();
-        let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
-        let pid = claim["runner"]["pid"].as_u64().unwrap() as i32;
-        // The whole session, as the kernel's out-of-memory killer may: nothing that could still install is left.
-        let session = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process_group(session, rustix::process::Signal::KILL).unwrap();
+        kill_runner(&host);
         let report = first.report().await;
         assert_eq!((report.outcome, report.error), (Outcome::Succeeded, None), "what the repair left is exact");
         let step = report.steps.iter().find(|step| step.phase == Phase::Transaction).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -96,6 +97,25 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn a_panic_ends_the_program_too() {
+    let Some(program) = fleet::program() else { return };
+    let mesh = Mesh::new();
+    let daemon = Daemon::start(&mesh, &program);
+    // Without a free file descriptor there is no runtime, which is the one panic that can be had from outside.
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n 4; exec \"$@\"", "sh"])
+        .arg(&program)
+        .args(["daemon", "--config"])
+        .arg(daemon.dir.path().join("host.toml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(6), "{said}");
+    assert!(said.contains("panicked at"), "{said}");
 }
 
 /// A lease for `to` that nobody but a coordinator may offer.
