@@ -27,7 +27,7 @@ fn assert_installed_once(demo: &Path, host: &str) {
 }
 
 /// A fleet of `hosts` on which nothing was patched: the first host's package breaks, and one failure halts.
-fn unpatched(hosts: u32) -> Option<Again> {
+pub(crate) fn unpatched(hosts: u32) -> Option<Again> {
     let program = program()?;
     let flags = ["--hosts", &hosts.to_string(), "--max-concurrency", "1", "--max-errors", "0", "--break", "1"];
     let (status, recap, dir) = Demo::start(&program, &flags).finish();
