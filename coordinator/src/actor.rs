@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, Recipient};
 use futures::channel::oneshot;
 use patchmesh_common::{
     id::{CommandId, NodeId, RolloutId},
@@ -20,7 +20,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::{
     clock,
-    peer::{Deliver, Inbound, KnownHost, Presence, Skew, ViewChanged},
+    peer::{Deliver, Inbound, KnownHost, Presence, Skew, Stop, ViewChanged},
 };
 use rand::{Rng, rngs::ChaCha12Rng};
 use tokio::sync::mpsc;
@@ -286,6 +286,14 @@ impl Handler<ViewChanged> for CoordinatorActor {
             held: host.record.body.held.map(|(lease, _)| lease),
         });
         self.feed(Event::View(seen.collect()), cx);
+    }
+}
+
+impl Handler<Stop> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, cx: &mut Context<Self>) {
+        cx.stop();
     }
 }
 

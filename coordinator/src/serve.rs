@@ -132,23 +132,32 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             view: Some(actor.clone().recipient()),
             skew: Some(actor.clone().recipient()),
         };
-        peer.address.send(told).await.map_err(|error| refuse("the mesh peer ended", error))?;
-        let listener = api::server::open(socket)?;
-        let service = Arc::new(Coordinator::new(actor));
-        let server = api::server::serve(listener, service, std::future::pending());
-        for address in &listens {
-            tracing::info!(
-                bootstrap = mesh::bootstrap_address(&peer.node, address),
-                "members write this in `bootstrap`, with an address that reaches this machine"
-            );
-        }
-        tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
-        let ended = tokio::select! {
-            ended = server => ended.map(|()| Exit::Done).map_err(|error| refuse("the API ended", error)),
-            _ = terminated.recv() => Ok(Exit::Done),
-            _ = interrupted.recv() => Ok(Exit::Done),
+        let listening = match peer.address.send(told).await {
+            Ok(()) => api::server::open(socket),
+            Err(error) => Err(refuse("the mesh peer ended", error)),
         };
-        // Whoever stopped answering before us has nothing left to save.
+        let ended = match listening {
+            Err(fault) => Err(fault),
+            Ok(listener) => {
+                for address in &listens {
+                    tracing::info!(
+                        bootstrap = mesh::bootstrap_address(&peer.node, address),
+                        "members write this in `bootstrap`, with an address that reaches this machine"
+                    );
+                }
+                tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
+                let service = Arc::new(Coordinator::new(actor.clone()));
+                tokio::select! {
+                    ended = api::server::serve(listener, service, std::future::pending()) => {
+                        ended.map(|()| Exit::Done).map_err(|error| refuse("the API ended", error))
+                    }
+                    _ = terminated.recv() => Ok(Exit::Done),
+                    _ = interrupted.recv() => Ok(Exit::Done),
+                }
+            }
+        };
+        // First whoever may grant something. Whoever stopped answering before us has nothing left to save.
+        let _ = actor.send(Stop).await;
         let _ = peer.address.send(Stop).await;
         ended
     })

@@ -7,4 +7,6 @@ mod fleet;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod wave;

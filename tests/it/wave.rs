@@ -26,7 +26,8 @@ fn assert_installed_once(demo: &Path, host: &str) {
     }
 }
 
-fn unpatched(hosts: u32) -> Option<Again> {
+/// A fleet of `hosts` on which nothing was patched.
+pub(crate) fn unpatched(hosts: u32) -> Option<Again> {
     unpatched_and_slow(hosts, 0)
 }
 

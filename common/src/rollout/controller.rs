@@ -304,7 +304,7 @@ impl Controller {
         contact.progress = None;
         contact.refused = None;
         cx.emit(Effect::Tell { to: from, body: ToHost::Acknowledge { lease } });
-        if known && outcome == Outcome::Deferred && self.deferrals(rollout, from) >= MAX_DEFERRALS {
+        if known && outcome == Outcome::Deferred && self.ledger.deferrals(rollout, from) >= MAX_DEFERRALS {
             let refusal = Refusal {
                 code: RefusalCode::OutsideOpening,
                 text: format!("{MAX_DEFERRALS} leases ended before anything could be installed"),
@@ -312,11 +312,6 @@ impl Controller {
             };
             self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
         }
-    }
-
-    fn deferrals(&self, rollout: RolloutId, node: NodeId) -> u32 {
-        let state = self.ledger.rollouts.get(&rollout);
-        state.and_then(|state| state.index.get(&node).map(|at| state.hosts[*at].deferrals)).unwrap_or(0)
     }
 
     fn apply(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, plan: Plan) {

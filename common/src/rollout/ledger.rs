@@ -357,6 +357,12 @@ impl Ledger {
         Ok((state, at))
     }
 
+    /// How many leases of the host ended deferred in this rollout.
+    pub fn deferrals(&self, rollout: RolloutId, host: NodeId) -> u32 {
+        let state = self.rollouts.get(&rollout);
+        state.and_then(|state| state.index.get(&host).map(|at| state.hosts[*at].deferrals)).unwrap_or(0)
+    }
+
     /// How many of the rollout's slots are held: by running hosts, by hosts with a lease of another ledger, and by hosts
     /// that have not said which lease they hold.
     pub fn slots_held(&self, state: &RolloutState) -> usize {

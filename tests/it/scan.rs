@@ -1,0 +1,29 @@
+//! A Scan over real daemons: it reports what is missing, and changes nothing.
+
+use crate::{
+    fleet::{hooks_of, versions, wait_for},
+    wave::unpatched,
+};
+
+#[test]
+fn a_scan_reports_what_is_missing_and_changes_nothing() {
+    let Some(fleet) = unpatched(3) else { return };
+    let before = versions(&fleet.folder(), "demo-02");
+    let (exit, recap) = fleet.apply(
+        "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {name: look}\nspec:\n  operation: Scan\n  \
+         targets: {names: [demo-02, demo-03]}\n  baseline: all\n  maxConcurrency: 1\n",
+    );
+    assert_eq!((exit, &recap["state"], &recap["operation"]), (0, &"Succeeded".into(), &"Scan".into()), "{recap}");
+    assert_eq!((&recap["hosts"]["succeeded"], &recap["peakConcurrency"]), (&2.into(), &1.into()));
+    for result in recap["results"].as_array().unwrap() {
+        assert_eq!((&result["packages"], &result["rebooted"]), (&serde_json::json!([]), &false.into()), "{result}");
+    }
+    assert_eq!(versions(&fleet.folder(), "demo-02"), before);
+    assert_eq!(hooks_of(&fleet.folder(), "demo-02").len(), 0, "hooks belong to installs");
+    wait_for("the record to say what is missing", || {
+        let host = fleet.cli_json(&["describe", "host", "demo-02", "-o", "json"])?;
+        (host["counters"]["missing"] == 3).then_some(())
+    });
+    let why = fleet.cli_json(&["why", "host", "demo-02", "-o", "json"]).unwrap();
+    assert_eq!(why["chain"].as_array().unwrap().last().unwrap()["code"], "missing", "{why}");
+}
