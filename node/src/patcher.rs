@@ -265,5 +265,6 @@ fn kind(entry: &JournalEntry) -> &'static str {
         JournalEntry::Barred(_) => "barred",
         JournalEntry::Settled(_) => "settled",
         JournalEntry::Acknowledged { .. } => "acknowledged",
+        JournalEntry::Refused { .. } => "refused",
     }
 }

@@ -193,7 +193,15 @@ impl Scenario {
                 kind,
                 Kind::CoordinatorPaused | Kind::CoordinatorTwin | Kind::CoordinatorRestored | Kind::CoordinatorClock
             );
-            let times = if heavy { 1 } else { 1 + chance.below(u64::from(rank) + 1) };
+            // An hour without its coordinator is an hour of a resting mesh: not in every run.
+            let skipped = kind == Kind::CoordinatorPaused && !chance.once_in(4);
+            let times = match kind {
+                _ if skipped => 0,
+                _ if heavy => 1,
+                // Short obstacles, while others are still on their way, make late answers overtake early ones.
+                Kind::ManagerLocked | Kind::RepositoryGone => 2 + chance.below(3 * u64::from(rank) + 1),
+                _ => 1 + chance.below(u64::from(rank) + 1),
+            };
             for _ in 0..times {
                 let at = 35_000 + chance.below(10 * MINUTE);
                 let at = if kind == Kind::CoordinatorPaused { 12 * MINUTE + chance.below(3 * MINUTE) } else { at };
@@ -201,6 +209,7 @@ impl Scenario {
                     Kind::CoordinatorPaused => HOUR,
                     Kind::CoordinatorTwin | Kind::HostClone => MINUTE + chance.below(6 * MINUTE),
                     Kind::RebootLate => MINUTE + chance.below(10 * MINUTE),
+                    Kind::ManagerLocked | Kind::RepositoryGone if chance.once_in(2) => 300 + chance.below(4_000),
                     Kind::DiskSlow => 200 + chance.below(8_000),
                     Kind::Suspend => 5_000 + chance.below(5 * MINUTE),
                     _ => 5_000 + chance.below(2 * MINUTE),

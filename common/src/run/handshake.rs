@@ -1,7 +1,7 @@
 //! Commands: who may give them, the fence, and the handshake that a start needs.
 //!
-//! Whatever is refused has not begun and cannot begin without a new offer: every refusal of a lease forgets its offer and
-//! with it the nonce.
+//! Whatever is refused has not begun and never begins: every refusal of a lease is saved, and forgets its offer and with it
+//! the nonce.
 
 use core::time::Duration;
 
@@ -207,6 +207,10 @@ impl PatchRun {
                 );
                 self.refuse(cx, from, lease, why);
             }
+            _ if self.journal.refused.contains(&lease) => {
+                let text = format!("lease {lease} was refused here before");
+                self.refuse(cx, from, lease, refusal(RefusalCode::StaleGo, text, "grant a new lease"));
+            }
             Some(run) => {
                 let text = format!("lease {} of rollout {} is not finished here", run.lease.id, run.lease.rollout);
                 self.refuse(cx, from, lease, refusal(RefusalCode::Busy, text, "wait for its report"));
@@ -269,8 +273,13 @@ impl PatchRun {
         self.answer(cx, coordinator, ToCoordinator::Ready { lease: id, nonce });
     }
 
+    /// Saved first: the answer may be heard after a repeated offer of the same lease has led to its `Go`, also by another life
+    /// of this process.
     fn refuse(&mut self, cx: &mut Cx<'_, Effect>, to: NodeId, lease: LeaseId, refusal: Refusal) {
         self.offer = self.offer.take().filter(|offer| offer.lease.id != lease);
+        if !self.journal.refused.contains(&lease) && !self.journal.ended.contains(&lease) {
+            self.save(cx, JournalEntry::Refused { lease });
+        }
         self.answer(cx, to, ToCoordinator::Refused { lease, refusal });
     }
 

@@ -73,6 +73,11 @@ pub enum JournalEntry {
         /// Whose report.
         lease: LeaseId,
     },
+    /// The lease was refused, and never starts: the coordinator may free its slot whenever it hears of it.
+    Refused {
+        /// Which.
+        lease: LeaseId,
+    },
 }
 
 impl JournalEntry {
@@ -167,6 +172,8 @@ pub struct Journal {
     pub run: Option<Run>,
     /// Leases that ended and were acknowledged, oldest first.
     pub ended: VecDeque<LeaseId>,
+    /// Leases that were refused, oldest first.
+    pub refused: VecDeque<LeaseId>,
     /// The attempt number that the hooks of each point were last told, by rollout, oldest first.
     pub hooks: VecDeque<(RolloutId, BTreeMap<Phase, u32>)>,
 }
@@ -194,6 +201,12 @@ impl Journal {
                 self.ended.push_back(*lease);
                 if self.ended.len() > REMEMBERED {
                     self.ended.pop_front();
+                }
+            }
+            JournalEntry::Refused { lease } => {
+                self.refused.push_back(*lease);
+                if self.refused.len() > REMEMBERED {
+                    self.refused.pop_front();
                 }
             }
             JournalEntry::Began { .. }

@@ -12,7 +12,7 @@ use patchmesh_common::{
 use super::{Promise, Record, Seen};
 use crate::{
     clock::true_wall,
-    truth::{Step, Truth},
+    truth::{Spot, Step, Truth},
 };
 
 /// The promise.
@@ -41,7 +41,7 @@ struct Grant {
 #[derive(Default)]
 pub(super) struct Window {
     gone: BTreeMap<LeaseId, Go>,
-    granted: BTreeMap<LeaseId, Grant>,
+    granted: BTreeMap<(Spot, LeaseId), Grant>,
 }
 
 fn is_right(error: i64) -> bool {
@@ -60,10 +60,10 @@ impl Promise for Window {
             }
             Truth::Granted { lease, opening, latest, now, boot, .. } => {
                 let grant = Grant { opening: *opening, latest: *latest, at: now.boot, boot: *boot };
-                self.granted.insert(*lease, grant);
+                self.granted.insert((spot, *lease), grant);
             }
             Truth::Step { lease, step, again, now, boot, error, .. } => {
-                let Some((go, grant)) = self.gone.get(lease).zip(self.granted.get(lease)) else {
+                let Some((go, grant)) = self.gone.get(lease).zip(self.granted.get(&(spot, *lease))) else {
                     record.demand("window", at, &[spot], false, || {
                         format!("{step:?} began under lease {lease}, which no coordinator has granted")
                     });

@@ -316,7 +316,8 @@ impl World {
             Kind::OperatorCollision => return self.collide(false),
             Kind::OperatorStop => {
                 // The first wave feeds the other faults.
-                let Some(wave) = self.busy_wave().filter(|wave| *wave > 0 && *wave != 2) else { return false };
+                let ready = |wave: &usize| *wave > 0 || self.now > 6 * 60_000;
+                let Some(wave) = self.busy_wave().filter(ready) else { return false };
                 self.after(1, Happening::Operator { order: Order::Stop { wave } });
                 return self.collide(true);
             }

@@ -28,3 +28,22 @@ fn the_attempt_of_a_hook_grows_from_lease_to_lease() {
     let second = Lease { id: LeaseId([9; 16]), attempt: 2, ..lease() };
     assert_eq!(hook_attempts(&bench.granted(second)), [3]);
 }
+
+/// A refusal that is late on its way frees the slot of its lease: a repeated offer must not have started it meanwhile, whatever
+/// changed on the host and however often its daemon was started.
+#[test]
+fn a_lease_that_was_refused_once_never_starts() {
+    let mut bench = Bench::new();
+    bench.send(Event::Skew(Some(60_000)));
+    let said = words(&bench.say(ToHost::Offer(Box::new(lease()))));
+    assert_eq!(said, ["save epoch 1", "save refused", "answer refused clock-skew"]);
+    for restart in [false, true] {
+        if restart {
+            bench.rebuild(false);
+            bench.send(Event::Started);
+        }
+        bench.send(Event::Skew(Some(0)));
+        assert_eq!(words(&bench.say(ToHost::Offer(Box::new(lease())))), ["answer refused stale-go"]);
+    }
+    bench.granted(Lease { id: LeaseId([9; 16]), ..lease() });
+}

@@ -75,6 +75,7 @@ fn entries() -> Vec<(&'static str, JournalEntry, &'static str)> {
              fd00a0b83046030000fd00a0b83046030000",
         ),
         ("acknowledged", JournalEntry::Acknowledged { lease: LEASE }, "0707070707070707070707070707070707"),
+        ("refused", JournalEntry::Refused { lease: LEASE }, "0807070707070707070707070707070707"),
     ]
 }
 

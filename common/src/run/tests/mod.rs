@@ -283,6 +283,7 @@ fn word(effect: &Effect) -> String {
         Effect::Save(JournalEntry::Barred(fault)) => format!("save barred {:?} {}", fault.outcome, fault.error.code),
         Effect::Save(JournalEntry::Settled(report)) => format!("save settled {:?}", report.outcome),
         Effect::Save(JournalEntry::Acknowledged { .. }) => "save acknowledged".into(),
+        Effect::Save(JournalEntry::Refused { .. }) => "save refused".into(),
         Effect::Answer(answer) => format!("answer {}", answer_word(&answer.body)),
         Effect::Start { act, .. } => format!("start {}", act_word(act)),
         Effect::Held(held) => format!("held {}", held.is_some()),
