@@ -19,7 +19,7 @@ use patchmesh_common::{
 use crate::{
     api::document::{
         Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, PlanDocument,
-        ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Time,
+        ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Seconds, Time,
         WaitingGroup,
     },
     render::counted,
@@ -130,7 +130,7 @@ impl View<'_> {
             peak_concurrency: state.peak,
             started_at: Some(Time(state.started_at)),
             ended_at: state.ended_at.map(Time),
-            duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0) / 1000).ok(),
+            duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0)).ok().map(Seconds),
             results,
         }
     }

@@ -72,7 +72,7 @@ pub fn recap(rollout: &RolloutDocument) -> String {
         rollout.peak_concurrency, rollout.limits.max_concurrency.resolved
     ));
     if let Some(seconds) = rollout.duration_seconds {
-        out.push_str(&format!("; {}", duration(seconds)));
+        out.push_str(&format!("; {}", duration(seconds.0 / 1000)));
     }
     out.push('\n');
     if let Some(reason) = &rollout.reason {

@@ -250,7 +250,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
         peak_concurrency: 1,
         started_at: Some(time("2026-12-01T02:00:00Z")),
         ended_at: over.then_some(time("2026-12-01T02:03:07Z")),
-        duration_seconds: Some(187),
+        duration_seconds: Some(Seconds(187_000)),
         results,
     }
 }

@@ -72,7 +72,9 @@ fn misfits(value: &Value, schema: &Value, path: &str) -> Vec<String> {
         Some(Value::String(one)) => vec![one],
         _ => vec![],
     };
-    expect(types.is_empty() || types.contains(&type_of(value)), format!("of type {types:?}"));
+    let own = type_of(value);
+    let fits = types.contains(&own) || (own == "integer" && types.contains(&"number"));
+    expect(types.is_empty() || fits, format!("of type {types:?}"));
     if let (Some(pattern), Some(text)) = (schema.get("pattern").and_then(Value::as_str), value.as_str()) {
         expect(matches(pattern, text), format!("like {pattern}"));
     }

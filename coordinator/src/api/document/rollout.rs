@@ -3,7 +3,7 @@
 use patchmesh_common::{rollout::Operation, run::Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{LimitsDocument, Reason, Time};
+use super::{LimitsDocument, Reason, Seconds, Time};
 use crate::fault::Exit;
 
 /// Where a rollout stands.
@@ -212,7 +212,7 @@ pub struct RolloutDocument {
     /// When it was over; null while it is not.
     pub ended_at: Option<Time>,
     /// From start to end, or to now.
-    pub duration_seconds: Option<u64>,
+    pub duration_seconds: Option<Seconds>,
     /// Every host, by name.
     pub results: Vec<HostResult>,
 }
