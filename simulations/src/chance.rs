@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(drawn, GOLDEN, "the generator has changed: every seed now means another run");
     }
 
-    const GOLDEN: [u64; 4] = [0, 0, 0, 0];
+    const GOLDEN: [u64; 4] = [193, 597, 684, 51];
 
     #[test]
     fn generators_are_independent_and_draws_come_back() {

@@ -17,7 +17,7 @@ pub(crate) struct Keys;
 
 /// Mixes eight bytes at a time; good enough that a changed byte, context or author never passes by accident.
 fn mix(state: u64, word: u64) -> u64 {
-    let wide = u128::from(state ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835_u128;
+    let wide = u128::from(state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     (wide as u64) ^ ((wide >> 64) as u64).rotate_left(29)
 }
 
