@@ -8,7 +8,7 @@ use crate::{
     inventory::Transaction,
     patch::{Baseline, PatchCounters},
     schedule::Opening,
-    time::BootTime,
+    time::{BootTime, Now},
 };
 
 /// Names one started act in one life of the machine. Acts of an earlier life end nowhere.
@@ -42,6 +42,8 @@ pub enum Act {
         attempt: u32,
         /// Time-out of every single hook, in seconds.
         timeout: u32,
+        /// What the shell checks as its last act before the first hook; `None` for hooks that are not disruptive.
+        guard: Option<Guard>,
     },
     /// Start a runner with exactly this transaction and wait for its result. Ends as [`ActEnd::Transaction`].
     Transaction {
@@ -71,7 +73,10 @@ pub enum Act {
         transaction: Transaction,
     },
     /// Reboot. Ends as [`ActEnd::Reboot`], or with the process.
-    Reboot,
+    Reboot {
+        /// What the shell checks as its last act.
+        guard: Guard,
+    },
     /// Scan and compare. Changes nothing. Ends as [`ActEnd::Verified`].
     Verify {
         /// The lease: names the folder with the package set before the transaction.
@@ -83,7 +88,7 @@ pub enum Act {
     },
 }
 
-/// What the runner checks by itself as its last act before the package manager starts.
+/// What is checked once more as the last act before a disruptive step: the save before it may have taken long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Guard {
     /// No STOP may cover it.
@@ -92,6 +97,23 @@ pub struct Guard {
     pub opening: Opening,
     /// Latest start, by time since boot.
     pub latest: BootTime,
+}
+
+impl Guard {
+    /// Why the step must not begin now: a stable word and a sentence. `stopped`: whether a saved STOP covers the rollout.
+    pub fn refuses(&self, stopped: bool, now: Now) -> Option<(&'static str, String)> {
+        if stopped {
+            Some(("stopped", String::from("a STOP was saved just before it was to start")))
+        } else if !self.opening.admits_step(now.wall) {
+            let (wall, closes) = (now.wall.rfc3339(), self.opening.closes.rfc3339());
+            Some(("outside-opening", format!("{wall} is outside the opening that ends {closes}")))
+        } else if now.boot > self.latest {
+            let late = now.boot.since(self.latest).as_secs();
+            Some(("past-deadline", format!("its latest start was {late} s ago")))
+        } else {
+            None
+        }
+    }
 }
 
 /// How an act ended.
@@ -109,6 +131,13 @@ pub enum ActEnd {
     Adopted(Adoption),
     /// Of [`Act::Reboot`]: accepted, or why not. Accepted is no proof: only a changed boot id is.
     Reboot(Result<(), String>),
+    /// Of an act with a [`Guard`] that refused: nothing was begun.
+    Declined {
+        /// As the guard's codes, e.g. `stopped`.
+        code: String,
+        /// Why.
+        text: String,
+    },
     /// Of [`Act::Verify`]; the error says why it could not be seen what is installed.
     Verified(Result<Verified, String>),
 }

@@ -42,9 +42,13 @@ impl Run {
         self.granted.at.plus(Duration::from_secs(self.lease.latest_start.of(phase)))
     }
 
-    /// What the runner checks as its last act.
-    pub(super) fn runner_guard(&self) -> Guard {
-        Guard { rollout: self.lease.rollout, opening: self.lease.opening, latest: self.latest(Phase::Transaction) }
+    /// What is checked as the last act before `phase`, which has begun before if `again`.
+    pub(super) fn last_check(&self, phase: Phase, again: bool) -> Guard {
+        let mut opening = self.lease.opening;
+        if phase == Phase::PreInstall && !again {
+            opening.closes = opening.last_start;
+        }
+        Guard { rollout: self.lease.rollout, opening, latest: self.latest(phase) }
     }
 
     /// Why the run does not go on: deferred while nothing was changed, failed afterwards.

@@ -142,6 +142,10 @@ impl PatchRun {
                 self.acting = Some(self.start(cx, act));
                 return;
             }
+            ActEnd::Declined { code, text } => {
+                let fault = run.refuse(phase, &code, &text);
+                self.end(cx, StepResult { fault: Some(fault), ..StepResult::default() });
+            }
             ActEnd::Reboot(Ok(())) => {
                 self.reboot_by = Some(cx.now.boot.plus(REBOOT_PATIENCE));
                 return;
@@ -200,18 +204,19 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
         rollout: lease.rollout,
         attempt: journal.hook_attempt(lease.rollout, phase),
         timeout: lease.hook_timeout,
+        guard: phase.is_disruptive().then(|| run.last_check(phase, attempt > 1)),
     };
     Some(match phase {
         Phase::PreInstall => hooks(HookPoint::PreInstall),
         Phase::PostInstall => hooks(HookPoint::PostInstall),
         Phase::PostReboot => hooks(HookPoint::PostReboot),
         Phase::OnExit => hooks(HookPoint::OnExit),
-        Phase::Reboot => Act::Reboot,
+        Phase::Reboot => Act::Reboot { guard: run.last_check(phase, attempt > 1) },
         Phase::Transaction => Act::Transaction {
             lease: lease.id,
             attempt,
             transaction: lease.transaction.clone(),
-            guard: run.runner_guard(),
+            guard: run.last_check(phase, attempt > 1),
         },
         Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
             lease: lease.id,

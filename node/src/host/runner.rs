@@ -19,7 +19,6 @@ use patchmesh_common::{
         act::{Guard, Verdict},
         journal::{Journal, JournalEntry},
     },
-    time::WallTime,
 };
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -222,32 +221,15 @@ fn wall() -> String {
     clock::now().wall.rfc3339()
 }
 
-/// Why the steps must not begin now.
-fn refusal(guard: &Guard, journal: &Path) -> Option<(&'static str, String)> {
+/// Why a disruptive step must not begin now, by the clocks and by the run journal.
+pub(crate) fn refusal(guard: &Guard, journal: &Path) -> Option<(&'static str, String)> {
     let stopped = log::read(journal).map_err(|error| error.to_string()).and_then(|frames| {
         let entries: Result<Vec<_>, _> = frames.iter().map(|frame| JournalEntry::decode(frame)).collect();
         Ok(Journal::fold(&entries.map_err(|error| error.to_string())?).stopped(guard.rollout))
     });
-    let now = clock::now();
     match stopped {
         Err(error) => Some(("journal-unreadable", format!("{} cannot be read for STOPs: {error}", journal.display()))),
-        Ok(true) => Some(("stopped", String::from("a STOP was saved just before the package manager was to start"))),
-        Ok(false) if !guard.opening.admits_step(now.wall) => Some((
-            "outside-opening",
-            format!("{} is outside the opening that ends {}", now.wall.rfc3339(), closes(guard)),
-        )),
-        Ok(false) if now.boot > guard.latest => {
-            let late = now.boot.since(guard.latest).as_secs();
-            Some(("past-deadline", format!("the latest start of the package manager was {late} s ago")))
-        }
-        Ok(false) => None,
-    }
-}
-
-fn closes(guard: &Guard) -> String {
-    match guard.opening.closes {
-        WallTime::MAX => String::from("never"),
-        closes => closes.rfc3339(),
+        Ok(stopped) => guard.refuses(stopped, clock::now()),
     }
 }
 

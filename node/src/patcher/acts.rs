@@ -55,10 +55,15 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) async fn perform(self, act: Act) -> ActEnd {
+        if let Act::Hooks { guard: Some(guard), .. } | Act::Reboot { guard } = &act
+            && let Some((code, text)) = runner::refusal(guard, &self.journal)
+        {
+            return ActEnd::Declined { code: code.into(), text };
+        }
         match act {
             Act::Resolve { baseline, .. } => ActEnd::Resolved(self.backend.resolve(baseline).await),
             Act::Check { baseline, transaction } => ActEnd::Checked(self.backend.check(baseline, &transaction).await),
-            Act::Hooks { point, rollout, attempt, timeout } => {
+            Act::Hooks { point, rollout, attempt, timeout, .. } => {
                 let timeout = Duration::from_secs(timeout.into());
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };
                 ActEnd::Hooks(hooks::run(&self.hooks, &context).await)
@@ -71,7 +76,7 @@ impl Host {
                 ActEnd::Adopted(self.outcome(&folder).await)
             }
             Act::Repair { lease, transaction } => ActEnd::Transaction(self.repair(lease, &transaction).await),
-            Act::Reboot => {
+            Act::Reboot { .. } => {
                 let reboot = Arc::clone(&self.reboot);
                 let asked = tokio::task::spawn_blocking(move || reboot()).await;
                 ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))

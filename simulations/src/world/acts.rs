@@ -73,6 +73,13 @@ pub(super) enum Look {
 
 impl World {
     pub(super) fn start_act(&mut self, spot: Spot, id: ActId, act: Act) {
+        if let Act::Hooks { guard: Some(guard), .. } | Act::Reboot { guard } = &act {
+            let now = self.seats[spot as usize].clock.now(self.now);
+            let stopped = self.seats[spot as usize].host().is_some_and(|host| host.journal().stopped(guard.rollout));
+            if let Some((code, text)) = guard.refuses(stopped, now) {
+                return self.end_act(spot, 1, id, ActEnd::Declined { code: code.into(), text });
+            }
+        }
         let slow = if self.seats[spot as usize].slow_until > self.now { 6_000 } else { 0 };
         let look = |world: &mut Self, least, most, look| {
             let pause = world.seats[spot as usize].chance.between(least, most) + slow;
@@ -95,7 +102,7 @@ impl World {
                 self.runner_after(spot, pause, RunnerStage { lease, attempt, part: Part::Claim });
             }
             Act::Adopt { lease, attempt } => self.adopt(spot, id, lease, attempt),
-            Act::Reboot => self.ask_for_reboot(spot, id),
+            Act::Reboot { .. } => self.ask_for_reboot(spot, id),
         }
     }
 
@@ -200,17 +207,8 @@ impl World {
             return;
         }
         let (guard, transaction) = (run.guard, run.transaction);
-        let refused = if host.journal().stopped(guard.rollout) {
-            Some("stopped")
-        } else if !guard.opening.admits_step(now.wall) {
-            Some("outside-opening")
-        } else if now.boot > guard.latest {
-            Some("past-deadline")
-        } else {
-            None
-        };
-        if let Some(code) = refused {
-            let verdict = Verdict::Declined { code: code.into(), text: String::from("declined by the runner") };
+        if let Some((code, text)) = guard.refuses(host.journal().stopped(guard.rollout), now) {
+            let verdict = Verdict::Declined { code: code.into(), text };
             let end = TransactionEnd { verdict, output: String::new(), reboot_required: false, dirty: None };
             self.set_stage(spot, stage, Stage::Finished(end));
             return self.tell_runner_ended(spot, stage);

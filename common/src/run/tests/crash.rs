@@ -147,7 +147,7 @@ impl World {
                 self.truth.installed = true;
                 ActEnd::Transaction(transaction_end(Verdict::Ok))
             }
-            Act::Reboot => {
+            Act::Reboot { .. } => {
                 assert!(!self.truth.half, "never reboots on a dirty database");
                 self.truth.reboots += 1;
                 self.restart(true);

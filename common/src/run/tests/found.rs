@@ -47,3 +47,21 @@ fn a_lease_that_was_refused_once_never_starts() {
     }
     bench.granted(Lease { id: LeaseId([9; 16]), ..lease() });
 }
+
+/// The save before a step may take longer than the opening lasts: what the shell checks as its last act ends the step.
+#[test]
+fn a_step_that_is_declined_at_the_last_moment_ends_deferred() {
+    let mut bench = Bench::new();
+    let effects = bench.granted(lease());
+    let [(act, Act::Hooks { guard: Some(guard), .. })] = &starts(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(guard.opening.closes, lease().opening.last_start, "the first step needs a start, not a step");
+    let (mut late, now) = (bench.now(), bench.now());
+    late.boot = guard.latest.plus(core::time::Duration::from_secs(1));
+    assert_eq!(guard.refuses(false, now), None);
+    assert_eq!(guard.refuses(true, now).map(|(code, _)| code), Some("stopped"));
+    assert_eq!(guard.refuses(false, late).map(|(code, _)| code), Some("past-deadline"));
+    let said = words(&bench.end(*act, ActEnd::Declined { code: "stopped".into(), text: "late".into() }));
+    assert_eq!(said[..2], ["save ended pre-install stopped", "save began verify 1"]);
+    let run = bench.machine.journal().run.as_ref().unwrap();
+    assert_eq!(run.fault.as_ref().map(|fault| fault.outcome), Some(crate::run::message::Outcome::Deferred));
+}

@@ -95,7 +95,7 @@ fn end(act: &Act, seed: u8) -> ActEnd {
             _ => Verdict::Ok,
         })),
         Act::Adopt { .. } => ActEnd::Adopted(Adoption::Dead),
-        Act::Reboot => ActEnd::Reboot(if failed { Err("no".into()) } else { Ok(()) }),
+        Act::Reboot { .. } => ActEnd::Reboot(if failed { Err("no".into()) } else { Ok(()) }),
         Act::Verify { .. } => verified(if failed { &["tool differs"] } else { &[] }),
     }
 }
