@@ -14,11 +14,9 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use patchmesh_common::{
-    run::{
-        act::{Guard, Verdict},
-        journal::{Journal, JournalEntry},
-    },
+use patchmesh_common::run::{
+    act::{Guard, Verdict},
+    journal::{Journal, JournalEntry},
 };
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};

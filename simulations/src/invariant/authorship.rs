@@ -47,7 +47,7 @@ impl Promise for Authorship {
         for host in &books.hosts {
             for (author, rank) in &host.view {
                 let sealed = self.sealed.get(author);
-                if !sealed.is_some_and(|sealed| sealed.range((*rank, 0)..=(*rank, u64::MAX)).next().is_some()) {
+                if sealed.is_none_or(|sealed| sealed.range((*rank, 0)..=(*rank, u64::MAX)).next().is_none()) {
                     return Some(format!(
                         "the view of {} holds {rank:?} of {author}, which was never sealed",
                         host.spot

@@ -183,7 +183,8 @@ impl World {
                 return true;
             }
             Kind::RunnerKill => {
-                if self.kill_runners(spot) {
+                let killed = self.kill_runners(spot);
+                if killed {
                     self.chaos.effective(word);
                 }
             }

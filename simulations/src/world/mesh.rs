@@ -126,7 +126,7 @@ impl World {
             let Some(gossip) = &mut seat.gossip else { return };
             let now = seat.clock.now(self.now);
             gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &Keys, &mut effects), event);
-            for effect in effects.drain(..).collect::<Vec<_>>() {
+            for effect in std::mem::take(&mut effects) {
                 events.extend(self.mesh_effect(spot, effect, &about));
             }
         }

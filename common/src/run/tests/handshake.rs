@@ -34,7 +34,7 @@ fn checking_is_bounded_whatever_is_offered() {
     assert_eq!(words(&bench.say(other(2))), ["start check"]);
     assert_eq!(refusals(&bench.say(other(3))), [RefusalCode::Busy]);
     assert_eq!(words(&bench.end(first, ActEnd::Checked(Ok(())))), [""; 0], "that offer was forgotten");
-    assert_eq!(words(&bench.say(other(3))), ["start check"]);
+    assert_eq!(words(&bench.say(other(4))), ["start check"]);
 }
 
 #[test]
