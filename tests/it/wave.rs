@@ -171,15 +171,16 @@ fn a_daemon_that_is_told_to_end_leaves_its_transaction_alone_and_adopts_it() {
 
 #[test]
 fn a_wave_waits_for_its_second_opening_and_goes_on_under_one_limit() {
-    let Some(again) = unpatched(5) else { return };
+    // One host at a time, three seconds each: the fourth cannot start within the first eight.
+    let Some(again) = unpatched_and_slow(5, 3) else { return };
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let at = |seconds: i64| WallTime((now + seconds) * 1000).rfc3339();
     let openings = format!(
         "  openings:\n    - {{opens: {}, lastStart: {}, closes: {}}}\n    - {{opens: {}, lastStart: {}, closes: {}}}\n",
         at(-5),
-        at(4),
+        at(8),
         at(60),
-        at(12),
+        at(14),
         at(600),
         at(900)
     );
@@ -189,8 +190,8 @@ fn a_wave_waits_for_its_second_opening_and_goes_on_under_one_limit() {
     assert_eq!(recap["peakConcurrency"], 1);
     let started = |host: &str| i64::try_from(hooks_of(&again.folder(), host)[0].at / 1_000_000_000).unwrap() - now;
     let starts: Vec<_> = hosts.iter().map(|host| started(host)).collect();
-    assert!(starts.iter().all(|start| *start <= 4 || *start >= 12), "started outside the openings: {starts:?}");
-    assert!(starts[0] <= 4 && starts[3] >= 12, "the wave does not span both openings: {starts:?}");
+    assert!(starts.iter().all(|start| *start <= 8 || *start >= 14), "started outside the openings: {starts:?}");
+    assert!(starts[0] <= 8 && starts[3] >= 14, "the wave does not span both openings: {starts:?}");
 }
 
 fn hook(demo: &Path, host: &str, point: &str, script: &str, mode: u32) {
