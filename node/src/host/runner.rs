@@ -178,8 +178,8 @@ pub fn main(spec: &Path) -> ExitCode {
 }
 
 fn run(file: &Path) -> io::Result<bool> {
-    let pid = rustix::process::getpid();
-    if rustix::process::getsid(None)? != pid {
+    // From `/proc`, because the leader of an inherited session may be outside of this PID namespace: its number is then 0.
+    if process::stat(std::process::id())?.session != std::process::id() {
         rustix::process::setsid()?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -85,11 +85,8 @@ async fn ended(folder: &Path) -> Adopted {
 
 /// Not a test: the daemon's part in [`a_runner_survives_its_killed_parent`].
 #[tokio::test]
-#[ignore = "a process of another test"]
 async fn launching_parent() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
-        return eprintln!("skipped: {FOLDER} is not set");
-    };
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     launch(&folder, &program(), None, &gated(&folder)).unwrap().wait().await.unwrap();
 }
 
@@ -98,7 +95,7 @@ async fn a_runner_survives_its_killed_parent() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "runner::launching_parent", "--ignored"])
+        .args(["--exact", "runner::launching_parent"])
         .env(FOLDER, folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -125,6 +122,19 @@ async fn a_runner_survives_its_killed_parent() {
     assert_eq!(result.exits.iter().map(|exit| exit.code).collect::<Vec<_>>(), [Some(0)]);
     assert_eq!(adopt::output(folder), "begun\nended\n");
     assert!(matches!(adopt(folder).unwrap(), Adopted::Finished(_)), "a result stays");
+}
+
+#[tokio::test]
+async fn a_runner_starts_where_the_leader_of_its_session_is_outside_of_its_pid_namespace() {
+    let contained = ["unshare", "--pid", "--fork", "--mount-proc", "--"].map(String::from);
+    if !Command::new(&contained[0]).args(&contained[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: making a PID namespace needs root");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program: Vec<String> = contained.into_iter().chain(program()).collect();
+    let spec = Spec { steps: vec![shell("echo ran", &[])], guard: None, journal: folder.path().join("run.log") };
+    let status = launch(folder.path(), &program, None, &spec).unwrap().wait().await.unwrap();
+    assert_eq!((status.code(), adopt::output(folder.path()).as_str()), (Some(0), "ran\n"));
 }
 
 #[tokio::test]
