@@ -360,8 +360,9 @@ impl Controller {
         for contact in self.desk.contacts.values_mut() {
             let Some((_, _, handshake, since)) = &contact.handshake else { continue };
             if planner::is_stale(handshake, *since, now.boot) {
-                if matches!(handshake, Handshake::Offered { .. }) {
-                    contact.quiet_until = now.boot.plus(planner::QUIET);
+                match handshake {
+                    Handshake::Offered { .. } => contact.quiet_until = now.boot.plus(planner::QUIET),
+                    Handshake::Ready { .. } => contact.in_vain = Some(now.boot),
                 }
                 contact.handshake = None;
             }
