@@ -33,6 +33,10 @@ pub struct Candidate {
     pub priority: Option<String>,
     /// SHA-256 of the archive file in lower-case hex; `None` if the index has none.
     pub sha256: Option<String>,
+    /// Bytes to download; `None` if the index does not say.
+    pub download: Option<u64>,
+    /// Bytes on disk once installed; `None` if the index does not say.
+    pub unpacked: Option<u64>,
     /// Whether the archive is a security pocket.
     pub security: bool,
     /// Whether the archive wants to be chosen.

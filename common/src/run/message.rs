@@ -255,6 +255,8 @@ pub enum RefusalCode {
     StaleGo,
     /// The resolver would have to remove packages.
     RemovalsNeeded,
+    /// A file system of the host has no room for the transaction; the text names it.
+    NoSpace,
 }
 
 impl RefusalCode {
@@ -275,6 +277,7 @@ impl RefusalCode {
             Self::ManagerFailed => "manager-failed",
             Self::StaleGo => "stale-go",
             Self::RemovalsNeeded => "removals-needed",
+            Self::NoSpace => "no-space",
         }
     }
 }

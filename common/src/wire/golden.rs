@@ -273,6 +273,7 @@ fn words(lines: &mut Lines) {
         ManagerFailed,
         StaleGo,
         RemovalsNeeded,
+        NoSpace,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);

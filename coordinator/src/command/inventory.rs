@@ -172,6 +172,7 @@ mod tests {
             broken: None,
             section: None,
             priority: None,
+            unpacked: None,
         };
         let candidate = Candidate {
             version: "3.0.2-1".into(),

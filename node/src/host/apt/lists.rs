@@ -10,7 +10,10 @@ use std::{
 
 use patchmesh_common::patch::{Automatic, Candidate, candidate::is_security};
 
-use super::stanza::{Capped, StanzaError, Stanzas};
+use super::{
+    space::kibibytes,
+    stanza::{Capped, StanzaError, Stanzas},
+};
 
 /// Largest unpacked index that is read: Debian's main has 60 MB, Ubuntu's universe 80 MB.
 const MAX_LIST: u64 = 1 << 30;
@@ -19,8 +22,17 @@ const MAX_RELEASE_HEAD: u64 = 64 << 10;
 /// Buffer of a reader: large enough that unpacking, not reading, takes the time.
 const BUFFER: usize = 256 << 10;
 
-const FIELDS: &[&str] =
-    &["Package", "Version", "Architecture", "Section", "Priority", "SHA256", "Phased-Update-Percentage"];
+const FIELDS: &[&str] = &[
+    "Package",
+    "Version",
+    "Architecture",
+    "Section",
+    "Priority",
+    "SHA256",
+    "Size",
+    "Installed-Size",
+    "Phased-Update-Percentage",
+];
 
 /// One package index on disk and the archive that it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,6 +175,8 @@ pub fn collect(
             section: field("Section"),
             priority: field("Priority"),
             sha256: field("SHA256").map(|sum| sum.to_ascii_lowercase()),
+            download: stanza.get("Size").and_then(|text| text.parse().ok()),
+            unpacked: stanza.get("Installed-Size").and_then(kibibytes),
             security: target.is_security(),
             automatic,
             phased: stanza.get("Phased-Update-Percentage").and_then(|text| text.parse().ok()),

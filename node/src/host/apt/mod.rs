@@ -11,6 +11,7 @@ pub mod lock;
 pub mod resolve;
 pub mod scan;
 pub mod simulate;
+mod space;
 pub mod stanza;
 pub mod status;
 pub mod update;

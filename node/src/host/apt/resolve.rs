@@ -16,8 +16,9 @@ use super::{
     Apt, Step,
     command::{argv, environment, failed, list},
     lists::Offers,
-    scan::{explain, upgrade_args},
+    scan::{explain, kernel_release, upgrade_args},
     simulate::Simulation,
+    space::{self, Growth, needs, shortage},
     stanza::{Capped, StanzaError},
     status,
 };
@@ -58,7 +59,8 @@ impl Apt {
                 remedy: "hold what wants it, or remove it by hand".into(),
             });
         }
-        let transaction = self.close(&simulation, survey.offers).await?;
+        let (transaction, offers) = self.close(&simulation, survey.offers).await?;
+        self.require_space(&transaction, &offers)?;
         Ok(Resolution { transaction, counters: scan.counters })
     }
 
@@ -91,12 +93,12 @@ impl Apt {
         if !output.success() {
             return Err(plan_changed(&explain(&output)));
         }
-        let now = self.close(&self.read_simulation(&output)?, offers).await?;
+        let (now, offers) = self.close(&self.read_simulation(&output)?, offers).await?;
         let differences = differences(transaction, &now);
-        if differences.is_empty() {
-            return Ok(());
+        if !differences.is_empty() {
+            return Err(plan_changed(&list(&differences, ", ")));
         }
-        Err(plan_changed(&list(&differences, ", ")))
+        self.require_space(transaction, &offers)
     }
 
     /// The commands that install exactly `transaction`, for the runner. Packages that apt marks as automatically installed,
@@ -127,6 +129,35 @@ impl Apt {
         Ok(steps)
     }
 
+    /// # Errors
+    /// `NoSpace` naming the file system, or `ManagerFailed` if one cannot be asked.
+    fn require_space(&self, transaction: &Transaction, offers: &Offers) -> Result<(), Refusal> {
+        let installed: BTreeMap<_, _> =
+            self.packages()?.into_iter().map(|package| ((package.name, package.arch), package.unpacked)).collect();
+        let growth = transaction.changes.iter().map(|change| {
+            let new = offers
+                .get(&(change.name.clone(), self.filed(&change.arch)))
+                .and_then(|offered| offered.iter().find(|candidate| candidate.version == change.to));
+            let old = installed.get(&(change.name.clone(), change.arch.clone())).copied().flatten();
+            Growth {
+                kernel: kernel_release(&change.name).is_some(),
+                download: new.and_then(|new| new.download).unwrap_or_default(),
+                unpacked: new.and_then(|new| new.unpacked).unwrap_or_default(),
+                replaced: old.unwrap_or_default(),
+            }
+        });
+        let needs = needs(&growth.collect::<Vec<_>>());
+        let rooms = space::rooms(&self.root, &needs).map_err(|why| failed(why, "check the host's mounts"))?;
+        match shortage(&rooms) {
+            None => Ok(()),
+            Some(text) => Err(Refusal {
+                code: RefusalCode::NoSpace,
+                text,
+                remedy: "free some there, for example with `apt-get clean` and `apt-get autoremove`".into(),
+            }),
+        }
+    }
+
     /// The architecture under which apt files a package.
     fn filed(&self, arch: &str) -> String {
         if arch == "all" { self.native.clone() } else { arch.to_owned() }
@@ -146,8 +177,8 @@ impl Apt {
         }
     }
 
-    /// A simulation with checksums, sorted.
-    async fn close(&self, simulation: &Simulation, mut offers: Offers) -> Result<Transaction, Refusal> {
+    /// A simulation with checksums, sorted, and what is offered of its packages.
+    async fn close(&self, simulation: &Simulation, mut offers: Offers) -> Result<(Transaction, Offers), Refusal> {
         if simulation.installs.len() > MAX_CHANGES {
             let text =
                 format!("apt would install {} packages; at most {MAX_CHANGES} are handled", simulation.installs.len());
@@ -186,7 +217,7 @@ impl Apt {
         }
         transaction.changes.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
         transaction.removals.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
-        Ok(transaction)
+        Ok((transaction, offers))
     }
 }
 

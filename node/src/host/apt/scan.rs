@@ -223,7 +223,7 @@ pub(super) fn explain(output: &Output) -> String {
 }
 
 /// `6.1.0-18-amd64` of `linux-image-6.1.0-18-amd64`; meta packages and debug images are no kernels.
-fn kernel_release(name: &str) -> Option<&str> {
+pub(super) fn kernel_release(name: &str) -> Option<&str> {
     let release = name.strip_prefix("linux-image-")?;
     let release = release.strip_prefix("unsigned-").unwrap_or(release);
     let release = release.strip_suffix("-unsigned").unwrap_or(release);
@@ -322,6 +322,7 @@ mod tests {
             broken: None,
             section: None,
             priority: Some("optional".into()),
+            unpacked: None,
         };
         let offer = |suite: &str, security| Candidate {
             version: "2".into(),

@@ -5,13 +5,16 @@ use std::{
     io::{self, BufRead, BufReader},
 };
 
-use super::stanza::{Capped, StanzaError, Stanzas};
+use super::{
+    space::kibibytes,
+    stanza::{Capped, StanzaError, Stanzas},
+};
 use crate::host::root::{Root, STATUS};
 
 /// Largest package database that is read: a desktop with 5,000 packages has 6 MB.
 const MAX_STATUS: u64 = 256 << 20;
 
-const FIELDS: &[&str] = &["Package", "Status", "Version", "Architecture", "Section", "Priority"];
+const FIELDS: &[&str] = &["Package", "Status", "Version", "Architecture", "Section", "Priority", "Installed-Size"];
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Installed {
     pub section: Option<String>,
     /// `Priority`.
     pub priority: Option<String>,
+    /// Bytes on disk; `None` if the database does not say.
+    pub unpacked: Option<u64>,
 }
 
 /// Reads a package database, sorted by (name, arch). A package counts as installed from the first unpacked file on, as for
@@ -45,6 +50,7 @@ pub fn parse(reader: impl BufRead, place: &str) -> Result<Vec<Installed>, Stanza
         let (name, status) = (field("Package"), field("Status"));
         let (arch, version) = (field("Architecture"), field("Version"));
         let (section, priority) = (field("Section"), field("Priority"));
+        let unpacked = stanza.get("Installed-Size").and_then(kibibytes);
         let (Some(name), Some(status)) = (name, status) else {
             return Err(stanzas.malformed("the paragraph has no Package or no Status"));
         };
@@ -59,7 +65,7 @@ pub fn parse(reader: impl BufRead, place: &str) -> Result<Vec<Installed>, Stanza
         };
         let broken = if flag == "ok" { state } else { flag };
         let broken = (broken != "installed").then(|| broken.to_owned());
-        packages.push(Installed { name, arch, version, hold: want == "hold", broken, section, priority });
+        packages.push(Installed { name, arch, version, hold: want == "hold", broken, section, priority, unpacked });
     }
     packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
     Ok(packages)
