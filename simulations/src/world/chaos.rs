@@ -15,7 +15,7 @@ use patchmesh_common::{
 };
 use rand::Rng;
 
-use super::{Happening, World, net::Cut, operators::Order};
+use super::{Happening, World, net::Cut, operators::Order, seat::Part};
 use crate::{
     chance::Chance,
     clock::true_wall,
@@ -102,7 +102,16 @@ impl Chaos {
     }
 
     fn end(&mut self) {
+        self.earliest = u64::MAX;
         self.ambushes.iter_mut().for_each(|ambush| ambush.done = true);
+    }
+
+    /// Something else came before a fault that had struck could be felt: it lies in ambush again.
+    pub(super) fn rearm(&mut self, kind: Kind) {
+        if let Some(ambush) = self.ambushes.iter_mut().find(|ambush| ambush.done && ambush.fault.kind == kind) {
+            ambush.done = false;
+        }
+        self.take_back(kind.word());
     }
 
     /// A fault that was injected had an effect.
@@ -173,8 +182,9 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         match fault.kind {
             Kind::DaemonCrash => {
-                if let Some(host) = seat.host_mut() {
-                    host.crash_after = Some((amount % 4) as usize);
+                let earlier = seat.host_mut().and_then(|host| host.crash_after.replace((amount % 4) as usize));
+                if earlier.is_some() {
+                    self.chaos.rearm(fault.kind);
                 }
             }
             Kind::DaemonKill => {
@@ -209,7 +219,7 @@ impl World {
             }
             Kind::DiskSlow => {
                 if let Some(host) = seat.host_mut() {
-                    host.slow_disk = (now + 60_000, lasts.clamp(100, 10_000));
+                    (host.slow_disk, host.full_until) = ((now + 60_000, lasts.clamp(100, 10_000)), 0);
                 }
             }
             Kind::ViewLost => {
@@ -218,17 +228,23 @@ impl World {
                 self.kill(spot, false);
                 return true;
             }
+            // One obstacle at a time, so that each is felt.
             Kind::RepositoryGone => {
                 if let Some(host) = seat.host_mut() {
-                    host.offline_until = now + lasts;
+                    (host.offline_until, host.locked_until) = (now + lasts, 0);
                 }
             }
             Kind::ManagerLocked => {
                 if let Some(host) = seat.host_mut() {
-                    host.locked_until = now + lasts;
+                    (host.offline_until, host.locked_until) = (0, now + lasts);
                 }
             }
-            Kind::RepositoryAhead => self.repository.publish((amount % 5) as u32),
+            Kind::RepositoryAhead => {
+                if let Some(host) = seat.host_mut() {
+                    (host.offline_until, host.locked_until) = (0, 0);
+                }
+                self.repository.publish((amount % 5) as u32);
+            }
             Kind::ClockJump | Kind::ClockYears => {
                 let most = if fault.kind == Kind::ClockJump { 48 * 3_600_000 } else { 20 * 365 * 24 * 3_600_000_i64 };
                 // Between two steps, not inside one.
@@ -249,6 +265,21 @@ impl World {
             _ => {}
         }
         false
+    }
+
+    /// A process dies, or is spared: a crash that was still to come comes to another.
+    pub(super) fn disarm(&mut self, spot: Spot) {
+        let seat = &mut self.seats[spot as usize];
+        let (host, desk) = match &mut seat.part {
+            Part::Host(host) => (host.crash_after.take(), None),
+            Part::Desk(desk) => (None, desk.crash_after.take()),
+        };
+        if host.is_some() {
+            self.chaos.rearm(Kind::DaemonCrash);
+        }
+        if desk.is_some() {
+            self.chaos.rearm(Kind::CoordinatorCrash);
+        }
     }
 
     /// A host's wall clock jumps.
@@ -272,7 +303,7 @@ impl World {
             }
             Kind::CoordinatorIsolated => {
                 let side = (0..self.seats.len()).map(|spot| spot == primary as usize).collect();
-                self.cut(Cut { name: word, side, one_way: false, flaps: 0, until: self.now + lasts });
+                self.cut(Cut { name: word, side, one_way: false, flaps: 0, until: self.now + lasts, felt: false });
             }
             Kind::CoordinatorPaused => {
                 self.chaos.effective(word);
@@ -301,10 +332,13 @@ impl World {
                 self.seats[primary as usize].clock.offset += amount;
             }
             Kind::Partition | Kind::PartitionOneWay | Kind::PartitionFlapping => {
-                let side = (0..self.seats.len()).map(|_| self.chaos.chance.once_in(2)).collect();
+                let mut side: Vec<bool> = (0..self.seats.len()).map(|_| self.chaos.chance.once_in(2)).collect();
+                if side.iter().all(|one| *one == side[0]) {
+                    side[primary as usize] = !side[primary as usize];
+                }
                 let flaps = if kind == Kind::PartitionFlapping { 3_000 + self.chaos.chance.below(5_000) } else { 0 };
                 let one_way = kind == Kind::PartitionOneWay;
-                self.cut(Cut { name: word, side, one_way, flaps, until: self.now + lasts });
+                self.cut(Cut { name: word, side, one_way, flaps, until: self.now + lasts, felt: false });
             }
             Kind::HostJoin => {
                 self.chaos.effective(word);
@@ -339,7 +373,7 @@ impl World {
     }
 
     fn cut(&mut self, cut: Cut) {
-        self.net.cuts.retain(|old| old.until > self.now);
+        self.net.cuts.retain(|old| !old.is_over(self.now));
         self.net.cuts.push(cut);
         self.strain_links();
     }
@@ -484,10 +518,13 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
-        self.net.cuts.clear();
+        for cut in std::mem::take(&mut self.net.cuts).into_iter().filter(|cut| !cut.felt) {
+            self.chaos.take_back(cut.name);
+        }
         self.net.rates = Default::default();
         let primary = self.primary();
         for spot in 0..self.seats.len() as Spot {
+            self.disarm(spot);
             let seat = &mut self.seats[spot as usize];
             let copy = seat.number == COORDINATOR && Some(spot) != primary;
             seat.clock.heal();

@@ -91,7 +91,6 @@ impl Desk {
     pub(super) fn down(&mut self) {
         self.asking.clear();
         self.view_due = false;
-        self.crash_after = None;
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -186,8 +185,9 @@ impl World {
         let busy = self.seats[spot as usize].desk().is_some_and(Desk::is_busy);
         if busy && self.chaos.strike(self.now, spot, Moment::Desk).is_some() {
             let left = self.chaos.chance.below(6) as usize;
-            if let Some(desk) = self.seats[spot as usize].desk_mut() {
-                desk.crash_after = Some(left);
+            let earlier = self.seats[spot as usize].desk_mut().and_then(|desk| desk.crash_after.replace(left));
+            if earlier.is_some() {
+                self.chaos.rearm(Kind::CoordinatorCrash);
             }
         }
         let Some(left) = self.seats[spot as usize].desk_mut().and_then(|desk| desk.crash_after.as_mut()) else {
@@ -198,6 +198,9 @@ impl World {
             return false;
         }
         self.chaos.effective(Kind::CoordinatorCrash.word());
+        if let Some(desk) = self.seats[spot as usize].desk_mut() {
+            desk.crash_after = None;
+        }
         self.kill(spot, false);
         true
     }

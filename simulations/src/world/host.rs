@@ -107,7 +107,7 @@ impl World {
         let entries: Vec<_> = host.frames.iter().filter_map(|frame| JournalEntry::decode(frame).ok()).collect();
         let settings = Settings { mesh: MESH, me: node, mode: Mode::Enforce, boot_id };
         host.machine = PatchRun::rebuild(settings, &entries);
-        (host.wake, host.crash_after, host.waiting) = (0, None, None);
+        (host.wake, host.waiting) = (0, None);
         host.pending.clear();
         host.inbox.clear();
         self.run_event(spot, Event::Started);
@@ -185,6 +185,7 @@ impl World {
             let working = host.machine.journal().run.is_some();
             if let Some(left) = &mut host.crash_after {
                 if *left == 0 {
+                    host.crash_after = None;
                     self.chaos.effective(Kind::DaemonCrash.word());
                     return self.kill(spot, false);
                 }

@@ -149,6 +149,7 @@ impl World {
         if let Some(desk) = seat.desk_mut() {
             desk.down();
         }
+        self.disarm(spot);
         self.drop_links(spot, power);
         self.tell(spot, Truth::Died { power });
     }

@@ -119,13 +119,18 @@ impl World {
     /// Many hands within two seconds.
     pub(super) fn collide(&mut self, stops: bool) -> bool {
         let Some(wave) = self.busy_wave() else { return false };
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
+        let paused =
+            desk.and_then(|desk| desk.shadow.rollouts.get(&rollout_id(wave))).is_some_and(|state| state.paused);
+        // The first hand turns what is there.
+        self.after(
+            0,
+            Happening::Operator { order: if paused { Order::Resume { wave } } else { Order::Pause { wave } } },
+        );
         let mut orders = Vec::new();
         for _ in 0..self.operators.chance.between(3, 8) {
-            let order = match self.operators.chance.below(2) {
-                0 => Order::Pause { wave },
-                _ => Order::Resume { wave },
-            };
-            orders.push(order);
+            let pauses = self.operators.chance.once_in(2);
+            orders.push(if pauses { Order::Pause { wave } } else { Order::Resume { wave } });
         }
         if stops {
             orders.push(Order::Stop { wave });
