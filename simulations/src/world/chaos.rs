@@ -62,7 +62,8 @@ impl Chaos {
                 Moment::Hook | Moment::Look => 4,
                 _ => 1,
             };
-            Ambush { fault: fault.clone(), skip: chance.below(most), done: false }
+            let drawn = chance.below(most);
+            Ambush { fault: fault.clone(), skip: fault.skip.unwrap_or(drawn), done: false }
         };
         let ambushes: Vec<_> = faults.iter().map(&mut ambush).collect();
         let earliest = faults.iter().map(|fault| fault.at).min().unwrap_or(u64::MAX);
@@ -510,7 +511,9 @@ impl World {
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
         let held = self.seats[spot as usize].host().and_then(|host| host.machine.journal().held());
         let Some((_, rollout)) = held.filter(|_| desk.is_some()) else { return false };
-        let wave = u64::from_be_bytes(rollout.0).checked_sub(1).and_then(|n| self.scenario.waves.get(n as usize));
+        let wave = (u64::from_be_bytes(rollout.0) & 0xffff_ffff)
+            .checked_sub(1)
+            .and_then(|n| self.scenario.waves.get(n as usize));
         wave.is_some_and(|wave| wave.broken > 0 && number.is_multiple_of(wave.broken))
     }
 

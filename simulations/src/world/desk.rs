@@ -126,11 +126,6 @@ impl Desk {
     }
 }
 
-/// The id of wave `number`.
-pub(super) fn rollout_id(number: usize) -> RolloutId {
-    RolloutId((number as u64 + 1).to_be_bytes())
-}
-
 impl World {
     pub(super) fn start_desk(&mut self, spot: Spot) {
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
@@ -358,7 +353,11 @@ impl World {
         let (hosts, excluded) = asking.survey.freeze();
         let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
         let plan = Plan { hosts, excluded, created_at: now.wall, ..plan(number, &wave) };
-        self.desk_event(spot, Event::Apply { id: rollout_id(number), plan: Box::new(plan) });
+        let id = self.rollout_id(number);
+        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
+        if self.is_applied(number) {
+            self.applied(number);
+        }
     }
 }
 
