@@ -24,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   patchmesh-sim run --seed 1 --hosts 200 --profile hostile -o json
   patchmesh-sim sweep --seeds 1..500 --profile flaky --hosts 50
   patchmesh-sim sabotage --list
+  patchmesh-sim sabotage
   patchmesh-sim sabotage stops-forgotten --seeds 20
   patchmesh-sim shrink --seed 7 --hosts 50 --profile disaster --trace small.json
   patchmesh-sim replay small.json
@@ -49,7 +50,7 @@ enum Verb {
     Replay(run::Replay),
     /// Fewer hosts and faults that still break the same promise.
     Shrink(shrink::Shrink),
-    /// Break a promise on purpose and see that it is caught.
+    /// Break promises on purpose and see that they are caught.
     Sabotage(sabotage::Sabotage),
     /// How fast virtual time passes.
     Bench(bench::Bench),

@@ -38,7 +38,7 @@ pub(super) struct Sweep {
     output: Output,
 }
 
-fn range(text: &str) -> Result<(u64, u64), String> {
+pub(super) fn range(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is no range of seeds: write A..B with A not above B, e.g. 1..500");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let (from, to) = (from.parse().map_err(|_| wrong())?, to.parse().map_err(|_| wrong())?);
