@@ -194,7 +194,7 @@ impl World {
                 return true;
             }
             Kind::RunnerKill => {
-                let killed = self.kill_runners(spot);
+                let killed = self.kill_runners(spot, amount.is_multiple_of(2));
                 if killed {
                     self.chaos.effective(word);
                 }

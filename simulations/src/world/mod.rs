@@ -11,6 +11,8 @@ mod mesh;
 mod net;
 mod operators;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, rc::Rc};
 
