@@ -126,11 +126,9 @@ impl World {
 
     fn step(&mut self, spot: Spot, lease: LeaseId, rollout: patchmesh_common::id::RolloutId, step: Step) {
         let now = self.now;
-        let seat = &mut self.seats[spot as usize];
+        let seat = &self.seats[spot as usize];
         let (clocks, boot, error) = (seat.clock.now(now), seat.boot_id(), seat.clock.error(now));
-        let Some(host) = seat.host_mut() else { return };
-        let again = !host.begun.insert((lease, step.phase()));
-        self.tell(spot, Truth::Step { lease, rollout, step, again, now: clocks, boot, error });
+        self.tell(spot, Truth::Step { lease, rollout, step, now: clocks, boot, error });
     }
 
     fn hooks(&mut self, spot: Spot, id: ActId, point: HookPoint, attempt: u32, timeout: u32) {

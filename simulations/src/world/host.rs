@@ -1,6 +1,6 @@
 //! The shell around [`PatchRun`]: events in, effects performed in order, saves that take time or fail, and the truth of both.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use patchmesh_common::{
     gossip::Mode,
@@ -57,8 +57,6 @@ pub(super) struct Host {
     pub(super) runs: BTreeMap<(LeaseId, u32), Run>,
     /// The act that waits for a runner.
     pub(super) waiting: Option<(ActId, LeaseId, u32)>,
-    /// Disruptive steps that began.
-    pub(super) begun: BTreeSet<(LeaseId, Phase)>,
     /// The epoch of the command in hand.
     pub(super) commanded: Epoch,
 }
@@ -83,7 +81,6 @@ impl Host {
             granted_with: BTreeMap::new(),
             runs: BTreeMap::new(),
             waiting: None,
-            begun: BTreeSet::new(),
             commanded: Epoch::default(),
         }
     }
