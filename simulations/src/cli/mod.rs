@@ -7,6 +7,7 @@ mod shrink;
 mod sweep;
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,8 +17,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::{
-    report::Name,
+    report::{Checked, Name, idle, vain},
     scenario::{MAX_HOSTS, Profile, Scenario},
+    world::Count,
 };
 
 const EXAMPLES: &str = "Examples:
@@ -112,6 +114,22 @@ impl Which {
             return Err(Fault::Usage(format!("{} hosts are not between 3 and {MAX_HOSTS}", scenario.hosts)));
         }
         Ok(scenario)
+    }
+
+    /// Everything of `scenario` that came to nothing, summed over one run or many.
+    fn idle(
+        &self,
+        scenario: &Scenario,
+        promises: &BTreeMap<&'static str, Checked>,
+        faults: &BTreeMap<&'static str, Count>,
+    ) -> Vec<String> {
+        let mut idle = if scenario.demanding { idle(promises, faults) } else { Vec::new() };
+        if self.scenario.is_some() {
+            idle.extend(vain(scenario, faults));
+            idle.sort();
+            idle.dedup();
+        }
+        idle
     }
 
     fn name(&self, seed: u64) -> Name {

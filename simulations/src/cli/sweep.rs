@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Fault, Output, Which, print, run::write_trace, say, talk, timed};
 use crate::{
-    report::{Checked, idle, promises, story},
+    report::{Checked, promises, story},
     world::{Count, Finish, World},
 };
 
@@ -91,8 +91,10 @@ impl Sweep {
         for row in rows.range(..=first_failing.unwrap_or(to)).map(|(_, row)| row) {
             sum.add(row);
         }
-        let idle =
-            if scenario.demanding && first_failing.is_none() { idle(&sum.promises, &sum.faults) } else { Vec::new() };
+        let idle = match first_failing {
+            None => self.which.idle(&scenario, &sum.promises, &sum.faults),
+            Some(_) => Vec::new(),
+        };
         idle.iter().for_each(|text| talk(text));
         let reproduce = first_failing.map(|seed| self.which.name(seed).reproduce);
         if let Some(seed) = first_failing {

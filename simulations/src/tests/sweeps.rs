@@ -2,6 +2,7 @@
 
 use crate::{
     fault::{Fault, Kind},
+    report::vain,
     scenario::{MINUTE, Profile, Scenario},
     world::{Finish, Outcome, World},
 };
@@ -77,4 +78,15 @@ fn a_fault_strikes_once_and_is_counted() {
         assert_eq!((count.injected, count.effective), (1, 1), "{name}");
     }
     assert!(outcome.struck.iter().any(|(_, spot, kind)| (*spot, *kind) == (2, Kind::DaemonKill)));
+}
+
+/// A fault in a scenario's file that nobody felt is an error of the scenario, whether it struck or not.
+#[test]
+fn a_fault_that_was_written_down_and_never_felt_is_named() {
+    let mut scenario = short(1, Profile::Calm);
+    scenario.waves.iter_mut().for_each(|wave| wave.reboot = false);
+    let fault = |kind| Fault { at: 0, kind, host: None, lasts: 0, skip: Some(0) };
+    scenario.faults = vec![fault(Kind::HookFail), fault(Kind::RebootLate)];
+    let outcome = World::new(1, scenario.clone(), false).run();
+    assert_eq!(vain(&scenario, &outcome.faults), ["the fault reboot-late never had an effect"]);
 }

@@ -5,6 +5,7 @@ mod acts;
 mod chaos;
 mod desk;
 mod end;
+mod forger;
 mod host;
 mod life;
 mod mesh;
