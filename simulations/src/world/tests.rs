@@ -1,4 +1,4 @@
-//! The model of a host's boot and runner against the real ones: the same questions get the same answers.
+//! The models of a host's disk, boot and runner against the real ones: the same questions get the same answers.
 //!
 //! The real host is a private root: its daemon and its runners are processes of this test's own program, told by their
 //! environment what to be.
@@ -21,6 +21,8 @@ use patchmesh_node::host::{
     boot::Boot,
     runner::{self, Adopted, Claim, Spec, Step, adopt},
 };
+
+mod disk;
 
 use super::{Happening, World};
 use crate::scenario::{MINUTE, Network, Pace, Scenario};
@@ -123,6 +125,21 @@ const LEASE: LeaseId = LeaseId([1; 16]);
 /// The machine that is asked.
 const SPOT: u32 = 0;
 
+/// Three hosts without work, and nothing goes wrong.
+fn still() -> Scenario {
+    Scenario {
+        hosts: 3,
+        demanding: false,
+        heal: 24 * 60 * MINUTE,
+        patience: MINUTE,
+        least: 0,
+        network: Network::default(),
+        pace: Pace { heartbeat: 60_000, exchange: 60_000 },
+        waves: Vec::new(),
+        faults: Vec::new(),
+    }
+}
+
 struct Simulated {
     world: World,
     acts: u64,
@@ -131,18 +148,7 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        let scenario = Scenario {
-            hosts: 3,
-            demanding: false,
-            heal: 24 * 60 * MINUTE,
-            patience: MINUTE,
-            least: 0,
-            network: Network::default(),
-            pace: Pace { heartbeat: 60_000, exchange: 60_000 },
-            waves: Vec::new(),
-            faults: Vec::new(),
-        };
-        let mut host = Self { world: World::new(1, scenario, false), acts: 1_000_000, last: None };
+        let mut host = Self { world: World::new(1, still(), false), acts: 1_000_000, last: None };
         host.pass(10_000);
         host
     }
