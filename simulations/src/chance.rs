@@ -112,6 +112,17 @@ mod tests {
     const GOLDEN: [u64; 4] = [193, 597, 684, 51];
 
     #[test]
+    fn a_generator_more_and_a_draw_more_move_nothing_elsewhere() {
+        let drawn = |mut chance: Chance| (0..5).map(|_| chance.below(100)).collect::<Vec<_>>();
+        let expected = drawn(Seeds::new(7, false).chance("one"));
+        let mut seeds = Seeds::new(7, false);
+        let mut other = seeds.chance("other");
+        other.below(3);
+        assert_eq!(drawn(seeds.chance("one")), expected);
+        assert_ne!(drawn(seeds.chance("two")), expected);
+    }
+
+    #[test]
     fn generators_are_independent_and_draws_come_back() {
         let mut seeds = Seeds::new(7, true);
         let (mut one, mut other) = (seeds.chance("one"), seeds.chance("other"));

@@ -162,4 +162,7 @@ pub struct Fault {
     /// How long it lasts, in milliseconds; its meaning depends on the kind.
     #[serde(default)]
     pub lasts: u64,
+    /// How many of its moments it lets pass; drawn if `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
 }

@@ -15,6 +15,8 @@ mod queue;
 pub mod report;
 pub mod sabotage;
 pub mod scenario;
+#[cfg(test)]
+mod tests;
 mod trace;
 pub mod truth;
 pub mod world;

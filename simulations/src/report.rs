@@ -1,6 +1,6 @@
 //! What a simulation says about itself: documents, and stories for whoever mends a failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,19 @@ pub fn idle(promises: &BTreeMap<&'static str, Checked>, faults: &BTreeMap<&'stat
     let unchecked = promises.iter().filter(|(_, counts)| counts.checked == 0);
     let ineffective = faults.iter().filter(|(_, counts)| counts.injected > 0 && counts.effective == 0);
     let mut idle: Vec<_> = unchecked.map(|(name, _)| format!("the promise {name} was never checked")).collect();
-    idle.extend(ineffective.map(|(name, _)| format!("the fault {name} never had an effect")));
+    idle.extend(ineffective.map(|(name, _)| unfelt(name)));
     idle
+}
+
+/// Faults that somebody wrote into `scenario` and that never had an effect, struck or not: it does not test what it says.
+pub fn vain(scenario: &Scenario, faults: &BTreeMap<&'static str, Count>) -> Vec<String> {
+    let kinds: BTreeSet<_> = scenario.faults.iter().map(|fault| fault.kind.word()).collect();
+    let felt = |kind: &&str| faults.get(*kind).is_some_and(|counts| counts.effective > 0);
+    kinds.into_iter().filter(|kind| !felt(kind)).map(unfelt).collect()
+}
+
+fn unfelt(kind: &str) -> String {
+    format!("the fault {kind} never had an effect")
 }
 
 /// A run as concrete events: it replays after generators have changed.

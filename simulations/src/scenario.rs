@@ -214,7 +214,7 @@ impl Scenario {
                     Kind::Suspend => 5_000 + chance.below(5 * MINUTE),
                     _ => 5_000 + chance.below(2 * MINUTE),
                 };
-                self.faults.push(Fault { at, kind, host: None, lasts });
+                self.faults.push(Fault { at, kind, host: None, lasts, skip: None });
             }
         }
         self.faults.sort_by_key(|fault| fault.at);

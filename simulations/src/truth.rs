@@ -133,8 +133,6 @@ pub enum Truth {
         rollout: RolloutId,
         /// Which.
         step: Step,
-        /// Whether this step of the lease has begun before.
-        again: bool,
         /// The host's clocks.
         now: Now,
         /// Its boot.

@@ -42,10 +42,10 @@ impl Run {
         self.granted.at.plus(Duration::from_secs(self.lease.latest_start.of(phase)))
     }
 
-    /// What is checked as the last act before `phase`, which has begun before if `again`.
-    pub(super) fn last_check(&self, phase: Phase, again: bool) -> Guard {
+    /// What is checked as the last act before `phase`.
+    pub(super) fn last_check(&self, phase: Phase) -> Guard {
         let mut opening = self.lease.opening;
-        if phase == Phase::PreInstall && !again {
+        if phase == Phase::PreInstall {
             opening.closes = opening.last_start;
         }
         Guard { rollout: self.lease.rollout, opening, latest: self.latest(phase) }
@@ -64,11 +64,12 @@ impl Run {
 }
 
 impl PatchRun {
-    /// Judges `phase` of `run`, which has begun before if `again`.
-    pub(super) fn permit(&self, run: &Run, phase: Phase, again: bool, now: Now) -> Permit {
+    /// Judges `phase` of `run`. Also hooks that may have begun before the daemon died need a start: whether they had is not known,
+    /// and on-exit hooks undo them.
+    pub(super) fn permit(&self, run: &Run, phase: Phase, now: Now) -> Permit {
         let opening = &run.lease.opening;
         let open = match phase {
-            Phase::PreInstall if !again => opening.admits_start(now.wall),
+            Phase::PreInstall => opening.admits_start(now.wall),
             _ => opening.admits_step(now.wall),
         };
         let (code, because) = if self.settings.mode != Mode::Enforce {

@@ -66,7 +66,7 @@ impl PatchRun {
     fn begin(&mut self, cx: &mut Cx<'_, Effect>, phase: Phase, attempt: u32) -> bool {
         let Some(run) = &self.journal.run else { return false };
         if phase.is_disruptive() {
-            let permit = match self.permit(run, phase, attempt > 1, cx.now) {
+            let permit = match self.permit(run, phase, cx.now) {
                 Permit::Unsure if self.skew_by.is_some_and(|by| cx.now.boot >= by) => Permit::No(run.refuse(
                     phase,
                     "clock-unknown",
@@ -204,19 +204,19 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
         rollout: lease.rollout,
         attempt: journal.hook_attempt(lease.rollout, phase),
         timeout: lease.hook_timeout,
-        guard: phase.is_disruptive().then(|| run.last_check(phase, attempt > 1)),
+        guard: phase.is_disruptive().then(|| run.last_check(phase)),
     };
     Some(match phase {
         Phase::PreInstall => hooks(HookPoint::PreInstall),
         Phase::PostInstall => hooks(HookPoint::PostInstall),
         Phase::PostReboot => hooks(HookPoint::PostReboot),
         Phase::OnExit => hooks(HookPoint::OnExit),
-        Phase::Reboot => Act::Reboot { guard: run.last_check(phase, attempt > 1) },
+        Phase::Reboot => Act::Reboot { guard: run.last_check(phase) },
         Phase::Transaction => Act::Transaction {
             lease: lease.id,
             attempt,
             transaction: lease.transaction.clone(),
-            guard: run.last_check(phase, attempt > 1),
+            guard: run.last_check(phase),
         },
         Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
             lease: lease.id,

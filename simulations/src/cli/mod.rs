@@ -7,6 +7,7 @@ mod shrink;
 mod sweep;
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,14 +17,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::{
-    report::Name,
+    report::{Checked, Name, idle, vain},
     scenario::{MAX_HOSTS, Profile, Scenario},
+    world::Count,
 };
 
 const EXAMPLES: &str = "Examples:
   patchmesh-sim run --seed 1 --hosts 200 --profile hostile -o json
   patchmesh-sim sweep --seeds 1..500 --profile flaky --hosts 50
   patchmesh-sim sabotage --list
+  patchmesh-sim sabotage
   patchmesh-sim sabotage stops-forgotten --seeds 20
   patchmesh-sim shrink --seed 7 --hosts 50 --profile disaster --trace small.json
   patchmesh-sim replay small.json
@@ -49,7 +52,7 @@ enum Verb {
     Replay(run::Replay),
     /// Fewer hosts and faults that still break the same promise.
     Shrink(shrink::Shrink),
-    /// Break a promise on purpose and see that it is caught.
+    /// Break promises on purpose and see that they are caught.
     Sabotage(sabotage::Sabotage),
     /// How fast virtual time passes.
     Bench(bench::Bench),
@@ -111,6 +114,22 @@ impl Which {
             return Err(Fault::Usage(format!("{} hosts are not between 3 and {MAX_HOSTS}", scenario.hosts)));
         }
         Ok(scenario)
+    }
+
+    /// Everything of `scenario` that came to nothing, summed over one run or many.
+    fn idle(
+        &self,
+        scenario: &Scenario,
+        promises: &BTreeMap<&'static str, Checked>,
+        faults: &BTreeMap<&'static str, Count>,
+    ) -> Vec<String> {
+        let mut idle = if scenario.demanding { idle(promises, faults) } else { Vec::new() };
+        if self.scenario.is_some() {
+            idle.extend(vain(scenario, faults));
+            idle.sort();
+            idle.dedup();
+        }
+        idle
     }
 
     fn name(&self, seed: u64) -> Name {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Fault, Output, Which, print, read, say, talk, timed};
 use crate::{
-    report::{Document, Name, TRACE, TraceFile, idle, story},
+    report::{Document, Name, TRACE, TraceFile, promises, story},
     sabotage,
     scenario::Scenario,
     world::{Finish, Outcome, World},
@@ -44,7 +44,11 @@ impl Run {
             write_trace(&path, &name, &scenario)?;
             talk(&story(&name, &outcome, Some(&path.display().to_string())));
         }
-        show(&name, &scenario, &outcome, seconds, self.output)
+        let idle = match outcome.finish {
+            Finish::Completed => self.which.idle(&scenario, &promises(&outcome), &outcome.faults),
+            _ => Vec::new(),
+        };
+        show(&name, &scenario, &outcome, seconds, self.output, &idle)
     }
 }
 
@@ -57,20 +61,16 @@ pub(super) fn write_trace(path: &Path, name: &Name, scenario: &Scenario) -> Resu
     std::fs::write(path, bytes).map_err(failed)
 }
 
-/// Prints a result; whether it is good.
-pub(super) fn show(
+/// Prints a result; whether it is good. `idle` is what came to nothing.
+fn show(
     name: &Name,
     scenario: &Scenario,
     outcome: &Outcome,
     seconds: f64,
     output: Output,
+    idle: &[String],
 ) -> Result<bool, Fault> {
     let document = Document::new(name, scenario.hosts, outcome, seconds);
-    let idle = if scenario.demanding && outcome.finish == Finish::Completed {
-        idle(&document.promises, &document.faults)
-    } else {
-        Vec::new()
-    };
     idle.iter().for_each(|text| talk(text));
     match output {
         Output::Json => print(&document)?,
@@ -117,7 +117,8 @@ impl Replay {
         if outcome.finish != Finish::Completed {
             talk(&story(&name, &outcome, None));
         }
-        show(&name, &scenario, &outcome, seconds, self.output)
+        // What had no effect was told by the run that wrote it: a trace is replayed for its promise.
+        show(&name, &scenario, &outcome, seconds, self.output, &[])
     }
 }
 

@@ -2,78 +2,109 @@
 
 use clap::Args;
 
-use super::{Fault, say, talk};
+use super::{Fault, say, sweep::range, talk};
 use crate::{
+    invariant::Violation,
     sabotage::{self, Entry},
-    scenario::{Profile, Scenario},
     world::{Finish, World},
 };
 
-/// Hosts of a sabotaged world.
-const HOSTS: u32 = 12;
-
-/// Break a promise on purpose and see that it is caught.
+/// Break promises on purpose and see that they are caught.
 #[derive(Args)]
 pub(super) struct Sabotage {
-    /// Which; see `--list`.
-    #[arg(required_unless_present = "list")]
+    /// Which; all if none is named.
     name: Option<String>,
     /// Every sabotage with the promise that it breaks.
     #[arg(long, conflicts_with = "name")]
     list: bool,
-    /// Seeds 1 to K.
-    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    seeds: u64,
+    /// Seeds 1 to K, or from A to B.
+    #[arg(long, value_name = "K|A..B", default_value = "4", value_parser = seeds)]
+    seeds: (u64, u64),
 }
 
-/// How often a sabotage was caught, and by what.
-#[derive(Debug, Default, PartialEq, Eq)]
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    match text.parse::<u64>() {
+        Ok(last) => range(&format!("1..{last}")),
+        Err(_) => range(text),
+    }
+}
+
+/// What came of one sabotage over some seeds.
+#[derive(Debug, Default)]
 pub(crate) struct Caught {
     /// Seeds in which the named promise was broken first.
-    pub by_name: u64,
-    /// Seeds in which another was.
-    pub otherwise: u64,
+    pub(crate) by_name: Vec<u64>,
+    /// What the first of them found.
+    pub(crate) first: Option<Violation>,
+    /// Seeds in which another promise was broken first, with its name.
+    pub(crate) otherwise: Vec<(u64, &'static str)>,
+    /// Seeds in which nobody noticed.
+    pub(crate) unseen: Vec<u64>,
     /// Seeds that fail without the sabotage.
-    pub honest: u64,
+    pub(crate) honest: Vec<u64>,
 }
 
-/// The scenario in which sabotages are tried.
-pub(crate) fn scenario(seed: u64) -> Scenario {
-    Scenario::make(seed, HOSTS, Profile::Hostile, 0)
-}
+impl Caught {
+    /// Runs `entry` with every one of `seeds`, and every seed without it.
+    pub(crate) fn over(entry: &Entry, seeds: impl IntoIterator<Item = u64>) -> Self {
+        let mut caught = Self::default();
+        for seed in seeds {
+            let outcome = World::new(seed, entry.scenario(), false).sabotaged(entry.make()).run();
+            match outcome.record.violations.into_iter().next() {
+                Some(violation) if violation.promise == entry.promise => {
+                    caught.by_name.push(seed);
+                    caught.first.get_or_insert(violation);
+                }
+                Some(violation) => caught.otherwise.push((seed, violation.promise)),
+                None => caught.unseen.push(seed),
+            }
+            if World::new(seed, entry.scenario(), false).run().finish != Finish::Completed {
+                caught.honest.push(seed);
+            }
+        }
+        caught
+    }
 
-/// Runs `entry` with one seed.
-pub(crate) fn attempt(entry: &Entry, seed: u64, caught: &mut Caught) {
-    let outcome = World::new(seed, scenario(seed), false).sabotaged(entry.make()).run();
-    match outcome.record.violations.first() {
-        Some(violation) if violation.promise == entry.promise => caught.by_name += 1,
-        Some(_) => caught.otherwise += 1,
-        None => {}
+    /// Whether the named promise caught it, and nothing fails without it.
+    pub(crate) fn is_good(&self) -> bool {
+        !self.by_name.is_empty() && self.honest.is_empty()
     }
 }
 
 impl Sabotage {
     pub(super) fn run(self) -> Result<bool, Fault> {
-        let Some(name) = self.name else {
+        if self.list {
             sabotage::ALL.iter().try_for_each(|entry| say(&format!("{} {}", entry.name, entry.promise)))?;
             return Ok(true);
+        }
+        let entries: Vec<&Entry> = match &self.name {
+            None => sabotage::ALL.iter().collect(),
+            Some(name) => vec![sabotage::find(name).ok_or_else(|| {
+                Fault::Usage(format!("there is no sabotage {name:?}: see patchmesh-sim sabotage --list"))
+            })?],
         };
-        let Some(entry) = sabotage::find(&name) else {
-            return Err(Fault::Usage(format!("there is no sabotage {name:?}: see patchmesh-sim sabotage --list")));
-        };
-        let mut caught = Caught::default();
-        for seed in 1..=self.seeds {
-            attempt(entry, seed, &mut caught);
-            let honest = World::new(seed, scenario(seed), false).run();
-            if honest.finish != Finish::Completed {
-                talk(&format!("seed {seed} fails without the sabotage"));
-                caught.honest += 1;
+        let (from, to) = self.seeds;
+        let mut good = true;
+        say(&format!("{:<22} {:<12} {:<12} {:>6}  {}", "SABOTAGE", "PROMISE", "CAUGHT BY", "SEEDS", "AGAIN"))?;
+        for entry in entries {
+            let caught = Caught::over(entry, from..=to);
+            good &= caught.is_good();
+            let by = match caught.otherwise.first() {
+                _ if !caught.by_name.is_empty() => entry.promise,
+                Some((_, promise)) => promise,
+                None => "nobody",
+            };
+            let seed = caught.by_name.first().copied().unwrap_or(from);
+            let share = format!("{}/{}", caught.by_name.len(), to - from + 1);
+            let again = format!("patchmesh-sim sabotage {} --seeds {seed}..{seed}", entry.name);
+            say(&format!("{:<22} {:<12} {by:<12} {share:>6}  {again}", entry.name, entry.promise))?;
+            if let Some(first) = caught.first.filter(|_| self.name.is_some()) {
+                say(&format!("{}: at {} ms: {}", entry.what, first.at, first.text))?;
+            }
+            for seed in &caught.honest {
+                talk(&format!("seed {seed} fails without {}", entry.name));
             }
         }
-        say(&format!(
-            "{}: {}; {} of {} seeds caught it as {}, {} as something else, {} failed without it",
-            entry.name, entry.what, caught.by_name, self.seeds, entry.promise, caught.otherwise, caught.honest
-        ))?;
-        Ok(caught.by_name > 0 && caught.honest == 0)
+        Ok(good)
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Fault, Output, Which, print, run::write_trace, say, talk, timed};
 use crate::{
-    report::{Checked, idle, promises, story},
+    report::{Checked, promises, story},
     world::{Count, Finish, World},
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Sweep {
     output: Output,
 }
 
-fn range(text: &str) -> Result<(u64, u64), String> {
+pub(super) fn range(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is no range of seeds: write A..B with A not above B, e.g. 1..500");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let (from, to) = (from.parse().map_err(|_| wrong())?, to.parse().map_err(|_| wrong())?);
@@ -91,8 +91,10 @@ impl Sweep {
         for row in rows.range(..=first_failing.unwrap_or(to)).map(|(_, row)| row) {
             sum.add(row);
         }
-        let idle =
-            if scenario.demanding && first_failing.is_none() { idle(&sum.promises, &sum.faults) } else { Vec::new() };
+        let idle = match first_failing {
+            None => self.which.idle(&scenario, &sum.promises, &sum.faults),
+            Some(_) => Vec::new(),
+        };
         idle.iter().for_each(|text| talk(text));
         let reproduce = first_failing.map(|seed| self.which.name(seed).reproduce);
         if let Some(seed) = first_failing {

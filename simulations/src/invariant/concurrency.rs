@@ -72,8 +72,13 @@ impl Promise for Concurrency {
                 let others = *count;
                 // A clone has its lease by another's identity: it counts for nobody.
                 *count += u32::from(!excused);
+                let mut spots = vec![spot];
+                if !room {
+                    let same = self.live.iter().filter(|(_, (_, other, _))| other == rollout);
+                    spots.extend(same.map(|(other, _)| *other));
+                }
                 self.live.insert(spot, (*lease, *rollout, !excused));
-                record.demand("concurrency", at, &[spot], room, || {
+                record.demand("concurrency", at, &spots, room, || {
                     format!("a host began a run of rollout {rollout} while {others} were at work; {limit} are allowed")
                 });
             }

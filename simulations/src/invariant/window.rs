@@ -62,7 +62,7 @@ impl Promise for Window {
                 let grant = Grant { opening: *opening, latest: *latest, at: now.boot, boot: *boot };
                 self.granted.insert((spot, *lease), grant);
             }
-            Truth::Step { lease, step, again, now, boot, error, .. } => {
+            Truth::Step { lease, step, now, boot, error, .. } => {
                 let Some((go, grant)) = self.gone.get(lease).zip(self.granted.get(&(spot, *lease))) else {
                     record.demand("window", at, &[spot], false, || {
                         format!("{step:?} began under lease {lease}, which no coordinator has granted")
@@ -70,7 +70,7 @@ impl Promise for Window {
                     return;
                 };
                 let open = |wall| match step {
-                    Step::PreInstall if !again => grant.opening.admits_start(wall),
+                    Step::PreInstall => grant.opening.admits_start(wall),
                     _ => grant.opening.admits_step(wall),
                 };
                 record.demand("window", at, &[spot], open(now.wall), || {

@@ -1,10 +1,10 @@
 //! Sabotages of a host.
 
 use patchmesh_common::{
-    id::NodeId,
+    id::{NodeId, RolloutId},
     membership::Role,
     run::{
-        act::{ActEnd, Adoption, Verdict},
+        act::{Act, ActEnd, Adoption, Verdict},
         journal::JournalEntry,
         machine::{Effect, Event},
         message::{Command, LatestStart, LeaseFrame, SignedStop, StopOrder, ToHost},
@@ -83,6 +83,16 @@ pub(super) struct StopsForgotten;
 
 impl Sabotage for StopsForgotten {
     fn host_effects(&mut self, me: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
+        // The last check before a step reads the disk: it is made to ask for a rollout that nobody stops.
+        for effect in effects.iter_mut() {
+            if let Effect::Start {
+                act: Act::Hooks { guard: Some(guard), .. } | Act::Transaction { guard, .. } | Act::Reboot { guard },
+                ..
+            } = effect
+            {
+                guard.rollout = RolloutId([0xff; 8]);
+            }
+        }
         let stop = effects.iter().find_map(|effect| match effect {
             Effect::Save(JournalEntry::Stop(order)) if order.stop => Some(*order),
             _ => None,

@@ -21,6 +21,9 @@ pub trait Sabotage {
 mod desk;
 mod host;
 mod mesh;
+mod stage;
+
+use crate::scenario::Scenario;
 
 /// One sabotage.
 #[derive(Clone, Copy)]
@@ -32,6 +35,7 @@ pub struct Entry {
     /// What it does.
     pub what: &'static str,
     make: fn() -> Box<dyn Sabotage>,
+    stage: fn() -> Scenario,
 }
 
 impl Entry {
@@ -39,32 +43,44 @@ impl Entry {
     pub fn make(&self) -> Box<dyn Sabotage> {
         (self.make)()
     }
+
+    /// A world in which it bites, whatever the seed.
+    pub fn scenario(&self) -> Scenario {
+        (self.stage)()
+    }
 }
 
 macro_rules! entry {
-    ($name:literal, $promise:literal, $what:literal, $make:expr) => {
-        Entry { name: $name, promise: $promise, what: $what, make: || Box::new($make) }
+    ($name:literal, $promise:literal, $what:literal, $make:expr, $stage:ident) => {
+        Entry { name: $name, promise: $promise, what: $what, make: || Box::new($make), stage: stage::$stage }
     };
 }
 
 /// Every sabotage, by promise.
 pub const ALL: &[Entry] = &[
-    entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees),
-    entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings),
-    entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden),
-    entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail),
-    entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked),
-    entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved),
-    entry!("records-rewritten", "authorship", "records are changed on their way", mesh::RecordsRewritten),
-    entry!("reports-unsaved", "durability", "reports are acknowledged and not saved", desk::ReportsUnsaved),
+    entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees, wave),
+    entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
+    entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
+    entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),
+    entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked, failing),
+    entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved, wave),
+    entry!("records-rewritten", "authorship", "records are changed on their way", mesh::RecordsRewritten, wave),
+    entry!(
+        "reports-unsaved",
+        "durability",
+        "reports are acknowledged and not saved",
+        desk::ReportsUnsaved,
+        all_at_once
+    ),
     entry!(
         "runners-forgotten",
         "durability",
         "a runner that works is taken for one that never started",
-        host::RunnersForgotten
+        host::RunnersForgotten,
+        killed
     ),
-    entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten),
-    entry!("go-unsent", "liveness", "no Go ever leaves the coordinator", desk::GoUnsent),
+    entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten, stopped),
+    entry!("go-unsent", "liveness", "no Go ever leaves the coordinator", desk::GoUnsent, wave),
 ];
 
 /// The sabotage called `name`.

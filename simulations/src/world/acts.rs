@@ -38,6 +38,8 @@ enum Stage {
     Revoked,
     /// The package manager works.
     Working,
+    /// The package manager works; the runner above it is gone, so nobody will write down how it ended.
+    Orphaned,
     /// Has a result.
     Finished(TransactionEnd),
     /// Gone without a result.
@@ -124,11 +126,9 @@ impl World {
 
     fn step(&mut self, spot: Spot, lease: LeaseId, rollout: patchmesh_common::id::RolloutId, step: Step) {
         let now = self.now;
-        let seat = &mut self.seats[spot as usize];
+        let seat = &self.seats[spot as usize];
         let (clocks, boot, error) = (seat.clock.now(now), seat.boot_id(), seat.clock.error(now));
-        let Some(host) = seat.host_mut() else { return };
-        let again = !host.begun.insert((lease, step.phase()));
-        self.tell(spot, Truth::Step { lease, rollout, step, again, now: clocks, boot, error });
+        self.tell(spot, Truth::Step { lease, rollout, step, now: clocks, boot, error });
     }
 
     fn hooks(&mut self, spot: Spot, id: ActId, point: HookPoint, attempt: u32, timeout: u32) {
@@ -177,7 +177,7 @@ impl World {
             Part::Claim => self.claim(spot, stage),
             Part::Unpack => {
                 let Some((host, run)) = self.run_of(spot, stage) else { return };
-                if matches!(run.stage, Stage::Working) {
+                if matches!(run.stage, Stage::Working | Stage::Orphaned) {
                     let half = run.transaction.changes.len().div_ceil(2);
                     host.installed.unpack(&run.transaction, half);
                 }
@@ -230,7 +230,7 @@ impl World {
 
     fn finish_runner(&mut self, spot: Spot, stage: RunnerStage, fails: bool, clean: bool) {
         let Some((host, run)) = self.run_of(spot, stage) else { return };
-        if !matches!(run.stage, Stage::Working) {
+        if !matches!(run.stage, Stage::Working | Stage::Orphaned) {
             return;
         }
         if !fails {
@@ -243,7 +243,8 @@ impl World {
         let dirty = host.installed.dirty();
         let reboot_required = Installed::asks_for_reboot(&run.transaction) && !fails;
         let end = TransactionEnd { verdict, output: String::from("Setting up…"), reboot_required, dirty };
-        self.set_stage(spot, stage, Stage::Finished(end));
+        let orphaned = matches!(run.stage, Stage::Orphaned);
+        self.set_stage(spot, stage, if orphaned { Stage::Dead } else { Stage::Finished(end) });
         self.tell_runner_ended(spot, stage);
     }
 
@@ -274,7 +275,7 @@ impl World {
                 *stage = Stage::Revoked;
                 Adoption::NeverStarted
             }
-            Some(Stage::Working) => {
+            Some(Stage::Working | Stage::Orphaned) => {
                 host.waiting = Some((id, lease, attempt));
                 return;
             }
@@ -285,17 +286,18 @@ impl World {
         self.end_act(spot, pause, id, ActEnd::Adopted(adoption));
     }
 
-    /// Every runner dies; the packages stay as they are at that moment.
-    pub(super) fn kill_runners(&mut self, spot: Spot) -> bool {
+    /// Every runner dies. If `all`, everything below it does, and the packages stay as they are at that moment; otherwise its
+    /// package manager works on and holds its lock.
+    pub(super) fn kill_runners(&mut self, spot: Spot, all: bool) -> bool {
         let Some(host) = self.seats[spot as usize].host_mut() else { return false };
         let mut killed = None;
         for ((lease, attempt), run) in &mut host.runs {
-            if matches!(run.stage, Stage::Working) {
-                run.stage = Stage::Dead;
+            if matches!((&run.stage, all), (Stage::Working, _) | (Stage::Orphaned, true)) {
+                run.stage = if all { Stage::Dead } else { Stage::Orphaned };
                 killed = Some(RunnerStage { lease: *lease, attempt: *attempt, part: Part::Claim });
             }
         }
-        if let Some(stage) = killed {
+        if let Some(stage) = killed.filter(|_| all) {
             self.tell_runner_ended(spot, stage);
         }
         killed.is_some()
@@ -390,6 +392,15 @@ impl World {
             _ => {}
         }
         self.after(down + away, Happening::PowerOn { spot });
+    }
+}
+
+#[cfg(test)]
+impl Host {
+    /// Whether the package manager was started for this attempt.
+    pub(super) fn has_worked(&self, lease: LeaseId, attempt: u32) -> bool {
+        let run = self.runs.get(&(lease, attempt));
+        run.is_some_and(|run| !matches!(run.stage, Stage::Launched | Stage::Revoked))
     }
 }
 

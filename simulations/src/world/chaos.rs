@@ -5,22 +5,15 @@ use std::{
     rc::Rc,
 };
 
-use patchmesh_common::{
-    gossip::Item,
-    id::{CommandId, LeaseId},
-    membership::Role,
-    run::message::{Answer, Command, LeaseFrame, Outcome, Report, ToCoordinator, ToHost},
-    seal::Sealed,
-    time::WallTime,
-};
+use patchmesh_common::membership::Role;
 use rand::Rng;
 
-use super::{Happening, World, net::Cut, operators::Order};
+use super::{Happening, World, net::Cut, operators::Order, seat::Part};
 use crate::{
     chance::Chance,
     clock::true_wall,
     fault::{Fault, Kind, Moment},
-    keys::{COORDINATOR, Key, MESH, credential, node},
+    keys::{COORDINATOR, credential},
     truth::Spot,
 };
 
@@ -62,7 +55,8 @@ impl Chaos {
                 Moment::Hook | Moment::Look => 4,
                 _ => 1,
             };
-            Ambush { fault: fault.clone(), skip: chance.below(most), done: false }
+            let drawn = chance.below(most);
+            Ambush { fault: fault.clone(), skip: fault.skip.unwrap_or(drawn), done: false }
         };
         let ambushes: Vec<_> = faults.iter().map(&mut ambush).collect();
         let earliest = faults.iter().map(|fault| fault.at).min().unwrap_or(u64::MAX);
@@ -102,7 +96,16 @@ impl Chaos {
     }
 
     fn end(&mut self) {
+        self.earliest = u64::MAX;
         self.ambushes.iter_mut().for_each(|ambush| ambush.done = true);
+    }
+
+    /// Something else came before a fault that had struck could be felt: it lies in ambush again.
+    pub(super) fn rearm(&mut self, kind: Kind) {
+        if let Some(ambush) = self.ambushes.iter_mut().find(|ambush| ambush.done && ambush.fault.kind == kind) {
+            ambush.done = false;
+        }
+        self.take_back(kind.word());
     }
 
     /// A fault that was injected had an effect.
@@ -173,8 +176,9 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         match fault.kind {
             Kind::DaemonCrash => {
-                if let Some(host) = seat.host_mut() {
-                    host.crash_after = Some((amount % 4) as usize);
+                let earlier = seat.host_mut().and_then(|host| host.crash_after.replace((amount % 4) as usize));
+                if earlier.is_some() {
+                    self.chaos.rearm(fault.kind);
                 }
             }
             Kind::DaemonKill => {
@@ -183,7 +187,7 @@ impl World {
                 return true;
             }
             Kind::RunnerKill => {
-                let killed = self.kill_runners(spot);
+                let killed = self.kill_runners(spot, amount.is_multiple_of(2));
                 if killed {
                     self.chaos.effective(word);
                 }
@@ -209,7 +213,7 @@ impl World {
             }
             Kind::DiskSlow => {
                 if let Some(host) = seat.host_mut() {
-                    host.slow_disk = (now + 60_000, lasts.clamp(100, 10_000));
+                    (host.slow_disk, host.full_until) = ((now + 60_000, lasts.clamp(100, 10_000)), 0);
                 }
             }
             Kind::ViewLost => {
@@ -218,17 +222,23 @@ impl World {
                 self.kill(spot, false);
                 return true;
             }
+            // One obstacle at a time, so that each is felt.
             Kind::RepositoryGone => {
                 if let Some(host) = seat.host_mut() {
-                    host.offline_until = now + lasts;
+                    (host.offline_until, host.locked_until) = (now + lasts, 0);
                 }
             }
             Kind::ManagerLocked => {
                 if let Some(host) = seat.host_mut() {
-                    host.locked_until = now + lasts;
+                    (host.offline_until, host.locked_until) = (0, now + lasts);
                 }
             }
-            Kind::RepositoryAhead => self.repository.publish((amount % 5) as u32),
+            Kind::RepositoryAhead => {
+                if let Some(host) = seat.host_mut() {
+                    (host.offline_until, host.locked_until) = (0, 0);
+                }
+                self.repository.publish((amount % 5) as u32);
+            }
             Kind::ClockJump | Kind::ClockYears => {
                 let most = if fault.kind == Kind::ClockJump { 48 * 3_600_000 } else { 20 * 365 * 24 * 3_600_000_i64 };
                 // Between two steps, not inside one.
@@ -249,6 +259,21 @@ impl World {
             _ => {}
         }
         false
+    }
+
+    /// A process dies, or is spared: a crash that was still to come comes to another.
+    pub(super) fn disarm(&mut self, spot: Spot) {
+        let seat = &mut self.seats[spot as usize];
+        let (host, desk) = match &mut seat.part {
+            Part::Host(host) => (host.crash_after.take(), None),
+            Part::Desk(desk) => (None, desk.crash_after.take()),
+        };
+        if host.is_some() {
+            self.chaos.rearm(Kind::DaemonCrash);
+        }
+        if desk.is_some() {
+            self.chaos.rearm(Kind::CoordinatorCrash);
+        }
     }
 
     /// A host's wall clock jumps.
@@ -272,7 +297,7 @@ impl World {
             }
             Kind::CoordinatorIsolated => {
                 let side = (0..self.seats.len()).map(|spot| spot == primary as usize).collect();
-                self.cut(Cut { name: word, side, one_way: false, flaps: 0, until: self.now + lasts });
+                self.cut(Cut { name: word, side, one_way: false, flaps: 0, until: self.now + lasts, felt: false });
             }
             Kind::CoordinatorPaused => {
                 self.chaos.effective(word);
@@ -301,10 +326,13 @@ impl World {
                 self.seats[primary as usize].clock.offset += amount;
             }
             Kind::Partition | Kind::PartitionOneWay | Kind::PartitionFlapping => {
-                let side = (0..self.seats.len()).map(|_| self.chaos.chance.once_in(2)).collect();
+                let mut side: Vec<bool> = (0..self.seats.len()).map(|_| self.chaos.chance.once_in(2)).collect();
+                if side.iter().all(|one| *one == side[0]) {
+                    side[primary as usize] = !side[primary as usize];
+                }
                 let flaps = if kind == Kind::PartitionFlapping { 3_000 + self.chaos.chance.below(5_000) } else { 0 };
                 let one_way = kind == Kind::PartitionOneWay;
-                self.cut(Cut { name: word, side, one_way, flaps, until: self.now + lasts });
+                self.cut(Cut { name: word, side, one_way, flaps, until: self.now + lasts, felt: false });
             }
             Kind::HostJoin => {
                 self.chaos.effective(word);
@@ -339,7 +367,7 @@ impl World {
     }
 
     fn cut(&mut self, cut: Cut) {
-        self.net.cuts.retain(|old| old.until > self.now);
+        self.net.cuts.retain(|old| !old.is_over(self.now));
         self.net.cuts.push(cut);
         self.strain_links();
     }
@@ -357,7 +385,7 @@ impl World {
     }
 
     /// A host with no work, other than those that everybody dials first.
-    fn idle_host(&mut self) -> Option<Spot> {
+    pub(super) fn idle_host(&mut self) -> Option<Spot> {
         let idle: Vec<Spot> = self
             .seats
             .iter()
@@ -396,87 +424,15 @@ impl World {
         true
     }
 
-    /// A member sends what is not its own to send.
-    fn forge(&mut self) -> bool {
-        let Some(enemy) = self.idle_host() else { return false };
-        let spots: Vec<Spot> =
-            self.seats.iter().filter(|seat| seat.up && seat.spot != enemy).map(|seat| seat.spot).collect();
-        let (evil, right) = (self.seats[enemy as usize].node, self.seats[enemy as usize].credential.clone());
-        for spot in spots {
-            let victim = self.seats[spot as usize].node;
-            let epoch = self.primary().and_then(|desk| self.seats[desk as usize].desk()).map(|desk| desk.epoch());
-            let lease = self.seats[spot as usize].host().and_then(|host| host.machine.journal().held());
-            let command = Command {
-                id: CommandId([9; 16]),
-                mesh: MESH,
-                to: victim,
-                epoch: epoch.unwrap_or_default(),
-                expires: WallTime::MAX,
-                body: ToHost::Acknowledge { lease: lease.map_or(LeaseId([0; 16]), |(lease, _)| lease) },
-            };
-            // Its own right, and the coordinator's right under its own seal.
-            let stolen = credential(COORDINATOR, Role::Coordinator, WallTime::MAX);
-            for credential in [right.clone(), stolen] {
-                let frame = LeaseFrame { credential, sealed: Sealed::seal(&Key(evil), &command) };
-                self.send_frame(enemy, &victim, &frame);
-            }
-            if let Some((lease, rollout)) = lease {
-                self.forge_report(enemy, spot, lease, rollout);
-            }
-            // A record of the victim that the victim never made.
-            let record = self.seats[spot as usize]
-                .gossip
-                .as_ref()
-                .and_then(|gossip| gossip.view().get(&victim).map(|member| member.item.clone()));
-            if let Some(mut item) = record {
-                item.record.body.push(0);
-                self.spread(enemy, &item);
-            }
-        }
-        true
-    }
-
-    fn forge_report(&mut self, enemy: Spot, spot: Spot, lease: LeaseId, rollout: patchmesh_common::id::RolloutId) {
-        let (evil, victim) = (self.seats[enemy as usize].node, self.seats[spot as usize].node);
-        let now = self.seats[enemy as usize].clock.now(self.now).wall;
-        let report = Report {
-            lease,
-            rollout,
-            outcome: Outcome::Succeeded,
-            phase: patchmesh_common::run::Phase::OnExit,
-            rebooted: false,
-            packages: Vec::new(),
-            error: None,
-            counters: Default::default(),
-            steps: Vec::new(),
-            started: now,
-            ended: now,
-        };
-        let answer = Answer {
-            mesh: MESH,
-            to: node(COORDINATOR),
-            epoch: Default::default(),
-            body: ToCoordinator::Reported(Box::new(report)),
-        };
-        let mut sealed = Sealed::seal(&Key(evil), &answer);
-        sealed.author = victim;
-        let frame = LeaseFrame { credential: self.seats[spot as usize].credential.clone(), sealed };
-        self.send_frame(enemy, &node(COORDINATOR), &frame);
-    }
-
-    fn spread(&mut self, from: Spot, item: &Item) {
-        for to in self.seats[from as usize].links.clone() {
-            self.inject_news(from, to, item);
-        }
-    }
-
     /// Whether the packages of this wave break on this host.
     pub(super) fn breaks(&self, spot: Spot, _transaction: &patchmesh_common::inventory::Transaction) -> bool {
         let number = u64::from(self.seats[spot as usize].number);
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
         let held = self.seats[spot as usize].host().and_then(|host| host.machine.journal().held());
         let Some((_, rollout)) = held.filter(|_| desk.is_some()) else { return false };
-        let wave = u64::from_be_bytes(rollout.0).checked_sub(1).and_then(|n| self.scenario.waves.get(n as usize));
+        let wave = (u64::from_be_bytes(rollout.0) & 0xffff_ffff)
+            .checked_sub(1)
+            .and_then(|n| self.scenario.waves.get(n as usize));
         wave.is_some_and(|wave| wave.broken > 0 && number.is_multiple_of(wave.broken))
     }
 
@@ -484,10 +440,13 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
-        self.net.cuts.clear();
+        for cut in std::mem::take(&mut self.net.cuts).into_iter().filter(|cut| !cut.felt) {
+            self.chaos.take_back(cut.name);
+        }
         self.net.rates = Default::default();
         let primary = self.primary();
         for spot in 0..self.seats.len() as Spot {
+            self.disarm(spot);
             let seat = &mut self.seats[spot as usize];
             let copy = seat.number == COORDINATOR && Some(spot) != primary;
             seat.clock.heal();

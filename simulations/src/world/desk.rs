@@ -91,7 +91,6 @@ impl Desk {
     pub(super) fn down(&mut self) {
         self.asking.clear();
         self.view_due = false;
-        self.crash_after = None;
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -125,11 +124,6 @@ impl Desk {
             })
             .collect()
     }
-}
-
-/// The id of wave `number`.
-pub(super) fn rollout_id(number: usize) -> RolloutId {
-    RolloutId((number as u64 + 1).to_be_bytes())
 }
 
 impl World {
@@ -186,8 +180,9 @@ impl World {
         let busy = self.seats[spot as usize].desk().is_some_and(Desk::is_busy);
         if busy && self.chaos.strike(self.now, spot, Moment::Desk).is_some() {
             let left = self.chaos.chance.below(6) as usize;
-            if let Some(desk) = self.seats[spot as usize].desk_mut() {
-                desk.crash_after = Some(left);
+            let earlier = self.seats[spot as usize].desk_mut().and_then(|desk| desk.crash_after.replace(left));
+            if earlier.is_some() {
+                self.chaos.rearm(Kind::CoordinatorCrash);
             }
         }
         let Some(left) = self.seats[spot as usize].desk_mut().and_then(|desk| desk.crash_after.as_mut()) else {
@@ -198,6 +193,9 @@ impl World {
             return false;
         }
         self.chaos.effective(Kind::CoordinatorCrash.word());
+        if let Some(desk) = self.seats[spot as usize].desk_mut() {
+            desk.crash_after = None;
+        }
         self.kill(spot, false);
         true
     }
@@ -355,7 +353,11 @@ impl World {
         let (hosts, excluded) = asking.survey.freeze();
         let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
         let plan = Plan { hosts, excluded, created_at: now.wall, ..plan(number, &wave) };
-        self.desk_event(spot, Event::Apply { id: rollout_id(number), plan: Box::new(plan) });
+        let id = self.rollout_id(number);
+        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
+        if self.is_applied(number) {
+            self.applied(number);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Happening, RECOUNT, World, chaos::Count, desk::rollout_id};
+use super::{Happening, RECOUNT, World, chaos::Count};
 use crate::{
     chance::Draws,
     fault::Kind,
@@ -113,7 +113,7 @@ impl World {
         let Some(primary) = self.primary() else { return open };
         let Some(desk) = self.seats[primary as usize].desk() else { return open };
         for wave in 0..self.scenario.waves.len() {
-            match desk.shadow.rollouts.get(&rollout_id(wave)) {
+            match desk.shadow.rollouts.get(&self.rollout_id(wave)) {
                 None if self.is_given_up(wave) => {}
                 None => open.push((vec![primary], format!("wave {wave} was never applied"))),
                 Some(state) if state.ended_at.is_none() => {
@@ -123,7 +123,7 @@ impl World {
                         .eligible
                         .iter()
                         .take(4)
-                        .filter_map(|at| desk.waiting(rollout_id(wave), *at, now))
+                        .filter_map(|at| desk.waiting(self.rollout_id(wave), *at, now))
                         .collect();
                     open.push((
                         vec![primary],
@@ -156,7 +156,7 @@ impl World {
             |node: &patchmesh_common::id::NodeId| !self.seats.iter().any(|seat| seat.node == *node && !seat.gone);
         let mut stuck = Vec::new();
         for wave in 0..self.scenario.waves.len() {
-            let Some(state) = desk.shadow.rollouts.get(&rollout_id(wave)).filter(|state| state.ended_at.is_none())
+            let Some(state) = desk.shadow.rollouts.get(&self.rollout_id(wave)).filter(|state| state.ended_at.is_none())
             else {
                 continue;
             };

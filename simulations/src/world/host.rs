@@ -1,6 +1,6 @@
 //! The shell around [`PatchRun`]: events in, effects performed in order, saves that take time or fail, and the truth of both.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use patchmesh_common::{
     gossip::Mode,
@@ -57,8 +57,6 @@ pub(super) struct Host {
     pub(super) runs: BTreeMap<(LeaseId, u32), Run>,
     /// The act that waits for a runner.
     pub(super) waiting: Option<(ActId, LeaseId, u32)>,
-    /// Disruptive steps that began.
-    pub(super) begun: BTreeSet<(LeaseId, Phase)>,
     /// The epoch of the command in hand.
     pub(super) commanded: Epoch,
 }
@@ -83,7 +81,6 @@ impl Host {
             granted_with: BTreeMap::new(),
             runs: BTreeMap::new(),
             waiting: None,
-            begun: BTreeSet::new(),
             commanded: Epoch::default(),
         }
     }
@@ -107,7 +104,7 @@ impl World {
         let entries: Vec<_> = host.frames.iter().filter_map(|frame| JournalEntry::decode(frame).ok()).collect();
         let settings = Settings { mesh: MESH, me: node, mode: Mode::Enforce, boot_id };
         host.machine = PatchRun::rebuild(settings, &entries);
-        (host.wake, host.crash_after, host.waiting) = (0, None, None);
+        (host.wake, host.waiting) = (0, None);
         host.pending.clear();
         host.inbox.clear();
         self.run_event(spot, Event::Started);
@@ -185,6 +182,7 @@ impl World {
             let working = host.machine.journal().run.is_some();
             if let Some(left) = &mut host.crash_after {
                 if *left == 0 {
+                    host.crash_after = None;
                     self.chaos.effective(Kind::DaemonCrash.word());
                     return self.kill(spot, false);
                 }

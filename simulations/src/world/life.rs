@@ -149,6 +149,7 @@ impl World {
         if let Some(desk) = seat.desk_mut() {
             desk.down();
         }
+        self.disarm(spot);
         self.drop_links(spot, power);
         self.tell(spot, Truth::Died { power });
     }
@@ -156,7 +157,7 @@ impl World {
     /// The power fails, or the kernel reboots: everything on the host dies.
     pub(super) fn power_off(&mut self, spot: Spot) {
         self.seats[spot as usize].powered = false;
-        self.kill_runners(spot);
+        self.kill_runners(spot, true);
         self.die(spot, true);
     }
 

@@ -292,8 +292,8 @@ impl World {
             two.is_some_and(|two| two.node == *wanted && two.up && two.paused_until <= self.now)
                 && !one.links.contains(other)
                 && *other != spot
-                && self.net.cut(self.now, spot, *other).is_none()
-                && self.net.cut(self.now, *other, spot).is_none()
+                && !self.net.is_cut(self.now, spot, *other)
+                && !self.net.is_cut(self.now, *other, spot)
         };
         let Some(other) = addresses.iter().filter_map(|address| spot_of(address)).find(reachable) else { return };
         let refuses = |one: Spot, by: Spot| {
@@ -356,7 +356,7 @@ impl World {
     }
 
     pub(super) fn sever_if_cut(&mut self, one: Spot, other: Spot) {
-        if self.net.cut(self.now, one, other).or(self.net.cut(self.now, other, one)).is_some() {
+        if self.net.is_cut(self.now, one, other) || self.net.is_cut(self.now, other, one) {
             self.sever(one, other, 0);
         }
     }

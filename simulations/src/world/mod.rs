@@ -5,12 +5,15 @@ mod acts;
 mod chaos;
 mod desk;
 mod end;
+mod forger;
 mod host;
 mod life;
 mod mesh;
 mod net;
 mod operators;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, rc::Rc};
 

@@ -19,8 +19,24 @@ pub(super) struct Cut {
     pub(super) one_way: bool,
     /// Open every other stretch of so many milliseconds; 0: never.
     pub(super) flaps: u64,
-    /// Until when.
+    /// Until when; longer if it has not kept back anything by then.
     pub(super) until: u64,
+    /// Whether it has kept back anything.
+    pub(super) felt: bool,
+}
+
+impl Cut {
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.felt && now >= self.until
+    }
+
+    fn parts(&self, now: u64, from: Spot, to: Spot) -> bool {
+        let side = |spot: Spot| self.side.get(spot as usize).copied().unwrap_or(false);
+        !self.is_over(now)
+            && (self.flaps == 0 || (now / self.flaps).is_multiple_of(2))
+            && side(from) != side(to)
+            && (!self.one_way || side(from))
+    }
 }
 
 /// What lies between the machines.
@@ -35,15 +51,9 @@ impl Net {
         Self { chance, rates, cuts: Vec::new() }
     }
 
-    /// The cut that keeps a message of now from `from` to `to`.
-    pub(super) fn cut(&self, now: u64, from: Spot, to: Spot) -> Option<&'static str> {
-        let side = |cut: &Cut, spot: Spot| cut.side.get(spot as usize).copied().unwrap_or(false);
-        self.cuts
-            .iter()
-            .filter(|cut| now < cut.until)
-            .filter(|cut| cut.flaps == 0 || (now / cut.flaps).is_multiple_of(2))
-            .find(|cut| side(cut, from) != side(cut, to) && (!cut.one_way || side(cut, from)))
-            .map(|cut| cut.name)
+    /// Whether a message of now from `from` to `to` is kept back.
+    pub(super) fn is_cut(&self, now: u64, from: Spot, to: Spot) -> bool {
+        self.cuts.iter().any(|cut| cut.parts(now, from, to))
     }
 }
 
@@ -56,8 +66,12 @@ fn distance(one: Spot, other: Spot) -> u64 {
 impl World {
     /// When copies of a message that is sent now arrive; none if it is lost.
     pub(super) fn transit(&mut self, from: Spot, to: Spot) -> [Option<u64>; 2] {
-        if let Some(name) = self.net.cut(self.now, from, to) {
-            self.chaos.effective(name);
+        let mut kept_back = false;
+        for cut in self.net.cuts.iter_mut().filter(|cut| cut.parts(self.now, from, to)) {
+            self.chaos.effective(cut.name);
+            (cut.felt, kept_back) = (true, true);
+        }
+        if kept_back {
             return [None; 2];
         }
         let rates = self.net.rates;

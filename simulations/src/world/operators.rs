@@ -1,11 +1,8 @@
 //! People: they plan and apply, pause, resume and stop, and sometimes all at once.
 
-use patchmesh_common::rollout::controller::Event;
+use patchmesh_common::{id::RolloutId, rollout::controller::Event};
 
-use super::{
-    Happening, World,
-    desk::{Desk, rollout_id},
-};
+use super::{Happening, World, desk::Desk};
 use crate::{chance::Chance, fault::Kind, keys::COORDINATOR, truth::Spot};
 
 /// An operator whose plan came to nothing tries again after this.
@@ -26,11 +23,21 @@ pub(super) struct Operators {
     pub(super) chance: Chance,
     tries: Vec<u32>,
     published: Vec<bool>,
+    /// Whether a coordinator was seen to have it.
+    applied: Vec<bool>,
+    /// How often its rollout was lost with a store: it is another one then.
+    lost: Vec<u32>,
 }
 
 impl Operators {
     pub(super) fn new(chance: Chance, waves: usize) -> Self {
-        Self { chance, tries: vec![0; waves], published: vec![false; waves] }
+        Self {
+            chance,
+            tries: vec![0; waves],
+            published: vec![false; waves],
+            applied: vec![false; waves],
+            lost: vec![0; waves],
+        }
     }
 }
 
@@ -46,9 +53,20 @@ impl World {
         self.seats.iter().find(|seat| seat.number == COORDINATOR && !seat.gone).map(|seat| seat.spot)
     }
 
+    /// The id of wave `number`, as it was applied last.
+    pub(super) fn rollout_id(&self, number: usize) -> RolloutId {
+        let lost = u64::from(self.operators.lost.get(number).copied().unwrap_or(0));
+        RolloutId((lost << 32 | (number as u64 + 1)).to_be_bytes())
+    }
+
+    /// The coordinator's store has the rollout of wave `number`.
+    pub(super) fn applied(&mut self, number: usize) {
+        self.operators.applied[number] = true;
+    }
+
     pub(super) fn is_applied(&self, wave: usize) -> bool {
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
-        desk.is_some_and(|desk| desk.shadow.rollouts.contains_key(&rollout_id(wave)))
+        desk.is_some_and(|desk| desk.shadow.rollouts.contains_key(&self.rollout_id(wave)))
     }
 
     /// Whether operators have given up on a wave that was never applied.
@@ -59,9 +77,9 @@ impl World {
     pub(super) fn operate(&mut self, order: Order) {
         match order {
             Order::Apply { wave } => self.apply(wave),
-            Order::Pause { wave } => self.everywhere(Event::Pause(rollout_id(wave))),
-            Order::Resume { wave } => self.everywhere(Event::Resume(rollout_id(wave))),
-            Order::Stop { wave } => self.everywhere(Event::Stop(rollout_id(wave))),
+            Order::Pause { wave } => self.everywhere(Event::Pause(self.rollout_id(wave))),
+            Order::Resume { wave } => self.everywhere(Event::Resume(self.rollout_id(wave))),
+            Order::Stop { wave } => self.everywhere(Event::Stop(self.rollout_id(wave))),
         }
     }
 
@@ -74,6 +92,9 @@ impl World {
         }
         if self.is_applied(wave) || self.is_given_up(wave) {
             return;
+        }
+        if std::mem::take(&mut self.operators.applied[wave]) {
+            self.operators.lost[wave] += 1;
         }
         if let Some(spot) = self.primary().filter(|spot| self.awake(*spot))
             && self.survey(spot, wave)
@@ -107,7 +128,7 @@ impl World {
         let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
         let paused: Vec<usize> = (0..self.scenario.waves.len())
             .filter(|wave| {
-                let state = desk.shadow.rollouts.get(&rollout_id(*wave));
+                let state = desk.shadow.rollouts.get(&self.rollout_id(*wave));
                 state.is_some_and(|state| state.paused && state.ended_at.is_none())
             })
             .collect();
@@ -119,13 +140,18 @@ impl World {
     /// Many hands within two seconds.
     pub(super) fn collide(&mut self, stops: bool) -> bool {
         let Some(wave) = self.busy_wave() else { return false };
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
+        let paused =
+            desk.and_then(|desk| desk.shadow.rollouts.get(&self.rollout_id(wave))).is_some_and(|state| state.paused);
+        // The first hand turns what is there.
+        self.after(
+            0,
+            Happening::Operator { order: if paused { Order::Resume { wave } } else { Order::Pause { wave } } },
+        );
         let mut orders = Vec::new();
         for _ in 0..self.operators.chance.between(3, 8) {
-            let order = match self.operators.chance.below(2) {
-                0 => Order::Pause { wave },
-                _ => Order::Resume { wave },
-            };
-            orders.push(order);
+            let pauses = self.operators.chance.once_in(2);
+            orders.push(if pauses { Order::Pause { wave } } else { Order::Resume { wave } });
         }
         if stops {
             orders.push(Order::Stop { wave });
@@ -143,7 +169,7 @@ impl World {
     pub(super) fn busy_wave(&self) -> Option<usize> {
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk())?;
         (0..self.scenario.waves.len()).rev().find(|wave| {
-            let state = desk.shadow.rollouts.get(&rollout_id(*wave));
+            let state = desk.shadow.rollouts.get(&self.rollout_id(*wave));
             state.is_some_and(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
         })
     }

@@ -65,3 +65,21 @@ fn a_step_that_is_declined_at_the_last_moment_ends_deferred() {
     let run = bench.machine.journal().run.as_ref().unwrap();
     assert_eq!(run.fault.as_ref().map(|fault| fault.outcome), Some(crate::run::message::Outcome::Deferred));
 }
+
+/// Killed between the save of a begin and its hooks, the daemon came back after the last start and began them all the same.
+#[test]
+fn a_host_that_comes_back_after_the_last_start_begins_no_hooks() {
+    let mut bench = Bench::new();
+    let effects = bench.granted(lease());
+    assert!(words(&effects).contains(&"save began pre-install 1".into()));
+    bench.rebuild(false);
+    bench.wall = lease().opening.last_start.0 - bench.boot as i64;
+    assert!(lease().opening.admits_step(bench.now().wall), "the opening is not over");
+    let mut effects = bench.send(Event::Started);
+    effects.extend(bench.send(Event::Skew(Some(0))));
+    assert_eq!(hook_attempts(&effects), []);
+    let said = words(&effects);
+    assert!(said.contains(&"save ended pre-install outside-opening".into()), "{said:?}");
+    let effects = bench.end(started(&effects), verified(&[]));
+    assert_eq!(hook_attempts(&effects), [1], "on-exit hooks undo what may have begun");
+}

@@ -1,0 +1,75 @@
+//! Small worlds in which a sabotage bites whatever the seed: the one thing goes wrong that the promise is about.
+
+use crate::{
+    fault::{Fault, Kind},
+    scenario::{MINUTE, Network, Pace, Scenario, Wave},
+};
+
+/// Three hosts and one wave over an ordinary network.
+pub(super) fn wave() -> Scenario {
+    Scenario {
+        hosts: 3,
+        demanding: false,
+        heal: 4 * MINUTE,
+        // Time for a coordinator to give up a host that never answers, and for a wave after that.
+        patience: 25 * MINUTE,
+        least: 0,
+        network: Network { loss: 100, duplication: 100, reordering: 200 },
+        pace: Pace { heartbeat: 60_000, exchange: 10_000 },
+        waves: vec![Wave {
+            at: 30_000,
+            install: true,
+            max_concurrency: 2,
+            max_errors: 2,
+            reboot: true,
+            openings: Vec::new(),
+            broken: 0,
+        }],
+        faults: Vec::new(),
+    }
+}
+
+/// Nobody waits for a slot, so that nothing but the lost report is wrong.
+pub(super) fn all_at_once() -> Scenario {
+    let mut scenario = wave();
+    scenario.waves[0].max_concurrency = scenario.hosts;
+    scenario
+}
+
+fn with(kind: Kind, at: u64) -> Scenario {
+    Scenario { faults: vec![Fault { at, kind, host: None, lasts: 0, skip: Some(0) }], ..wave() }
+}
+
+/// The opening ends while hosts are at work.
+pub(super) fn closing() -> Scenario {
+    let mut scenario = wave();
+    let later = 10 * MINUTE;
+    scenario.waves[0].openings = vec![[0, 75_000, 80_000], [later, later + 9 * MINUTE, later + 10 * MINUTE]];
+    scenario
+}
+
+/// A package breaks.
+pub(super) fn failing() -> Scenario {
+    with(Kind::PackageBroken, 0)
+}
+
+/// The first pre-install hook fails.
+pub(super) fn failing_hook() -> Scenario {
+    with(Kind::HookFail, 0)
+}
+
+/// A daemon is killed while its runner works.
+pub(super) fn killed() -> Scenario {
+    with(Kind::DaemonKill, 0)
+}
+
+/// A STOP is ordered as soon as a host has work.
+pub(super) fn stopped() -> Scenario {
+    let mut scenario = with(Kind::OperatorStop, 40_000);
+    // The first wave is never stopped.
+    let first = Wave { install: false, ..scenario.waves[0].clone() };
+    scenario.waves[0].at = 70_000;
+    scenario.waves.insert(0, first);
+    scenario.faults[0].at = 70_000;
+    scenario
+}

@@ -1,0 +1,7 @@
+//! The simulator under test: reference scenarios worked out by hand, old failures, determinism, short
+//! sweeps, every sabotage.
+
+mod caught;
+mod reference;
+mod regressions;
+mod sweeps;
