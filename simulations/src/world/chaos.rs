@@ -484,8 +484,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
-        self.net.cuts.clear();
-        self.net.rates = Default::default();
+        self.net.heal();
         let primary = self.primary();
         for spot in 0..self.seats.len() as Spot {
             let seat = &mut self.seats[spot as usize];

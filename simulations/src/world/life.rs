@@ -13,6 +13,7 @@ use super::{
     Happening, World,
     desk::Desk,
     host::Host,
+    push::Push,
     seat::{Part, Seat},
 };
 use crate::{
@@ -57,6 +58,7 @@ impl World {
         let mut chance = self.seeds.chance(&named("machine"));
         let mesh_chance = self.seeds.chance(&named("mesh"));
         let inner = self.seeds.chance(&named("run"));
+        let push = Push::new(self.seeds.chance(&named("push")));
         // Up for minutes or for weeks.
         let booted = self.now as i64 - chance.between(20_000, 2_000_000_000) as i64;
         let mut clock = Clock::right(booted);
@@ -89,6 +91,7 @@ impl World {
             kept: Vec::new(),
             body: body(),
             links: BTreeSet::new(),
+            push,
             heard: BTreeMap::new(),
             blocked: BTreeMap::new(),
             mesh_wake: 0,

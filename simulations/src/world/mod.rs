@@ -10,6 +10,7 @@ mod life;
 mod mesh;
 mod net;
 mod operators;
+mod push;
 mod seat;
 
 use std::{collections::VecDeque, rc::Rc};
@@ -31,6 +32,7 @@ use crate::{
     packages::Repository,
     sabotage::Sabotage,
     scenario::Scenario,
+    spread::Spread,
     trace::Trace,
     truth::{Spot, Truth},
 };
@@ -159,6 +161,7 @@ pub struct World {
     events: u64,
     bytes: u64,
     history: VecDeque<(u64, Spot, Truth)>,
+    spread: Option<Box<Spread>>,
     healed: bool,
     finish: Option<Finish>,
 }
@@ -181,6 +184,13 @@ impl World {
         self
     }
 
+    /// Watches how news spread.
+    #[must_use]
+    pub fn watched(mut self, spread: Spread) -> Self {
+        self.spread = Some(Box::new(spread));
+        self
+    }
+
     fn build(mut seeds: Seeds, scenario: Scenario) -> Self {
         let net = Net::new(seeds.chance("network"), scenario.network);
         let chaos = Chaos::new(seeds.chance("chaos"), &scenario.faults);
@@ -200,6 +210,7 @@ impl World {
             events: 0,
             bytes: 0,
             history: VecDeque::new(),
+            spread: None,
             healed: false,
             finish: None,
             scenario,

@@ -35,6 +35,12 @@ impl Net {
         Self { chance, rates, cuts: Vec::new() }
     }
 
+    /// Nothing is lost, doubled, late or cut any more; distances stay.
+    pub(super) fn heal(&mut self) {
+        self.cuts.clear();
+        self.rates = Network { latency: self.rates.latency, ..Network::default() };
+    }
+
     /// The cut that keeps a message of now from `from` to `to`.
     pub(super) fn cut(&self, now: u64, from: Spot, to: Spot) -> Option<&'static str> {
         let side = |cut: &Cut, spot: Spot| cut.side.get(spot as usize).copied().unwrap_or(false);
@@ -47,10 +53,14 @@ impl Net {
     }
 }
 
-/// 1 to 40 ms, the same for a pair at all times.
-fn distance(one: Spot, other: Spot) -> u64 {
+/// Most milliseconds between two machines, whatever a scenario says.
+const FAR: u64 = 60_000;
+
+/// The same for a pair at all times.
+fn distance(one: Spot, other: Spot, [least, most]: [u64; 2]) -> u64 {
     let (low, high) = (u64::from(one.min(other)), u64::from(one.max(other)));
-    1 + (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17) % 40
+    let mixed = (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17);
+    least.min(FAR) + mixed % (most.min(FAR).saturating_sub(least) + 1)
 }
 
 impl World {
@@ -74,7 +84,7 @@ impl World {
     }
 
     fn delay(&mut self, from: Spot, to: Spot) -> u64 {
-        let mut delay = distance(from, to) + self.net.chance.below(8);
+        let mut delay = distance(from, to, self.net.rates.latency) + self.net.chance.below(8);
         for spot in [from, to] {
             if self.seats[spot as usize].slow_until > self.now {
                 delay += self.net.chance.between(200, 4_000);
