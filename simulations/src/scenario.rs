@@ -93,6 +93,9 @@ pub struct Pace {
     pub heartbeat: u64,
     /// Between two exchanges at rest.
     pub exchange: u64,
+    /// Between two changes of what hosts say of themselves, one host at a time, any; 0: never.
+    #[serde(default)]
+    pub changes: u64,
 }
 
 /// One simulation, but for its seed.
@@ -186,7 +189,7 @@ impl Scenario {
             patience: 3 * HOUR,
             least: u64::from(days) * 24 * HOUR,
             network,
-            pace: Pace { heartbeat: 60_000, exchange: 10_000 },
+            pace: Pace { heartbeat: 60_000, exchange: 10_000, changes: 0 },
             waves,
             faults: Vec::new(),
         };

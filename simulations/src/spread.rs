@@ -142,7 +142,7 @@ pub fn simulated(seed: u64, members: u32, latency: [u64; 2]) -> Spread {
         patience: end,
         least: end,
         network: Network { latency, ..Network::default() },
-        pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE },
+        pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE, changes: 0 },
         waves: Vec::new(),
         faults: Vec::new(),
     };

@@ -45,6 +45,9 @@ impl World {
             self.at(at, Happening::Fault { number });
         }
         self.at(self.scenario.heal, Happening::Heal);
+        if self.scenario.pace.changes > 0 {
+            self.after(self.scenario.pace.changes, Happening::Change);
+        }
         if hosts <= super::SMALL {
             self.after(super::RECOUNT, Happening::Recount);
         }
@@ -185,11 +188,7 @@ impl World {
     /// Keeps what comes for a paused machine.
     pub(super) fn park(&mut self, spot: Spot, what: Happening) {
         let seat = &mut self.seats[spot as usize];
-        let message = matches!(
-            what,
-            Happening::Frame { .. } | Happening::News { .. } | Happening::Ask { .. } | Happening::Reply { .. }
-        );
-        if !message || seat.parked.len() < SOCKET {
+        if !what.is_message() || seat.parked.len() < SOCKET {
             seat.parked.push(what);
         }
     }

@@ -115,6 +115,15 @@ impl World {
         self.mesh_step(spot, Event::Describe(body), About::Nothing);
     }
 
+    /// Some host says something new of itself.
+    pub(super) fn change(&mut self) {
+        let spot = self.net.chance.below(self.seats.len() as u64) as Spot;
+        let now = self.now.to_string();
+        self.seats[spot as usize].body.tags.insert("changed".into(), now);
+        self.describe(spot);
+        self.after(self.scenario.pace.changes, Happening::Change);
+    }
+
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
         let mut events = vec![event];
         let mut effects = Vec::new();
