@@ -15,6 +15,7 @@ mod queue;
 pub mod report;
 pub mod sabotage;
 pub mod scenario;
+pub mod spread;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -32,6 +32,11 @@ impl<E> Queue<E> {
         self.heap.push(Reverse((time, self.sequence, slot)));
     }
 
+    /// When the next event is due.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((time, ..))| *time)
+    }
+
     /// The next event and its time.
     pub(crate) fn pop(&mut self) -> Option<(u64, E)> {
         loop {

@@ -144,6 +144,13 @@ pub struct Announcement {
     from: PeerId,
 }
 
+impl Announcement {
+    /// The neighbour from whom it came first.
+    pub fn neighbour(&self) -> Option<NodeId> {
+        node_id(&self.from)
+    }
+}
+
 /// The way back to whoever asked. Dropping it tells the asker that there is no answer.
 pub struct Reply(swarm::ExchangeChannel);
 

@@ -440,10 +440,9 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
-        for cut in std::mem::take(&mut self.net.cuts).into_iter().filter(|cut| !cut.felt) {
+        for cut in self.net.heal().into_iter().filter(|cut| !cut.felt) {
             self.chaos.take_back(cut.name);
         }
-        self.net.rates = Default::default();
         let primary = self.primary();
         for spot in 0..self.seats.len() as Spot {
             self.disarm(spot);

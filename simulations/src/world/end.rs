@@ -8,6 +8,7 @@ use crate::{
     fault::Kind,
     invariant::{Books, HostBook, PROMISES, Record},
     keys::COORDINATOR,
+    spread::Spread,
     truth::{Spot, Truth},
 };
 
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub draws: Draws,
     /// How every rollout ended, in words.
     pub rollouts: Vec<String>,
+    /// How news spread, if that was watched.
+    pub spread: Option<Box<Spread>>,
 }
 
 impl World {
@@ -223,6 +226,7 @@ impl World {
         for seat in &mut self.seats {
             keep(format!("machine {}", seat.spot), seat.chance.kept());
             keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());
+            keep(format!("push {}", seat.spot), seat.push.kept());
             let inner = match &mut seat.part {
                 super::seat::Part::Host(host) => host.chance.kept(),
                 super::seat::Part::Desk(desk) => desk.chance.kept(),
@@ -241,6 +245,7 @@ impl World {
             struck: self.trace.struck,
             draws,
             rollouts,
+            spread: self.spread,
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     Happening, World,
     desk::Desk,
     host::Host,
+    push::Push,
     seat::{Part, Seat},
 };
 use crate::{
@@ -44,6 +45,9 @@ impl World {
             self.at(at, Happening::Fault { number });
         }
         self.at(self.scenario.heal, Happening::Heal);
+        if self.scenario.pace.changes > 0 {
+            self.after(self.scenario.pace.changes, Happening::Change);
+        }
         if hosts <= super::SMALL {
             self.after(super::RECOUNT, Happening::Recount);
         }
@@ -57,6 +61,7 @@ impl World {
         let mut chance = self.seeds.chance(&named("machine"));
         let mesh_chance = self.seeds.chance(&named("mesh"));
         let inner = self.seeds.chance(&named("run"));
+        let push = Push::new(self.seeds.chance(&named("push")));
         // Up for minutes or for weeks.
         let booted = self.now as i64 - chance.between(20_000, 2_000_000_000) as i64;
         let mut clock = Clock::right(booted);
@@ -89,6 +94,7 @@ impl World {
             kept: Vec::new(),
             body: body(),
             links: BTreeSet::new(),
+            push,
             heard: BTreeMap::new(),
             blocked: BTreeMap::new(),
             mesh_wake: 0,
@@ -183,11 +189,7 @@ impl World {
     /// Keeps what comes for a paused machine.
     pub(super) fn park(&mut self, spot: Spot, what: Happening) {
         let seat = &mut self.seats[spot as usize];
-        let message = matches!(
-            what,
-            Happening::Frame { .. } | Happening::News { .. } | Happening::Ask { .. } | Happening::Reply { .. }
-        );
-        if !message || seat.parked.len() < SOCKET {
+        if !what.is_message() || seat.parked.len() < SOCKET {
             seat.parked.push(what);
         }
     }

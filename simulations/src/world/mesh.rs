@@ -1,5 +1,5 @@
-//! The mesh as the [`Gossip`] machine sees it: links, exchanges, and announcing modelled after gossipsub (a mesh of about six
-//! neighbours per host, eager push hop by hop, every message once).
+//! The mesh as the [`Gossip`] machine sees it: links, exchanges, and announcing: eager push hop by hop, every message once, to
+//! the neighbours that [`super::push`] keeps.
 
 use std::rc::Rc;
 
@@ -20,8 +20,6 @@ use crate::{
     truth::{Spot, Truth},
 };
 
-/// Neighbours to which announcements are pushed.
-const DEGREE: usize = 6;
 /// A blocked member is let in again after this.
 const BLOCK: u64 = 60_000;
 /// How long a broken path takes to be noticed, in milliseconds, at least and at most.
@@ -98,6 +96,7 @@ impl World {
         seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &Keys)));
         (seat.mesh_wake, seat.skew) = (0, None);
         seat.links.clear();
+        seat.push.restart(now);
         seat.heard.clear();
         let body = seat.body.clone();
         self.tell(spot, Truth::ViewStarted);
@@ -106,6 +105,7 @@ impl World {
     }
 
     pub(super) fn wake_mesh(&mut self, spot: Spot) {
+        self.push_upkeep(spot);
         self.mesh_step(spot, Event::Tick, About::Nothing);
     }
 
@@ -113,6 +113,15 @@ impl World {
     pub(super) fn describe(&mut self, spot: Spot) {
         let body = self.seats[spot as usize].body.clone();
         self.mesh_step(spot, Event::Describe(body), About::Nothing);
+    }
+
+    /// Some host says something new of itself.
+    pub(super) fn change(&mut self) {
+        let spot = self.net.chance.below(self.seats.len() as u64) as Spot;
+        let now = self.now.to_string();
+        self.seats[spot as usize].body.tags.insert("changed".into(), now);
+        self.describe(spot);
+        self.after(self.scenario.pace.changes, Happening::Change);
     }
 
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
@@ -164,11 +173,22 @@ impl World {
         match effect {
             Effect::Seal(record) => return Some(Event::Sealed(self.seal(spot, &record))),
             Effect::Remember(item) => self.believed(spot, &item),
-            Effect::Announce(item) => self.push(spot, None, &Rc::new(News::new(&item))),
+            Effect::Announce(item) => {
+                let news = Rc::new(News::new(&item));
+                if let Some(spread) = &mut self.spread {
+                    spread.begins(news.id, spot, self.now);
+                }
+                let peers = self.push_first(spot);
+                self.push(spot, &peers, &news);
+            }
             Effect::Judge { verdict, .. } => {
                 if let About::News(from, news) = about {
                     match verdict {
-                        Verdict::Accept => self.push(spot, Some(*from), news),
+                        Verdict::Accept => {
+                            let mut peers = self.push_on(spot);
+                            peers.retain(|peer| peer != from);
+                            self.push(spot, &peers, news);
+                        }
                         Verdict::Reject(_) => self.chaos.effective("forge"),
                         Verdict::Ignore => {}
                     }
@@ -245,15 +265,8 @@ impl World {
         self.seats[spot as usize].links.iter().copied().find(|other| self.seats[*other as usize].node == *node)
     }
 
-    /// The neighbours to whom announcements are pushed: those nearest by a hash that both ends agree on.
-    fn push(&mut self, spot: Spot, from: Option<Spot>, news: &Rc<News>) {
-        let links = &self.seats[spot as usize].links;
-        let mut peers: Vec<(u64, Spot)> = links.iter().map(|other| (affinity(spot, *other), *other)).collect();
-        if peers.len() > DEGREE {
-            peers.select_nth_unstable(DEGREE - 1);
-            peers.truncate(DEGREE);
-        }
-        for (_, other) in peers.into_iter().filter(|(_, other)| Some(*other) != from) {
+    fn push(&mut self, spot: Spot, peers: &[Spot], news: &Rc<News>) {
+        for other in peers.iter().copied() {
             for delay in self.transit(spot, other).into_iter().flatten() {
                 self.bytes += news.size as u64;
                 self.after(delay, Happening::News { spot: other, from: spot, news: Rc::clone(news) });
@@ -263,6 +276,9 @@ impl World {
 
     pub(super) fn news_arrives(&mut self, spot: Spot, from: Spot, news: &Rc<News>) {
         let Some(item) = &news.item else { return };
+        if let Some(spread) = &mut self.spread {
+            spread.comes(news.id, spot, from, self.now);
+        }
         let seat = &mut self.seats[spot as usize];
         if !seat.up || seat.heard.insert(item.record.author, news.id) == Some(news.id) {
             return;
@@ -316,6 +332,7 @@ impl World {
         let now = self.now;
         self.seats[one as usize].links.insert(other);
         self.seats[other as usize].links.insert(one);
+        self.push_link_up(one, other);
         for (spot, peer) in [(one, other), (other, one)] {
             let peer = &self.seats[peer as usize];
             let event = Event::LinkUp { peer: peer.node, wall: peer.clock.now(now).wall };
@@ -327,6 +344,7 @@ impl World {
     pub(super) fn sever(&mut self, one: Spot, other: Spot, delay: u64) {
         for (spot, peer) in [(one, other), (other, one)] {
             if self.seats[spot as usize].links.remove(&peer) {
+                self.seats[spot as usize].push.link_down(peer);
                 self.after(delay, Happening::LinkDown { spot, other: peer });
             }
         }
@@ -365,6 +383,8 @@ impl World {
     pub(super) fn drop_links(&mut self, spot: Spot, power: bool) {
         for other in std::mem::take(&mut self.seats[spot as usize].links) {
             self.seats[other as usize].links.remove(&spot);
+            self.seats[other as usize].push.link_down(spot);
+            self.seats[spot as usize].push.link_down(other);
             let delay = if power { self.net.chance.between(NOTICE.0, NOTICE.1) } else { 200 };
             self.after(delay, Happening::LinkDown { spot: other, other: spot });
         }
@@ -380,9 +400,4 @@ impl World {
         let news = Rc::new(News::new(item));
         self.after(5, Happening::News { spot: to, from, news });
     }
-}
-
-fn affinity(one: Spot, other: Spot) -> u64 {
-    let (low, high) = (u64::from(one.min(other)), u64::from(one.max(other)));
-    keys::digest(&(low << 32 | high).to_le_bytes())
 }

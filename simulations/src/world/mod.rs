@@ -11,6 +11,7 @@ mod life;
 mod mesh;
 mod net;
 mod operators;
+mod push;
 mod seat;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::{
     packages::Repository,
     sabotage::Sabotage,
     scenario::Scenario,
+    spread::Spread,
     trace::Trace,
     truth::{Spot, Truth},
 };
@@ -75,6 +77,7 @@ enum Happening {
     Operator { order: Order },
     Retire { spot: Spot },
     Jump { spot: Spot, by: i64 },
+    Change,
     Heal,
     Judge,
     Recount,
@@ -99,6 +102,10 @@ impl Happening {
             | Self::Look { spot, .. } => Some(*spot),
             _ => None,
         }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Frame { .. } | Self::News { .. } | Self::Ask { .. } | Self::Reply { .. })
     }
 
     fn kind(&self) -> u8 {
@@ -130,6 +137,7 @@ impl Happening {
             Self::Judge => 24,
             Self::Recount => 25,
             Self::Jump { .. } => 26,
+            Self::Change => 27,
         }
     }
 
@@ -143,6 +151,17 @@ impl Happening {
             _ => 0,
         }
     }
+}
+
+/// What has happened in a world so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Events.
+    pub events: u64,
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Messages that came.
+    pub messages: u64,
 }
 
 /// One simulation.
@@ -161,7 +180,9 @@ pub struct World {
     trace: Trace,
     events: u64,
     bytes: u64,
+    messages: u64,
     history: VecDeque<(u64, Spot, Truth)>,
+    spread: Option<Box<Spread>>,
     healed: bool,
     finish: Option<Finish>,
 }
@@ -184,6 +205,13 @@ impl World {
         self
     }
 
+    /// Watches how news spread.
+    #[must_use]
+    pub fn watched(mut self, spread: Spread) -> Self {
+        self.spread = Some(Box::new(spread));
+        self
+    }
+
     fn build(mut seeds: Seeds, scenario: Scenario) -> Self {
         let net = Net::new(seeds.chance("network"), scenario.network);
         let chaos = Chaos::new(seeds.chance("chaos"), &scenario.faults);
@@ -202,7 +230,9 @@ impl World {
             trace: Trace::default(),
             events: 0,
             bytes: 0,
+            messages: 0,
             history: VecDeque::new(),
+            spread: None,
             healed: false,
             finish: None,
             scenario,
@@ -224,6 +254,16 @@ impl World {
         self.outcome()
     }
 
+    /// Goes on to a moment, in milliseconds, and says what has happened until then.
+    pub fn advance(&mut self, until: u64) -> Done {
+        while self.queue.due().is_some_and(|due| due <= until) {
+            let Some((time, what)) = self.queue.pop() else { break };
+            self.now = time.max(self.now);
+            self.happen(what);
+        }
+        Done { events: self.events, bytes: self.bytes, messages: self.messages }
+    }
+
     fn at(&mut self, time: u64, what: Happening) {
         self.queue.push(time.max(self.now), what);
     }
@@ -239,6 +279,7 @@ impl World {
             return self.park(spot, what);
         }
         self.events += 1;
+        self.messages += u64::from(what.is_message());
         self.trace.event(self.now, what.kind(), what.seat().unwrap_or(u32::MAX), what.digest());
         match what {
             Happening::Start { spot } => self.start(spot),
@@ -265,6 +306,7 @@ impl World {
             Happening::Operator { order } => self.operate(order),
             Happening::Retire { spot } => self.retire(spot),
             Happening::Jump { spot, by } => self.jump(spot, by),
+            Happening::Change => self.change(),
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),

@@ -51,16 +51,26 @@ impl Net {
         Self { chance, rates, cuts: Vec::new() }
     }
 
+    /// Nothing is lost, doubled, late or cut any more; distances stay. Returns the cuts.
+    pub(super) fn heal(&mut self) -> Vec<Cut> {
+        self.rates = Network { latency: self.rates.latency, ..Network::default() };
+        std::mem::take(&mut self.cuts)
+    }
+
     /// Whether a message of now from `from` to `to` is kept back.
     pub(super) fn is_cut(&self, now: u64, from: Spot, to: Spot) -> bool {
         self.cuts.iter().any(|cut| cut.parts(now, from, to))
     }
 }
 
-/// 1 to 40 ms, the same for a pair at all times.
-fn distance(one: Spot, other: Spot) -> u64 {
+/// Most milliseconds between two machines, whatever a scenario says.
+const FAR: u64 = 60_000;
+
+/// The same for a pair at all times.
+fn distance(one: Spot, other: Spot, [least, most]: [u64; 2]) -> u64 {
     let (low, high) = (u64::from(one.min(other)), u64::from(one.max(other)));
-    1 + (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17) % 40
+    let mixed = (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17);
+    least.min(FAR) + mixed % (most.min(FAR).saturating_sub(least) + 1)
 }
 
 impl World {
@@ -88,7 +98,7 @@ impl World {
     }
 
     fn delay(&mut self, from: Spot, to: Spot) -> u64 {
-        let mut delay = distance(from, to) + self.net.chance.below(8);
+        let mut delay = distance(from, to, self.net.rates.latency) + self.net.chance.below(8);
         for spot in [from, to] {
             if self.seats[spot as usize].slow_until > self.now {
                 delay += self.net.chance.between(200, 4_000);

@@ -8,7 +8,7 @@ use patchmesh_common::{
     membership::Credential,
 };
 
-use super::{Happening, desk::Desk, host::Host};
+use super::{Happening, desk::Desk, host::Host, push::Push};
 use crate::{chance::Chance, clock::Clock, truth::Spot};
 
 /// What the machine is for.
@@ -45,6 +45,7 @@ pub(super) struct Seat {
     pub(super) kept: Vec<Item>,
     pub(super) body: RecordBody,
     pub(super) links: BTreeSet<Spot>,
+    pub(super) push: Push,
     /// The last announcement seen of each author.
     pub(super) heard: BTreeMap<NodeId, u64>,
     pub(super) blocked: BTreeMap<NodeId, u64>,
