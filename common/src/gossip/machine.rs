@@ -282,6 +282,29 @@ impl Gossip {
         self.presence.insert(*node, presence) != Some(presence)
     }
 
+    /// As [`Gossip::judge_presence`] of every member, in one walk over maps that have the same order.
+    fn judge_all(&mut self, now: BootTime) -> bool {
+        let (mut changed, mut missing) = (false, Vec::new());
+        let mut heard = self.heard.iter().peekable();
+        let mut known = self.presence.iter_mut().peekable();
+        for (node, _) in self.view.members() {
+            while heard.next_if(|(other, _)| *other < node).is_some() {}
+            while known.next_if(|(other, _)| *other < node).is_some() {}
+            let fresh = heard
+                .peek()
+                .is_some_and(|(other, at)| *other == node && now.since(**at) < self.settings.silent_after);
+            let alive = fresh || *node == self.me || self.overlay.is_up(node);
+            let presence = if alive { Presence::Alive } else { Presence::Silent };
+            match known.next_if(|(other, _)| *other == node) {
+                Some((_, before)) => changed |= core::mem::replace(before, presence) != presence,
+                None => missing.push((*node, presence)),
+            }
+        }
+        changed |= !missing.is_empty();
+        self.presence.extend(missing);
+        changed
+    }
+
     fn sweep(&mut self, cx: &mut Cx<'_, Effect>) {
         self.sweep_at = cx.now.boot.plus(SWEEP);
         let mut changed = false;
@@ -292,10 +315,7 @@ impl Gossip {
         let (view, overlay) = (&self.view, &self.overlay);
         self.heard.retain(|node, _| view.get(node).is_some() || overlay.is_up(node));
         self.presence.retain(|node, _| view.get(node).is_some());
-        let nodes: Vec<NodeId> = self.view.members().map(|(node, _)| *node).collect();
-        for node in nodes {
-            changed |= self.judge_presence(&node, cx.now.boot);
-        }
+        changed |= self.judge_all(cx.now.boot);
         if changed {
             cx.emit(Effect::Changed);
         }
@@ -305,6 +325,10 @@ impl Gossip {
     fn dial_some(&mut self, cx: &mut Cx<'_, Effect>) {
         let (view, bootstrap) = (&self.view, &self.bootstrap);
         self.overlay.retain(|node| view.get(node).is_some() || bootstrap.contains_key(node));
+        // At rest, which is nearly always, there is nobody to be chosen.
+        if cx.now.boot < self.heal_at && self.overlay.count() >= self.settings.links {
+            return;
+        }
         let mut candidates: Vec<NodeId> = self
             .view
             .members()
