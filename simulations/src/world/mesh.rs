@@ -48,12 +48,14 @@ impl News {
 }
 
 /// An exchange on its way.
+#[derive(Clone)]
 pub(super) struct Question {
     pub(super) size: usize,
     pub(super) request: ExchangeRequest,
 }
 
 /// Its answer.
+#[derive(Clone)]
 pub(super) struct Reply {
     pub(super) size: usize,
     pub(super) answer: ExchangeAnswer,
@@ -116,6 +118,9 @@ impl World {
     }
 
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
+        // Nothing else moves what is known of the neighbours' clocks.
+        let clocks =
+            matches!(event, Event::LinkUp { .. } | Event::LinkDown(_) | Event::Asked { .. } | Event::Answered { .. });
         let mut events = vec![event];
         let mut effects = Vec::new();
         while let Some(mut event) = events.pop() {
@@ -126,11 +131,13 @@ impl World {
             let Some(gossip) = &mut seat.gossip else { return };
             let now = seat.clock.now(self.now);
             gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &Keys, &mut effects), event);
-            for effect in std::mem::take(&mut effects) {
+            for effect in effects.drain(..) {
                 events.extend(self.mesh_effect(spot, effect, &about));
             }
         }
-        self.tell_skew(spot);
+        if clocks {
+            self.tell_skew(spot);
+        }
         self.arm_mesh(spot);
     }
 
@@ -271,18 +278,20 @@ impl World {
         self.mesh_step(spot, Event::Announced { token: 0, item }, About::News(from, Rc::clone(news)));
     }
 
-    pub(super) fn asked(&mut self, spot: Spot, from: Spot, question: &Question) {
+    pub(super) fn asked(&mut self, spot: Spot, from: Spot, question: Rc<Question>) {
         if self.seats[spot as usize].links.contains(&from) {
             let from_node = self.seats[from as usize].node;
-            let event = Event::Asked { from: from_node, token: 0, request: question.request.clone() };
+            let request = Rc::unwrap_or_clone(question).request;
+            let event = Event::Asked { from: from_node, token: 0, request };
             self.mesh_step(spot, event, About::Question(from));
         }
     }
 
-    pub(super) fn answered(&mut self, spot: Spot, from: Spot, reply: &Reply) {
+    pub(super) fn answered(&mut self, spot: Spot, from: Spot, reply: Rc<Reply>) {
         if self.seats[spot as usize].links.contains(&from) {
             let from_node = self.seats[from as usize].node;
-            self.mesh_step(spot, Event::Answered { from: from_node, answer: reply.answer.clone() }, About::Nothing);
+            let answer = Rc::unwrap_or_clone(reply).answer;
+            self.mesh_step(spot, Event::Answered { from: from_node, answer }, About::Nothing);
         }
     }
 
