@@ -77,6 +77,14 @@ pub(crate) fn node(number: u32) -> NodeId {
     NodeId(id)
 }
 
+/// A small number for an identity, to look things up by: the coordinator's first, hosts in order.
+pub(crate) fn place(node: &NodeId) -> usize {
+    let mut number = [0; 8];
+    number.copy_from_slice(&node.0[..8]);
+    let number = u64::from_be_bytes(number);
+    if number == u64::from(COORDINATOR) + 1 { 0 } else { usize::try_from(number).unwrap_or(0) }
+}
+
 /// The name of identity `number`.
 pub(crate) fn name(number: u32) -> String {
     if number == COORDINATOR { "coordinator".into() } else { format!("host-{number:04}") }

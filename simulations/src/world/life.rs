@@ -13,6 +13,7 @@ use super::{
     Happening, World,
     desk::Desk,
     host::Host,
+    mesh::Heard,
     seat::{Part, Seat},
 };
 use crate::{
@@ -89,7 +90,7 @@ impl World {
             kept: Vec::new(),
             body: body(),
             links: BTreeSet::new(),
-            heard: BTreeMap::new(),
+            heard: Heard::default(),
             blocked: BTreeMap::new(),
             mesh_wake: 0,
             skew: None,

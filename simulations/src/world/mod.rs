@@ -158,6 +158,9 @@ pub struct World {
     trace: Trace,
     events: u64,
     bytes: u64,
+    redundant: u64,
+    /// Room for what a mesh machine asks for in one step.
+    effects: Vec<patchmesh_common::gossip::Effect>,
     history: VecDeque<(u64, Spot, Truth)>,
     healed: bool,
     finish: Option<Finish>,
@@ -199,6 +202,8 @@ impl World {
             trace: Trace::default(),
             events: 0,
             bytes: 0,
+            redundant: 0,
+            effects: Vec::new(),
             history: VecDeque::new(),
             healed: false,
             finish: None,
