@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use super::{
@@ -95,7 +96,7 @@ impl Rejected {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     mesh: MeshId,
-    members: BTreeMap<NodeId, Member>,
+    members: BTreeMap<NodeId, Arc<Member>>,
     /// When whose membership ends, so that nobody need be asked until one does.
     ends: BTreeSet<(WallTime, NodeId)>,
 }
@@ -108,12 +109,12 @@ impl View {
 
     /// The member with key `node`.
     pub fn get(&self, node: &NodeId) -> Option<&Member> {
-        self.members.get(node)
+        self.members.get(node).map(Arc::as_ref)
     }
 
     /// Every member, by key.
     pub fn members(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
-        self.members.iter()
+        self.members.iter().map(|(node, member)| (node, member.as_ref()))
     }
 
     /// Believes `item` if its credential holds at `now`, and keeps what is newest: the record of the highest (incarnation,
@@ -130,7 +131,10 @@ impl View {
         let author = item.record.author;
         let full = self.members.len() >= MAX_MEMBERS;
         let Some(known) = self.members.get_mut(&author) else {
-            let offered = check(self.mesh, item, now, keys)?;
+            let offered = match noted(&item, now, keys) {
+                Some(member) => member,
+                None => note(Arc::new(check(self.mesh, item, now, keys)?), keys),
+            };
             if full {
                 return Err(Rejected::Full);
             }
@@ -144,11 +148,24 @@ impl View {
             }
             // A signature that was right once is right for ever; only its time ends.
             if now < known.until {
+                if let Some(member) = noted(&item, now, keys) {
+                    if member.stamp().rank() <= known.stamp().rank() {
+                        return Ok((Merged::Old, true));
+                    }
+                    let same = member.record.body == known.record.body;
+                    *known = member;
+                    return Ok((Merged::Newer, same));
+                }
                 let record = read(self.mesh, &item, keys)?;
-                return Ok(known.hear(item.record, record));
+                let heard = Arc::make_mut(known).hear(item.record, record);
+                if heard.0 == Merged::Newer {
+                    note(Arc::clone(known), keys);
+                }
+                return Ok(heard);
             }
         }
         let offered = check(self.mesh, item, now, keys)?;
+        let known = Arc::make_mut(known);
         let renewed =
             (offered.membership.serial, &offered.item.credential) > (known.membership.serial, &known.item.credential);
         if renewed {
@@ -175,7 +192,7 @@ impl View {
 
     /// Which record of whom is here, by key.
     pub fn digest(&self) -> Vec<Stamp> {
-        self.members.values().map(Member::stamp).collect()
+        self.members.values().map(|member| member.stamp()).collect()
     }
 
     /// What somebody with `digest` lacks, at most [`MAX_DELTA`] items.
@@ -225,6 +242,20 @@ fn by_author(digest: &[Stamp]) -> Cow<'_, [Stamp]> {
     }
     let stamps: BTreeMap<_, _> = digest.iter().map(|stamp| (stamp.author, *stamp)).collect();
     Cow::Owned(stamps.into_values().collect())
+}
+
+/// What `item` said to somebody else, if it still holds at `now`.
+fn noted(item: &Item, now: WallTime, keys: &dyn Verifier) -> Option<Arc<Member>> {
+    let said = keys.memo()?.recall(&item.record)?.downcast::<Member>().ok()?;
+    (said.item == *item && now < said.until).then_some(said)
+}
+
+fn note(member: Arc<Member>, keys: &dyn Verifier) -> Arc<Member> {
+    if let Some(memo) = keys.memo() {
+        let said: Arc<Member> = Arc::clone(&member);
+        memo.note(&member.item.record, said);
+    }
+    member
 }
 
 /// What `item` says, if it may be believed.

@@ -16,7 +16,7 @@ use patchmesh_common::{
 
 use super::{Happening, World};
 use crate::{
-    keys::{self, Key, Keys, MESH},
+    keys::{self, Key, MESH},
     truth::{Spot, Truth},
 };
 
@@ -158,7 +158,7 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         let saved = std::mem::take(&mut seat.kept);
         let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved };
-        seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &Keys)));
+        seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &self.readers)));
         (seat.mesh_wake, seat.skew) = (0, None);
         seat.links.clear();
         seat.heard = Heard::default();
@@ -191,7 +191,7 @@ impl World {
             let seat = &mut self.seats[spot as usize];
             let Some(gossip) = &mut seat.gossip else { break };
             let now = seat.clock.now(self.now);
-            gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &Keys, &mut effects), event);
+            gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &self.readers, &mut effects), event);
             for effect in effects.drain(..) {
                 next = self.mesh_effect(spot, effect, &about).or(next);
             }

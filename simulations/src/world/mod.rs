@@ -159,6 +159,7 @@ pub struct World {
     events: u64,
     bytes: u64,
     redundant: u64,
+    readers: keys::Readers,
     /// Room for what a mesh machine asks for in one step.
     effects: Vec<patchmesh_common::gossip::Effect>,
     history: VecDeque<(u64, Spot, Truth)>,
@@ -203,6 +204,7 @@ impl World {
             events: 0,
             bytes: 0,
             redundant: 0,
+            readers: keys::Readers::default(),
             effects: Vec::new(),
             history: VecDeque::new(),
             healed: false,
