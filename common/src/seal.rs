@@ -1,5 +1,8 @@
 //! Signed bytes. What was signed is kept and forwarded as it came, never re-encoded.
 
+use core::any::Any;
+use std::sync::Arc;
+
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -56,6 +59,20 @@ pub trait Signer {
 pub trait Verifier {
     /// Whether `author` signed `body` under `context`.
     fn verify(&self, author: &NodeId, context: &str, body: &[u8], signature: &Signature) -> bool;
+
+    /// Where is noted what sealed bytes said; nowhere by default. What it finds is as good as opening them once more.
+    fn memo(&self) -> Option<&dyn Memo> {
+        None
+    }
+}
+
+/// Remembers what sealed bytes said. Opening is a pure function of the bytes: where thousands of machines of one process hear
+/// the same ones, they need be checked and decoded only once.
+pub trait Memo {
+    /// What was noted under the author and the signature of `sealed`. Whoever asks must compare the bytes.
+    fn recall(&self, sealed: &Sealed) -> Option<Arc<dyn Any + Send + Sync>>;
+    /// Notes what `sealed` says. May forget whatever it likes.
+    fn note(&self, sealed: &Sealed, said: Arc<dyn Any + Send + Sync>);
 }
 
 /// Bytes, who signed them, and the signature. Nothing is known of the content until [`Sealed::open`].

@@ -72,6 +72,13 @@ impl Spread {
         });
     }
 
+    /// A copy comes where an earlier one has come, or is about to.
+    pub fn doubles(&mut self, news: u64) {
+        if let Some(trail) = self.trails.get_mut(&news) {
+            trail.copies += 1;
+        }
+    }
+
     /// Copies have come of which it is not known to whom.
     pub fn come_too(&mut self, copies: u64) {
         if let Some(mut trail) = self.trails.first_entry() {

@@ -57,6 +57,10 @@ pub struct Gossip {
     view: View,
     heard: BTreeMap<NodeId, BootTime>,
     presence: BTreeMap<NodeId, Presence>,
+    /// Nobody falls silent before this.
+    quiet_at: BootTime,
+    /// Whether a link to somebody who is no member came or went: what is noted of strangers does not stay.
+    strangers: bool,
     overlay: Overlay,
     exchange_at: BootTime,
     pause: Duration,
@@ -91,6 +95,8 @@ impl Gossip {
             view,
             heard,
             presence: BTreeMap::new(),
+            quiet_at: now.boot,
+            strangers: false,
             overlay: Overlay::default(),
             exchange_at: now.boot,
             pause: QUICK,
@@ -146,23 +152,22 @@ impl Gossip {
     /// Takes one item from anybody.
     fn believe(&mut self, cx: &mut Cx<'_, Effect>, item: Item) -> Result<News, Verdict> {
         let author = item.record.author;
-        let before = self.view.get(&author).map(|known| known.record.body.clone());
-        let merged = match self.view.merge(item, cx.now.wall, cx.keys) {
-            Ok(Merged::Old) => return Ok(News::None),
+        let (merged, same) = match self.view.take(item, cx.now.wall, cx.keys) {
+            Ok((Merged::Old, _)) => return Ok(News::None),
             Ok(merged) => merged,
             Err(error) if error.blames_the_sender() => return Err(Verdict::Reject(error.to_string())),
             Err(_) => return Err(Verdict::Ignore),
         };
         let Some(member) = self.view.get(&author) else { return Ok(News::None) };
         let (stamp, until, item) = (member.stamp(), member.until, member.item.clone());
-        let news = if before.as_ref() == Some(&member.record.body) { News::Sign } else { News::Change };
+        let news = if same { News::Sign } else { News::Change };
         if author == self.me {
             self.jump_above(stamp);
         } else {
             cx.emit(Effect::Admit { node: author, until });
         }
         if merged == Merged::Newer {
-            self.heard.insert(author, cx.now.boot);
+            self.hear_of(author, cx.now.boot);
         }
         cx.emit(Effect::Remember(item));
         self.judge_presence(&author, cx.now.boot);
@@ -275,11 +280,44 @@ impl Gossip {
         }));
     }
 
+    /// Notes a sign of life. Nobody falls silent before the end of the silence that now begins.
+    fn hear_of(&mut self, node: NodeId, now: BootTime) {
+        self.heard.insert(node, now);
+        self.quiet_at = self.quiet_at.min(now.plus(self.settings.silent_after));
+    }
+
     fn judge_presence(&mut self, node: &NodeId, now: BootTime) -> bool {
         let heard = self.heard.get(node).is_some_and(|heard| now.since(*heard) < self.settings.silent_after);
         let alive = *node == self.me || heard || self.overlay.is_up(node);
         let presence = if alive { Presence::Alive } else { Presence::Silent };
         self.presence.insert(*node, presence) != Some(presence)
+    }
+
+    /// As [`Gossip::judge_presence`] of every member, in one walk over maps that have the same order. Also learns how long
+    /// there is nothing to be judged again.
+    fn judge_all(&mut self, now: BootTime) -> bool {
+        let (mut changed, mut missing) = (false, Vec::new());
+        self.quiet_at = BootTime(u64::MAX);
+        let mut heard = self.heard.iter().peekable();
+        let mut known = self.presence.iter_mut().peekable();
+        for (node, _) in self.view.members() {
+            while heard.next_if(|(other, _)| *other < node).is_some() {}
+            while known.next_if(|(other, _)| *other < node).is_some() {}
+            let last = heard.peek().filter(|(other, _)| *other == node).map(|(_, at)| **at);
+            let fresh = last.filter(|at| now.since(*at) < self.settings.silent_after);
+            if let Some(at) = fresh {
+                self.quiet_at = self.quiet_at.min(at.plus(self.settings.silent_after));
+            }
+            let alive = fresh.is_some() || *node == self.me || self.overlay.is_up(node);
+            let presence = if alive { Presence::Alive } else { Presence::Silent };
+            match known.next_if(|(other, _)| *other == node) {
+                Some((_, before)) => changed |= core::mem::replace(before, presence) != presence,
+                None => missing.push((*node, presence)),
+            }
+        }
+        changed |= !missing.is_empty();
+        self.presence.extend(missing);
+        changed
     }
 
     fn sweep(&mut self, cx: &mut Cx<'_, Effect>) {
@@ -289,12 +327,13 @@ impl Gossip {
             cx.emit(Effect::Forget(node));
             changed = true;
         }
-        let (view, overlay) = (&self.view, &self.overlay);
-        self.heard.retain(|node, _| view.get(node).is_some() || overlay.is_up(node));
-        self.presence.retain(|node, _| view.get(node).is_some());
-        let nodes: Vec<NodeId> = self.view.members().map(|(node, _)| *node).collect();
-        for node in nodes {
-            changed |= self.judge_presence(&node, cx.now.boot);
+        if core::mem::take(&mut self.strangers) || changed {
+            let (view, overlay) = (&self.view, &self.overlay);
+            self.heard.retain(|node, _| view.get(node).is_some() || overlay.is_up(node));
+            self.presence.retain(|node, _| view.get(node).is_some());
+        }
+        if cx.now.boot >= self.quiet_at {
+            changed |= self.judge_all(cx.now.boot);
         }
         if changed {
             cx.emit(Effect::Changed);
@@ -305,19 +344,25 @@ impl Gossip {
     fn dial_some(&mut self, cx: &mut Cx<'_, Effect>) {
         let (view, bootstrap) = (&self.view, &self.bootstrap);
         self.overlay.retain(|node| view.get(node).is_some() || bootstrap.contains_key(node));
+        // At rest, which is nearly always, there is nobody to be chosen.
+        if cx.now.boot < self.heal_at && self.overlay.count() >= self.settings.links {
+            return;
+        }
+        let heal = cx.now.boot >= self.heal_at;
+        let enough = self.overlay.count() >= self.settings.links;
+        let silent = |node: &NodeId| self.presence.get(node) == Some(&Presence::Silent);
+        let far = |node: &NodeId| self.bootstrap.contains_key(node) || silent(node);
         let mut candidates: Vec<NodeId> = self
             .view
             .members()
             .map(|(node, _)| *node)
+            .filter(|node| !enough || far(node))
             .chain(self.bootstrap.keys().copied().filter(|node| self.view.get(node).is_none()))
             .filter(|node| *node != self.me && self.overlay.may_dial(node, cx.now.boot))
             .collect();
-        let heal = cx.now.boot >= self.heal_at;
         if heal {
             self.heal_at = cx.now.boot.plus(HEAL);
-            let silent = |node: &NodeId| self.presence.get(node) == Some(&Presence::Silent);
-            let far: Vec<NodeId> =
-                candidates.iter().copied().filter(|node| silent(node) || self.bootstrap.contains_key(node)).collect();
+            let far: Vec<NodeId> = candidates.iter().copied().filter(far).collect();
             if let Some(n) = pick(cx.rng, far.len()) {
                 self.dial(cx, far[n]);
                 candidates.retain(|node| *node != far[n]);
@@ -364,7 +409,8 @@ impl Gossip {
             }
             Event::LinkUp { peer, wall } => {
                 self.overlay.up(peer, wall.0.saturating_sub(cx.now.wall.0));
-                self.heard.insert(peer, cx.now.boot);
+                self.hear_of(peer, cx.now.boot);
+                self.strangers |= self.view.get(&peer).is_none();
                 if self.judge_presence(&peer, cx.now.boot) {
                     cx.emit(Effect::Changed);
                 }
@@ -373,7 +419,8 @@ impl Gossip {
             }
             Event::LinkDown(peer) => {
                 if self.overlay.down(&peer) {
-                    self.heard.insert(peer, cx.now.boot);
+                    self.hear_of(peer, cx.now.boot);
+                    self.strangers |= self.view.get(&peer).is_none();
                 }
             }
             Event::Announced { token, item } => {

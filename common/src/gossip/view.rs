@@ -2,7 +2,11 @@
 //!
 //! Laws (tested): [`View::merge`] is commutative, associative and idempotent, and no author's stamp ever falls.
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Item, NodeRecord, Stamp,
@@ -11,7 +15,7 @@ use super::{
 use crate::{
     id::{MeshId, NodeId},
     membership::{CredentialError, Membership},
-    seal::{SealError, Verifier},
+    seal::{SealError, Sealed, Verifier},
     time::WallTime,
 };
 
@@ -32,6 +36,16 @@ impl Member {
     /// Which record this is.
     pub fn stamp(&self) -> Stamp {
         Stamp { author: self.item.record.author, incarnation: self.record.incarnation, version: self.record.version }
+    }
+
+    /// Takes a record of this member if it is newer; and whether it says the same as before.
+    fn hear(&mut self, sealed: Sealed, record: NodeRecord) -> (Merged, bool) {
+        if (record.incarnation, record.version) <= self.stamp().rank() {
+            return (Merged::Old, true);
+        }
+        let same = record.body == self.record.body;
+        (self.item.record, self.record) = (sealed, record);
+        (Merged::Newer, same)
     }
 }
 
@@ -82,23 +96,25 @@ impl Rejected {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     mesh: MeshId,
-    members: BTreeMap<NodeId, Member>,
+    members: BTreeMap<NodeId, Arc<Member>>,
+    /// When whose membership ends, so that nobody need be asked until one does.
+    ends: BTreeSet<(WallTime, NodeId)>,
 }
 
 impl View {
     /// An empty view of `mesh`.
     pub fn new(mesh: MeshId) -> Self {
-        Self { mesh, members: BTreeMap::new() }
+        Self { mesh, members: BTreeMap::new(), ends: BTreeSet::new() }
     }
 
     /// The member with key `node`.
     pub fn get(&self, node: &NodeId) -> Option<&Member> {
-        self.members.get(node)
+        self.members.get(node).map(Arc::as_ref)
     }
 
     /// Every member, by key.
     pub fn members(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
-        self.members.iter()
+        self.members.iter().map(|(node, member)| (node, member.as_ref()))
     }
 
     /// Believes `item` if its credential holds at `now`, and keeps what is newest: the record of the highest (incarnation,
@@ -107,70 +123,103 @@ impl View {
     /// # Errors
     /// [`Rejected`]; nothing changed.
     pub fn merge(&mut self, item: Item, now: WallTime, keys: &dyn Verifier) -> Result<Merged, Rejected> {
+        self.take(item, now, keys).map(|(merged, _)| merged)
+    }
+
+    /// As [`View::merge`], and whether the author is known and says the same as before.
+    pub(super) fn take(&mut self, item: Item, now: WallTime, keys: &dyn Verifier) -> Result<(Merged, bool), Rejected> {
         let author = item.record.author;
-        let known = self.members.get(&author);
-        if known.is_some_and(|known| known.item == item) {
-            return Ok(Merged::Old);
-        }
-        // A signature that was right once is right for ever; only its time ends.
-        let proven = known.filter(|known| known.item.credential == item.credential && now < known.until);
-        let proven = proven.map(|known| (known.membership.clone(), known.until));
-        let offered = check(self.mesh, item, proven, now, keys)?;
-        let Some(known) = known else {
-            if self.members.len() >= MAX_MEMBERS {
+        let full = self.members.len() >= MAX_MEMBERS;
+        let Some(known) = self.members.get_mut(&author) else {
+            let offered = match noted(&item, now, keys) {
+                Some(member) => member,
+                None => note(Arc::new(check(self.mesh, item, now, keys)?), keys),
+            };
+            if full {
                 return Err(Rejected::Full);
             }
+            self.ends.insert((offered.until, author));
             self.members.insert(author, offered);
-            return Ok(Merged::Newer);
+            return Ok((Merged::Newer, false));
         };
-        let newer = offered.stamp().rank() > known.stamp().rank();
-        let rights = |member: &Member| (member.membership.serial, member.item.credential.clone());
-        let renewed = rights(&offered) > rights(known);
-        if !newer && !renewed {
-            return Ok(Merged::Old);
+        if known.item.credential == item.credential {
+            if known.item.record == item.record {
+                return Ok((Merged::Old, true));
+            }
+            // A signature that was right once is right for ever; only its time ends.
+            if now < known.until {
+                if let Some(member) = noted(&item, now, keys) {
+                    if member.stamp().rank() <= known.stamp().rank() {
+                        return Ok((Merged::Old, true));
+                    }
+                    let same = member.record.body == known.record.body;
+                    *known = member;
+                    return Ok((Merged::Newer, same));
+                }
+                let record = read(self.mesh, &item, keys)?;
+                let heard = Arc::make_mut(known).hear(item.record, record);
+                if heard.0 == Merged::Newer {
+                    note(Arc::clone(known), keys);
+                }
+                return Ok(heard);
+            }
         }
-        let (right, said) = (if renewed { &offered } else { known }, if newer { &offered } else { known });
-        let merged = Member {
-            item: Item { credential: right.item.credential.clone(), record: said.item.record.clone() },
-            membership: right.membership.clone(),
-            until: right.until,
-            record: said.record.clone(),
-        };
-        self.members.insert(author, merged);
-        Ok(if newer { Merged::Newer } else { Merged::Renewed })
+        let offered = check(self.mesh, item, now, keys)?;
+        let known = Arc::make_mut(known);
+        let renewed =
+            (offered.membership.serial, &offered.item.credential) > (known.membership.serial, &known.item.credential);
+        if renewed {
+            self.ends.remove(&(known.until, author));
+            self.ends.insert((offered.until, author));
+            known.item.credential = offered.item.credential;
+            (known.membership, known.until) = (offered.membership, offered.until);
+        }
+        let heard = known.hear(offered.item.record, offered.record);
+        Ok(if renewed && heard.0 == Merged::Old { (Merged::Renewed, true) } else { heard })
     }
 
     /// Removes and returns whoever's membership, or whose issuer's, has ended at `now`.
     pub fn expire(&mut self, now: WallTime) -> Vec<NodeId> {
-        let ended: Vec<NodeId> =
-            self.members.iter().filter(|(_, member)| now >= member.until).map(|(node, _)| *node).collect();
-        for node in &ended {
-            self.members.remove(node);
+        let mut ended = Vec::new();
+        while let Some((until, node)) = self.ends.first().copied().filter(|(until, _)| now >= *until) {
+            self.ends.remove(&(until, node));
+            self.members.remove(&node);
+            ended.push(node);
         }
+        ended.sort_unstable();
         ended
     }
 
     /// Which record of whom is here, by key.
     pub fn digest(&self) -> Vec<Stamp> {
-        self.members.values().map(Member::stamp).collect()
+        self.members.values().map(|member| member.stamp()).collect()
     }
 
     /// What somebody with `digest` lacks, at most [`MAX_DELTA`] items.
     pub fn delta(&self, digest: &[Stamp]) -> Vec<Item> {
-        let theirs: BTreeMap<_, _> = digest.iter().map(|stamp| (stamp.author, stamp.rank())).collect();
+        let digest = by_author(digest);
+        let mut theirs = digest.iter().peekable();
         self.members
             .iter()
-            .filter(|(node, member)| theirs.get(node).is_none_or(|rank| member.stamp().rank() > *rank))
+            .filter(|(node, member)| {
+                while theirs.next_if(|stamp| stamp.author < **node).is_some() {}
+                theirs.peek().is_none_or(|stamp| stamp.author != **node || member.stamp().rank() > stamp.rank())
+            })
             .take(MAX_DELTA)
             .map(|(_, member)| member.item.clone())
             .collect()
     }
 
-    /// Whose records somebody with `digest` has newer, at most [`MAX_DELTA`].
+    /// Whose records somebody with `digest` has newer, at most [`MAX_DELTA`], by key.
     pub fn lacks(&self, digest: &[Stamp]) -> Vec<NodeId> {
+        let digest = by_author(digest);
+        let mut ours = self.members.iter().peekable();
         digest
             .iter()
-            .filter(|stamp| self.members.get(&stamp.author).is_none_or(|member| stamp.rank() > member.stamp().rank()))
+            .filter(|stamp| {
+                while ours.next_if(|(node, _)| **node < stamp.author).is_some() {}
+                ours.peek().is_none_or(|(node, member)| **node != stamp.author || stamp.rank() > member.stamp().rank())
+            })
             .take(MAX_DELTA)
             .map(|stamp| stamp.author)
             .collect()
@@ -186,24 +235,41 @@ impl View {
     }
 }
 
-/// What `item` says, if it may be believed. `proven` is what its credential says, where that is known to hold.
-fn check(
-    mesh: MeshId,
-    item: Item,
-    proven: Option<(Membership, WallTime)>,
-    now: WallTime,
-    keys: &dyn Verifier,
-) -> Result<Member, Rejected> {
-    let (membership, until) = match proven {
-        Some(proven) => proven,
-        None => item.credential.check_until(mesh, now, keys)?,
-    };
+/// `digest` in the order of [`View::digest`], one stamp for each author: as it came, unless somebody made it otherwise.
+fn by_author(digest: &[Stamp]) -> Cow<'_, [Stamp]> {
+    if digest.is_sorted_by(|one, next| one.author < next.author) {
+        return Cow::Borrowed(digest);
+    }
+    let stamps: BTreeMap<_, _> = digest.iter().map(|stamp| (stamp.author, *stamp)).collect();
+    Cow::Owned(stamps.into_values().collect())
+}
+
+/// What `item` said to somebody else, if it still holds at `now`.
+fn noted(item: &Item, now: WallTime, keys: &dyn Verifier) -> Option<Arc<Member>> {
+    let said = keys.memo()?.recall(&item.record)?.downcast::<Member>().ok()?;
+    (said.item == *item && now < said.until).then_some(said)
+}
+
+fn note(member: Arc<Member>, keys: &dyn Verifier) -> Arc<Member> {
+    if let Some(memo) = keys.memo() {
+        let said: Arc<Member> = Arc::clone(&member);
+        memo.note(&member.item.record, said);
+    }
+    member
+}
+
+/// What `item` says, if it may be believed.
+fn check(mesh: MeshId, item: Item, now: WallTime, keys: &dyn Verifier) -> Result<Member, Rejected> {
+    let (membership, until) = item.credential.check_until(mesh, now, keys)?;
     if membership.key != item.record.author {
         return Err(Rejected::OtherAuthor { author: item.record.author, member: membership.key });
     }
-    let record: NodeRecord = item.record.open(keys)?;
-    if record.mesh != mesh {
-        return Err(Rejected::OtherMesh(record.mesh));
-    }
+    let record = read(mesh, &item, keys)?;
     Ok(Member { item, membership, until, record })
+}
+
+/// The record of `item`, whoever may say such things.
+fn read(mesh: MeshId, item: &Item, keys: &dyn Verifier) -> Result<NodeRecord, Rejected> {
+    let record: NodeRecord = item.record.open(keys)?;
+    if record.mesh == mesh { Ok(record) } else { Err(Rejected::OtherMesh(record.mesh)) }
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchmesh_common::id::{Incarnation, NodeId};
 
 use super::{Books, Promise, Record, Seen};
-use crate::truth::{Spot, Truth};
+use crate::{
+    keys::place,
+    truth::{Spot, Truth},
+};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "no view holds a record that its owner did not seal; versions never fall";
@@ -17,7 +20,7 @@ type Rank = (Incarnation, u64);
 pub(super) struct Authorship {
     /// Clones of one identity may seal two records of one rank.
     sealed: BTreeMap<NodeId, BTreeSet<(Rank, u64)>>,
-    views: BTreeMap<Spot, BTreeMap<NodeId, Rank>>,
+    views: BTreeMap<Spot, BTreeMap<usize, Rank>>,
 }
 
 impl Promise for Authorship {
@@ -31,7 +34,7 @@ impl Promise for Authorship {
                 record.demand("authorship", seen.at, &[seen.spot], own, || {
                     format!("a view took a record {rank:?} of {author}, which {author} never sealed")
                 });
-                let before = self.views.entry(seen.spot).or_default().insert(*author, *rank);
+                let before = self.views.entry(seen.spot).or_default().insert(place(author), *rank);
                 record.demand("authorship", seen.at, &[seen.spot], before <= Some(*rank), || {
                     format!("the record of {author} fell from {before:?} to {rank:?}")
                 });

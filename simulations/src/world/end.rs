@@ -38,6 +38,8 @@ pub struct Outcome {
     pub events: u64,
     /// Bytes that were sent.
     pub bytes: u64,
+    /// Copies of news among them that came to who had heard it: no events, because nothing happens.
+    pub redundant: u64,
     /// Virtual milliseconds.
     pub ended: u64,
     /// SHA-256 of the canonical trace, in hex.
@@ -78,7 +80,7 @@ impl World {
                     spot: seat.spot,
                     live: live.map(|run| (run.lease.id, run.lease.rollout)),
                     epoch: journal.epoch,
-                    stops: journal.stops,
+                    stops: journal.stops.clone(),
                     view: view.unwrap_or_default(),
                 });
             } else if let Some(desk) = seat.desk().filter(|_| seat.up) {
@@ -237,6 +239,7 @@ impl World {
             finish,
             events: self.events,
             bytes: self.bytes,
+            redundant: self.redundant,
             ended: self.now,
             trace: self.trace.hash(),
             record: self.observers.record,

@@ -1,6 +1,10 @@
 //! The shell around [`PatchRun`]: events in, effects performed in order, saves that take time or fail, and the truth of both.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
 
 use patchmesh_common::{
     gossip::Mode,
@@ -37,6 +41,8 @@ pub(super) struct Host {
     pub(super) chance: Chance,
     /// The run journal: what is durable.
     pub(super) frames: Vec<Vec<u8>>,
+    /// The fold of so many frames. They only ever grow in number, so that a fold is good until there is another one.
+    folded: RefCell<(usize, Rc<Journal>)>,
     /// Effects that wait for the save before them.
     pub(super) pending: VecDeque<Effect>,
     /// Events that came meanwhile.
@@ -68,6 +74,7 @@ impl Host {
             machine: PatchRun::rebuild(settings, []),
             chance,
             frames: Vec::new(),
+            folded: Default::default(),
             pending: VecDeque::new(),
             inbox: VecDeque::new(),
             wake: 0,
@@ -86,9 +93,13 @@ impl Host {
     }
 
     /// The fold of what is durable.
-    pub(super) fn journal(&self) -> Journal {
-        let entries: Vec<_> = self.frames.iter().filter_map(|frame| JournalEntry::decode(frame).ok()).collect();
-        Journal::fold(&entries)
+    pub(super) fn journal(&self) -> Rc<Journal> {
+        let mut folded = self.folded.borrow_mut();
+        if folded.0 != self.frames.len() {
+            let entries: Vec<_> = self.frames.iter().filter_map(|frame| JournalEntry::decode(frame).ok()).collect();
+            *folded = (self.frames.len(), Rc::new(Journal::fold(&entries)));
+        }
+        Rc::clone(&folded.1)
     }
 
     fn save(&mut self, entry: &JournalEntry) {
@@ -116,7 +127,7 @@ impl World {
         if let Some(epoch) = journal.epoch {
             self.tell(spot, Truth::EpochSaved(epoch));
         }
-        for (scope, (sequence, stop)) in journal.stops {
+        for (scope, (sequence, stop)) in journal.stops.clone() {
             self.tell(spot, Truth::StopSaved { scope, sequence, stop });
         }
     }
@@ -259,7 +270,7 @@ impl World {
     }
 
     pub(super) fn send_frame(&mut self, from: Spot, to: &NodeId, frame: &LeaseFrame) {
-        let bytes: std::rc::Rc<[u8]> = wire::encode(frame).into();
+        let bytes: Rc<[u8]> = wire::encode(frame).into();
         let spots = self.spots_of(to);
         if spots.is_empty() {
             return;
@@ -269,7 +280,7 @@ impl World {
         self.chaos.overhear(to, &bytes);
         for delay in self.transit(from, to).into_iter().flatten() {
             self.bytes += bytes.len() as u64;
-            self.after(delay, Happening::Frame { spot: to, bytes: std::rc::Rc::clone(&bytes) });
+            self.after(delay, Happening::Frame { spot: to, bytes: Rc::clone(&bytes) });
         }
     }
 

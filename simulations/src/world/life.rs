@@ -13,6 +13,7 @@ use super::{
     Happening, World,
     desk::Desk,
     host::Host,
+    mesh::Heard,
     push::Push,
     seat::{Part, Seat},
 };
@@ -95,7 +96,7 @@ impl World {
             body: body(),
             links: BTreeSet::new(),
             push,
-            heard: BTreeMap::new(),
+            heard: Heard::default(),
             blocked: BTreeMap::new(),
             mesh_wake: 0,
             skew: None,

@@ -16,7 +16,7 @@ use patchmesh_common::{
 
 use super::{Happening, World};
 use crate::{
-    keys::{self, Key, Keys, MESH},
+    keys::{self, Key, MESH},
     truth::{Spot, Truth},
 };
 
@@ -28,6 +28,11 @@ const NOTICE: (u64, u64) = (10_000, 30_000);
 const PUBLISHED: usize = 64;
 /// A clock that moved less against the others is not told again, as in the daemon.
 const SKEW_STEP: i64 = 250;
+/// A copy of news that is longer on its way, in milliseconds, comes by itself even if another one was sent before it: that one
+/// may die with the daemon, which is back after [`super::life`]'s shortest pause.
+const SETTLED: u64 = 400;
+/// How many announcements of one author are known again: two machines with one identity announce in turns.
+const SEEN: usize = 4;
 /// The view is told to the coordinator at most this often.
 const COALESCE: u64 = 250;
 
@@ -35,23 +40,81 @@ const COALESCE: u64 = 250;
 pub(super) struct News {
     pub(super) id: u64,
     size: usize,
+    /// Its author's place in [`Heard`].
+    place: usize,
     pub(super) item: Option<Item>,
 }
 
 impl News {
     pub(super) fn new(item: &Item) -> Self {
         let bytes = wire::encode(item);
-        Self { id: keys::digest(&bytes), size: bytes.len(), item: wire::decode(&bytes, MAX_ITEM).ok() }
+        Self {
+            id: keys::digest(&bytes),
+            size: bytes.len(),
+            place: keys::place(&item.record.author),
+            item: wire::decode(&bytes, MAX_ITEM).ok(),
+        }
+    }
+}
+
+/// What a daemon has seen of announcements, by their authors' places. As gossipsub, it knows the last few again.
+#[derive(Default)]
+pub(super) struct Heard(Vec<[Seen; SEEN]>);
+
+/// One announcement.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    id: u64,
+    /// When its first copy comes, or came.
+    at: u64,
+    heard: bool,
+}
+
+impl Heard {
+    /// What is known of `news`, which is noted in the place of the oldest if it is new; and whether it is.
+    fn of(&mut self, news: &News, at: u64) -> (&mut Seen, bool) {
+        if self.0.len() <= news.place {
+            self.0.resize(news.place + 1, Default::default());
+        }
+        let seen = &mut self.0[news.place];
+        let (mut oldest, mut known) = (0, None);
+        for (number, one) in seen.iter().enumerate() {
+            if one.id == news.id {
+                known = Some(number);
+            }
+            if one.at < seen[oldest].at {
+                oldest = number;
+            }
+        }
+        if known.is_none() {
+            seen[oldest] = Seen { id: news.id, at, heard: false };
+        }
+        (&mut seen[known.unwrap_or(oldest)], known.is_none())
+    }
+
+    /// Whether `news` is heard for the first time.
+    fn hear(&mut self, news: &News, now: u64) -> bool {
+        !std::mem::replace(&mut self.of(news, now).0.heard, true)
+    }
+
+    /// Whether a copy that comes at `at` is the first. Another one would be known already when it comes, and change nothing.
+    fn expect(&mut self, news: &News, at: u64) -> bool {
+        let (seen, new) = self.of(news, at);
+        let first = new || (!seen.heard && at < seen.at);
+        seen.at = seen.at.min(at);
+        first
     }
 }
 
 /// An exchange on its way.
+#[derive(Clone)]
 pub(super) struct Question {
     pub(super) size: usize,
     pub(super) request: ExchangeRequest,
 }
 
 /// Its answer.
+#[derive(Clone)]
 pub(super) struct Reply {
     pub(super) size: usize,
     pub(super) answer: ExchangeAnswer,
@@ -93,11 +156,11 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         let saved = std::mem::take(&mut seat.kept);
         let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved };
-        seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &Keys)));
+        seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &self.readers)));
         (seat.mesh_wake, seat.skew) = (0, None);
         seat.links.clear();
         seat.push.restart(now);
-        seat.heard.clear();
+        seat.heard = Heard::default();
         let body = seat.body.clone();
         self.tell(spot, Truth::ViewStarted);
         self.mesh_step(spot, Event::Describe(body), About::Nothing);
@@ -125,21 +188,27 @@ impl World {
     }
 
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
-        let mut events = vec![event];
-        let mut effects = Vec::new();
-        while let Some(mut event) = events.pop() {
+        // Nothing else moves what is known of the neighbours' clocks.
+        let clocks =
+            matches!(event, Event::LinkUp { .. } | Event::LinkDown(_) | Event::Asked { .. } | Event::Answered { .. });
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut next = Some(event);
+        while let Some(mut event) = next.take() {
             if let Some(sabotage) = &mut self.sabotage {
                 sabotage.mesh_event(&mut event);
             }
             let seat = &mut self.seats[spot as usize];
-            let Some(gossip) = &mut seat.gossip else { return };
+            let Some(gossip) = &mut seat.gossip else { break };
             let now = seat.clock.now(self.now);
-            gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &Keys, &mut effects), event);
-            for effect in std::mem::take(&mut effects) {
-                events.extend(self.mesh_effect(spot, effect, &about));
+            gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &self.readers, &mut effects), event);
+            for effect in effects.drain(..) {
+                next = self.mesh_effect(spot, effect, &about).or(next);
             }
         }
-        self.tell_skew(spot);
+        self.effects = effects;
+        if clocks {
+            self.tell_skew(spot);
+        }
         self.arm_mesh(spot);
     }
 
@@ -269,7 +338,15 @@ impl World {
         for other in peers.iter().copied() {
             for delay in self.transit(spot, other).into_iter().flatten() {
                 self.bytes += news.size as u64;
-                self.after(delay, Happening::News { spot: other, from: spot, news: Rc::clone(news) });
+                let heard = &mut self.seats[other as usize].heard;
+                if heard.expect(news, self.now + delay) || delay > SETTLED {
+                    self.after(delay, Happening::News { spot: other, from: spot, news: Rc::clone(news) });
+                } else {
+                    self.redundant += 1;
+                    if let Some(spread) = &mut self.spread {
+                        spread.doubles(news.id);
+                    }
+                }
             }
         }
     }
@@ -280,25 +357,27 @@ impl World {
             spread.comes(news.id, spot, from, self.now);
         }
         let seat = &mut self.seats[spot as usize];
-        if !seat.up || seat.heard.insert(item.record.author, news.id) == Some(news.id) {
+        if !seat.up || !seat.heard.hear(news, self.now) {
             return;
         }
         let item = item.clone();
         self.mesh_step(spot, Event::Announced { token: 0, item }, About::News(from, Rc::clone(news)));
     }
 
-    pub(super) fn asked(&mut self, spot: Spot, from: Spot, question: &Question) {
+    pub(super) fn asked(&mut self, spot: Spot, from: Spot, question: Rc<Question>) {
         if self.seats[spot as usize].links.contains(&from) {
             let from_node = self.seats[from as usize].node;
-            let event = Event::Asked { from: from_node, token: 0, request: question.request.clone() };
+            let request = Rc::unwrap_or_clone(question).request;
+            let event = Event::Asked { from: from_node, token: 0, request };
             self.mesh_step(spot, event, About::Question(from));
         }
     }
 
-    pub(super) fn answered(&mut self, spot: Spot, from: Spot, reply: &Reply) {
+    pub(super) fn answered(&mut self, spot: Spot, from: Spot, reply: Rc<Reply>) {
         if self.seats[spot as usize].links.contains(&from) {
             let from_node = self.seats[from as usize].node;
-            self.mesh_step(spot, Event::Answered { from: from_node, answer: reply.answer.clone() }, About::Nothing);
+            let answer = Rc::unwrap_or_clone(reply).answer;
+            self.mesh_step(spot, Event::Answered { from: from_node, answer }, About::Nothing);
         }
     }
 

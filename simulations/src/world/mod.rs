@@ -181,6 +181,10 @@ pub struct World {
     events: u64,
     bytes: u64,
     messages: u64,
+    redundant: u64,
+    readers: keys::Readers,
+    /// Room for what a mesh machine asks for in one step.
+    effects: Vec<patchmesh_common::gossip::Effect>,
     history: VecDeque<(u64, Spot, Truth)>,
     spread: Option<Box<Spread>>,
     healed: bool,
@@ -231,6 +235,9 @@ impl World {
             events: 0,
             bytes: 0,
             messages: 0,
+            redundant: 0,
+            readers: keys::Readers::default(),
+            effects: Vec::new(),
             history: VecDeque::new(),
             spread: None,
             healed: false,
@@ -261,7 +268,7 @@ impl World {
             self.now = time.max(self.now);
             self.happen(what);
         }
-        Done { events: self.events, bytes: self.bytes, messages: self.messages }
+        Done { events: self.events, bytes: self.bytes, messages: self.messages + self.redundant }
     }
 
     fn at(&mut self, time: u64, what: Happening) {
@@ -293,8 +300,8 @@ impl World {
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),
-            Happening::Ask { spot, from, question } => self.asked(spot, from, &question),
-            Happening::Reply { spot, from, reply } => self.answered(spot, from, &reply),
+            Happening::Ask { spot, from, question } => self.asked(spot, from, question),
+            Happening::Reply { spot, from, reply } => self.answered(spot, from, reply),
             Happening::LinkUp { one, other, lives } => self.link_up(one, other, lives),
             Happening::LinkDown { spot, other } => self.link_down(spot, other),
             Happening::Sever { one, other } => self.sever_if_cut(one, other),

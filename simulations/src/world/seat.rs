@@ -8,7 +8,7 @@ use patchmesh_common::{
     membership::Credential,
 };
 
-use super::{Happening, desk::Desk, host::Host, push::Push};
+use super::{Happening, desk::Desk, host::Host, mesh::Heard, push::Push};
 use crate::{chance::Chance, clock::Clock, truth::Spot};
 
 /// What the machine is for.
@@ -47,7 +47,7 @@ pub(super) struct Seat {
     pub(super) links: BTreeSet<Spot>,
     pub(super) push: Push,
     /// The last announcement seen of each author.
-    pub(super) heard: BTreeMap<NodeId, u64>,
+    pub(super) heard: Heard,
     pub(super) blocked: BTreeMap<NodeId, u64>,
     pub(super) mesh_wake: u64,
     pub(super) skew: Option<i64>,
