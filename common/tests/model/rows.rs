@@ -40,26 +40,26 @@ rows! { |_| true;
     nothing_goes_wrong: Faults::NONE, reboots false, least 55;
     nothing_goes_wrong_and_hosts_reboot: Faults::NONE, reboots true, least 85;
     one_fault_of_any_kind: Faults::of(&Kind::ALL, 1, 1), reboots false, least 8_000;
-    one_fault_of_any_kind_and_hosts_reboot: Faults::of(&Kind::ALL, 1, 1), reboots true, least 12_500;
+    one_fault_of_any_kind_and_hosts_reboot: Faults::of(&Kind::ALL, 1, 1), reboots true, least 14_000;
     two_losses: two_of_each(&[Loss]), reboots false, least 1_800;
     two_doublings: two_of_each(&[Doubling]), reboots false, least 20_000;
     two_reorderings: two_of_each(&[Reordering]), reboots false, least 25_000;
-    two_host_crashes: two_of_each(&[HostCrash]), reboots false, least 7_500;
-    two_host_crashes_and_hosts_reboot: two_of_each(&[HostCrash]), reboots true, least 7_500;
+    two_host_crashes: two_of_each(&[HostCrash]), reboots false, least 8_000;
+    two_host_crashes_and_hosts_reboot: two_of_each(&[HostCrash]), reboots true, least 8_000;
     two_control_crashes: two_of_each(&[ControlCrash]), reboots false, least 5_000;
-    two_steps: two_of_each(&[Step]), reboots false, least 330;
-    two_losses_and_two_steps: two_of_each(&[Loss, Step]), reboots false, least 15_000;
-    two_host_crashes_and_two_steps: two_of_each(&[HostCrash, Step]), reboots false, least 36_000;
-    two_control_crashes_and_two_steps: two_of_each(&[ControlCrash, Step]), reboots false, least 30_000;
+    two_steps: two_of_each(&[Step]), reboots false, least 460;
 }
 
 rows! { is_full;
-    two_delays: two_of_each(&[Delay]), reboots false, least 95_000;
-    two_losses_and_two_host_crashes: two_of_each(&[Loss, HostCrash]), reboots false, least 220_000;
+    two_losses_and_two_steps: two_of_each(&[Loss, Step]), reboots false, least 20_000;
+    two_host_crashes_and_two_steps: two_of_each(&[HostCrash, Step]), reboots false, least 55_000;
+    two_control_crashes_and_two_steps: two_of_each(&[ControlCrash, Step]), reboots false, least 42_000;
+    two_delays: two_of_each(&[Delay]), reboots false, least 120_000;
+    two_losses_and_two_host_crashes: two_of_each(&[Loss, HostCrash]), reboots false, least 240_000;
     two_losses_and_two_control_crashes: two_of_each(&[Loss, ControlCrash]), reboots false, least 190_000;
-    two_doublings_and_two_steps: two_of_each(&[Doubling, Step]), reboots false, least 340_000;
-    two_reorderings_and_two_steps: two_of_each(&[Reordering, Step]), reboots false, least 380_000;
-    two_faults_of_any_kind: Faults::of(&Kind::ALL, 2, 2), reboots false, least 520_000;
+    two_doublings_and_two_steps: two_of_each(&[Doubling, Step]), reboots false, least 450_000;
+    two_reorderings_and_two_steps: two_of_each(&[Reordering, Step]), reboots false, least 520_000;
+    two_faults_of_any_kind: Faults::of(&Kind::ALL, 2, 2), reboots false, least 590_000;
     two_losses_and_two_doublings: two_of_each(&[Loss, Doubling]), reboots false, least 850_000;
     two_host_crashes_and_two_control_crashes: two_of_each(&[HostCrash, ControlCrash]), reboots false, least 1_100_000;
 }
