@@ -61,5 +61,5 @@ rows! { is_full;
     two_reorderings_and_two_steps: two_of_each(&[Reordering, Step]), reboots false, least 520_000;
     two_faults_of_any_kind: Faults::of(&Kind::ALL, 2, 2), reboots false, least 590_000;
     two_losses_and_two_doublings: two_of_each(&[Loss, Doubling]), reboots false, least 850_000;
-    two_host_crashes_and_two_control_crashes: two_of_each(&[HostCrash, ControlCrash]), reboots false, least 1_100_000;
+    two_host_crashes_and_two_control_crashes: two_of_each(&[HostCrash, ControlCrash]), reboots false, least 1_200_000;
 }
