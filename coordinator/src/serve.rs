@@ -20,6 +20,7 @@ use patchmesh_node::{
     identity::{self, Identity},
     mesh,
     peer::{self, Setup, Stop, Subscribe},
+    service_manager,
 };
 use rand::{SeedableRng, rngs::ChaCha12Rng};
 use serde::Deserialize;
@@ -147,13 +148,16 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                 }
                 tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
                 let service = Arc::new(Coordinator::new(actor.clone()));
-                tokio::select! {
+                service_manager::ready(&format!("API on {}", socket.display()));
+                let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {
                         ended.map(|()| Exit::Done).map_err(|error| refuse("the API ended", error))
                     }
                     _ = terminated.recv() => Ok(Exit::Done),
                     _ = interrupted.recv() => Ok(Exit::Done),
-                }
+                };
+                service_manager::stopping();
+                ended
             }
         };
         // First whoever may grant something. Whoever stopped answering before us has nothing left to save.

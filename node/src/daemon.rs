@@ -20,6 +20,7 @@ use crate::{
     patcher::{PatchActor, PatcherSettings, Ports},
     peer::{self, PeerHandle, Setup, Stop, Subscribe},
     portrait::Portrait,
+    service_manager,
     store::trust::private_folder,
 };
 
@@ -91,10 +92,12 @@ fn serve(path: &Path) -> Result<(), Fatal> {
         let host = start_host(&settings, &identity, credential, &peer).await;
         if let Ok(host) = &host {
             tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
+            service_manager::ready(&format!("member {}", membership.name));
             tokio::select! {
                 _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
                 _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
             }
+            service_manager::stopping();
             // First whoever may begin something.
             end(&host.patcher).await;
             end(&host.portrait).await;

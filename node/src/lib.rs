@@ -11,6 +11,7 @@ pub mod mesh;
 pub mod patcher;
 pub mod peer;
 pub mod portrait;
+pub mod service_manager;
 pub mod store;
 
 pub use daemon::run;

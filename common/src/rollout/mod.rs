@@ -1,8 +1,8 @@
 //! Intent and permission: what a rollout wants, and what the coordinator may grant.
 //!
-//! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what came of it, `planner` the one function that says what
-//! may happen next and why the rest waits, `controller` the machine around it, `check` the judge that knows the rules of a
-//! valid ledger and nothing about how it was made.
+//! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
+//! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
+//! around it, `check` the judge that knows the rules of a valid ledger and nothing about how it was made.
 
 pub mod check;
 pub mod controller;

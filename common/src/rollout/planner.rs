@@ -25,6 +25,9 @@ const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
 const OFFER_PATIENCE: Duration = Duration::from_secs(20);
 /// An offer that is not answered for this long no longer keeps the next host from being asked.
 const OFFER_SLOW: Duration = Duration::from_secs(3);
+/// A host that prepared before a slot was free, and in vain, is not asked to again for this long: a reboot may take minutes,
+/// and every preparation refreshes package indexes.
+const AHEAD_PAUSE: Duration = Duration::from_secs(60);
 /// A host that left an offer unanswered is asked again after this, or when it says anything.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 
@@ -62,6 +65,8 @@ pub struct Contact {
     pub quiet_until: BootTime,
     /// When something was last sent again.
     pub resent: BootTime,
+    /// When its `Ready` last grew too old unused.
+    pub in_vain: Option<BootTime>,
 }
 
 /// What the planner knows beside the ledger.
@@ -120,7 +125,8 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
     let limit = state.plan.max_concurrency.resolved as usize;
     let mut free = limit.saturating_sub(ledger.slots_held(state));
-    // A host past its last disruptive step frees its slot within moments: the next one prepares meanwhile.
+    // A host past its transaction frees its slot soon: the next one prepares meanwhile. Not later than that, because a host
+    // that reboots is next heard from with its report.
     let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
     let mut offers = free + soon;
     for &at in &state.tally.eligible {
@@ -141,8 +147,11 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
             Some((rollout, _, _, since)) if *rollout == id && now.boot.since(*since) < OFFER_SLOW => offers -= 1,
             Some(_) => {}
             None if host_blocked(ledger, id, node, contact, now).is_none() => {
+                let ahead = offers <= soon;
                 offers -= 1;
-                decision.offer.push((at, opening));
+                if !ahead || contact.in_vain.is_none_or(|since| now.boot.since(since) > AHEAD_PAUSE) {
+                    decision.offer.push((at, opening));
+                }
             }
             None => {}
         }
@@ -163,7 +172,7 @@ fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
     desk.contacts
         .get(&state.plan.hosts[at].node)
         .and_then(|contact| contact.progress.as_ref())
-        .is_some_and(|(phase, _)| *phase > Phase::Reboot)
+        .is_some_and(|(phase, _)| *phase > Phase::Transaction)
 }
 
 fn ends(state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {

@@ -197,7 +197,8 @@ fn sign(args: &SignArgs) -> Result<Exit, Fault> {
     })?;
     let (mesh, expires) = (owner.mesh().to_string(), said.expires.rfc3339());
     // What others write to dial this member, but for its address, which the owner key does not know.
-    let bootstrap = mesh::bootstrap_address(&key, "/ip4/ADDRESS/tcp/7878");
+    let port = if said.role == Role::Coordinator { 7877 } else { 7878 };
+    let bootstrap = mesh::bootstrap_address(&key, &format!("/ip4/ADDRESS/tcp/{port}"));
     print(&if json {
         let role = said.role;
         let file = json!({"schema": "patchmesh.membership/v1", "mesh": mesh, "name": said.name, "key": key.to_string(),

@@ -261,7 +261,7 @@ pub(super) fn host(apt: &Apt) -> Result<Host, Fault> {
     })
 }
 
-/// A refusal as a fault. The first part of its remedy says what was left unchanged.
+/// A refusal as a fault. The first of two parts of its remedy says what else was left unchanged.
 pub(super) fn refused(refusal: Refusal) -> Fault {
     let (unchanged, remedy) = refusal.remedy.split_once("; ").unwrap_or(("nothing was changed", &refusal.remedy));
     Fault::new(refusal.code.as_str(), refusal.text, unchanged, remedy)

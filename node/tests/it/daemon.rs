@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -58,6 +58,11 @@ impl Fixture {
     fn command(&self) -> Command {
         let mut command = Command::new(daemon());
         command.arg("--config").arg(self.path("host.toml")).stderr(Stdio::piped()).env_remove("PATCHMESH_LOG");
+        // As systemd does for a service of `Type=notify`.
+        match self.path("notify") {
+            socket if socket.exists() => command.env("NOTIFY_SOCKET", socket),
+            _ => command.env_remove("NOTIFY_SOCKET"),
+        };
         command
     }
 
@@ -157,6 +162,23 @@ fn it_runs_until_it_is_told_to_end_and_a_second_one_is_told_who_the_first_is() {
         let (code, log) = running.end(signal);
         assert_eq!(code, Some(0), "{log}");
     }
+}
+
+#[test]
+fn a_service_manager_is_told_when_it_runs_and_when_it_ends() {
+    let fixture = Fixture::new();
+    fixture.enrol();
+    let socket = UnixDatagram::bind(fixture.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let told = || {
+        let mut bytes = [0; 200];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].into()).unwrap()
+    };
+    let running = fixture.running();
+    assert_eq!(told(), "READY=1\nSTATUS=member db-01\n");
+    assert_eq!(running.end(Signal::TERM).0, Some(0));
+    assert_eq!(told(), "STOPPING=1\n");
 }
 
 #[test]

@@ -125,3 +125,37 @@ fn a_stopped_rollout_ends_with_a_lost_host_and_its_late_report_is_kept() {
     assert!(world.controller.ledger().leased.is_empty());
     assert_eq!(world.judge.violations(), []);
 }
+
+#[test]
+fn the_next_host_prepares_once_a_minute_while_a_host_past_its_transaction_reboots() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    world.round();
+    world.round();
+    let lease = *world.running.values().next().unwrap();
+    let progress = |phase| ToCoordinator::Progress { lease, phase, detail: String::new() };
+    let is_offer = |(to, body): &(NodeId, ToHost)| *to == signer(2).id() && matches!(body, ToHost::Offer(_));
+    let offers = |world: &mut World, seconds: u64| {
+        let mut offers = 0;
+        for _ in 0..seconds * 2 {
+            offers += world.told.iter().filter(|told| is_offer(told)).count();
+            world.round();
+            world.pass(500);
+        }
+        offers
+    };
+    world.script(1, Script::Silent);
+    world.answer(1, progress(Phase::Transaction));
+    assert_eq!(offers(&mut world, 20), 0, "its slot is not free soon");
+    world.answer(1, progress(Phase::PostInstall));
+    assert_eq!(offers(&mut world, 50), 1, "asked once, and not again when that has grown too old");
+    world.answer(1, progress(Phase::Reboot));
+    assert_eq!(offers(&mut world, 40), 1, "a minute later");
+    assert_eq!(world.overlap, 1);
+    world.script(1, Script::Good);
+    world.finish_one();
+    assert!(world.told.iter().any(is_offer), "at once, now that the slot is free");
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.overlap), (2, 1));
+    assert_eq!(world.judge.violations(), []);
+}

@@ -24,7 +24,7 @@ impl Apt {
         words.push("--audit".into());
         let output = self.look_with(&words).await?;
         if !output.success() {
-            return Err(failed(format!("dpkg --audit: {}", output.errors()), "nothing was changed; repair dpkg"));
+            return Err(failed(format!("dpkg --audit: {}", output.errors()), "repair dpkg"));
         }
         let problems = self.problems(&self.packages()?)?;
         Ok(if problems.is_empty() { prose(&output.stdout) } else { problems })

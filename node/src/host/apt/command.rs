@@ -89,9 +89,9 @@ pub async fn read(argv: &[String], env: &[(String, String)], limit: Duration) ->
     };
     let io_error = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            failed(format!("{program} is not on this machine"), format!("install {program}; nothing was changed"))
+            failed(format!("{program} is not on this machine"), format!("install {program}"))
         }
-        _ => failed(format!("{program} cannot be run: {error}"), "nothing was changed; see the system's log"),
+        _ => failed(format!("{program} cannot be run: {error}"), "see the system's log"),
     };
     let mut child = Command::new(program)
         .args(args)
@@ -113,7 +113,7 @@ pub async fn read(argv: &[String], env: &[(String, String)], limit: Duration) ->
         Ok(result) => result.map_err(io_error)?,
         Err(_) => {
             let text = format!("{} did not end within {} s", argv.join(" "), limit.as_secs());
-            return Err(failed(text, "nothing was changed; run it by hand to see what it waits for"));
+            return Err(failed(text, "run it by hand to see what it waits for"));
         }
     };
     Ok(Output { code: status.code(), stdout, stderr })

@@ -77,18 +77,18 @@ impl Drop for Scratch {
 
 impl From<RootError> for Refusal {
     fn from(error: RootError) -> Self {
-        failed(chain(&error), "nothing was changed; name `/` or a folder that holds a Debian system")
+        failed(chain(&error), "name `/` or a folder that holds a Debian system")
     }
 }
 
 impl From<stanza::StanzaError> for Refusal {
     fn from(error: stanza::StanzaError) -> Self {
-        failed(chain(&error), "nothing was changed; repair the file, or refresh the indexes")
+        failed(chain(&error), "repair the file, or refresh the indexes")
     }
 }
 
 fn unreadable(what: &str, error: &io::Error) -> Refusal {
-    failed(format!("{what}: {error}"), "nothing was changed; check its permissions")
+    failed(format!("{what}: {error}"), "check its permissions")
 }
 
 impl Apt {
@@ -122,7 +122,7 @@ impl Apt {
         if !folder.is_absolute() || !is_quotable(folder) {
             let text =
                 format!("cannot keep apt's configuration in {folder:?}: apt can only be told of absolute plain paths");
-            return Err(failed(text, "nothing was changed; choose another folder"));
+            return Err(failed(text, "choose another folder"));
         }
         let (read, change) = (folder.join("apt-read.conf"), folder.join("apt-change.conf"));
         for (path, purpose) in [(&read, Purpose::Read(folder)), (&change, Purpose::Change)] {
@@ -252,7 +252,7 @@ impl Apt {
             return Err(Refusal {
                 code: RefusalCode::Locked,
                 text: owner.to_string(),
-                remedy: "nothing was changed; wait until it has ended".into(),
+                remedy: "wait until it has ended".into(),
             });
         }
         let problems = self.problems(&self.packages()?)?;
@@ -266,7 +266,7 @@ impl Apt {
                 self.root.path().display(),
                 list(&problems, "; ")
             ),
-            remedy: "nothing was changed; run `dpkg --configure -a`, then `apt-get -f install`".into(),
+            remedy: "run `dpkg --configure -a`, then `apt-get -f install`".into(),
         })
     }
 }

@@ -55,7 +55,7 @@ impl Apt {
             return Err(Refusal {
                 code: RefusalCode::RemovalsNeeded,
                 text: format!("apt would remove {}", list(&told, ", ")),
-                remedy: "nothing was changed; hold what wants it, or remove it by hand".into(),
+                remedy: "hold what wants it, or remove it by hand".into(),
             });
         }
         let transaction = self.close(&simulation, survey.offers).await?;
@@ -84,7 +84,7 @@ impl Apt {
             return Err(Refusal {
                 code: RefusalCode::VersionGone,
                 text: format!("no repository offers {} any more", list(&gone, ", ")),
-                remedy: "nothing was changed; make a new plan".into(),
+                remedy: "make a new plan".into(),
             });
         }
         let output = self.look_with(&simulate_args(exact)).await?;
@@ -151,7 +151,7 @@ impl Apt {
         if simulation.installs.len() > MAX_CHANGES {
             let text =
                 format!("apt would install {} packages; at most {MAX_CHANGES} are handled", simulation.installs.len());
-            return Err(failed(text, "nothing was changed; upgrade this host by hand"));
+            return Err(failed(text, "upgrade this host by hand"));
         }
         let unknown: BTreeSet<_> = simulation
             .installs
@@ -167,7 +167,7 @@ impl Apt {
             let arch = self.filed(&install.arch);
             let Some(sha256) = sums(&offers, &arch, &install.name, &install.new).next() else {
                 let text = format!("no index has a SHA-256 of {}:{} {}", install.name, install.arch, install.new);
-                return Err(failed(text, "nothing was changed; refresh the indexes"));
+                return Err(failed(text, "refresh the indexes"));
             };
             transaction.changes.push(PackageChange {
                 name: install.name.clone(),
@@ -194,7 +194,7 @@ fn plan_changed(difference: &str) -> Refusal {
     Refusal {
         code: RefusalCode::PlanChanged,
         text: format!("apt would now do something else: {difference}"),
-        remedy: "nothing was changed; make a new plan".into(),
+        remedy: "make a new plan".into(),
     }
 }
 
@@ -221,7 +221,7 @@ fn exact(transaction: &Transaction) -> Result<Vec<String>, Refusal> {
 }
 
 fn exact_one(change: &PackageChange) -> Result<String, Refusal> {
-    let bad = |why: String| failed(why, "nothing was changed; make a new plan");
+    let bad = |why: String| failed(why, "make a new plan");
     let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
     if !change.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !change.name.chars().all(name_ok) {
         return Err(bad(format!("{:?} is not a package name", change.name)));
@@ -330,7 +330,7 @@ mod tests {
             .chain(arches.iter().map(|arch| PackageChange { arch: (*arch).into(), ..good.clone() }));
         for bad in hostile {
             let refusal = exact(&transaction(vec![good.clone(), bad.clone()])).unwrap_err();
-            assert_eq!(refusal.remedy, "nothing was changed; make a new plan", "{bad:?}");
+            assert_eq!(refusal.remedy, "make a new plan", "{bad:?}");
             assert!(!refusal.text.contains(['\n', '\0']), "{refusal:?}");
         }
     }

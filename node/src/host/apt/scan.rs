@@ -148,14 +148,13 @@ impl Apt {
     pub(super) async fn simulate(&self, argv: &[String]) -> Result<Simulation, Refusal> {
         let output = self.look_with(argv).await?;
         if !output.success() {
-            return Err(failed(explain(&output), "nothing was changed; run `apt-get -s dist-upgrade` to see it all"));
+            return Err(failed(explain(&output), "run `apt-get -s dist-upgrade` to see it all"));
         }
         self.read_simulation(&output)
     }
 
     pub(super) fn read_simulation(&self, output: &Output) -> Result<Simulation, Refusal> {
-        simulate::parse(&output.stdout, &self.native)
-            .map_err(|why| failed(why, "nothing was changed; report this with the version of apt"))
+        simulate::parse(&output.stdout, &self.native).map_err(|why| failed(why, "report this with the version of apt"))
     }
 
     /// What the indexes offer of these names.
@@ -169,13 +168,9 @@ impl Apt {
     async fn targets(&self) -> Result<Vec<Target>, Refusal> {
         let output = self.look_with(&lists::target_args()).await?;
         if !output.success() {
-            return Err(failed(
-                format!("apt-get indextargets: {}", output.errors()),
-                "nothing was changed; correct the sources",
-            ));
+            return Err(failed(format!("apt-get indextargets: {}", output.errors()), "correct the sources"));
         }
-        lists::parse_targets(&output.stdout)
-            .map_err(|why| failed(why, "nothing was changed; report this with the version of apt"))
+        lists::parse_targets(&output.stdout).map_err(|why| failed(why, "report this with the version of apt"))
     }
 
     pub(super) fn key(&self, package: &Installed) -> (String, String) {

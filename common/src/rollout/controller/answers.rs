@@ -1,0 +1,145 @@
+//! What the answers of hosts mean for the ledger and for the talk with them.
+
+use core::time::Duration;
+
+use super::{Controller, Effect, MAX_DEFERRALS, RESEND, open_answer};
+use crate::{
+    id::{Epoch, Incarnation, LeaseId, NodeId, Nonce, RolloutId},
+    machine::Cx,
+    rollout::{lease::is_final, ledger::LedgerAct, planner::Handshake},
+    run::message::{LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
+    seal::Sealed,
+    time::BootTime,
+};
+
+impl Controller {
+    pub(super) fn heard(&mut self, cx: &mut Cx<'_, Effect>, frame: &LeaseFrame) {
+        let Some(answer) = open_answer(&self.settings, frame, cx.now.wall, cx.keys) else { return };
+        let from = frame.sealed.author;
+        let contact = self.contact(from, cx.now.boot);
+        (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
+        match answer.body {
+            ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
+            ToCoordinator::Fenced { saved, .. } => self.fenced(cx, saved),
+            ToCoordinator::Ready { lease, nonce } => self.ready(cx, from, lease, nonce),
+            ToCoordinator::Refused { lease, refusal } => self.refused(cx, from, lease, refusal),
+            ToCoordinator::Progress { lease, phase, detail } => {
+                if self.ledger.leased.get(&from).is_some_and(|(_, held)| *held == lease) {
+                    self.contact(from, cx.now.boot).progress = Some((phase, detail));
+                }
+            }
+            ToCoordinator::Reported(report) => {
+                self.reported(cx, from, report.lease, report.rollout, report.outcome, &frame.sealed);
+            }
+            ToCoordinator::StopSaved { sequence, .. } => {
+                if self.unstopped.get(&from).is_some_and(|(_, wanted)| *wanted <= sequence) {
+                    self.unstopped.remove(&from);
+                }
+            }
+            // Planning is the shell's talk with a host: it changes nothing that the ledger holds.
+            ToCoordinator::Resolved { .. } => {}
+        }
+    }
+
+    fn adopted(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, held: Option<(LeaseId, RolloutId)>, epoch: Epoch) {
+        if epoch != self.epoch() || !self.ledger.discontinuous {
+            return;
+        }
+        // A lease of another ledger ends without a word to this one: whoever granted it may have taken the report.
+        let over = self.ledger.foreign.get(&from).is_some_and(|known| held.is_none_or(|(lease, _)| lease != *known));
+        if over || !self.ledger.adopted.contains(&from) {
+            self.save(cx, LedgerAct::Adopted { host: from, held });
+        }
+    }
+
+    /// Somebody else coordinated with a higher epoch: jump above it, trust nothing until every host has said what it holds.
+    fn fenced(&mut self, cx: &mut Cx<'_, Effect>, saved: Epoch) {
+        if saved.serial > self.settings.serial {
+            self.desk.superseded = true;
+        } else if !saved.admits(&self.epoch()) {
+            let incarnation = Incarnation(cx.rng.next_u64());
+            self.open_epoch(cx, saved.counter.saturating_add(1), incarnation, false);
+            for contact in self.desk.contacts.values_mut() {
+                contact.handshake = None;
+            }
+        }
+    }
+
+    fn ready(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
+        if let Some((rollout, held)) = self.ledger.leased.get(&from).copied() {
+            // The `Go` is durable and was lost: repeat it for the new nonce, if the clock still allows a start.
+            let running = self.running(rollout, from).filter(|(_, opening)| opening.admits_start(cx.now.wall));
+            if held == lease && running.is_some() && !self.is_stopped(rollout) {
+                cx.emit(Effect::Tell { to: from, body: ToHost::Go { lease, nonce } });
+            }
+            return;
+        }
+        let now = cx.now.boot;
+        let contact = self.contact(from, now);
+        if let Some((_, offered, handshake @ Handshake::Offered { .. }, since)) = &mut contact.handshake
+            && *offered == lease
+            && let Handshake::Offered { opening } = *handshake
+        {
+            *handshake = Handshake::Ready { opening, nonce };
+            *since = now;
+            contact.refused = None;
+        }
+    }
+
+    fn refused(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, refusal: Refusal) {
+        let now = cx.now.boot;
+        let rollout = match self.ledger.leased.get(&from).copied() {
+            Some((rollout, held)) if held == lease => {
+                // The host forgot the nonce when it refused: nothing began, and no `Go` that is under way can start it.
+                self.save(cx, LedgerAct::Returned { rollout, host: from, lease, refusal: refusal.clone() });
+                rollout
+            }
+            _ => match self.contact(from, now).handshake.take() {
+                Some((rollout, offered, ..)) if offered == lease => rollout,
+                other => {
+                    self.contact(from, now).handshake = other;
+                    return;
+                }
+            },
+        };
+        let patience = self.settings.patience;
+        let contact = self.contact(from, now);
+        contact.handshake = None;
+        let since = contact.refused.as_ref().map_or(now, |(_, since, _)| *since);
+        if is_final(refusal.code) || now.since(since) > patience {
+            contact.refused = None;
+            self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
+        } else {
+            let pause = if refusal.code == RefusalCode::StaleGo { Duration::ZERO } else { RESEND };
+            contact.refused = Some((refusal, since, now.plus(pause)));
+        }
+    }
+
+    fn reported(
+        &mut self,
+        cx: &mut Cx<'_, Effect>,
+        from: NodeId,
+        lease: LeaseId,
+        rollout: RolloutId,
+        outcome: Outcome,
+        evidence: &Sealed,
+    ) {
+        let known = self.ledger.leased.get(&from) == Some(&(rollout, lease));
+        // Also of a lease that this ledger never granted: after the acknowledgement nobody else can learn of it.
+        if !self.ledger.reported.contains(&lease) {
+            self.save(cx, LedgerAct::Reported { evidence: evidence.clone() });
+        }
+        let contact = self.contact(from, cx.now.boot);
+        contact.progress = None;
+        contact.refused = None;
+        cx.emit(Effect::Tell { to: from, body: ToHost::Acknowledge { lease } });
+        if known && outcome == Outcome::Deferred && self.ledger.deferrals(rollout, from) >= MAX_DEFERRALS {
+            let refusal = Refusal {
+                code: RefusalCode::OutsideOpening,
+                text: format!("{MAX_DEFERRALS} leases ended before anything could be installed"),
+                remedy: "compare the host's clock and the length of its hooks with the openings".into(),
+            };
+            self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
+        }
+    }
+}
