@@ -5,7 +5,7 @@ mod acts;
 mod chaos;
 mod desk;
 mod end;
-mod forger;
+mod forgery;
 mod host;
 mod life;
 mod mesh;

@@ -1,4 +1,4 @@
-//! A member that lies: commands, reports and records that are not its own to send.
+//! Enemies inside: a member that sends what is not its own to send.
 
 use patchmesh_common::{
     gossip::Item,
