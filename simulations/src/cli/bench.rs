@@ -59,23 +59,22 @@ enum Load {
 }
 
 impl Load {
-    fn scenario(self, hosts: u32, millis: u64) -> Scenario {
-        let pace = match self {
-            Self::Rest => Pace { heartbeat: 1_000 * ROUND, exchange: 5_000, changes: 0 },
-            // 0.4 messages of exchanges, and 0.6 that carry a changed record: each comes a little more than twice.
-            Self::Ping => Pace { heartbeat: 10_000 * HOUR, exchange: 5_000, changes: 3_600 },
-        };
-        Scenario {
+    fn world(self, hosts: u32, millis: u64) -> World {
+        let heartbeat = if self == Self::Rest { 1000 * ROUND } else { 10_000 * HOUR };
+        let scenario = Scenario {
             hosts,
             demanding: false,
             heal: 0,
             patience: millis,
             least: millis,
             network: Network::default(),
-            pace,
+            pace: Pace { heartbeat, exchange: 5_000 },
             waves: Vec::new(),
             faults: Vec::new(),
-        }
+        };
+        let world = World::new(1, scenario, false);
+        // 0.4 messages of exchanges, and 0.6 that carry a changed record: each comes a little more than twice.
+        if self == Self::Rest { world } else { world.changing(3_600) }
     }
 }
 
@@ -116,7 +115,7 @@ fn spent() -> f64 {
 
 fn measure(load: Load, hosts: u32, seconds: u64) -> Row {
     let (begin, end) = (1000 * WARM, 1000 * (WARM + seconds));
-    let mut world = World::new(1, load.scenario(hosts, end + 1000), false);
+    let mut world = load.world(hosts, end + 1000);
     let before = world.advance(begin);
     let begun = spent();
     let after = world.advance(end);

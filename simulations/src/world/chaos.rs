@@ -484,7 +484,8 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
-        self.net.heal();
+        self.net.cuts.clear();
+        self.net.rates = Default::default();
         let primary = self.primary();
         for spot in 0..self.seats.len() as Spot {
             let seat = &mut self.seats[spot as usize];
