@@ -75,6 +75,8 @@ async fn real(counts: &Counts, simulated: &mut Vec<Curve>) -> Curve {
     }
     // What gossipsub does at its upkeep is the last thing that changes its mesh, and until the next one, five seconds later, there
     // is no lazy gossip, which over links as slow as these brings a tenth more copies: news that a push has not brought yet.
+    // An upkeep shows itself only where there is something to tell of.
+    mesh.speak(0);
     let upkeeps = counts.upkeeps() + MEMBERS;
     until("one upkeep of every daemon", || counts.upkeeps() >= upkeeps).await;
     mesh.measure();
