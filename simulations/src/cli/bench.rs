@@ -153,6 +153,10 @@ impl Bench {
             bar.set_style(style);
         }
         let tell = |text: String| if shown { bar.set_message(text) } else { talk(&text) };
+        if let Some(folder) = &self.peers {
+            tell(format!("building {}", folder.display()));
+            peers::build(folder)?;
+        }
         let mut rows = Vec::new();
         for hosts in &self.hosts {
             for (load, name) in [(Load::Rest, "at rest"), (Load::Ping, "one message a second")] {
@@ -163,8 +167,6 @@ impl Bench {
         }
         let mut peers = Vec::new();
         if let Some(folder) = &self.peers {
-            tell(format!("building {}", folder.display()));
-            peers::build(folder)?;
             for row in rows.iter().filter(|row| row.load == Load::Ping) {
                 for engine in Engine::ALL.into_iter().filter(|engine| engine.bears(row.hosts)) {
                     tell(format!("{} hosts of {}", row.hosts, engine.word()));
