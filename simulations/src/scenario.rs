@@ -44,7 +44,7 @@ impl Profile {
 }
 
 /// Single messages: each counts once in so many, never if 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Network {
     /// Lost.
@@ -53,14 +53,6 @@ pub struct Network {
     pub duplication: u64,
     /// Late by seconds to minutes, so that later ones overtake it.
     pub reordering: u64,
-    /// Least and most milliseconds from one machine to another; every pair has its own, at all times the same.
-    pub latency: [u64; 2],
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { loss: 0, duplication: 0, reordering: 0, latency: [1, 40] }
-    }
 }
 
 /// What operators ask for.
@@ -93,9 +85,6 @@ pub struct Pace {
     pub heartbeat: u64,
     /// Between two exchanges at rest.
     pub exchange: u64,
-    /// Between two changes of what hosts say of themselves, one host at a time, any; 0: never.
-    #[serde(default)]
-    pub changes: u64,
 }
 
 /// One simulation, but for its seed.
@@ -134,9 +123,9 @@ impl Scenario {
         let span = 20 * MINUTE;
         let network = match profile {
             Profile::Calm => Network { loss: 1000, ..Network::default() },
-            Profile::Flaky => Network { loss: 50, duplication: 50, reordering: 200, ..Network::default() },
-            Profile::Hostile => Network { loss: 20, duplication: 12, reordering: 25, ..Network::default() },
-            Profile::Disaster => Network { loss: 8, duplication: 8, reordering: 8, ..Network::default() },
+            Profile::Flaky => Network { loss: 50, duplication: 50, reordering: 200 },
+            Profile::Hostile => Network { loss: 20, duplication: 12, reordering: 25 },
+            Profile::Disaster => Network { loss: 8, duplication: 8, reordering: 8 },
         };
         let mut waves = vec![
             // Enough room for every fault to find a host at work.
@@ -189,7 +178,7 @@ impl Scenario {
             patience: 3 * HOUR,
             least: u64::from(days) * 24 * HOUR,
             network,
-            pace: Pace { heartbeat: 60_000, exchange: 10_000, changes: 0 },
+            pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,
             faults: Vec::new(),
         };

@@ -148,14 +148,14 @@ pub fn simulated(seed: u64, members: u32, latency: [u64; 2]) -> Spread {
         heal: 0,
         patience: end,
         least: end,
-        network: Network { latency, ..Network::default() },
-        pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE, changes: 0 },
+        network: Network::default(),
+        pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE },
         waves: Vec::new(),
         faults: Vec::new(),
     };
     // By then the mesh stands, and what begins in half a minute ends in time.
     let window = Spread::new(end - 35_000, end - 5_000);
-    let outcome = World::new(seed, scenario, false).watched(window.clone()).run();
+    let outcome = World::new(seed, scenario, false).far(latency).watched(window.clone()).run();
     outcome.spread.map_or(window, |spread| *spread)
 }
 

@@ -59,23 +59,22 @@ enum Load {
 }
 
 impl Load {
-    fn scenario(self, hosts: u32, millis: u64) -> Scenario {
-        let pace = match self {
-            Self::Rest => Pace { heartbeat: 1_000 * ROUND, exchange: 5_000, changes: 0 },
-            // 0.4 messages of exchanges, and 0.6 that carry a changed record: each comes a little more than twice.
-            Self::Ping => Pace { heartbeat: 10_000 * HOUR, exchange: 5_000, changes: 3_600 },
-        };
-        Scenario {
+    fn world(self, hosts: u32, millis: u64) -> World {
+        let heartbeat = if self == Self::Rest { 1000 * ROUND } else { 10_000 * HOUR };
+        let scenario = Scenario {
             hosts,
             demanding: false,
             heal: 0,
             patience: millis,
             least: millis,
             network: Network::default(),
-            pace,
+            pace: Pace { heartbeat, exchange: 5_000 },
             waves: Vec::new(),
             faults: Vec::new(),
-        }
+        };
+        let world = World::new(1, scenario, false);
+        // 0.4 messages of exchanges, and 0.6 that carry a changed record: each comes a little more than twice.
+        if self == Self::Rest { world } else { world.changing(3_600) }
     }
 }
 
@@ -116,7 +115,7 @@ fn spent() -> f64 {
 
 fn measure(load: Load, hosts: u32, seconds: u64) -> Row {
     let (begin, end) = (1000 * WARM, 1000 * (WARM + seconds));
-    let mut world = World::new(1, load.scenario(hosts, end + 1000), false);
+    let mut world = load.world(hosts, end + 1000);
     let before = world.advance(begin);
     let begun = spent();
     let after = world.advance(end);
@@ -154,6 +153,10 @@ impl Bench {
             bar.set_style(style);
         }
         let tell = |text: String| if shown { bar.set_message(text) } else { talk(&text) };
+        if let Some(folder) = &self.peers {
+            tell(format!("building {}", folder.display()));
+            peers::build(folder)?;
+        }
         let mut rows = Vec::new();
         for hosts in &self.hosts {
             for (load, name) in [(Load::Rest, "at rest"), (Load::Ping, "one message a second")] {
@@ -164,8 +167,6 @@ impl Bench {
         }
         let mut peers = Vec::new();
         if let Some(folder) = &self.peers {
-            tell(format!("building {}", folder.display()));
-            peers::build(folder)?;
             for row in rows.iter().filter(|row| row.load == Load::Ping) {
                 for engine in Engine::ALL.into_iter().filter(|engine| engine.bears(row.hosts)) {
                     tell(format!("{} hosts of {}", row.hosts, engine.word()));

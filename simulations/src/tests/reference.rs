@@ -39,7 +39,7 @@ fn scenario() -> Scenario {
         patience: 60_000,
         least: 0,
         network: Network::default(),
-        pace: Pace { heartbeat: 30_000, exchange: 5_000, changes: 0 },
+        pace: Pace { heartbeat: 30_000, exchange: 5_000 },
         waves: vec![wave],
         faults: Vec::new(),
     }

@@ -46,9 +46,6 @@ impl World {
             self.at(at, Happening::Fault { number });
         }
         self.at(self.scenario.heal, Happening::Heal);
-        if self.scenario.pace.changes > 0 {
-            self.after(self.scenario.pace.changes, Happening::Change);
-        }
         if hosts <= super::SMALL {
             self.after(super::RECOUNT, Happening::Recount);
         }

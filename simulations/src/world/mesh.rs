@@ -179,12 +179,12 @@ impl World {
     }
 
     /// Some host says something new of itself.
-    pub(super) fn change(&mut self) {
+    pub(super) fn change(&mut self, every: u64) {
         let spot = self.net.chance.below(self.seats.len() as u64) as Spot;
         let now = self.now.to_string();
         self.seats[spot as usize].body.tags.insert("changed".into(), now);
         self.describe(spot);
-        self.after(self.scenario.pace.changes, Happening::Change);
+        self.after(every, Happening::Change { every });
     }
 
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {

@@ -77,7 +77,7 @@ enum Happening {
     Operator { order: Order },
     Retire { spot: Spot },
     Jump { spot: Spot, by: i64 },
-    Change,
+    Change { every: u64 },
     Heal,
     Judge,
     Recount,
@@ -137,7 +137,7 @@ impl Happening {
             Self::Judge => 24,
             Self::Recount => 25,
             Self::Jump { .. } => 26,
-            Self::Change => 27,
+            Self::Change { .. } => 27,
         }
     }
 
@@ -206,6 +206,20 @@ impl World {
     #[must_use]
     pub fn sabotaged(mut self, sabotage: Box<dyn Sabotage>) -> Self {
         self.sabotage = Some(sabotage);
+        self
+    }
+
+    /// Puts machines so far from each other: the least and the most milliseconds of a pair.
+    #[must_use]
+    pub fn far(mut self, latency: [u64; 2]) -> Self {
+        self.net.latency = latency;
+        self
+    }
+
+    /// Lets some host say something new of itself every so many milliseconds.
+    #[must_use]
+    pub fn changing(mut self, every: u64) -> Self {
+        self.after(every, Happening::Change { every });
         self
     }
 
@@ -313,7 +327,7 @@ impl World {
             Happening::Operator { order } => self.operate(order),
             Happening::Retire { spot } => self.retire(spot),
             Happening::Jump { spot, by } => self.jump(spot, by),
-            Happening::Change => self.change(),
+            Happening::Change { every } => self.change(every),
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),

@@ -43,17 +43,19 @@ impl Cut {
 pub(super) struct Net {
     pub(super) chance: Chance,
     pub(super) rates: Network,
+    /// Least and most milliseconds from one machine to another; every pair has its own.
+    pub(super) latency: [u64; 2],
     pub(super) cuts: Vec<Cut>,
 }
 
 impl Net {
     pub(super) fn new(chance: Chance, rates: Network) -> Self {
-        Self { chance, rates, cuts: Vec::new() }
+        Self { chance, rates, latency: LATENCY, cuts: Vec::new() }
     }
 
-    /// Nothing is lost, doubled, late or cut any more; distances stay. Returns the cuts.
+    /// Nothing is lost, doubled, late or cut any more. Returns the cuts.
     pub(super) fn heal(&mut self) -> Vec<Cut> {
-        self.rates = Network { latency: self.rates.latency, ..Network::default() };
+        self.rates = Network::default();
         std::mem::take(&mut self.cuts)
     }
 
@@ -63,14 +65,14 @@ impl Net {
     }
 }
 
-/// Most milliseconds between two machines, whatever a scenario says.
-const FAR: u64 = 60_000;
+/// Of a network of several sites, in milliseconds.
+const LATENCY: [u64; 2] = [1, 40];
 
 /// The same for a pair at all times.
 fn distance(one: Spot, other: Spot, [least, most]: [u64; 2]) -> u64 {
     let (low, high) = (u64::from(one.min(other)), u64::from(one.max(other)));
     let mixed = (low.wrapping_mul(0x9e37_79b9) ^ high.wrapping_mul(0x85eb_ca6b)).rotate_left(17);
-    least.min(FAR) + mixed % (most.min(FAR).saturating_sub(least) + 1)
+    least + mixed % (most.saturating_sub(least) + 1)
 }
 
 impl World {
@@ -98,7 +100,7 @@ impl World {
     }
 
     fn delay(&mut self, from: Spot, to: Spot) -> u64 {
-        let mut delay = distance(from, to, self.net.rates.latency) + self.net.chance.below(8);
+        let mut delay = distance(from, to, self.net.latency) + self.net.chance.below(8);
         for spot in [from, to] {
             if self.seats[spot as usize].slow_until > self.now {
                 delay += self.net.chance.between(200, 4_000);

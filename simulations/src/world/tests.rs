@@ -134,7 +134,7 @@ fn still() -> Scenario {
         patience: MINUTE,
         least: 0,
         network: Network::default(),
-        pace: Pace { heartbeat: 60_000, exchange: 60_000, changes: 0 },
+        pace: Pace { heartbeat: 60_000, exchange: 60_000 },
         waves: Vec::new(),
         faults: Vec::new(),
     }

@@ -26,9 +26,8 @@ fn address(host: u64) -> SocketAddr {
 async fn run(load: Load) -> u64 {
     let handle = Handle::current();
     let nodes = 1..=load.hosts;
-    let tasks: Vec<_> = nodes
-        .map(|host| handle.create_node().ip(address(host).ip()).build().spawn(node(host, load)))
-        .collect();
+    let tasks: Vec<_> =
+        nodes.map(|host| handle.create_node().ip(address(host).ip()).build().spawn(node(host, load))).collect();
     let mut received = 0;
     for task in tasks {
         received += task.await.unwrap_or(0);

@@ -12,8 +12,10 @@ use super::Fault;
 
 /// turmoil's cost grows with the square of the nodes: beyond this it would take all day.
 const TURMOIL_HOSTS: u32 = 300;
-/// And for the same reason it runs no longer than this; its speed does not depend on it.
+/// And for the same reason it runs no longer than this.
 const TURMOIL_SECONDS: u64 = 5;
+/// madsim runs at least so long: a few milliseconds of its time would say little.
+const MADSIM_SECONDS: u64 = 300;
 
 /// Another simulator.
 #[derive(Clone, Copy)]
@@ -84,7 +86,10 @@ impl Engine {
 
     /// Runs it; `ours` is how many host-seconds a second we simulate under the same load.
     pub(super) fn measure(self, folder: &Path, hosts: u32, seconds: u64, ours: f64) -> Result<Measured, Fault> {
-        let seconds = if matches!(self, Self::Turmoil) { seconds.min(TURMOIL_SECONDS) } else { seconds };
+        let seconds = match self {
+            Self::Madsim => seconds.max(MADSIM_SECONDS),
+            Self::Turmoil => seconds.min(TURMOIL_SECONDS),
+        };
         let failed = |source| Fault::File { doing: "find", path: folder.to_owned(), source };
         let program = folder.canonicalize().map_err(failed)?.join("target/release").join(self.word());
         let done = run(Command::new(program).args([hosts.to_string(), seconds.to_string()]), folder)?;

@@ -23,6 +23,7 @@ const STYLE: &str = "text{font:12px sans-serif;fill:#333}.title{font-size:14px;f
 .grid{stroke:#e4e4e4}.frame{fill:none;stroke:#999}.fit{stroke:#1f6feb;stroke-width:2}\
 .flat{stroke:#2da44e;stroke-width:1.5;stroke-dasharray:6 4}.linear{stroke:#bbb;stroke-width:1.5;stroke-dasharray:2 4}\
 .point{fill:#1f6feb;stroke:#fff;stroke-width:1.5}.end{text-anchor:end}.middle{text-anchor:middle}.blue{fill:#1f6feb}\
+.on{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}\
 .green{fill:#2da44e}.grey{fill:#888}";
 
 /// 1, 2 and 5 times the powers of ten from `low` to `high`.
@@ -95,9 +96,9 @@ impl Panel {
                 write!(svg, "<circle class=\"point\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4.5\"/>", x.at(*hosts), y.at(*cost));
         }
         text(svg, (left, TOP - 14.0), "title", self.title);
-        text(svg, (right - 10.0, bottom - 12.0), "end green", "flat: slope 0");
-        text(svg, (left + 12.0, TOP + 20.0), "grey", "dotted: in proportion to the fleet, slope 1");
-        text(svg, (left + 12.0, TOP + 38.0), "blue", &format!("measured: slope {:.2}", self.slope));
+        text(svg, (right - 10.0, bottom - 12.0), "on end green", "target: flat, slope 0.05 at most");
+        text(svg, (left + 12.0, TOP + 20.0), "on grey", "dotted: in proportion to the fleet, slope 1");
+        text(svg, (left + 12.0, TOP + 38.0), "on blue", &format!("measured: slope {:.2}", self.slope));
         text(svg, (left + WIDTH / 2.0, bottom + 40.0), "middle", "hosts");
         Some(())
     }
