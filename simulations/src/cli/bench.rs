@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Fault, Output, print, say, timed};
 use crate::{
-    scenario::{MAX_HOSTS, Network, Pace, Scenario},
+    scenario::{HOUR, MAX_HOSTS, Network, Pace, Scenario, Wave},
     world::World,
 };
 
@@ -19,6 +19,9 @@ pub(super) struct Bench {
     /// Virtual seconds.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=864_000))]
     seconds: u64,
+    /// A day with a rollout at noon instead. A mesh at rest is counted on instead of simulated.
+    #[arg(long, conflicts_with = "seconds")]
+    day: bool,
     /// How the result is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -29,6 +32,8 @@ pub(super) struct Bench {
 struct Row {
     hosts: u32,
     virtual_seconds: u64,
+    /// Those of them that were counted instead of simulated.
+    rested_seconds: u64,
     wall_seconds: f64,
     host_seconds_per_second: f64,
     events_per_host_second: f64,
@@ -48,6 +53,7 @@ fn at_rest(hosts: u32, millis: u64) -> Scenario {
         heal: 0,
         patience: millis,
         least: millis,
+        rests: false,
         network: Network::default(),
         // The daemon's own pace.
         pace: Pace { heartbeat: 30_000, exchange: 5_000 },
@@ -56,14 +62,30 @@ fn at_rest(hosts: u32, millis: u64) -> Scenario {
     }
 }
 
+/// A tenth of the fleet at once.
+fn day(hosts: u32) -> Scenario {
+    let wave = Wave {
+        at: 12 * HOUR,
+        install: true,
+        max_concurrency: hosts.div_ceil(10),
+        max_errors: hosts,
+        reboot: true,
+        openings: Vec::new(),
+        broken: 0,
+    };
+    Scenario { rests: true, waves: vec![wave], ..at_rest(hosts, 24 * HOUR) }
+}
+
 impl Bench {
     pub(super) fn run(self) -> Result<bool, Fault> {
         let rows = self.hosts.iter().map(|hosts| {
-            let (outcome, wall_seconds) = timed(|| World::new(1, at_rest(*hosts, self.seconds * 1000), false).run());
-            let host_seconds = f64::from(*hosts) * self.seconds as f64;
+            let scenario = if self.day { day(*hosts) } else { at_rest(*hosts, self.seconds * 1000) };
+            let (outcome, wall_seconds) = timed(|| World::new(1, scenario, false).run());
+            let host_seconds = f64::from(*hosts) * outcome.ended as f64 / 1000.0;
             Row {
                 hosts: *hosts,
-                virtual_seconds: self.seconds,
+                virtual_seconds: outcome.ended / 1000,
+                rested_seconds: outcome.rested / 1000,
                 wall_seconds,
                 host_seconds_per_second: host_seconds / wall_seconds,
                 events_per_host_second: outcome.events as f64 / host_seconds,

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub redundant: u64,
     /// Virtual milliseconds.
     pub ended: u64,
+    /// Those of them that were counted instead of simulated: a mesh at rest repeats itself.
+    pub rested: u64,
     /// SHA-256 of the canonical trace, in hex.
     pub trace: String,
     /// The promises.
@@ -92,8 +94,11 @@ impl World {
         let broken = !self.observers.record.violations.is_empty();
         self.resume_all();
         self.give_up_lost();
-        let open = self.open_ends();
         let late = self.now >= self.scenario.heal + self.scenario.patience;
+        if self.now < self.scenario.least && !late {
+            return self.after(JUDGE, Happening::Judge);
+        }
+        let open = self.open_ends();
         if broken {
             self.finish = Some(Finish::PromiseBroken);
         } else if open.is_empty() && self.now >= self.scenario.least {
@@ -144,7 +149,10 @@ impl World {
                 open.push((vec![seat.spot], format!("machine {} still holds lease {lease}", seat.spot)));
             }
         }
-        open.extend(self.unconverged());
+        // By far the dearest question: only asked when the others are settled, or when everything must be told.
+        if open.is_empty() || self.now >= self.scenario.heal + self.scenario.patience {
+            open.extend(self.unconverged());
+        }
         open
     }
 
@@ -237,6 +245,7 @@ impl World {
             bytes: self.bytes,
             redundant: self.redundant,
             ended: self.now,
+            rested: self.rested,
             trace: self.trace.hash(),
             record: self.observers.record,
             faults: self.chaos.counts,

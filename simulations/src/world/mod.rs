@@ -10,6 +10,7 @@ mod life;
 mod mesh;
 mod net;
 mod operators;
+mod rest;
 mod seat;
 
 use std::{collections::VecDeque, rc::Rc};
@@ -75,6 +76,7 @@ enum Happening {
     Heal,
     Judge,
     Recount,
+    Rest,
 }
 
 impl Happening {
@@ -127,6 +129,7 @@ impl Happening {
             Self::Judge => 24,
             Self::Recount => 25,
             Self::Jump { .. } => 26,
+            Self::Rest => 27,
         }
     }
 
@@ -159,6 +162,10 @@ pub struct World {
     events: u64,
     bytes: u64,
     redundant: u64,
+    /// When something other than routine happened last.
+    unrest: u64,
+    mark: Option<rest::Mark>,
+    rested: u64,
     readers: keys::Readers,
     /// Room for what a mesh machine asks for in one step.
     effects: Vec<patchmesh_common::gossip::Effect>,
@@ -204,6 +211,9 @@ impl World {
             events: 0,
             bytes: 0,
             redundant: 0,
+            unrest: 0,
+            mark: None,
+            rested: 0,
             readers: keys::Readers::default(),
             effects: Vec::new(),
             history: VecDeque::new(),
@@ -217,6 +227,11 @@ impl World {
 
     /// Runs to the end.
     pub fn run(mut self) -> Outcome {
+        self.go();
+        self.outcome()
+    }
+
+    fn go(&mut self) {
         while self.finish.is_none() {
             let Some((time, what)) = self.queue.pop() else { break };
             self.now = time.max(self.now);
@@ -225,7 +240,6 @@ impl World {
                 break;
             }
         }
-        self.outcome()
     }
 
     fn at(&mut self, time: u64, what: Happening) {
@@ -243,6 +257,9 @@ impl World {
             return self.park(spot, what);
         }
         self.events += 1;
+        if !what.is_routine() {
+            self.unrest = self.now;
+        }
         self.trace.event(self.now, what.kind(), what.seat().unwrap_or(u32::MAX), what.digest());
         match what {
             Happening::Start { spot } => self.start(spot),
@@ -272,6 +289,7 @@ impl World {
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),
+            Happening::Rest => self.rest(),
             // Meant for an earlier life.
             _ => {}
         }
