@@ -5,6 +5,7 @@ mod acts;
 mod chaos;
 mod desk;
 mod end;
+mod forgery;
 mod host;
 mod life;
 mod mesh;
