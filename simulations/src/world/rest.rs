@@ -10,8 +10,8 @@ use crate::scenario::Network;
 
 /// A multiple of every pace of the mesh: sweeps, exchanges, healing dials, heartbeats.
 const PERIOD: u64 = 60_000;
-/// So long nothing but routine must have happened: until then exchanges are quick and dials are tried again.
-const CALM: u64 = 2 * PERIOD;
+/// So long nothing but routine must have happened, before a period that counts: until then exchanges may be quick.
+const CALM: u64 = PERIOD;
 /// Before the next appointment the mesh is simulated again.
 const MARGIN: u64 = PERIOD;
 /// Versions that are younger may still be on their way.
