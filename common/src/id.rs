@@ -20,8 +20,26 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct $name(pub [u8; $bytes]);
+
+        // As the bytes are ordered. Ids are the keys of nearly every map and differ early: eight bytes are compared in place.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+                match (self.0.split_first_chunk::<8>(), other.0.split_first_chunk::<8>()) {
+                    (Some((one, rest)), Some((other, other_rest))) => {
+                        u64::from_be_bytes(*one).cmp(&u64::from_be_bytes(*other)).then_with(|| rest.cmp(other_rest))
+                    }
+                    _ => self.0.cmp(&other.0),
+                }
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Parses lower- or upper-case hex of exactly the right length.

@@ -37,6 +37,22 @@ impl<E> Queue<E> {
         self.heap.peek().map(|Reverse((time, ..))| *time)
     }
 
+    /// When the first event comes that is `wanted`.
+    pub(crate) fn first(&self, wanted: impl Fn(&E) -> bool) -> Option<u64> {
+        let wanted = |slot: u32| self.slots[slot as usize].as_ref().is_some_and(&wanted);
+        self.heap.iter().filter(|Reverse((_, _, slot))| wanted(*slot)).map(|Reverse((time, ..))| *time).min()
+    }
+
+    /// Puts every event that is `moved` off by so many milliseconds. Those of one time keep their order.
+    pub(crate) fn put_off(&mut self, by: u64, moved: impl Fn(&E) -> bool) {
+        let heap = std::mem::take(&mut self.heap).into_vec();
+        let moved = |slot: u32| self.slots[slot as usize].as_ref().is_some_and(&moved);
+        let later = heap.into_iter().map(|Reverse((time, sequence, slot))| {
+            Reverse((if moved(slot) { time + by } else { time }, sequence, slot))
+        });
+        self.heap = later.collect();
+    }
+
     /// The next event and its time.
     pub(crate) fn pop(&mut self) -> Option<(u64, E)> {
         loop {
@@ -64,5 +80,17 @@ mod tests {
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, name)| name).collect();
         assert_eq!(rest, ["b", "c", "d", "e"]);
         assert!(queue.slots.len() <= 4, "slots are used again");
+    }
+
+    #[test]
+    fn what_is_put_off_comes_later_and_in_order() {
+        let mut queue = Queue::default();
+        for (time, name) in [(1, "a"), (2, "fixed"), (1, "b"), (3, "c")] {
+            queue.push(time, name);
+        }
+        assert_eq!(queue.first(|name| *name == "fixed"), Some(2));
+        queue.put_off(10, |name| *name != "fixed");
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(rest, [(2, "fixed"), (11, "a"), (11, "b"), (13, "c")]);
     }
 }

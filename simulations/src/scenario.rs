@@ -103,6 +103,9 @@ pub struct Scenario {
     /// When it ends although everything has settled, in milliseconds; 0: as soon as it has.
     #[serde(default)]
     pub least: u64,
+    /// Whether a mesh at rest is counted on instead of simulated until something is due.
+    #[serde(default)]
+    pub rests: bool,
     /// Single messages.
     #[serde(default)]
     pub network: Network,
@@ -177,6 +180,7 @@ impl Scenario {
             heal: span,
             patience: 3 * HOUR,
             least: u64::from(days) * 24 * HOUR,
+            rests: days > 0,
             network,
             pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,

@@ -148,6 +148,7 @@ pub fn simulated(seed: u64, members: u32, latency: [u64; 2]) -> Spread {
         heal: 0,
         patience: end,
         least: end,
+        rests: false,
         network: Network::default(),
         pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE },
         waves: Vec::new(),

@@ -120,12 +120,17 @@ impl Gossip {
                 node: *node,
                 membership: member.membership.clone(),
                 record: member.record.clone(),
-                presence: self.presence.get(node).copied().unwrap_or(Presence::Alive),
+                presence: self.presence(node),
                 own: *node == self.me,
             })
             .collect();
         hosts.sort_by(|a, b| (&a.membership.name, a.node).cmp(&(&b.membership.name, b.node)));
         hosts
+    }
+
+    /// Whether a member was heard of lately.
+    pub fn presence(&self, node: &NodeId) -> Presence {
+        self.presence.get(node).copied().unwrap_or(Presence::Alive)
     }
 
     /// Where a member can be reached, as its record or the configuration says.

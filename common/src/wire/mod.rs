@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod golden;
 
-use bincode::config::{Configuration, standard};
+use bincode::{
+    config::{Configuration, standard},
+    enc::write::SizeWriter,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why bytes are not the message they should be.
@@ -38,6 +41,14 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, config()).expect("plain data encodes")
 }
 
+/// How many bytes [`encode`] makes of `value`.
+pub fn size<T: Serialize>(value: &T) -> usize {
+    let mut counter = SizeWriter::default();
+    // Counting never fails, and what is encoded here has no fallible Serialize.
+    let _ = bincode::serde::encode_into_writer(value, &mut counter, config());
+    counter.bytes_written
+}
+
 /// Decodes exactly one `T` from at most `limit` bytes.
 ///
 /// # Errors
@@ -64,6 +75,7 @@ mod tests {
         assert_eq!(decode::<(u32, String)>(&bytes, 64), Ok((7, "seven".into())));
         assert_eq!(decode::<u32>(&bytes, 64), Err(Malformed::Trailing(6)));
         assert!(matches!(decode::<(u32, String)>(&bytes[..4], 64), Err(Malformed::Invalid(_))));
+        assert_eq!(size(&(7u32, "seven")), bytes.len());
         assert_eq!(decode::<u32>(&bytes, 2), Err(Malformed::TooLarge { size: 7, limit: 2 }));
     }
 

@@ -13,8 +13,8 @@ use serde::Serialize;
 use self::peers::{Engine, Measured};
 use super::{Fault, Output, print, say, talk};
 use crate::{
-    scenario::{HOUR, MAX_HOSTS, Network, Pace, Scenario},
-    world::World,
+    scenario::{HOUR, MAX_HOSTS, Network, Pace, Scenario, Wave},
+    world::{Finish, World},
 };
 
 /// Virtual seconds before anything is measured: by then every view is whole and the mesh says what it says at rest.
@@ -38,6 +38,9 @@ pub(super) struct Bench {
     /// Draws what a host costs at rest by the size of its fleet, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// One virtual day with a rollout at noon instead, in which a mesh at rest is counted on instead of simulated.
+    #[arg(long, conflicts_with_all = ["seconds", "peers", "plot"])]
+    day: bool,
     /// How the result is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -56,25 +59,39 @@ enum Load {
     Rest,
     /// One message per host and second, as in the harnesses of the others, but of the production machines and codec.
     Ping,
+    /// A day at the daemon's pace, with a rollout over the fleet at noon.
+    Day,
 }
 
 impl Load {
-    fn world(self, hosts: u32, millis: u64) -> World {
-        let heartbeat = if self == Self::Rest { 1000 * ROUND } else { 10_000 * HOUR };
-        let scenario = Scenario {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Rest => "at rest",
+            Self::Ping => "ping",
+            Self::Day => "day",
+        }
+    }
+
+    fn scenario(self, hosts: u32, millis: u64) -> Scenario {
+        let heartbeat = if self == Self::Ping { 10_000 * HOUR } else { 1000 * ROUND };
+        Scenario {
             hosts,
             demanding: false,
             heal: 0,
             patience: millis,
             least: millis,
+            rests: false,
             network: Network::default(),
             pace: Pace { heartbeat, exchange: 5_000 },
             waves: Vec::new(),
             faults: Vec::new(),
-        };
-        let world = World::new(1, scenario, false);
+        }
+    }
+
+    fn world(self, hosts: u32, millis: u64) -> World {
+        let world = World::new(1, self.scenario(hosts, millis), false);
         // 0.4 messages of exchanges, and 0.6 that carry a changed record: each comes a little more than twice.
-        if self == Self::Rest { world } else { world.changing(3_600) }
+        if self == Self::Ping { world.changing(3_600) } else { world }
     }
 }
 
@@ -84,6 +101,9 @@ struct Row {
     load: Load,
     hosts: u32,
     virtual_seconds: u64,
+    /// Those of them that were counted instead of simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rested_seconds: Option<u64>,
     cpu_seconds: f64,
     host_seconds_per_second: f64,
     messages_per_host_second: f64,
@@ -113,6 +133,39 @@ fn spent() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// A tenth of the fleet at once.
+fn day(hosts: u32) -> Result<Row, Fault> {
+    let wave = Wave {
+        at: 12 * HOUR,
+        install: true,
+        max_concurrency: hosts.div_ceil(10),
+        max_errors: hosts,
+        reboot: true,
+        openings: Vec::new(),
+        broken: 0,
+    };
+    let scenario = Scenario { rests: true, waves: vec![wave], ..Load::Rest.scenario(hosts, 24 * HOUR) };
+    let begun = spent();
+    let outcome = World::new(1, scenario, false).run();
+    let cpu_seconds = spent() - begun;
+    if outcome.finish != Finish::Completed {
+        return Err(Fault::Day(outcome.rollouts.join("; ")));
+    }
+    let host_seconds = f64::from(hosts) * outcome.ended as f64 / 1000.0;
+    let each = |count: u64| count as f64 / host_seconds;
+    Ok(Row {
+        load: Load::Day,
+        hosts,
+        virtual_seconds: outcome.ended / 1000,
+        rested_seconds: Some(outcome.rested / 1000),
+        cpu_seconds,
+        host_seconds_per_second: host_seconds / cpu_seconds,
+        messages_per_host_second: each(outcome.messages),
+        events_per_host_second: each(outcome.events),
+        bytes_per_host_second: each(outcome.bytes),
+    })
+}
+
 fn measure(load: Load, hosts: u32, seconds: u64) -> Row {
     let (begin, end) = (1000 * WARM, 1000 * (WARM + seconds));
     let mut world = load.world(hosts, end + 1000);
@@ -126,6 +179,7 @@ fn measure(load: Load, hosts: u32, seconds: u64) -> Row {
         load,
         hosts,
         virtual_seconds: seconds,
+        rested_seconds: None,
         cpu_seconds,
         host_seconds_per_second: host_seconds / cpu_seconds,
         messages_per_host_second: each(after.messages, before.messages),
@@ -145,8 +199,12 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
 }
 
 impl Bench {
+    fn loads(&self) -> &'static [Load] {
+        if self.day { &[Load::Day] } else { &[Load::Rest, Load::Ping] }
+    }
+
     pub(super) fn run(self) -> Result<bool, Fault> {
-        let steps = self.hosts.len() * 2 + self.peers.iter().count();
+        let steps = self.hosts.len() * self.loads().len() + self.peers.iter().count();
         let shown = std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
@@ -159,9 +217,9 @@ impl Bench {
         }
         let mut rows = Vec::new();
         for hosts in &self.hosts {
-            for (load, name) in [(Load::Rest, "at rest"), (Load::Ping, "one message a second")] {
-                tell(format!("{hosts} hosts, {name}"));
-                rows.push(measure(load, *hosts, self.seconds));
+            for load in self.loads() {
+                tell(format!("{hosts} hosts, {}", load.word()));
+                rows.push(if *load == Load::Day { day(*hosts)? } else { measure(*load, *hosts, self.seconds) });
                 bar.inc(1);
             }
         }
@@ -205,7 +263,7 @@ impl BenchDocument {
     fn say(&self) -> Result<(), Fault> {
         say("               hosts   host-seconds/s   messages     events      bytes   (per host and second)")?;
         for row in &self.rows {
-            let name = if row.load == Load::Rest { "at rest" } else { "ping" };
+            let name = row.load.word();
             say(&format!(
                 "{name:<12} {:>7} {:>16.0} {:>10.2} {:>10.2} {:>10.0}",
                 row.hosts,

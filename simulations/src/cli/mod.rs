@@ -100,6 +100,8 @@ enum Fault {
     Print(#[from] std::io::Error),
     #[error("{0}; nothing was simulated")]
     Usage(String),
+    #[error("the fleet did not get through its day: {0}")]
+    Day(String),
 }
 
 impl Which {

@@ -14,6 +14,7 @@ pub(super) fn wave() -> Scenario {
         // Time for a coordinator to give up a host that never answers, and for a wave after that.
         patience: 25 * MINUTE,
         least: 0,
+        rests: false,
         network: Network { loss: 100, duplication: 100, reordering: 200 },
         pace: Pace { heartbeat: 60_000, exchange: 10_000 },
         waves: vec![Wave {

@@ -38,6 +38,7 @@ fn scenario() -> Scenario {
         heal: 120_000,
         patience: 60_000,
         least: 0,
+        rests: false,
         network: Network::default(),
         pace: Pace { heartbeat: 30_000, exchange: 5_000 },
         waves: vec![wave],

@@ -102,6 +102,11 @@ impl Desk {
         self.shadow.rollouts.values().any(|state| state.ended_at.is_none() && !state.tally.busy.is_empty())
     }
 
+    /// Whether every rollout has ended and nobody is asked for another.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asking.is_empty() && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
+    }
+
     /// Why a host does not move, as the controller says it.
     pub(super) fn waiting(&self, rollout: RolloutId, at: usize, now: Now) -> Option<String> {
         planner::waiting(self.machine.ledger(), rollout, at, self.machine.desk(), now).map(|why| why.text())

@@ -40,8 +40,12 @@ pub struct Outcome {
     pub bytes: u64,
     /// Copies of news among them that came to who had heard it: no events, because nothing happens.
     pub redundant: u64,
+    /// Messages that were delivered, those copies included.
+    pub messages: u64,
     /// Virtual milliseconds.
     pub ended: u64,
+    /// Those of them that were counted instead of simulated: a mesh at rest repeats itself.
+    pub rested: u64,
     /// SHA-256 of the canonical trace, in hex.
     pub trace: String,
     /// The promises.
@@ -95,8 +99,11 @@ impl World {
         let broken = !self.observers.record.violations.is_empty();
         self.resume_all();
         self.give_up_lost();
-        let open = self.open_ends();
         let late = self.now >= self.scenario.heal + self.scenario.patience;
+        if self.now < self.scenario.least && !late {
+            return self.after(JUDGE, Happening::Judge);
+        }
+        let open = self.open_ends();
         if broken {
             self.finish = Some(Finish::PromiseBroken);
         } else if open.is_empty() && self.now >= self.scenario.least {
@@ -147,7 +154,10 @@ impl World {
                 open.push((vec![seat.spot], format!("machine {} still holds lease {lease}", seat.spot)));
             }
         }
-        open.extend(self.unconverged());
+        // By far the dearest question: only asked when the others are settled, or when everything must be told.
+        if open.is_empty() || self.now >= self.scenario.heal + self.scenario.patience {
+            open.extend(self.unconverged());
+        }
         open
     }
 
@@ -240,7 +250,9 @@ impl World {
             events: self.events,
             bytes: self.bytes,
             redundant: self.redundant,
+            messages: self.messages + self.redundant,
             ended: self.now,
+            rested: self.rested,
             trace: self.trace.hash(),
             record: self.observers.record,
             faults: self.chaos.counts,

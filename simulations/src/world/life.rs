@@ -46,6 +46,9 @@ impl World {
             self.at(at, Happening::Fault { number });
         }
         self.at(self.scenario.heal, Happening::Heal);
+        if self.scenario.rests {
+            self.after(0, Happening::Rest);
+        }
         if hosts <= super::SMALL {
             self.after(super::RECOUNT, Happening::Recount);
         }
@@ -96,6 +99,7 @@ impl World {
             heard: Heard::default(),
             blocked: BTreeMap::new(),
             mesh_wake: 0,
+            rested: 0,
             skew: None,
             published: VecDeque::new(),
             part,

@@ -156,8 +156,8 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         let saved = std::mem::take(&mut seat.kept);
         let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved };
-        seat.gossip = Some(Box::new(Gossip::new(start, seat.clock.now(now), &self.readers)));
-        (seat.mesh_wake, seat.skew) = (0, None);
+        (seat.mesh_wake, seat.rested, seat.skew) = (0, 0, None);
+        seat.gossip = Some(Box::new(Gossip::new(start, seat.mesh_now(now), &self.readers)));
         seat.links.clear();
         seat.push.restart(now);
         seat.heard = Heard::default();
@@ -198,8 +198,8 @@ impl World {
                 sabotage.mesh_event(&mut event);
             }
             let seat = &mut self.seats[spot as usize];
+            let now = seat.mesh_now(self.now);
             let Some(gossip) = &mut seat.gossip else { break };
-            let now = seat.clock.now(self.now);
             gossip.step(&mut Cx::new(now, &mut seat.mesh_chance, &self.readers, &mut effects), event);
             for effect in effects.drain(..) {
                 next = self.mesh_effect(spot, effect, &about).or(next);
@@ -216,7 +216,7 @@ impl World {
         let now = self.now;
         let seat = &mut self.seats[spot as usize];
         let Some(deadline) = seat.gossip.as_ref().and_then(|gossip| gossip.deadline()) else { return };
-        let at = seat.clock.when(deadline).max(now + 1);
+        let at = (seat.clock.when(deadline) + seat.rested).max(now + 1);
         if seat.mesh_wake <= now || at < seat.mesh_wake {
             seat.mesh_wake = at;
             let life = seat.life;
@@ -264,7 +264,7 @@ impl World {
                 }
             }
             Effect::Exchange { to, request } => {
-                let size = wire::encode(&request).len();
+                let size = wire::size(&request);
                 if let Some(other) = self.linked(spot, &to).filter(|_| size <= MAX_EXCHANGE) {
                     let question = Rc::new(Question { size, request });
                     for delay in self.transit(spot, other).into_iter().flatten() {
@@ -276,7 +276,7 @@ impl World {
             }
             Effect::Answer { answer, .. } => {
                 if let About::Question(from) = about {
-                    let reply = Rc::new(Reply { size: wire::encode(&answer).len(), answer });
+                    let reply = Rc::new(Reply { size: wire::size(&answer), answer });
                     for delay in self.transit(spot, *from).into_iter().flatten() {
                         let reply = Rc::clone(&reply);
                         self.bytes += reply.size as u64;

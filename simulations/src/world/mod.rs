@@ -12,6 +12,7 @@ mod mesh;
 mod net;
 mod operators;
 mod push;
+mod rest;
 mod seat;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,7 @@ enum Happening {
     Heal,
     Judge,
     Recount,
+    Rest,
 }
 
 impl Happening {
@@ -138,6 +140,7 @@ impl Happening {
             Self::Recount => 25,
             Self::Jump { .. } => 26,
             Self::Change { .. } => 27,
+            Self::Rest => 28,
         }
     }
 
@@ -182,6 +185,10 @@ pub struct World {
     bytes: u64,
     messages: u64,
     redundant: u64,
+    /// When something other than routine happened last.
+    unrest: u64,
+    mark: Option<rest::Mark>,
+    rested: u64,
     readers: keys::Readers,
     /// Room for what a mesh machine asks for in one step.
     effects: Vec<patchmesh_common::gossip::Effect>,
@@ -250,6 +257,9 @@ impl World {
             bytes: 0,
             messages: 0,
             redundant: 0,
+            unrest: 0,
+            mark: None,
+            rested: 0,
             readers: keys::Readers::default(),
             effects: Vec::new(),
             history: VecDeque::new(),
@@ -264,6 +274,11 @@ impl World {
 
     /// Runs to the end.
     pub fn run(mut self) -> Outcome {
+        self.go();
+        self.outcome()
+    }
+
+    fn go(&mut self) {
         while self.finish.is_none() {
             let Some((time, what)) = self.queue.pop() else { break };
             self.now = time.max(self.now);
@@ -272,7 +287,6 @@ impl World {
                 break;
             }
         }
-        self.outcome()
     }
 
     /// Goes on to a moment, in milliseconds, and says what has happened until then.
@@ -301,6 +315,9 @@ impl World {
         }
         self.events += 1;
         self.messages += u64::from(what.is_message());
+        if !what.is_routine() {
+            self.unrest = self.now;
+        }
         self.trace.event(self.now, what.kind(), what.seat().unwrap_or(u32::MAX), what.digest());
         match what {
             Happening::Start { spot } => self.start(spot),
@@ -331,6 +348,7 @@ impl World {
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),
+            Happening::Rest => self.rest(),
             // Meant for an earlier life.
             _ => {}
         }

@@ -6,6 +6,7 @@ use patchmesh_common::{
     gossip::{Gossip, Item, RecordBody},
     id::{BootId, Incarnation, NodeId},
     membership::Credential,
+    time::{BootTime, Now},
 };
 
 use super::{Happening, desk::Desk, host::Host, mesh::Heard, push::Push};
@@ -50,6 +51,8 @@ pub(super) struct Seat {
     pub(super) heard: Heard,
     pub(super) blocked: BTreeMap<NodeId, u64>,
     pub(super) mesh_wake: u64,
+    /// Milliseconds that the mesh machine has not lived through, see [`super::rest`].
+    pub(super) rested: u64,
     pub(super) skew: Option<i64>,
     /// When it published which version, oldest first.
     pub(super) published: VecDeque<(u64, (Incarnation, u64))>,
@@ -57,6 +60,12 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The clocks as the mesh machine sees them.
+    pub(super) fn mesh_now(&self, at: u64) -> Now {
+        let now = self.clock.now(at);
+        Now { boot: BootTime(now.boot.0.saturating_sub(self.rested)), ..now }
+    }
+
     pub(super) fn boot_id(&self) -> BootId {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&self.spot.to_be_bytes());

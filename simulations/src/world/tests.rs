@@ -133,6 +133,7 @@ fn still() -> Scenario {
         heal: 24 * 60 * MINUTE,
         patience: MINUTE,
         least: 0,
+        rests: false,
         network: Network::default(),
         pace: Pace { heartbeat: 60_000, exchange: 60_000 },
         waves: Vec::new(),
