@@ -27,6 +27,8 @@ const HEAL: Duration = Duration::from_secs(20);
 const QUICK: Duration = Duration::from_millis(500);
 /// Most addresses in one record: a host with more interfaces is reachable by the first ones.
 const MAX_ADDRESSES: usize = 8;
+/// Two jumps in less are those of two machines with one key. Each of them would answer the other at once, for ever.
+const JUMPS: Duration = Duration::from_secs(60);
 
 /// What an item was to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub struct Gossip {
     urgent: bool,
     sealing: bool,
     published_at: Option<BootTime>,
+    jumped_at: Option<BootTime>,
     view: View,
     heard: BTreeMap<NodeId, BootTime>,
     presence: BTreeMap<NodeId, Presence>,
@@ -92,6 +95,7 @@ impl Gossip {
             urgent: false,
             sealing: false,
             published_at: None,
+            jumped_at: None,
             view,
             heard,
             presence: BTreeMap::new(),
@@ -167,7 +171,7 @@ impl Gossip {
         let (stamp, until, item) = (member.stamp(), member.until, member.item.clone());
         let news = if same { News::Sign } else { News::Change };
         if author == self.me {
-            self.jump_above(stamp);
+            self.jump_above(stamp, cx.now.boot);
         } else {
             cx.emit(Effect::Admit { node: author, until });
         }
@@ -180,14 +184,18 @@ impl Gossip {
         Ok(news)
     }
 
-    /// A host that meets its own newer record (its store or its clock went back) publishes above it.
-    fn jump_above(&mut self, met: Stamp) {
-        if met.rank() > self.own_stamp().rank() {
-            self.incarnation = Incarnation(met.incarnation.0.saturating_add(1));
-            self.version = 0;
-            self.dirty = true;
-            self.urgent = true;
+    /// A host that meets its own newer record (its store or its clock went back) publishes above it: at once, or with its
+    /// next heartbeat if it has jumped already.
+    fn jump_above(&mut self, met: Stamp, now: BootTime) {
+        if met.rank() <= self.own_stamp().rank() {
+            return;
         }
+        self.incarnation = Incarnation(met.incarnation.0.saturating_add(1));
+        self.version = 0;
+        let first = self.jumped_at.is_none_or(|at| now.since(at) > JUMPS);
+        self.jumped_at = Some(now);
+        self.dirty |= first;
+        self.urgent |= first;
     }
 
     fn believe_all(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, items: Vec<Item>) {

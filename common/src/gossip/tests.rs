@@ -375,6 +375,20 @@ fn a_host_that_meets_its_own_newer_record_jumps_above_it() {
 }
 
 #[test]
+fn two_machines_with_one_key_do_not_answer_each_other_for_ever() {
+    let mut host = Host::new(&[]);
+    host.listen(0);
+    // Another machine has the same key, and publishes above whatever this one says within a millisecond.
+    let mut published = 0;
+    for millis in 1..60_000 {
+        let above = host.machine.hosts()[0].record.incarnation.0 + 1;
+        let met = Event::Announced { token: 0, item: item(2, above, 1) };
+        published += u32::from(host.publish(millis, met).is_some());
+    }
+    assert!((2..=4).contains(&published), "at once, and then with every heartbeat: {published}");
+}
+
+#[test]
 fn links_are_sought_until_there_are_enough_and_a_silent_half_is_sought_again() {
     let mut host = Host::new(&[9]);
     let dialled = |effects: Vec<Effect>| -> Vec<NodeId> {
