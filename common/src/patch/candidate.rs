@@ -70,8 +70,8 @@ mod tests {
         assert!(is_security(None, Some("bookworm-security"), None, None));
         assert!(is_security(None, None, Some("Debian-Security"), None));
         assert!(is_security(None, None, None, Some("http://security.debian.org")));
-        assert!(is_security(None, None, None, Some("http://deb.debian.org/debian-security")));
-        assert!(!is_security(Some("stable"), Some("bookworm"), Some("Debian"), Some("http://deb.debian.org/debian")));
+        assert!(is_security(None, None, None, Some("http://mirror.example/debian-security")));
+        assert!(!is_security(Some("stable"), Some("bookworm"), Some("Debian"), Some("http://mirror.example/debian")));
         assert!(!is_security(None, None, Some("security:tools"), Some("http://download.example.org/security:/tools")));
     }
 }

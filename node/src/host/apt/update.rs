@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     const CAPTURED: &str = "\
-Hit:1 http://deb.debian.org/debian bookworm InRelease
+Hit:1 http://mirror.example/debian bookworm InRelease
 Ign:5 file:/srv/repo main/main amd64 Packages
 Err:5 file:/srv/repo main/main amd64 Packages
   File not found - /srv/repo/dists/main/main/binary-amd64/Packages (2: No such file or directory)
