@@ -146,7 +146,6 @@ impl World {
         desk.wake = 0;
         let incarnation = Incarnation(desk.chance.next_u64());
         let continues = desk.continues;
-        desk.continues = true;
         let book = desk.book();
         self.observers.replaced(spot, &book);
         self.desk_event(spot, Event::Started { incarnation, continues });
@@ -246,6 +245,8 @@ impl World {
         let (now, error) = (seat.clock.now(self.now), seat.clock.error(self.now));
         let Some(desk) = seat.desk_mut() else { return };
         desk.entries.push(wire::encode(entry));
+        // As the real one: a process that dies before it wrote anything leaves a copied store a copied store.
+        desk.continues = true;
         let before = reported_place(&desk.shadow, entry);
         // The machine saves only what folds.
         let _ = desk.shadow.fold(entry);
