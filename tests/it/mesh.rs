@@ -202,6 +202,7 @@ fn command(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> LeaseF
         mesh: mesh.owner.mesh(),
         to,
         epoch: Epoch::default(),
+        after: None,
         expires: clock::now().wall.plus(Duration::from_secs(60)),
         body: ToHost::Adopt,
     };

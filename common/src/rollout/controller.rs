@@ -9,16 +9,16 @@ use super::{
     planner::{self, Contact, Desk, Handshake},
 };
 use crate::{
-    id::{Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
+    id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     machine::{Cx, Machine},
-    run::message::{LeaseFrame, StopOrder, StopScope, ToHost},
+    run::message::{COMMAND_LIFETIME, Command, LeaseFrame, StopOrder, StopScope, ToHost},
     schedule::{Opening, Standing, standing},
-    time::BootTime,
+    time::{BootTime, WallTime},
 };
 
 mod answers;
 
-pub use super::lease::{command, open_answer};
+pub use super::lease::open_answer;
 
 /// How often an unanswered message is repeated.
 const RESEND: Duration = Duration::from_secs(2);
@@ -115,6 +115,8 @@ pub struct Controller {
     desk: Desk,
     /// Hosts that have not confirmed the STOP of a rollout.
     unstopped: std::collections::BTreeMap<NodeId, (RolloutId, u64)>,
+    /// Hosts that saved an epoch of this ledger, and missed those after it.
+    behind: std::collections::BTreeMap<NodeId, Epoch>,
     wake: Option<BootTime>,
 }
 
@@ -122,7 +124,7 @@ impl Controller {
     /// A controller that continues `ledger`. Send it [`Event::Started`] first.
     pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
         let desk = Desk { lost_after: settings.lost_after, ..Desk::default() };
-        Self { settings, ledger, desk, unstopped: std::collections::BTreeMap::new(), wake: None }
+        Self { settings, ledger, desk, unstopped: Default::default(), behind: Default::default(), wake: None }
     }
 
     /// What was permitted and what came of it.
@@ -138,6 +140,20 @@ impl Controller {
     /// The epoch under which commands are sealed.
     pub fn epoch(&self) -> Epoch {
         self.ledger.epoch.unwrap_or_default()
+    }
+
+    /// A command around `body`, for the shell to seal; `id` is random.
+    pub fn command(&self, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
+        let after = self.ledger.follows.map(|last| self.behind.get(&to).copied().unwrap_or(last));
+        Command {
+            id: CommandId(id.to_be_bytes()),
+            mesh: self.settings.mesh,
+            to,
+            epoch: self.epoch(),
+            after,
+            expires: now.plus(COMMAND_LIFETIME),
+            body,
+        }
     }
 
     fn save(&mut self, cx: &mut Cx<'_, Effect>, act: LedgerAct) {

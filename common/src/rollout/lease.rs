@@ -1,12 +1,12 @@
-//! The talk with one host: its lease with the deadlines, the envelope around a command, and which answers count.
+//! The talk with one host: its lease with the deadlines, and which answers count.
 
 use core::time::Duration;
 
 use super::{Operation, controller::Settings, plan::Plan};
 use crate::{
-    id::{CommandId, Epoch, LeaseId, NodeId, RolloutId},
+    id::{LeaseId, RolloutId},
     inventory::Transaction,
-    run::message::{Answer, COMMAND_LIFETIME, Command, LatestStart, Lease, LeaseFrame, RefusalCode, ToHost},
+    run::message::{Answer, LatestStart, Lease, LeaseFrame, RefusalCode},
     schedule::Opening,
     seal::Verifier,
     time::WallTime,
@@ -70,16 +70,4 @@ pub(super) fn make_lease(
 /// The answer in `frame`, if a member with an unexpired membership sealed it for this coordinator of this mesh.
 pub fn open_answer(settings: &Settings, frame: &LeaseFrame, now: WallTime, keys: &dyn Verifier) -> Option<Answer> {
     frame.answer(settings.me, settings.mesh, now, keys).ok().map(|(_, answer)| answer)
-}
-
-/// A [`Command`] around `body`, for the shell to seal.
-pub fn command(settings: &Settings, epoch: Epoch, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
-    Command {
-        id: CommandId(id.to_be_bytes()),
-        mesh: settings.mesh,
-        to,
-        epoch,
-        expires: now.plus(COMMAND_LIFETIME),
-        body,
-    }
 }

@@ -219,6 +219,10 @@ pub struct RolloutState {
 pub struct Ledger {
     /// The last epoch opened.
     pub epoch: Option<Epoch>,
+    /// The epoch before, if the last one continues it.
+    pub follows: Option<Epoch>,
+    /// Every epoch opened here.
+    pub epochs: BTreeSet<Epoch>,
     /// Whether leases may be out that this ledger does not know.
     pub discontinuous: bool,
     /// Hosts that adopted an epoch since the ledger became discontinuous.
@@ -259,7 +263,8 @@ impl Ledger {
     pub fn fold(&mut self, entry: &LedgerEntry) -> Result<(), FoldError> {
         match &entry.act {
             LedgerAct::EpochOpened { epoch, continued } => {
-                self.epoch = Some(*epoch);
+                self.follows = self.epoch.replace(*epoch).filter(|_| *continued);
+                self.epochs.insert(*epoch);
                 if !continued {
                     self.discontinuous = true;
                     self.adopted.clear();

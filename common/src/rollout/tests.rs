@@ -276,6 +276,11 @@ impl World {
         self.send(Event::Tick);
     }
 
+    /// What a host would be told now.
+    fn command(&self, seed: u8) -> crate::run::message::Command {
+        self.controller.command(signer(seed).id(), ToHost::Adopt, 0, self.now.wall)
+    }
+
     fn state(&self) -> &super::ledger::RolloutState {
         &self.controller.ledger().rollouts[&ID]
     }

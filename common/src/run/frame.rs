@@ -190,6 +190,7 @@ mod tests {
             mesh: mesh(),
             to: signer(9).id(),
             epoch: Epoch::default(),
+            after: None,
             expires: WallTime(500),
             body: ToHost::Adopt,
         };

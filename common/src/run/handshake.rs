@@ -74,7 +74,7 @@ impl PatchRun {
             return Err(FrameError::ForeignEpoch(command.epoch));
         }
         match self.journal.epoch {
-            Some(saved) if !saved.admits(&command.epoch) => {
+            Some(saved) if !command.follows(saved) => {
                 let held = self.journal.held();
                 self.answer(cx, member.key, ToCoordinator::Fenced { saved, held });
                 return Ok(());

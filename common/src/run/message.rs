@@ -145,10 +145,20 @@ pub struct Command {
     pub to: NodeId,
     /// The coordinator's epoch.
     pub epoch: Epoch,
+    /// The epoch that the host must have saved last, because the present one continues it and no other coordinator may have
+    /// come in between; `None` if the host may have saved any, because its leases are asked for.
+    pub after: Option<Epoch>,
     /// Not to be obeyed from this moment on, by the host's wall clock.
     pub expires: WallTime,
     /// What to do.
     pub body: ToHost,
+}
+
+impl Command {
+    /// Whether a host that saved `saved` last may obey.
+    pub fn follows(&self, saved: Epoch) -> bool {
+        self.epoch == saved || (saved.admits(&self.epoch) && self.after.is_none_or(|after| after == saved))
+    }
 }
 
 impl Payload for Command {

@@ -181,7 +181,8 @@ fn lease_messages(lines: &mut Lines) {
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     for (name, body) in to_host {
         let (id, mesh, to) = (CommandId([6; 16]), MeshId([1; 32]), NodeId([2; 32]));
-        lines.add(&format!("command.{name}"), &Command { id, mesh, to, epoch, expires: WALL, body });
+        lines
+            .add(&format!("command.{name}"), &Command { id, mesh, to, epoch, after: Some(epoch), expires: WALL, body });
     }
     let resolution = Resolution { transaction: transaction(), counters: counters() };
     let request = CommandId([6; 16]);

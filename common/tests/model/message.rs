@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use patchmesh_common::{
     id::Epoch,
-    run::message::{Answer, ToCoordinator, ToHost},
+    run::message::{Answer, Command, ToCoordinator, ToHost},
     time::WallTime,
 };
 
@@ -15,6 +15,7 @@ use crate::canon::Recorder;
 #[derive(Clone, Debug)]
 pub(crate) struct Down {
     pub(crate) epoch: Epoch,
+    pub(crate) after: Option<Epoch>,
     pub(crate) body: ToHost,
     pub(crate) print: Recorder,
 }
@@ -34,9 +35,12 @@ pub(crate) enum Held {
 }
 
 impl Down {
-    pub(crate) fn new(epoch: Epoch, body: ToHost) -> Self {
-        let print = Recorder::of(|r| record_down(epoch, &body, r));
-        Self { epoch, body, print }
+    pub(crate) fn new(Command { epoch, after, body, .. }: Command) -> Self {
+        let print = Recorder::of(|r| {
+            epoch_print(after).hash(r);
+            record_down(epoch, &body, r);
+        });
+        Self { epoch, after, body, print }
     }
 }
 

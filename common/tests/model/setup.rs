@@ -158,8 +158,13 @@ fn credential(key: NodeId, role: Role) -> Credential {
 }
 
 /// What the host at `at` hears: a frame around `body`, as the coordinator sealed it.
-pub(crate) fn command(at: usize, epoch: Epoch, expires: WallTime, body: ToHost) -> machine::Event {
-    let command = Command { id: CommandId([0; 16]), mesh: MESH, to: node(at), epoch, expires, body };
+pub(crate) fn command(
+    at: usize,
+    (epoch, after): (Epoch, Option<Epoch>),
+    expires: WallTime,
+    body: ToHost,
+) -> machine::Event {
+    let command = Command { id: CommandId([0; 16]), mesh: MESH, to: node(at), epoch, after, expires, body };
     let credential = CREDENTIALS.0.clone();
     machine::Event::Command(Box::new(LeaseFrame { credential, sealed: seal(COORDINATOR, &command) }))
 }

@@ -108,7 +108,6 @@ impl World {
         let (mut effects, mut rng, now) = (Vec::new(), Counter(self.draws), self.control_now());
         let machine = Arc::make_mut(&mut self.control);
         machine.step(&mut Cx::new(now, &mut rng, &Trusting, &mut effects), event);
-        let epoch = machine.epoch();
         self.draws = rng.0;
         self.control_print = None;
         let mut saves = 0;
@@ -126,7 +125,10 @@ impl World {
                         return Some(());
                     }
                 }
-                Effect::Tell { to, body } => self.down[index(to)].push_back(Arc::new(Down::new(epoch, body))),
+                Effect::Tell { to, body } => {
+                    let command = self.control.command(to, body, 0, now.wall);
+                    self.down[index(to)].push_back(Arc::new(Down::new(command)));
+                }
                 Effect::TellStop { .. } => unreachable!("nobody stops the rollout"),
             }
         }
@@ -180,7 +182,7 @@ impl World {
             ToHost::Go { nonce, .. } => Some((message.epoch, *nonce)),
             _ => None,
         };
-        self.host(at, command(at, message.epoch, expires, message.body.clone()), go, cut)
+        self.host(at, command(at, (message.epoch, message.after), expires, message.body.clone()), go, cut)
     }
 
     /// The same without the check of how long ago `Ready` was said: the clocks stand still since.
@@ -189,7 +191,7 @@ impl World {
             return self.deliver_down(at, message, expires, None);
         };
         let (go, then) = (Some((message.epoch, *nonce)), now(said.at, self.hosts[at].boots, said.clock));
-        self.host_at(at, command(at, message.epoch, expires, message.body.clone()), go, None, then)
+        self.host_at(at, command(at, (message.epoch, message.after), expires, message.body.clone()), go, None, then)
     }
 
     /// The same without the check of the nonce: whatever it is, it is that of the last `Ready`.
@@ -198,7 +200,7 @@ impl World {
             return self.deliver_down(at, message, expires, None);
         };
         let body = ToHost::Go { lease: *lease, nonce: said.nonce };
-        self.host(at, command(at, message.epoch, expires, body), Some((message.epoch, *nonce)), None)
+        self.host(at, command(at, (message.epoch, message.after), expires, body), Some((message.epoch, *nonce)), None)
     }
 
     /// The coordinator hears the answer, with `cut` as in [`World::tell_control`].

@@ -225,6 +225,7 @@ impl Running {
             mesh: mesh(),
             to: key(2).id(),
             epoch: Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) },
+            after: None,
             expires: WallTime(now.0 + 60_000),
             body,
         };

@@ -111,6 +111,7 @@ fn resume(order: StopOrder, to: NodeId) -> Event {
         mesh: MESH,
         to,
         epoch: Default::default(),
+        after: None,
         expires: WallTime::MAX,
         body: ToHost::Stop(Box::new(signed)),
     };

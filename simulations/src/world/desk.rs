@@ -10,7 +10,7 @@ use patchmesh_common::{
     patch::Baseline,
     rollout::{
         Operation, RebootOption,
-        controller::{Controller, Effect, Event, Seen, Settings, command, open_answer},
+        controller::{Controller, Effect, Event, Seen, Settings, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         limit::Limit,
         plan::{Plan, ResolvedLimit},
@@ -221,7 +221,7 @@ impl World {
         let credential = self.seats[spot as usize].credential.clone();
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         let id = u128::from(desk.chance.next_u64());
-        let command = command(&settings(), desk.epoch(), to, body, id, now.wall);
+        let command = desk.machine.command(to, body, id, now.wall);
         let frame = LeaseFrame { credential, sealed: Sealed::seal(&Key(node(COORDINATOR)), &command) };
         self.send_frame(spot, &to, &frame);
     }

@@ -34,6 +34,7 @@ impl World {
                 mesh: MESH,
                 to: victim,
                 epoch: epoch.unwrap_or_default(),
+                after: None,
                 expires: WallTime::MAX,
                 body: ToHost::Acknowledge { lease: lease.map_or(LeaseId([0; 16]), |(lease, _)| lease) },
             };

@@ -138,6 +138,7 @@ fn lease_frame(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> Le
         mesh: mesh.owner.mesh(),
         to,
         epoch: Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) },
+        after: None,
         expires: WallTime(clock::now().wall.0 + 60_000),
         body: ToHost::Offer(Box::new(lease)),
     };

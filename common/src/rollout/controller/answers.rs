@@ -20,7 +20,7 @@ impl Controller {
         (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
-            ToCoordinator::Fenced { saved, .. } => self.fenced(cx, saved),
+            ToCoordinator::Fenced { saved, .. } => self.fenced(cx, from, saved),
             ToCoordinator::Ready { lease, nonce } => self.ready(cx, from, lease, nonce),
             ToCoordinator::Refused { lease, refusal } => self.refused(cx, from, lease, refusal),
             ToCoordinator::Progress { lease, phase, detail } => {
@@ -52,13 +52,19 @@ impl Controller {
         }
     }
 
-    /// Somebody else coordinated with a higher epoch: jump above it, trust nothing until every host has said what it holds.
-    fn fenced(&mut self, cx: &mut Cx<'_, Effect>, saved: Epoch) {
+    /// Somebody else coordinated, before the present epoch or above it: jump above both, trust nothing until every host has
+    /// said what it holds.
+    fn fenced(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, saved: Epoch) {
         if saved.serial > self.settings.serial {
             self.desk.superseded = true;
-        } else if !saved.admits(&self.epoch()) {
+        } else if saved.admits(&self.epoch()) && self.ledger.epochs.contains(&saved) {
+            // It missed some of our starts, and nobody else came in between.
+            self.behind.insert(from, saved);
+            self.contact(from, cx.now.boot).handshake = None;
+        } else if !saved.admits(&self.epoch()) || self.ledger.follows.is_some() {
             let incarnation = Incarnation(cx.rng.next_u64());
-            self.open_epoch(cx, saved.counter.saturating_add(1), incarnation, false);
+            let counter = saved.counter.max(self.epoch().counter).saturating_add(1);
+            self.open_epoch(cx, counter, incarnation, false);
             for contact in self.desk.contacts.values_mut() {
                 contact.handshake = None;
             }
@@ -132,6 +138,8 @@ impl Controller {
         let contact = self.contact(from, cx.now.boot);
         contact.progress = None;
         contact.refused = None;
+        // It may refuse what it was offered meanwhile, and that must not replace what it did.
+        contact.handshake = contact.handshake.take().filter(|(offered, ..)| *offered != rollout);
         cx.emit(Effect::Tell { to: from, body: ToHost::Acknowledge { lease } });
         if known && outcome == Outcome::Deferred && self.ledger.deferrals(rollout, from) >= MAX_DEFERRALS {
             let refusal = Refusal {

@@ -79,3 +79,39 @@ fn a_forged_or_foreign_answer_changes_nothing() {
     world.send(Event::Heard(Box::new(LeaseFrame { credential, sealed })));
     assert_eq!(world.controller.desk(), before.desk());
 }
+
+/// A second coordinator on a copy granted leases and ended; the first one, which continues its own store, cannot know.
+#[test]
+fn whoever_continues_its_store_is_told_of_a_coordinator_that_came_in_between() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    world.rebuild();
+    let own = world.controller.epoch();
+    assert_eq!((own.counter, world.controller.ledger().discontinuous), (2, false));
+    let twin = Epoch { serial: 1, counter: 1, incarnation: Incarnation(77) };
+    assert!(
+        !world.command(1).follows(twin),
+        "a host that obeyed the other one does not obey without being asked first"
+    );
+    world.answer(1, ToCoordinator::Fenced { saved: twin, held: None });
+    assert!(world.controller.ledger().discontinuous);
+    assert_eq!(world.controller.epoch().counter, 3);
+    assert!(world.command(1).follows(twin));
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.overlap), (2, 1));
+}
+
+#[test]
+fn a_host_that_missed_some_starts_is_taken_along_without_reconciling() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    let first = world.controller.epoch();
+    world.rebuild();
+    world.rebuild();
+    assert!(!world.command(1).follows(first));
+    world.answer(1, ToCoordinator::Fenced { saved: first, held: None });
+    assert!(world.command(1).follows(first), "it is one of ours");
+    assert!(!world.controller.ledger().discontinuous);
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 2);
+}

@@ -46,3 +46,18 @@ fn a_foreign_lease_that_ended_elsewhere_is_asked_for_until_it_is_over() {
     world.answer(1, ToCoordinator::Adopted { held: None });
     assert_eq!(world.controller.ledger().slots_held(world.state()), 0);
 }
+
+/// The host was offered a lease here, ran another coordinator's instead, and refused the offer afterwards.
+#[test]
+fn a_late_refusal_does_not_replace_a_report() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 1, open()));
+    let (_, ToHost::Offer(offered)) = world.told[0].clone() else { panic!("an offer") };
+    let body = world.report(LeaseId([3; 16]), false);
+    world.answer(1, body);
+    assert_eq!(world.state().tally.failed, 1);
+    let refusal = Refusal { code: RefusalCode::PlanChanged, text: "no".into(), remedy: "none".into() };
+    world.answer(1, ToCoordinator::Refused { lease: offered.id, refusal });
+    assert_eq!((world.state().tally.failed, world.state().tally.refused), (1, 0));
+    assert_eq!(world.state().tally, world.state().recounted());
+}

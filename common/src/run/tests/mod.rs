@@ -121,7 +121,7 @@ pub(super) fn lease() -> Lease {
 
 pub(super) fn command_at(wall: WallTime, epoch: Epoch, body: ToHost) -> Command {
     let expires = WallTime(wall.0 + 60_000);
-    Command { id: CommandId([0; 16]), mesh: MESH, to: HOST.id(), epoch, expires, body }
+    Command { id: CommandId([0; 16]), mesh: MESH, to: HOST.id(), epoch, after: None, expires, body }
 }
 
 pub(super) fn frame(command: &Command) -> Event {
