@@ -178,6 +178,8 @@ pub enum Truth {
         changed: Vec<PackageChange>,
         /// Whether the host could look at its packages.
         verified: bool,
+        /// Whether the report says that the on-exit hooks were begun as often as is allowed, and never ended.
+        in_vain: bool,
     },
     /// A host saved that its report needs no repetition.
     Acknowledged(LeaseId),

@@ -12,7 +12,7 @@ use crate::truth::{Spot, Truth};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "phases only in order; after a failed hook nothing disruptive follows on that host; on-exit hooks \
-    run once pre-install has begun";
+    run once pre-install has begun, unless every attempt that is allowed was cut short, and the report says so";
 
 #[derive(Default)]
 struct Progress {
@@ -65,8 +65,9 @@ impl Promise for Hooks {
                 let here = self.runs.range_mut((seen.spot, LeaseId([0; 16]))..=(seen.spot, LeaseId([0xff; 16])));
                 here.for_each(|(_, run)| run.failed = run.saved);
             }
-            Truth::Settled { lease, .. } => {
-                let owed = self.runs.remove(&(seen.spot, *lease)).is_some_and(|run| run.pre_install && !run.on_exit);
+            Truth::Settled { lease, in_vain, .. } => {
+                let run = self.runs.remove(&(seen.spot, *lease));
+                let owed = !in_vain && run.is_some_and(|run| run.pre_install && !run.on_exit);
                 record.demand("hooks", seen.at, &[seen.spot], !owed, || {
                     "a run settled without the on-exit hooks that undo its pre-install hooks".into()
                 });

@@ -18,6 +18,7 @@ use patchmesh_common::{
         journal::{Journal, JournalEntry},
         machine::{Effect, Event, PatchRun, Settings},
         message::{Answer, Command, LeaseFrame, MAX_FRAME, Report},
+        recovery::MAX_ATTEMPTS,
     },
     seal::{Payload, Sealed},
     wire,
@@ -368,5 +369,9 @@ fn settled(host: &Host, report: &Report) -> Truth {
         changed,
         verified: report.steps.iter().rev().any(|step| step.phase == Phase::Verify && step.ok)
             || report.error.as_ref().is_some_and(|error| error.code == "not-exact"),
+        in_vain: report
+            .steps
+            .iter()
+            .any(|step| step.phase == Phase::OnExit && !step.ok && step.attempt >= MAX_ATTEMPTS),
     }
 }

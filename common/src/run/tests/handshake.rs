@@ -123,6 +123,11 @@ fn lower_and_twin_epochs_are_fenced_and_a_higher_one_is_saved_first() {
     let twin = Epoch { incarnation: Incarnation(6), ..epoch(4) };
     assert_eq!(words(&bench.send(frame(&command_at(at, twin, offer())))), ["answer fenced 4"]);
     assert_eq!(words(&bench.send(frame(&command_at(at, epoch(4), ToHost::Adopt)))), ["answer adopted false"]);
+    let continues = |after: u64| Command { after: Some(epoch(after)), ..command_at(at, epoch(6), ToHost::Adopt) };
+    let said = words(&bench.send(frame(&continues(5))));
+    assert_eq!(said, ["answer fenced 4"], "somebody else, or an older start, was obeyed last");
+    assert_eq!(words(&bench.send(frame(&continues(4)))), ["save epoch 6", "answer adopted false"]);
+    assert_eq!(words(&bench.send(frame(&continues(5)))), ["answer adopted false"], "it is saved now");
     let foreign = Epoch { serial: 2, ..epoch(9) };
     let said = words(&bench.send(frame(&command_at(at, foreign, ToHost::Adopt))));
     assert!(said[0].contains("serial"), "{said:?}");
