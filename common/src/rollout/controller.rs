@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{
     lease::make_lease,
-    ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
+    ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
     planner::{self, Contact, Desk, Handshake},
 };
@@ -186,6 +186,12 @@ impl Controller {
     fn targets(&self) -> impl Iterator<Item = NodeId> + '_ {
         let active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
         active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node)).chain(self.ledger.leased.keys().copied())
+    }
+
+    /// Whether more slots are held, or may be, than the limit allows: another coordinator granted too.
+    fn is_overbooked(&self, rollout: RolloutId) -> bool {
+        let over = |state: &RolloutState| self.ledger.slots_held(state) > state.plan.max_concurrency.resolved as usize;
+        self.ledger.rollouts.get(&rollout).is_some_and(over)
     }
 
     fn is_stopped(&self, rollout: RolloutId) -> bool {

@@ -61,3 +61,30 @@ fn a_late_refusal_does_not_replace_a_report() {
     assert_eq!((world.state().tally.failed, world.state().tally.refused), (1, 0));
     assert_eq!(world.state().tally, world.state().recounted());
 }
+
+/// A `Go` was saved and never heard; then another coordinator came in between, and the slot may be another host's.
+#[test]
+fn a_saved_go_is_not_repeated_while_others_may_hold_its_slot() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    world.round();
+    let Some((ToHost::Go { lease, .. }, host)) = world.told.iter().find_map(|(to, body)| match body {
+        ToHost::Go { .. } => Some((body.clone(), *to)),
+        _ => None,
+    }) else {
+        panic!("a go")
+    };
+    assert_eq!(host, signer(1).id());
+    reopened(&mut world);
+    let ready = ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) };
+    let gone = |world: &World| world.told.iter().any(|(_, body)| matches!(body, ToHost::Go { .. }));
+    world.answer(1, ToCoordinator::Adopted { held: None });
+    world.answer(2, ToCoordinator::Adopted { held: Some((LeaseId([3; 16]), ID)) });
+    world.told.clear();
+    world.answer(1, ready.clone());
+    assert!(!gone(&world), "the other host is at work for somebody else");
+    let body = world.report(LeaseId([3; 16]), true);
+    world.answer(2, body);
+    world.answer(1, ready);
+    assert!(gone(&world), "its slot is free");
+}
