@@ -99,6 +99,7 @@ impl PatchRun {
             ToHost::Offer(lease) => self.offered(cx, from, *lease),
             ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
+            ToHost::Withdraw { lease } => self.withdrawn(cx, from, lease),
             ToHost::Stop(_) => {}
         }
         Ok(())
@@ -306,6 +307,14 @@ impl PatchRun {
         cx.emit(Effect::Held(self.journal.held()));
         self.progress(cx);
         self.advance(cx);
+    }
+
+    /// What has begun goes on, and says so; anything else is refused for good, whatever the coordinator said before.
+    fn withdrawn(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId) {
+        if !self.already(cx, from, lease) {
+            let text = format!("lease {lease} was withdrawn by the coordinator before it began");
+            self.refuse(cx, from, lease, refusal(RefusalCode::StaleGo, text, "wait for a new lease"));
+        }
     }
 
     fn acknowledged(&mut self, cx: &mut Cx<'_, Effect>, lease: LeaseId) {

@@ -123,6 +123,11 @@ pub enum ToHost {
     },
     /// A STOP, sealed by its own signer: a coordinator or an operator.
     Stop(Box<SignedStop>),
+    /// The lease is not to be started any more: refuse it, unless it has begun.
+    Withdraw {
+        /// Which lease.
+        lease: LeaseId,
+    },
 }
 
 /// A sealed [`StopOrder`] and the right of its signer.

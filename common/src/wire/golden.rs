@@ -177,6 +177,7 @@ fn lease_messages(lines: &mut Lines) {
         ("go", ToHost::Go { lease: lease_id, nonce: Nonce([7; 16]) }),
         ("acknowledge", ToHost::Acknowledge { lease: lease_id }),
         ("stop", ToHost::Stop(Box::new(stop))),
+        ("withdraw", ToHost::Withdraw { lease: lease_id }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     for (name, body) in to_host {

@@ -67,7 +67,7 @@ fn record_down(epoch: Epoch, body: &ToHost, r: &mut Recorder) {
     match body {
         ToHost::Offer(lease) => (lease.id, lease.attempt).hash(r),
         ToHost::Go { lease, nonce } => (lease, nonce).hash(r),
-        ToHost::Acknowledge { lease } => lease.hash(r),
+        ToHost::Acknowledge { lease } | ToHost::Withdraw { lease } => lease.hash(r),
         ToHost::Adopt | ToHost::Resolve { .. } | ToHost::Stop(_) => {}
     }
 }
@@ -98,6 +98,7 @@ impl fmt::Display for Down {
             ToHost::Offer(lease) => write!(f, "Offer({})", last(&lease.id.0)),
             ToHost::Go { lease, nonce } => write!(f, "Go({}, nonce {})", last(&lease.0), last(&nonce.0)),
             ToHost::Acknowledge { lease } => write!(f, "Acknowledge({})", last(&lease.0)),
+            ToHost::Withdraw { lease } => write!(f, "Withdraw({})", last(&lease.0)),
             other => write!(f, "{other:?}"),
         }
     }

@@ -73,11 +73,14 @@ impl Controller {
 
     fn ready(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
         if let Some((rollout, held)) = self.ledger.leased.get(&from).copied() {
-            // The `Go` is durable and was lost: repeat it for the new nonce, if the clock still allows a start, and if no other
-            // coordinator gave the slot away while this host had not begun.
+            // The `Go` is durable and was lost: repeat it for the new nonce, if the clock still allows a start.
             let running = self.running(rollout, from).filter(|(_, opening)| opening.admits_start(cx.now.wall));
-            if held == lease && running.is_some() && !self.is_stopped(rollout) && !self.is_overbooked(rollout) {
-                cx.emit(Effect::Tell { to: from, body: ToHost::Go { lease, nonce } });
+            if held == lease && running.is_some() && !self.is_stopped(rollout) {
+                // If another coordinator gave the slot away while this host had not begun, it never begins: only its refusal
+                // proves that no older `Go` is under way.
+                let withdrawn = self.is_overbooked(rollout);
+                let body = if withdrawn { ToHost::Withdraw { lease } } else { ToHost::Go { lease, nonce } };
+                cx.emit(Effect::Tell { to: from, body });
             }
             return;
         }

@@ -62,29 +62,48 @@ fn a_late_refusal_does_not_replace_a_report() {
     assert_eq!(world.state().tally, world.state().recounted());
 }
 
-/// A `Go` was saved and never heard; then another coordinator came in between, and the slot may be another host's.
-#[test]
-fn a_saved_go_is_not_repeated_while_others_may_hold_its_slot() {
+/// A `Go` was saved and never heard; then another coordinator came in between, and its slot is another host's.
+fn overbooked() -> (World, LeaseId, ToCoordinator) {
     let mut world = World::new(2);
     world.apply(plan_of(2, 1, 0, open()));
     world.round();
-    let Some((ToHost::Go { lease, .. }, host)) = world.told.iter().find_map(|(to, body)| match body {
-        ToHost::Go { .. } => Some((body.clone(), *to)),
+    let go = world.told.iter().find_map(|(to, body)| match body {
+        ToHost::Go { lease, .. } => Some((*lease, *to)),
         _ => None,
-    }) else {
-        panic!("a go")
-    };
+    });
+    let Some((lease, host)) = go else { panic!("a go") };
     assert_eq!(host, signer(1).id());
     reopened(&mut world);
-    let ready = ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) };
-    let gone = |world: &World| world.told.iter().any(|(_, body)| matches!(body, ToHost::Go { .. }));
     world.answer(1, ToCoordinator::Adopted { held: None });
     world.answer(2, ToCoordinator::Adopted { held: Some((LeaseId([3; 16]), ID)) });
     world.told.clear();
+    (world, lease, ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) })
+}
+
+#[test]
+fn a_saved_go_is_not_repeated_while_others_may_hold_its_slot() {
+    let (mut world, lease, ready) = overbooked();
     world.answer(1, ready.clone());
-    assert!(!gone(&world), "the other host is at work for somebody else");
+    assert_eq!(
+        world.told,
+        [(signer(1).id(), ToHost::Withdraw { lease })],
+        "the other host is at work for somebody else"
+    );
     let body = world.report(LeaseId([3; 16]), true);
     world.answer(2, body);
     world.answer(1, ready);
-    assert!(gone(&world), "its slot is free");
+    let go = ToHost::Go { lease, nonce: Nonce([5; 16]) };
+    assert!(world.told.contains(&(signer(1).id(), go)), "its slot is free");
+}
+
+/// The host that overbooks never comes back: what has not begun must not hold a slot for ever, or the rollout never ends.
+#[test]
+fn a_withdrawn_lease_gives_its_slot_back() {
+    let (mut world, lease, ready) = overbooked();
+    world.answer(1, ready);
+    let refusal = Refusal { code: RefusalCode::StaleGo, text: "withdrawn".into(), remedy: "none".into() };
+    world.answer(1, ToCoordinator::Refused { lease, refusal });
+    let state = world.state();
+    assert_eq!((world.controller.ledger().slots_held(state), state.tally.busy.len()), (1, 0));
+    assert_eq!(world.judge.violations(), []);
 }

@@ -112,6 +112,23 @@ fn repetitions_of_a_running_lease_answer_progress_and_do_nothing() {
 }
 
 #[test]
+fn a_withdrawn_lease_never_starts_unless_it_has_begun() {
+    let withdraw = ToHost::Withdraw { lease: LEASE };
+    let mut bench = Bench::new();
+    let nonce = bench.ready(lease());
+    assert_eq!(words(&bench.say(withdraw.clone())), ["save refused", "answer refused stale-go"]);
+    assert_eq!(refusals(&bench.say(ToHost::Go { lease: LEASE, nonce })), [RefusalCode::StaleGo]);
+    assert_eq!(
+        refusals(&bench.say(withdraw.clone())),
+        [RefusalCode::StaleGo],
+        "it is said again as often as it is asked"
+    );
+    let mut bench = Bench::new();
+    bench.granted(lease());
+    assert_eq!(words(&bench.say(withdraw)), ["answer progress pre-install"]);
+}
+
+#[test]
 fn lower_and_twin_epochs_are_fenced_and_a_higher_one_is_saved_first() {
     let mut bench = Bench::new();
     let at = bench.now().wall;
