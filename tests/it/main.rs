@@ -5,6 +5,8 @@ mod apt;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod mesh;
 #[cfg(test)]
 mod scan;
