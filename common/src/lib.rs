@@ -9,6 +9,7 @@ pub mod inventory;
 pub mod machine;
 pub mod membership;
 pub mod patch;
+pub mod poison;
 pub mod rollout;
 pub mod run;
 pub mod schedule;

@@ -140,6 +140,9 @@ impl PatchRun {
         if self.resolving.values().any(|pending| *pending == (request, from)) {
             return;
         }
+        if self.safe {
+            return self.answer(cx, from, ToCoordinator::Resolved { request, result: Err(safe_mode()) });
+        }
         if self.resolving.len() >= MAX_RESOLVING {
             let busy = refusal(
                 RefusalCode::Busy,
@@ -223,6 +226,9 @@ impl PatchRun {
 
     /// Why `lease` may not start now.
     fn hindrance(&self, lease: &Lease, now: Now) -> Option<Refusal> {
+        if self.safe {
+            return Some(safe_mode());
+        }
         let install = lease.operation == Operation::Install;
         if install && self.settings.mode != Mode::Enforce {
             return Some(refusal(
@@ -352,6 +358,12 @@ impl Offer {
         }
         Ok(())
     }
+}
+
+fn safe_mode() -> Refusal {
+    let text =
+        String::from("the daemon aborted three times in ten minutes, and is in safe mode for an hour after the last");
+    refusal(RefusalCode::SafeMode, text, "read its log for what it died of; it takes leases again by itself")
 }
 
 fn refusal(code: RefusalCode, text: String, remedy: &str) -> Refusal {

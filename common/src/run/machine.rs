@@ -55,6 +55,8 @@ pub enum Event {
     Tick,
     /// How far the wall clock is from the mesh's median, in milliseconds; `None` while unknown.
     Skew(Option<i64>),
+    /// Whether safe mode is on: see [`crate::poison`]. Off until told.
+    Safe(bool),
     /// A started act has ended.
     Ended {
         /// Which.
@@ -98,6 +100,8 @@ pub struct PatchRun {
     pub(super) journal: Journal,
     /// Milliseconds from the median, while known.
     pub(super) skew: Option<i64>,
+    /// Nothing new is begun: the process that holds this machine died too often.
+    pub(super) safe: bool,
     /// Not saved: a restart forgets it, and the coordinator offers again.
     pub(super) offer: Option<Offer>,
     pub(super) resolving: BTreeMap<ActId, (CommandId, NodeId)>,
@@ -129,6 +133,7 @@ impl PatchRun {
             settings,
             journal,
             skew: None,
+            safe: false,
             offer: None,
             resolving: BTreeMap::new(),
             checking: BTreeSet::new(),
@@ -225,6 +230,7 @@ impl Machine for PatchRun {
                 self.skew = skew;
                 self.advance(cx);
             }
+            Event::Safe(safe) => self.safe = safe,
             Event::Ended { act, end } => self.ended(cx, act, end),
             Event::Detail(line) => self.detail = shorten(&line),
         }

@@ -272,6 +272,8 @@ pub enum RefusalCode {
     RemovalsNeeded,
     /// A file system of the host has no room for the transaction; the text names it.
     NoSpace,
+    /// The daemon aborted too often of late and begins nothing new for a while.
+    SafeMode,
 }
 
 impl RefusalCode {
@@ -293,6 +295,7 @@ impl RefusalCode {
             Self::StaleGo => "stale-go",
             Self::RemovalsNeeded => "removals-needed",
             Self::NoSpace => "no-space",
+            Self::SafeMode => "safe-mode",
         }
     }
 }

@@ -276,6 +276,7 @@ fn words(lines: &mut Lines) {
         StaleGo,
         RemovalsNeeded,
         NoSpace,
+        SafeMode,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);

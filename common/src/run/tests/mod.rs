@@ -7,6 +7,7 @@ mod golden;
 mod handshake;
 mod laws;
 mod rows;
+mod safe;
 
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
