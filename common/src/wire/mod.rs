@@ -4,8 +4,9 @@
 mod golden;
 
 use bincode::{
-    config::{Configuration, standard},
+    config::{Config, Configuration, standard},
     enc::write::SizeWriter,
+    error::DecodeError,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -57,11 +58,24 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, Malf
     if bytes.len() > limit {
         return Err(Malformed::TooLarge { size: bytes.len(), limit });
     }
-    let (value, used) =
-        bincode::serde::decode_from_slice(bytes, config()).map_err(|error| Malformed::Invalid(error.to_string()))?;
+    let (value, used) = bounded(bytes).map_err(|error| Malformed::Invalid(error.to_string()))?;
     match bytes.len() - used {
         0 => Ok(value),
         left => Err(Malformed::Trailing(left)),
+    }
+}
+
+/// Decodes from the front of `bytes`. Of a text the codec first takes as much memory as its length says, so lengths are believed
+/// up to a limit only. It takes limits as constants, and counts a number as wide as its type: 8 bytes for each that came.
+fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+    fn within<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<(T, usize), DecodeError> {
+        bincode::serde::decode_from_slice(bytes, config)
+    }
+    match bytes.len() {
+        0..=0x1000 => within(bytes, config().with_limit::<0x8000>()),
+        0..=0x4_0000 => within(bytes, config().with_limit::<0x20_0000>()),
+        0..=0x100_0000 => within(bytes, config().with_limit::<0x800_0000>()),
+        _ => within(bytes, config().with_limit::<0x7fff_ffff>()),
     }
 }
 
@@ -83,5 +97,23 @@ mod tests {
     fn a_huge_length_ends_in_an_error() {
         let bytes = [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert!(matches!(decode::<Vec<u8>>(&bytes, 64), Err(Malformed::Invalid(_))));
+    }
+
+    #[test]
+    fn a_text_that_claims_terabytes_takes_no_memory() {
+        // The allocation would end the process, and so the test.
+        for behind in [0, 0x1000, 0x4_0000, 0x100_0000] {
+            let bytes = [&[0xfd, 0, 0, 0, 0, 0, 0x40, 0, 0][..], &vec![b'x'; behind]].concat();
+            assert!(matches!(decode::<String>(&bytes, usize::MAX), Err(Malformed::Invalid(_))), "{behind}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_refuse_nothing_that_was_encoded() {
+        // One byte each, counted as eight.
+        for many in [0, 1, 0xff0, 0x1000, 0x4_0000, 0x4_0001] {
+            let numbers = vec![7u64; many];
+            assert_eq!(decode::<Vec<u64>>(&encode(&numbers), usize::MAX), Ok(numbers), "{many}");
+        }
     }
 }
