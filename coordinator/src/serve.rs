@@ -17,6 +17,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::{
     clock, daemon,
+    hand::Hand,
     identity::{self, Identity},
     mesh,
     peer::{self, Setup, Stop, Subscribe},
@@ -98,6 +99,9 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
     if opened.torn_bytes > 0 {
         tracing::warn!(bytes = opened.torn_bytes, "the last entry of the ledger was torn and is cut off");
     }
+    let hand = Hand::open(dir, clock::now()).map_err(|error| refuse("the last life cannot be looked at", error))?;
+    hand.watch_panics();
+    let hand = Arc::new(hand);
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Fault::new("no-entropy", error.to_string(), UNTOUCHED, "try again"))?;
     let system = actix::System::with_tokio_rt(daemon::runtime);
@@ -114,6 +118,8 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             bootstrap: config.bootstrap,
             state: Some(dir.to_owned()),
             pace: patchmesh_common::gossip::Settings::default(),
+            hand,
+            keys: &Ed25519,
         };
         let peer =
             peer::start(setup, Subscribe::default()).map_err(|error| refuse("the mesh cannot be joined", error))?;

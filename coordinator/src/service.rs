@@ -8,6 +8,7 @@ use patchmesh_common::{
     gossip::Mode,
     id::{NodeId, RolloutId},
     patch::PatchCounters,
+    poison::{QUARANTINE_TAG, SAFE_TAG},
     rollout::{
         controller::Event,
         ledger::{Progress, RolloutState as Standing},
@@ -350,6 +351,14 @@ fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
     }
     if body.mode == Mode::Observe {
         add("observe-mode", "its own file does not say mode = \"enforce\"".into(), None);
+    }
+    if let Some(until) = body.tags.get(SAFE_TAG) {
+        let text = format!("its daemon aborted three times in ten minutes; it takes no lease {until}");
+        add("safe-mode", text, Some("journalctl -u patchmeshd".into()));
+    }
+    if let Some(which) = body.tags.get(QUARANTINE_TAG) {
+        let text = format!("its daemon died twice over the same message, and drops it unread ({which})");
+        add("quarantined", text, Some("journalctl -u patchmeshd".into()));
     }
     let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
     if body.reboot_required || installed_pending_reboot > 0 {

@@ -12,6 +12,7 @@ use std::{
 use patchmesh_common::{
     gossip::Mode,
     id::{MeshId, NodeId},
+    poison::OWN_TAGS,
 };
 use rustix::process::geteuid;
 use serde::Deserialize;
@@ -195,6 +196,12 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
     if size > MAX_TAGS {
         return Err(wrong("tags", format!("they take {size} bytes, more than {MAX_TAGS}")));
     }
+    if let Some(own) = input.tags.keys().find(|key| key.starts_with(OWN_TAGS)) {
+        return Err(wrong(
+            "tags",
+            format!("`{own}` is for the daemon to say: leave out tags that begin with `{OWN_TAGS}`"),
+        ));
+    }
     let state = input.state.ok_or_else(|| missing("state", "\"/var/lib/patchmesh\""))?;
     let settings = Settings {
         mode: input.mode.unwrap_or_default(),
@@ -310,5 +317,9 @@ mod tests {
         assert!(error(&format!("{}mode = \"yolo\"\n", minimal())).contains("line 3"));
         assert!(error(&format!("{}hooks = \"hooks\"\n", minimal())).contains("`hooks` is not an absolute path"));
         assert!(error(&format!("{}[tags]\na = \"{}\"\n", minimal(), "x".repeat(MAX_TAGS))).contains("`tags`"));
+        assert!(
+            error(&format!("{}[tags]\n\"patchmesh/safe-mode\" = \"no\"\n", minimal()))
+                .contains("for the daemon to say")
+        );
     }
 }

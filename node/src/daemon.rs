@@ -9,12 +9,13 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler};
-use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Credential};
+use patchmesh_common::{gossip::RecordBody, inventory::HostFacts, membership::Credential, seal::Ed25519};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     chain, clock, config,
+    hand::{self, Hand},
     host::{apt::Apt, boot::Boot, root::Root},
     identity::{self, Identity},
     patcher::{PatchActor, PatcherSettings, Ports},
@@ -50,6 +51,7 @@ pub fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        hand::note_panic();
         std::process::abort();
     }));
 }
@@ -75,10 +77,26 @@ fn serve(path: &Path) -> Result<(), Fatal> {
     let identity = Identity::load_or_create(&settings.state.join("key"))?;
     let (credential, membership) =
         identity::load_membership(&settings.membership, &identity, settings.mesh, clock::now().wall)?;
+    let hand = Arc::new(Hand::open(&settings.state, clock::now())?);
+    hand.watch_panics();
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance).map_err(|error| format!("no randomness: {error}"))?;
+    let pause = hand.pause(u64::from_ne_bytes(chance));
     let system = actix::System::with_tokio_rt(runtime);
     system.block_on(async move {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
+        if !pause.is_zero() {
+            tracing::info!(
+                milliseconds = pause.as_millis(),
+                "waiting after the abort, so that a fleet does not start as one"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = terminated.recv() => return Ok(()),
+                _ = interrupted.recv() => return Ok(()),
+            }
+        }
         let setup = Setup {
             identity: identity.clone(),
             mesh: settings.mesh,
@@ -87,9 +105,11 @@ fn serve(path: &Path) -> Result<(), Fatal> {
             bootstrap: settings.bootstrap.clone(),
             state: Some(settings.state.clone()),
             pace: patchmesh_common::gossip::Settings::default(),
+            hand: Arc::clone(&hand),
+            keys: &Ed25519,
         };
         let peer = peer::start(setup, Subscribe::default())?;
-        let host = start_host(&settings, &identity, credential, &peer).await;
+        let host = start_host(&settings, &identity, credential, &peer, hand).await;
         if let Ok(host) = &host {
             tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
             service_manager::ready(&format!("member {}", membership.name));
@@ -128,6 +148,7 @@ async fn start_host(
     identity: &Identity,
     credential: Credential,
     peer: &PeerHandle,
+    hand: Arc<Hand>,
 ) -> Result<Host, Fatal> {
     let root = Root::open(&settings.root)?;
     // Whatever it was called in the file: whether it is the machine's own decides what a reboot is.
@@ -139,7 +160,7 @@ async fn start_host(
         ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?
     };
     let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
-    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient());
+    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient(), Arc::clone(&hand));
     let context = Context::new();
     let address: Addr<Portrait> = context.address();
     let boot = Boot::of(&path, &settings.state);
@@ -163,6 +184,7 @@ async fn start_host(
             credential,
             deliver: peer.address.clone().recipient(),
             held: address.clone().recipient(),
+            hand,
         },
     )?
     .start();

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod hand;
 pub mod host;
 pub mod identity;
 pub mod mesh;

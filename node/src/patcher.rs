@@ -19,13 +19,14 @@ use patchmesh_common::{
     id::{BootId, LeaseId, MeshId, RolloutId},
     machine::{Cx, Machine as _},
     membership::Credential,
+    poison::{Name, Standing},
     run::{
         journal::JournalEntry,
         machine::{Effect, Event, PatchRun, Settings},
         message::{Answer, LeaseFrame},
     },
     seal::{Ed25519, Sealed, Signer},
-    wire::Malformed,
+    wire::{self, Malformed},
 };
 use rand::{SeedableRng as _, rngs::ChaCha12Rng};
 use tokio::sync::watch;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 pub use self::{acts::Reboot, backend::Backend};
 use crate::{
     chain, clock,
+    hand::Hand,
     peer::{Deliver, Inbound, Skew, Stop},
     store::log::{Log, LogError},
 };
@@ -85,6 +87,8 @@ pub struct Ports {
     pub deliver: Recipient<Deliver>,
     /// Learns what is held.
     pub held: Recipient<Held>,
+    /// Where it is marked what is being handled.
+    pub hand: Arc<Hand>,
 }
 
 /// Why the actor cannot be made. Nothing was changed.
@@ -182,6 +186,7 @@ impl PatchActor {
 
     /// A save that fails is uncertain: only a restart can find out what is on disk.
     fn save(&mut self, entry: &JournalEntry) {
+        self.ports.hand.put_down();
         if let Err(error) = self.log.append(&entry.encode()) {
             tracing::error!(error = %chain(&error), "the run journal cannot be written; the daemon ends and reads it back");
             std::process::exit(1);
@@ -221,6 +226,8 @@ impl Actor for PatchActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.event(ctx, Event::Started);
+        let safe = self.ports.hand.is_safe(clock::now().wall);
+        self.event(ctx, Event::Safe(safe));
     }
 }
 
@@ -228,6 +235,14 @@ impl Handler<Inbound> for PatchActor {
     type Result = ();
 
     fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
+        let hand = Arc::clone(&self.ports.hand);
+        let name = Name::of_bytes(&wire::encode(&inbound.frame.sealed));
+        if hand.poison().standing(&name) == Standing::Quarantined {
+            return hand.tell_dropped(&[name]);
+        }
+        // Safe mode ends by itself.
+        self.event(ctx, Event::Safe(hand.is_safe(clock::now().wall)));
+        let _held = hand.hold(&[name]);
         self.event(ctx, Event::Command(Box::new(inbound.frame)));
     }
 }

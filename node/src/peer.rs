@@ -1,8 +1,9 @@
 //! The actor around the `Gossip` machine: mesh events become machine events, effects become mesh commands. Nothing else.
 
+mod careful;
 mod remember;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler,
@@ -13,7 +14,7 @@ use patchmesh_common::{
     machine::{Cx, Machine as _},
     membership::Credential,
     run::message::LeaseFrame,
-    seal::{Ed25519, Sealed},
+    seal::{Sealed, Verifier},
     wire,
 };
 use rand::{SeedableRng as _, rngs::ChaCha12Rng};
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use self::remember::Memory;
 use crate::{
     chain, clock,
+    hand::Hand,
     identity::Identity,
     mesh::{self, Announcement, Command, MeshError, Reply},
     store::cache::CacheError,
@@ -37,7 +39,7 @@ const COALESCE: Duration = Duration::from_millis(250);
 const SKEW_STEP: i64 = 250;
 
 /// What a peer is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// This host's key.
     pub identity: Identity,
@@ -53,6 +55,10 @@ pub struct Setup {
     pub state: Option<PathBuf>,
     /// The pace; equal on all hosts of a mesh.
     pub pace: Settings,
+    /// Where it is marked what is being handled.
+    pub hand: Arc<Hand>,
+    /// Checks signatures.
+    pub keys: &'static (dyn Verifier + Sync),
 }
 
 /// A running peer.
@@ -184,19 +190,24 @@ pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
     let (memory, saved) = match &setup.state {
         Some(state) => {
             let (memory, saved) = Memory::open(state)?;
-            (Some(memory), saved)
+            // What the last life may have died of comes again from the neighbours, and is then handled with care.
+            (Some(memory), if setup.hand.aborted() { Vec::new() } else { saved })
         }
         None => (None, Vec::new()),
     };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Entropy(error.to_string()))?;
-    let settings =
-        mesh::Settings { mesh: setup.mesh, credential: setup.credential.clone(), listen: setup.listen.clone() };
+    let settings = mesh::Settings {
+        mesh: setup.mesh,
+        credential: setup.credential.clone(),
+        listen: setup.listen.clone(),
+        hand: Arc::clone(&setup.hand),
+    };
     let (mesh, events) = mesh::start(settings, &setup.identity)?;
     let node = setup.identity.node();
     let authors: Vec<NodeId> = saved.iter().map(|item: &Item| item.record.author).collect();
     let start = Start { me: node, mesh: setup.mesh, settings: setup.pace, bootstrap: setup.bootstrap.clone(), saved };
-    let machine = Gossip::new(start, clock::now(), &Ed25519);
+    let machine = Gossip::new(start, clock::now(), setup.keys);
     if let Some(memory) = &memory {
         authors.iter().filter(|author| machine.view().get(author).is_none()).for_each(|author| memory.forget(author));
     }
@@ -234,7 +245,7 @@ impl PeerActor {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let mut effects = Vec::new();
-            let mut cx = Cx::new(clock::now(), &mut self.rng, &Ed25519, &mut effects);
+            let mut cx = Cx::new(clock::now(), &mut self.rng, self.setup.keys, &mut effects);
             self.machine.step(&mut cx, event);
             for effect in effects {
                 events.extend(self.perform(ctx, effect));
@@ -339,7 +350,7 @@ impl PeerActor {
     }
 
     fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
-        if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, &Ed25519) {
+        if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, self.setup.keys) {
             let author = frame.sealed.author.short();
             tracing::warn!(from = %from.short(), author, error = chain(&error), "lease frame dropped: nothing was obeyed");
             return;
@@ -357,22 +368,21 @@ impl PeerActor {
 
 impl StreamHandler<mesh::Event> for PeerActor {
     fn handle(&mut self, event: mesh::Event, ctx: &mut Self::Context) {
-        let event = match event {
-            mesh::Event::Listening(addresses) => Event::Listening(addresses),
-            mesh::Event::LinkUp { peer, wall } => Event::LinkUp { peer, wall },
-            mesh::Event::LinkDown(peer) => Event::LinkDown(peer),
+        match event {
+            mesh::Event::Listening(addresses) => self.step(ctx, Event::Listening(addresses)),
+            mesh::Event::LinkUp { peer, wall } => self.step(ctx, Event::LinkUp { peer, wall }),
+            mesh::Event::LinkDown(peer) => self.step(ctx, Event::LinkDown(peer)),
             mesh::Event::Announced { message, item } => {
                 self.announcement = Some(message);
-                Event::Announced { token: 0, item: *item }
+                self.announced(ctx, *item);
             }
             mesh::Event::Asked { from, request, reply } => {
                 self.reply = Some(reply);
-                Event::Asked { from, token: 0, request }
+                self.asked(ctx, from, request);
             }
-            mesh::Event::Answered { from, answer } => Event::Answered { from, answer },
-            mesh::Event::Frame { from, frame } => return self.hand_up(from, *frame),
-        };
-        self.step(ctx, event);
+            mesh::Event::Answered { from, answer } => self.answered(ctx, from, answer),
+            mesh::Event::Frame { from, frame } => self.framed(from, *frame),
+        }
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {

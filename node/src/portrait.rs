@@ -9,6 +9,7 @@ use patchmesh_common::{gossip::RecordBody, patch::Baseline, run::message::Refusa
 
 use crate::{
     clock,
+    hand::Hand,
     host::{
         apt::{Apt, scan::Scan},
         root::Root,
@@ -26,18 +27,21 @@ pub struct Portrait {
     apt: Arc<Apt>,
     root: PathBuf,
     peer: Recipient<Describe>,
+    hand: Arc<Hand>,
     scanning: bool,
 }
 
 impl Portrait {
     /// A portrait that begins as `body`.
-    pub fn new(body: RecordBody, apt: Arc<Apt>, peer: Recipient<Describe>) -> Self {
+    pub fn new(body: RecordBody, apt: Arc<Apt>, peer: Recipient<Describe>, hand: Arc<Hand>) -> Self {
         let root = apt.root().path().to_owned();
-        Self { body, apt, root, peer, scanning: false }
+        Self { body, apt, root, peer, hand, scanning: false }
     }
 
     fn tell(&self) {
-        if self.peer.try_send(Describe(self.body.clone())).is_err() {
+        let mut body = self.body.clone();
+        body.tags.extend(self.hand.poison().tags(clock::now().wall));
+        if self.peer.try_send(Describe(body)).is_err() {
             tracing::warn!("the mesh peer is busy; the host's record is late");
         }
     }
@@ -72,6 +76,11 @@ impl Actor for Portrait {
 
     fn started(&mut self, cx: &mut Context<Self>) {
         self.tell();
+        let now = clock::now().wall;
+        if let Some(until) = self.hand.poison().safe_until(now) {
+            let left = Duration::from_millis(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0));
+            cx.run_later(left + Duration::from_secs(1), |actor, _| actor.tell());
+        }
         self.scan(cx);
         cx.run_interval(SCAN_EVERY, Self::scan);
     }

@@ -168,7 +168,9 @@ impl Shell {
         let grant = Grant { key: node, name, role: Role::Node, serial: 1, expires, tags: BTreeMap::new() };
         let credential = sign(&shared.owner, grant).unwrap();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-        let settings = || mesh::Settings { mesh, credential: credential.clone(), listen: listen.clone() };
+        let hand = std::sync::Arc::new(patchmesh_node::hand::Hand::empty());
+        let settings =
+            || mesh::Settings { mesh, credential: credential.clone(), listen: listen.clone(), hand: hand.clone() };
         let (commands, mut events) = mesh::start(settings(), &identity).unwrap();
         let addresses = loop {
             if let mesh::Event::Listening(addresses) = events.recv().await.unwrap() {

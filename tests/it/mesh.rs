@@ -26,6 +26,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::{
     clock,
+    hand::Hand,
     identity::{Grant, Identity, sign},
     peer::{self, Deliver, Describe, Inbound, KnownHost, PeerHandle, Setup, Stop, Subscribe, View},
 };
@@ -157,6 +158,8 @@ impl Mesh {
             bootstrap: bootstrap.iter().map(|(node, address)| (*node, vec![address.clone()])).collect(),
             state,
             pace: self.pace,
+            hand: Arc::new(Hand::empty()),
+            keys: &Ed25519,
         };
         let told = Subscribe { frames: Some(sink.recipient()), ..Subscribe::default() };
         Host { peer: peer::start(setup, told).unwrap(), identity, credential, frames }

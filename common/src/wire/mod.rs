@@ -72,9 +72,9 @@ fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError>
         bincode::serde::decode_from_slice(bytes, config)
     }
     match bytes.len() {
-        0..=0x1000 => within(bytes, config().with_limit::<0x8000>()),
-        0..=0x4_0000 => within(bytes, config().with_limit::<0x20_0000>()),
-        0..=0x100_0000 => within(bytes, config().with_limit::<0x800_0000>()),
+        size if size <= 0x1000 => within(bytes, config().with_limit::<0x8000>()),
+        size if size <= 0x4_0000 => within(bytes, config().with_limit::<0x20_0000>()),
+        size if size <= 0x100_0000 => within(bytes, config().with_limit::<0x800_0000>()),
         _ => within(bytes, config().with_limit::<0x7fff_ffff>()),
     }
 }

@@ -5,7 +5,10 @@ use crate::{
     api::document::{HostDocument, HostRow, HostsDocument, RolloutsDocument, WhyDocument},
     output::Rows,
 };
-use patchmesh_common::gossip::Mode;
+use patchmesh_common::{
+    gossip::Mode,
+    poison::{QUARANTINE_TAG, SAFE_TAG},
+};
 
 fn mode(mode: Mode) -> &'static str {
     match mode {
@@ -26,6 +29,12 @@ fn reason(row: &HostRow) -> String {
     }
     if row.mode == Mode::Observe {
         reasons.push("observes only".to_owned());
+    }
+    if let Some(until) = row.tags.get(SAFE_TAG) {
+        reasons.push(format!("safe mode {until}"));
+    }
+    if let Some(which) = row.tags.get(QUARANTINE_TAG) {
+        reasons.push(format!("quarantined messages: {which}"));
     }
     if let Some(held) = &row.held {
         reasons.push(format!("at work for rollout {}", held.rollout));
@@ -148,4 +157,21 @@ pub fn why(document: &WhyDocument) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_whose_daemon_aborts_says_so() {
+        let text = include_str!("../../schemas/hosts.v1.example.json");
+        let mut row = serde_json::from_str::<HostsDocument>(text).unwrap().hosts.remove(0);
+        let before = reason(&row);
+        row.tags.insert(SAFE_TAG.into(), "until 2026-12-01T02:00:00Z".into());
+        row.tags.insert(QUARANTINE_TAG.into(), "1: 07070707".into());
+        let after = reason(&row);
+        assert!(after.contains("safe mode until 2026-12-01T02:00:00Z, quarantined messages: 1: 07070707"), "{after}");
+        assert!(!before.contains("safe mode") && !before.contains("quarantined"));
+    }
 }

@@ -4,6 +4,7 @@ use patchmesh_common::{
     inventory::{HostFacts, Transaction},
     membership::{Membership, Role},
     patch::Baseline,
+    poison::{Abort, Name, Poison},
     rollout::{Operation, RebootOption, spec::Targets},
     run::message::Outcome,
     schedule::Opening,
@@ -122,6 +123,14 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
     world.report(1, Outcome::Succeeded);
     let done = why(&world.view(), &clean);
     assert_eq!((codes(&done).len(), done.answer.as_str()), (0, "host-1 lacks nothing that its last scan looked for"));
+    let mut ill = clean.clone();
+    let now = WallTime(3000);
+    let deaths = (0..3).map(|at| Abort { at: WallTime(at), in_hand: vec![Name([7; 32])] });
+    ill.record.body.tags.extend(Poison::fold(deaths).tags(now));
+    let ill = why(&world.view(), &ill);
+    assert_eq!(codes(&ill), ["safe-mode", "quarantined"]);
+    assert!(ill.answer.contains("takes no lease until 1970-01-01T01:00:00Z"), "{}", ill.answer);
+    assert!(ill.chain[1].text.ends_with("(1: 07070707)"), "{}", ill.chain[1].text);
     let lacking = known(1, Mode::Observe, Presence::Silent, missing);
     let why_not = why(&world.view(), &lacking);
     assert_eq!(codes(&why_not), ["silent", "observe-mode", "missing"]);

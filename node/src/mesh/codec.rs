@@ -4,7 +4,7 @@
 //! A request that does not decode would raise no event in libp2p's request-response, only a debug line; so malformed input is
 //! a value here, and whoever sent it can be told from the others.
 
-use std::{io, marker::PhantomData};
+use std::{io, marker::PhantomData, sync::Arc};
 
 use libp2p::{
     StreamProtocol,
@@ -14,22 +14,25 @@ use libp2p::{
 use patchmesh_common::wire::{self, Malformed};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::hand::Hand;
+
 /// Requests of type `Q` up to `ask` bytes, answers of type `A` up to `answer` bytes.
 pub(super) struct Framed<Q, A> {
     ask: usize,
     answer: usize,
+    hand: Arc<Hand>,
     types: PhantomData<fn() -> (Q, A)>,
 }
 
 impl<Q, A> Framed<Q, A> {
-    pub(super) fn new(ask: usize, answer: usize) -> Self {
-        Self { ask, answer, types: PhantomData }
+    pub(super) fn new(ask: usize, answer: usize, hand: Arc<Hand>) -> Self {
+        Self { ask, answer, hand, types: PhantomData }
     }
 }
 
 impl<Q, A> Clone for Framed<Q, A> {
     fn clone(&self) -> Self {
-        Self::new(self.ask, self.answer)
+        Self::new(self.ask, self.answer, Arc::clone(&self.hand))
     }
 }
 
@@ -46,14 +49,14 @@ where
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, self.ask).await
+        read(io, self.ask, &self.hand).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, self.answer).await
+        read(io, self.answer, &self.hand).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, message: Self::Request) -> io::Result<()>
@@ -71,8 +74,9 @@ where
     }
 }
 
-/// One frame to the end of the stream. An I/O error is the network's; a [`Malformed`] is the sender's.
-async fn read<M, T>(io: &mut T, limit: usize) -> io::Result<Result<M, Malformed>>
+/// One frame to the end of the stream. An I/O error is the network's, or ours if the frame is quarantined: whoever passed it on may
+/// be honest. A [`Malformed`] is the sender's.
+async fn read<M, T>(io: &mut T, limit: usize, hand: &Hand) -> io::Result<Result<M, Malformed>>
 where
     M: DeserializeOwned,
     T: AsyncRead + Unpin + Send,
@@ -92,7 +96,7 @@ where
     if body.len() > size {
         return Ok(Err(Malformed::Trailing(body.len() - size)));
     }
-    Ok(wire::decode(&body, limit))
+    hand.read(&body, limit).ok_or_else(|| io::Error::other("the frame is quarantined here"))
 }
 
 async fn write<M, T>(io: &mut T, message: Result<M, Malformed>, limit: usize) -> io::Result<()>
@@ -120,7 +124,7 @@ mod tests {
     use super::*;
 
     fn read_bytes(bytes: &[u8]) -> io::Result<Result<(u32, String), Malformed>> {
-        block_on(read(&mut Cursor::new(bytes.to_vec()), 64))
+        block_on(read(&mut Cursor::new(bytes.to_vec()), 64, &Hand::empty()))
     }
 
     #[test]

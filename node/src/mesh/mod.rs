@@ -8,7 +8,7 @@ mod gated;
 mod net;
 mod swarm;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use patchmesh_common::{
@@ -19,7 +19,7 @@ use patchmesh_common::{
     time::WallTime,
 };
 
-use crate::identity::Identity;
+use crate::{hand::Hand, identity::Identity};
 
 pub use net::start;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub credential: Credential,
     /// Multiaddresses to listen on.
     pub listen: Vec<String>,
+    /// Where it is marked what is being decoded.
+    pub hand: Arc<Hand>,
 }
 
 /// What the mesh task is asked to do. Everything may be lost with the connection that it needs.

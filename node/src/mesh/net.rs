@@ -89,7 +89,7 @@ pub fn start(
     settings: Settings,
     identity: &Identity,
 ) -> Result<(mpsc::Sender<Command>, mpsc::Receiver<Event>), MeshError> {
-    let mut swarm = build(identity)?;
+    let mut swarm = build(identity, &settings.hand)?;
     for text in &settings.listen {
         let address: Multiaddr = text.parse().map_err(|_| MeshError::Address(text.clone()))?;
         swarm

@@ -1,6 +1,6 @@
 //! The protocols and their limits.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder,
@@ -18,7 +18,7 @@ use patchmesh_common::{
 };
 
 use super::{MeshError, codec::Framed, gated::Gated, keypair};
-use crate::identity::Identity;
+use crate::{hand::Hand, identity::Identity};
 
 /// Connections that carry nothing for this long are closed; overlay links carry an exchange more often.
 const IDLE: Duration = Duration::from_secs(300);
@@ -63,30 +63,30 @@ pub(super) fn records() -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(RECORDS)
 }
 
-fn asking<Q, A>(name: &'static str, ask: usize, answer: usize) -> Asking<Q, A>
+fn asking<Q, A>(name: &'static str, ask: usize, answer: usize, hand: &Arc<Hand>) -> Asking<Q, A>
 where
     Framed<Q, A>: request_response::Codec<Protocol = StreamProtocol> + Clone + Send + 'static,
 {
     let config = request_response::Config::default().with_max_concurrent_streams(STREAMS);
     let protocol = (StreamProtocol::new(name), ProtocolSupport::Full);
-    request_response::Behaviour::with_codec(Framed::new(ask, answer), [protocol], config)
+    request_response::Behaviour::with_codec(Framed::new(ask, answer, Arc::clone(hand)), [protocol], config)
 }
 
 /// One name for one sealed record: honest authors seal each (incarnation, version) once, and a forgery under the same numbers
 /// gets another name, so that it cannot keep the real record from spreading.
-fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
-    let hash = match wire::decode::<Item>(&message.data, MAX_ITEM) {
-        Ok(item) => blake3::hash(&wire::encode(&item.record)),
-        Err(_) => blake3::hash(&message.data),
+fn message_id(message: &gossipsub::Message, hand: &Hand) -> gossipsub::MessageId {
+    let hash = match hand.read::<Item>(&message.data, MAX_ITEM) {
+        Some(Ok(item)) => blake3::hash(&wire::encode(&item.record)),
+        Some(Err(_)) | None => blake3::hash(&message.data),
     };
     gossipsub::MessageId::new(&hash.as_bytes()[..16])
 }
 
-fn gossip() -> Result<gossipsub::Behaviour, String> {
+fn gossip(hand: Arc<Hand>) -> Result<gossipsub::Behaviour, String> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(message_id)
+        .message_id_fn(move |message| message_id(message, &hand))
         .flood_publish(false)
         .heartbeat_interval(UPKEEP)
         .mesh_n_low(2)
@@ -102,7 +102,7 @@ fn gossip() -> Result<gossipsub::Behaviour, String> {
     Ok(gossip)
 }
 
-pub(super) fn build(identity: &Identity) -> Result<Swarm<Behaviour>, MeshError> {
+pub(super) fn build(identity: &Identity, hand: &Arc<Hand>) -> Result<Swarm<Behaviour>, MeshError> {
     let keypair = keypair(identity)?;
     let limits = ConnectionLimits::default()
         .with_max_established_per_peer(Some(PER_PEER))
@@ -113,15 +113,15 @@ pub(super) fn build(identity: &Identity) -> Result<Swarm<Behaviour>, MeshError> 
         .with_agent_version("patchmesh".into())
         .with_hide_listen_addrs(true);
     let members = Members {
-        gossipsub: gossip().map_err(MeshError::SetUp)?,
+        gossipsub: gossip(Arc::clone(hand)).map_err(MeshError::SetUp)?,
         identify: identify::Behaviour::new(told),
-        exchange: asking("/patchmesh/exchange/1", MAX_EXCHANGE, MAX_EXCHANGE),
-        lease: asking("/patchmesh/lease/1", MAX_FRAME, 0),
+        exchange: asking("/patchmesh/exchange/1", MAX_EXCHANGE, MAX_EXCHANGE, hand),
+        lease: asking("/patchmesh/lease/1", MAX_FRAME, 0, hand),
     };
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         blocked: allow_block_list::Behaviour::default(),
-        hello: asking("/patchmesh/hello/1", MAX_HELLO, MAX_HELLO),
+        hello: asking("/patchmesh/hello/1", MAX_HELLO, MAX_HELLO, hand),
         gated: Gated::new(members),
     };
     let set_up = |error: &dyn std::fmt::Display| MeshError::SetUp(error.to_string());

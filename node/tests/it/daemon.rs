@@ -13,10 +13,12 @@ use std::{
 use patchmesh_common::{
     id::{Epoch, Incarnation},
     membership::Role,
+    poison::Name,
     run::journal::JournalEntry,
 };
 use patchmesh_node::{
     clock,
+    hand::Hand,
     identity::{Grant, Identity, save_credential, sign},
     store::{log::Log, trust::private_folder},
 };
@@ -289,4 +291,21 @@ fn a_damaged_middle_frame_of_the_run_journal_keeps_the_daemon_from_running() {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     assert_eq!(fs::read(&journal).unwrap(), bytes, "unchanged");
+}
+
+#[test]
+fn after_an_abort_it_says_what_was_in_hand_and_does_not_start_at_once() {
+    let fixture = Fixture::new();
+    fixture.enrol();
+    let name = Name::of_bytes(b"deadly");
+    let last = Hand::open(&fixture.path("state"), clock::now()).unwrap();
+    std::mem::forget(last.hold(&[name]));
+    drop(last);
+    let (status, log) = fixture.running().end(Signal::TERM);
+    assert_eq!(status, Some(0), "{log}");
+    let died = log.lines().find(|line| line.contains("the last life of this process aborted"));
+    assert!(died.is_some_and(|line| line.contains(&name.to_string())), "{log}");
+    assert!(log.contains("waiting after the abort"), "{log}");
+    let (_, log) = fixture.running().end(Signal::TERM);
+    assert!(!log.contains("aborted") && !log.contains("waiting"), "it aborted once only: {log}");
 }

@@ -5,4 +5,5 @@
 mod boot;
 mod daemon;
 mod patcher;
+mod poison;
 mod runner;

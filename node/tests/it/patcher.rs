@@ -33,6 +33,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::{
     clock,
+    hand::Hand,
     host::runner::Step,
     patcher::{Backend, Held, PatchActor, PatcherSettings, Ports},
     peer::{Deliver, Inbound, Skew},
@@ -208,6 +209,7 @@ impl Host {
             credential: credential(2, Role::Node),
             deliver: peer.clone().recipient(),
             held: peer.recipient(),
+            hand: Arc::new(Hand::empty()),
         };
         (settings, ports)
     }

@@ -8,7 +8,7 @@ use libp2p::{
 use patchmesh_common::{
     gossip::{ExchangeAnswer, ExchangeRequest, Item, MAX_ITEM, Verdict},
     run::message::LeaseFrame,
-    wire::{self, Malformed},
+    wire::Malformed,
 };
 
 use super::Net;
@@ -23,11 +23,12 @@ impl Net {
                 message,
             }) => {
                 let announcement = Announcement { id, from };
-                match wire::decode::<Item>(&message.data, MAX_ITEM) {
-                    Ok(item) => self.out.push(Event::Announced { message: announcement, item: Box::new(item) }),
-                    Err(error) => {
+                match self.settings.hand.read::<Item>(&message.data, MAX_ITEM) {
+                    Some(Ok(item)) => self.out.push(Event::Announced { message: announcement, item: Box::new(item) }),
+                    Some(Err(error)) => {
                         self.judge(&announcement, Verdict::Reject(format!("malformed announcement: {error}")));
                     }
+                    None => self.judge(&announcement, Verdict::Ignore),
                 }
             }
             MembersEvent::Exchange(event) => self.on_exchange(event),
