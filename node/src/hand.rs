@@ -8,10 +8,10 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -40,7 +40,7 @@ const SIZE: usize = MESH + 1 + NAME;
 const JITTER: Duration = Duration::from_secs(10);
 
 /// The file of this process, for the panic hook.
-static MARK: OnceLock<File> = OnceLock::new();
+static MARK: OnceLock<Arc<File>> = OnceLock::new();
 
 /// One remembered death, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +54,7 @@ struct Line {
 #[derive(Debug)]
 pub struct Hand {
     /// `None` where nothing is kept between lives.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     poison: Poison,
     aborted: bool,
     told: Mutex<BTreeSet<Name>>,
@@ -83,32 +83,44 @@ impl Hand {
     /// the same folder this is [`Hand::empty`]: the lock of a journal will name that process.
     ///
     /// # Errors
-    /// [`HandError`] names the file. What cannot be understood in it is no error: it is forgotten, and said.
+    /// [`HandError`] names the file that cannot be read. What cannot be understood in it, or written, is no error: it is forgotten,
+    /// and said.
     pub fn open(state: &Path, now: Now) -> Result<Self, HandError> {
         let (path, memory) = (state.join(IN_HAND), state.join(ABORTS));
-        let failed = |source| HandError { path: path.clone(), source };
-        let boot = kernel_boot_id().map_err(failed)?;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| HandError { path, source }
+        };
+        let boot = kernel_boot_id().map_err(failed(&path))?;
+        let mut poison = Poison::fold(remembered(&memory).map_err(failed(&memory))?);
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Self::empty()),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::Error(source)) => return Err(failed(&path)(source)),
         }
-        let mut poison = Poison::fold(remembered(&memory));
-        let left = left(&path, boot, now.wall).map_err(failed)?;
+        let left = left(&file, boot, now.wall).map_err(failed(&path))?;
         let aborted = left.is_some();
         if let Some(abort) = left {
             say(&abort);
             poison.push(abort);
             let stored = serde_json::to_vec(&poison.aborts().map(line).collect::<Vec<_>>()).map_err(io::Error::other);
-            stored
-                .and_then(|bytes| durable::write(&memory, &bytes))
-                .map_err(|source| HandError { path: memory, source })?;
+            // A full disk is no reason to stay away: what was found still holds for this life.
+            if let Err(error) = stored.and_then(|bytes| durable::write(&memory, &bytes)) {
+                tracing::error!(%error, file = %memory.display(), "this abort will be forgotten");
+            }
         }
         let mut fresh = vec![0; SIZE];
         fresh[..16].copy_from_slice(&boot.0);
-        file.write_all_at(&fresh, 0).map_err(failed)?;
+        let file = match file.write_all_at(&fresh, 0) {
+            Ok(()) => Some(Arc::new(file)),
+            Err(error) => {
+                tracing::error!(%error, file = %path.display(), "an abort of this process would not be remembered");
+                None
+            }
+        };
         if let Some(until) = poison.safe_until(now.wall) {
             tracing::error!(
                 until = until.rfc3339(),
@@ -116,14 +128,14 @@ impl Hand {
                  STOPs and reports go on"
             );
         }
-        Ok(Self { file: Some(file), poison, aborted, told: Mutex::default() })
+        Ok(Self { file, poison, aborted, told: Mutex::default() })
     }
 
     /// From now on a panic of this process is remembered, also one without a message in hand. Once per process.
     pub fn watch_panics(&self) {
-        if let Some(Ok(file)) = self.file.as_ref().map(File::try_clone) {
+        if let Some(file) = &self.file {
             // A second hand of the same process changes nothing.
-            let _ = MARK.set(file);
+            let _ = MARK.set(Arc::clone(file));
         }
     }
 
@@ -218,13 +230,10 @@ pub(crate) fn note_panic() {
     }
 }
 
-/// The abort that the last life left in `path`, if it was of this boot.
-fn left(path: &Path, boot: BootId, now: WallTime) -> io::Result<Option<Abort>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+/// The abort that the last life left in `file`, if it was of this boot.
+fn left(file: &File, boot: BootId, now: WallTime) -> io::Result<Option<Abort>> {
+    let mut bytes = Vec::with_capacity(SIZE);
+    file.take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() != SIZE || bytes[..16] != boot.0 {
         return Ok(None);
     }
@@ -237,7 +246,7 @@ fn left(path: &Path, boot: BootId, now: WallTime) -> io::Result<Option<Abort>> {
         return Ok(None);
     }
     // The last write was the mark, or the panic's.
-    let written = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let written = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = WallTime::default().plus(written).min(now);
     Ok(Some(Abort { at, in_hand }))
 }
@@ -252,24 +261,21 @@ fn line(abort: &Abort) -> Line {
     Line { at: abort.at.rfc3339_millis(), in_hand: abort.in_hand.iter().map(Name::to_string).collect() }
 }
 
-fn remembered(path: &Path) -> Vec<Abort> {
+fn remembered(path: &Path) -> io::Result<Vec<Abort>> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            tracing::warn!(%error, file = %path.display(), "earlier aborts are forgotten");
-            return Vec::new();
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
     let abort = |line: Line| {
         let in_hand = line.in_hand.iter().map(|name| Name::parse(name)).collect::<Option<_>>()?;
         Some(Abort { at: WallTime::parse(&line.at)?, in_hand })
     };
     let lines: Option<Vec<Line>> = serde_json::from_slice(&text).ok();
-    lines.and_then(|lines| lines.into_iter().map(abort).collect()).unwrap_or_else(|| {
+    Ok(lines.and_then(|lines| lines.into_iter().map(abort).collect()).unwrap_or_else(|| {
         tracing::warn!(file = %path.display(), "earlier aborts are forgotten: the file is not what it was");
         Vec::new()
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -199,6 +199,8 @@ fn a_panic_ends_the_process() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(Signal::ABORT.as_raw()), "{said}");
     assert!(said.contains("panicked at") && said.contains("the system refuses to start threads"), "{said}");
+    let (_, log) = fixture.running().end(Signal::TERM);
+    assert!(log.contains("the last life of this process aborted"), "a panic is remembered too: {log}");
 }
 
 #[test]
