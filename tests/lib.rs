@@ -1,1 +1,3 @@
-//! The shells together, for real: everything lives in the integration binary `it`.
+//! The shells together, for real: the tests live in the integration binary `it`, what fuzzers and replays feed in [`decoders`].
+
+pub mod decoders;

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod apt;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
+mod formats;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
@@ -12,3 +16,11 @@ mod mesh;
 mod scan;
 #[cfg(test)]
 mod wave;
+
+/// A folder of `tests`, where cargo runs tests or at the root of a copy of the tree: the tree that this was built in may be out of
+/// reach.
+#[cfg(test)]
+fn own(folder: &str) -> std::path::PathBuf {
+    let places = [folder.to_owned(), format!("tests/{folder}")];
+    places.into_iter().map(std::path::PathBuf::from).find(|place| place.is_dir()).unwrap()
+}
