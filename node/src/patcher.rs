@@ -3,6 +3,7 @@
 mod acts;
 mod apt;
 mod backend;
+mod repair;
 
 use std::{
     path::{Path, PathBuf},
@@ -31,7 +32,10 @@ use patchmesh_common::{
 use rand::{SeedableRng as _, rngs::ChaCha12Rng};
 use tokio::sync::watch;
 
-pub use self::{acts::Reboot, backend::Backend};
+pub use self::{
+    acts::Reboot,
+    backend::{Backend, Mend},
+};
 use crate::{
     chain, clock,
     hand::Hand,

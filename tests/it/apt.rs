@@ -247,8 +247,8 @@ async fn a_plan_that_no_longer_holds_is_refused() {
     assert!(refusal.text.contains(&format!("newdep:{} 1 would be installed too", fixture.native)), "{}", refusal.text);
     run(fixture.command("apt-mark").args(["hold", "epo"]));
     let refusal = apt.check(&transaction).await.unwrap_err();
-    assert_eq!(refusal.code, RefusalCode::PlanChanged);
-    assert!(refusal.text.contains("Held packages were changed"), "{}", refusal.text);
+    assert_eq!(refusal.code, RefusalCode::Held);
+    assert_eq!(refusal.text, format!("epo:{} is on hold", fixture.native));
 }
 
 #[tokio::test]

@@ -64,13 +64,18 @@ pub enum Act {
         /// Of the [`Act::Transaction`].
         attempt: u32,
     },
-    /// After a runner died without a result: audit, repair if dirty, re-scan. Ends as [`ActEnd::Transaction`], whose verdict is
-    /// [`Verdict::Ok`] if and only if the package set is exactly what the transaction leaves.
+    /// After a runner died without a result or left the package database unclean: audit, repair if dirty, re-scan. Ends as
+    /// [`ActEnd::Repaired`], whose verdict is [`Verdict::Ok`] if and only if the database is sound and the package set exactly
+    /// what the transaction leaves.
     Repair {
         /// The lease.
         lease: LeaseId,
-        /// What should have been installed.
+        /// Of the [`Act::Transaction`].
+        attempt: u32,
+        /// What should have been installed, and all that a repair may install.
         transaction: Transaction,
+        /// What went wrong, to be told if the repair does not mend it.
+        because: String,
     },
     /// Reboot. Ends as [`ActEnd::Reboot`], or with the process.
     Reboot {
@@ -125,7 +130,7 @@ pub enum ActEnd {
     Checked(Result<(), Refusal>),
     /// Of [`Act::Hooks`].
     Hooks(HooksEnd),
-    /// Of [`Act::Transaction`] and [`Act::Repair`].
+    /// Of [`Act::Transaction`].
     Transaction(TransactionEnd),
     /// Of [`Act::Adopt`].
     Adopted(Adoption),
@@ -140,6 +145,8 @@ pub enum ActEnd {
     },
     /// Of [`Act::Verify`]; the error says why it could not be seen what is installed.
     Verified(Result<Verified, String>),
+    /// Of [`Act::Repair`]. What it left unclean stays so: it is not tried again.
+    Repaired(TransactionEnd),
 }
 
 /// How the hooks of one point ended.

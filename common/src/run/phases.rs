@@ -130,17 +130,17 @@ impl PatchRun {
                 let result = hooks_result(run, phase, end);
                 self.end(cx, result);
             }
-            ActEnd::Transaction(end) | ActEnd::Adopted(Adoption::Finished(end)) => {
-                self.end(cx, transaction_result(end))
-            }
+            ActEnd::Transaction(end) | ActEnd::Adopted(Adoption::Finished(end)) => match unclean(&end) {
+                Some(because) => return self.repair(cx, because),
+                None => self.end(cx, transaction_result(end)),
+            },
+            ActEnd::Repaired(end) => self.end(cx, transaction_result(end)),
             ActEnd::Adopted(Adoption::NeverStarted) => {
                 self.acting = None;
                 self.revoked = Some(run.last.attempt);
             }
             ActEnd::Adopted(Adoption::Dead) => {
-                let act = Act::Repair { lease: run.lease.id, transaction: run.lease.transaction.clone() };
-                self.acting = Some(self.start(cx, act));
-                return;
+                return self.repair(cx, String::from("the runner was killed before the transaction ended"));
             }
             ActEnd::Declined { code, text } => {
                 let fault = run.refuse(phase, &code, &text);
@@ -161,6 +161,14 @@ impl PatchRun {
             ActEnd::Resolved(_) | ActEnd::Checked(_) => return,
         }
         self.advance(cx);
+    }
+
+    /// Before anything else: whatever comes next finds the package database sound, or is told that it is not.
+    fn repair(&mut self, cx: &mut Cx<'_, Effect>, because: String) {
+        let Some(run) = &self.journal.run else { return };
+        let (lease, attempt) = (run.lease.id, run.last.attempt);
+        let act = Act::Repair { lease, attempt, transaction: run.lease.transaction.clone(), because };
+        self.acting = Some(self.start(cx, act));
     }
 
     fn settle(&mut self, cx: &mut Cx<'_, Effect>) {
@@ -257,6 +265,16 @@ fn hooks_result(run: &Run, phase: Phase, end: HooksEnd) -> StepResult {
         failed("hook-failed", format!("{error}; {consequence}"), &output)
     });
     StepResult { fault, output, ..StepResult::default() }
+}
+
+/// Why a transaction that has ended is to be repaired; `None` if it is not.
+fn unclean(end: &TransactionEnd) -> Option<String> {
+    let what = end.dirty.as_ref()?;
+    match &end.verdict {
+        Verdict::Ok => Some(format!("the transaction ended well and left the package database unclean ({what})")),
+        Verdict::Failed(text) => Some(text.clone()),
+        Verdict::Declined { .. } => None,
+    }
 }
 
 fn transaction_result(end: TransactionEnd) -> StepResult {

@@ -226,7 +226,7 @@ impl World {
                     None
                 }
             },
-            Act::Repair { .. } => Some(ActEnd::Transaction(end)),
+            Act::Repair { .. } => Some(ActEnd::Repaired(end)),
             Act::Reboot { guard } => {
                 let refused = refuses(&guard);
                 if refused.is_none() {

@@ -1,6 +1,7 @@
 //! Performs the acts of the machine on the host.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -29,8 +30,6 @@ use crate::{
 
 /// How often the output of a running runner is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often a repair is tried for one lease: what does not help three times does not help.
-const MAX_REPAIRS: u32 = 3;
 /// How many run folders are kept for people to read.
 const KEPT_RUNS: usize = 16;
 const BEFORE: &str = "before.json";
@@ -75,8 +74,14 @@ impl Host {
                 let folder = self.folder(lease, &attempt.to_string());
                 ActEnd::Adopted(self.outcome(&folder).await)
             }
-            Act::Repair { lease, transaction } => ActEnd::Transaction(self.repair(lease, &transaction).await),
+            Act::Repair { lease, attempt, transaction, because } => {
+                ActEnd::Repaired(self.repair(lease, attempt, &transaction, &because).await)
+            }
             Act::Reboot { .. } => {
+                if let Some(what) = self.dirty().await {
+                    let text = format!("the package database is unclean: {what}");
+                    return ActEnd::Declined { code: "dirty-database".into(), text };
+                }
                 let reboot = Arc::clone(&self.reboot);
                 let asked = tokio::task::spawn_blocking(move || reboot()).await;
                 ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))
@@ -87,7 +92,7 @@ impl Host {
         }
     }
 
-    fn folder(&self, lease: LeaseId, name: &str) -> PathBuf {
+    pub(super) fn folder(&self, lease: LeaseId, name: &str) -> PathBuf {
         self.runs.join(lease.to_string()).join(name)
     }
 
@@ -120,7 +125,7 @@ impl Host {
 
     /// Starts a runner and waits until it has ended, whatever came of it: [`Self::outcome`] tells. The error says why there is
     /// none.
-    async fn launch(&self, folder: &Path, steps: Vec<Step>, guard: Option<Guard>) -> Result<(), String> {
+    pub(super) async fn launch(&self, folder: &Path, steps: Vec<Step>, guard: Option<Guard>) -> Result<(), String> {
         let spec = Spec { steps, guard, journal: self.journal.clone() };
         let unit = (self.root == Path::new("/") && runner::has_services()).then(|| self.unit(folder));
         let mut child = runner::launch(folder, &self.runner, unit.as_deref(), &spec)
@@ -157,13 +162,17 @@ impl Host {
         }
     }
 
-    /// What became of the runner in `folder`; waits while it works.
-    async fn outcome(&self, folder: &Path) -> Adoption {
-        let adopted = match adopt(folder) {
+    /// The runner in `folder`, which is awaited while it works.
+    pub(super) async fn ended(&self, folder: &Path) -> io::Result<Adopted> {
+        match adopt(folder) {
             Ok(Adopted::Running(running)) => self.watch(folder, running.ended()).await,
             other => other,
-        };
-        match adopted {
+        }
+    }
+
+    /// What became of the transaction in `folder`; waits while it works.
+    async fn outcome(&self, folder: &Path) -> Adoption {
+        match self.ended(folder).await {
             Ok(Adopted::Finished(result)) => {
                 let declined = matches!(result.verdict, Verdict::Declined { .. });
                 Adoption::Finished(TransactionEnd {
@@ -183,43 +192,8 @@ impl Host {
         }
     }
 
-    async fn dirty(&self) -> Option<String> {
+    pub(super) async fn dirty(&self) -> Option<String> {
         self.backend.audit().await.unwrap_or_else(|error| Some(format!("it cannot be audited: {error}")))
-    }
-
-    async fn repair(&self, lease: LeaseId, transaction: &Transaction) -> TransactionEnd {
-        let mut output = adopt::output(&self.folder(lease, "1"));
-        let mut unrepaired = None;
-        for number in 1..=MAX_REPAIRS {
-            let folder = self.folder(lease, &format!("repair-{number}"));
-            // One of an earlier life of the daemon is awaited before anything is judged.
-            if !folder.exists() {
-                if self.dirty().await.is_none() {
-                    break;
-                }
-                if let Err(error) = self.launch(&folder, self.backend.repair_plan(), None).await {
-                    unrepaired = Some(error);
-                    break;
-                }
-            }
-            self.outcome(&folder).await;
-            output = format!("{output}\n{}", adopt::output(&folder));
-        }
-        let dirty = match unrepaired {
-            Some(error) => Some(error),
-            None => self.dirty().await,
-        };
-        let verdict = match self.compare(lease, transaction).await {
-            Ok(comparison) if comparison.differences.is_empty() => Verdict::Ok,
-            Ok(comparison) => Verdict::Failed(format!(
-                "the runner was killed before the transaction ended; after a repair, {}",
-                comparison.differences.join("; ")
-            )),
-            Err(error) => {
-                Verdict::Failed(format!("the runner was killed, and what is installed cannot be seen: {error}"))
-            }
-        };
-        TransactionEnd { verdict, output, reboot_required: self.backend.reboot_required().await, dirty }
     }
 
     /// Keeps the package set before the first transaction of `lease`.
@@ -249,7 +223,7 @@ impl Host {
         }
     }
 
-    async fn compare(&self, lease: LeaseId, expected: &Transaction) -> Result<Comparison, String> {
+    pub(super) async fn compare(&self, lease: LeaseId, expected: &Transaction) -> Result<Comparison, String> {
         let after = self.backend.installed().await?;
         Ok(compare(self.remembered(lease)?.as_ref(), &after, expected))
     }

@@ -10,7 +10,7 @@ use patchmesh_common::{
     },
 };
 
-use super::backend::Backend;
+use super::backend::{Backend, Mend};
 use crate::host::{
     apt::{Apt, command::list},
     runner::Step,
@@ -41,8 +41,14 @@ impl Backend for Apt {
         Apt::install_plan(self, transaction).map_err(words)
     }
 
-    fn repair_plan(&self) -> Vec<Step> {
-        Apt::repair_plan(self)
+    fn repair_plan<'a>(&'a self, mend: Mend, transaction: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>> {
+        async move {
+            match mend {
+                Mend::Configure => Ok(vec![self.configure_plan()]),
+                Mend::Complete => self.complete_plan(transaction).await.map(|step| vec![step]).map_err(words),
+            }
+        }
+        .boxed()
     }
 
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {

@@ -12,6 +12,15 @@ use patchmesh_common::{
 
 use crate::host::runner::Step;
 
+/// One step of the repair of a package database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Finish what is unpacked: configure, and run the triggers that wait.
+    Configure,
+    /// Let the package manager supply what is missing, within the transaction that was cut off.
+    Complete,
+}
+
 /// A package manager on one root. Only what [`Backend::install_plan`] and [`Backend::repair_plan`] return changes anything,
 /// and only a runner runs it.
 pub trait Backend: Send + Sync + 'static {
@@ -21,8 +30,9 @@ pub trait Backend: Send + Sync + 'static {
     fn check<'a>(&'a self, baseline: Baseline, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
     /// The commands that do exactly `transaction`. The error says why there are none.
     fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String>;
-    /// The commands that repair the package database after a transaction was cut off.
-    fn repair_plan(&self) -> Vec<Step>;
+    /// The commands of one step of a repair after `transaction` was cut off. They remove nothing and install nothing that
+    /// `transaction` does not. The error says why there are none.
+    fn repair_plan<'a>(&'a self, mend: Mend, transaction: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>>;
     /// What is wrong with the package database; `None` if nothing is.
     ///
     /// The error says why it could not be looked at.

@@ -35,7 +35,7 @@ use patchmesh_node::{
     clock,
     hand::Hand,
     host::runner::Step,
-    patcher::{Backend, Held, PatchActor, PatcherSettings, Ports},
+    patcher::{Backend, Held, Mend, PatchActor, PatcherSettings, Ports},
     peer::{Deliver, Inbound, Skew},
 };
 use tokio::sync::mpsc;
@@ -101,8 +101,14 @@ impl Backend for Scripted {
                       echo run >> \"$1/installs\"";
         Ok(vec![shell(script, &[&self.0])])
     }
-    fn repair_plan(&self) -> Vec<Step> {
-        vec![shell("echo 2 > \"$1/version\"; rm \"$1/dirty\"; echo repaired", &[&self.0])]
+    fn repair_plan<'a>(&'a self, mend: Mend, planned: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>> {
+        assert_eq!(*planned, transaction());
+        let script = match mend {
+            Mend::Configure => "echo configuring; [ -e \"$1/mended\" ] && rm \"$1/dirty\"",
+            Mend::Complete => "echo 2 > \"$1/version\"; : > \"$1/mended\"; echo completed",
+        };
+        let steps = vec![shell(script, &[&self.0])];
+        async { Ok(steps) }.boxed()
     }
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
         let dirty = self.0.join("dirty").exists().then(|| "tool is half-installed".to_owned());
@@ -416,7 +422,9 @@ fn a_runner_that_was_killed_is_repaired() {
         let report = first.report().await;
         assert_eq!((report.outcome, report.error), (Outcome::Succeeded, None), "what the repair left is exact");
         let step = report.steps.iter().find(|step| step.phase == Phase::Transaction).unwrap();
-        assert_eq!(step.output, "unpacking\n\nrepaired\n");
+        let told = "unpacking\n\nconfiguring\nrepair 1 of 3: /bin/sh: exit status: 1\n\ncompleted\nrepair 2 of 3: /bin/sh: exit status: 0\n\n\
+                    configuring\nrepair 3 of 3: /bin/sh: exit status: 0\n";
+        assert_eq!(step.output, told, "every step is in the report");
         assert!(!host.path("installs").exists() && !host.path("dirty").exists());
     });
 }

@@ -48,7 +48,10 @@ pub(super) struct PackagesUnchecked;
 impl Sabotage for PackagesUnchecked {
     fn host_event(&mut self, event: &mut Event) {
         match event {
-            Event::Ended { end: ActEnd::Transaction(end) | ActEnd::Adopted(Adoption::Finished(end)), .. } => {
+            Event::Ended {
+                end: ActEnd::Transaction(end) | ActEnd::Repaired(end) | ActEnd::Adopted(Adoption::Finished(end)),
+                ..
+            } => {
                 (end.verdict, end.dirty) = (Verdict::Ok, None);
             }
             Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => {

@@ -70,7 +70,7 @@ pub(super) enum Look {
     Resolve,
     Check(Transaction),
     Verify(LeaseId, Transaction),
-    Repair(LeaseId, Transaction),
+    Repair(LeaseId, Transaction, String),
 }
 
 impl World {
@@ -92,7 +92,9 @@ impl World {
             Act::Resolve { .. } => look(self, 300, 3_000, Look::Resolve),
             Act::Check { transaction, .. } => look(self, 300, 3_000, Look::Check(transaction)),
             Act::Verify { lease, expected, .. } => look(self, 200, 1_500, Look::Verify(lease, expected)),
-            Act::Repair { lease, transaction } => look(self, 1_000, 8_000, Look::Repair(lease, transaction)),
+            Act::Repair { lease, transaction, because, .. } => {
+                look(self, 1_000, 8_000, Look::Repair(lease, transaction, because));
+            }
             Act::Hooks { point, attempt, timeout, .. } => self.hooks(spot, id, point, attempt, timeout),
             Act::Transaction { lease, attempt, transaction, guard } => {
                 let Some(host) = self.seats[spot as usize].host_mut() else { return };
@@ -347,15 +349,15 @@ impl World {
                 let dirty = host.installed.dirty();
                 ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }))
             }
-            Look::Repair(lease, transaction) => {
+            Look::Repair(lease, transaction, because) => {
                 host.installed.configure();
                 let comparison = compare(host.before.get(lease), &host.installed.set(), transaction);
                 let verdict = match comparison.differences.first() {
                     None => Verdict::Ok,
-                    Some(first) => Verdict::Failed(format!("the runner was killed; after a repair, {first}")),
+                    Some(first) => Verdict::Failed(format!("{because}; after a repair, {first}")),
                 };
                 let reboot_required = Installed::asks_for_reboot(transaction);
-                ActEnd::Transaction(TransactionEnd { verdict, output: String::new(), reboot_required, dirty: None })
+                ActEnd::Repaired(TransactionEnd { verdict, output: String::new(), reboot_required, dirty: None })
             }
         };
         if let Some((_, kind)) = obstacle.filter(|_| matches!(look, Look::Resolve | Look::Check(_))) {

@@ -145,7 +145,7 @@ impl World {
             Act::Repair { .. } => {
                 self.truth.half = false;
                 self.truth.installed = true;
-                ActEnd::Transaction(transaction_end(Verdict::Ok))
+                ActEnd::Repaired(transaction_end(Verdict::Ok))
             }
             Act::Reboot { .. } => {
                 assert!(!self.truth.half, "never reboots on a dirty database");

@@ -161,8 +161,28 @@ fn a_difference_fails_the_run_by_name() {
 fn a_dirty_database_is_never_rebooted_on() {
     let mut bench = Bench::new();
     let dirty = TransactionEnd { dirty: Some("tool is half-configured".into()), ..transaction_end(Verdict::Ok) };
-    let steps = play(&mut bench, lease(), vec![hooks_ok(), ActEnd::Transaction(dirty)]);
-    assert_eq!(steps[2][..2], ["save ended transaction dirty-database", "save began verify 1"].map(String::from));
+    let steps =
+        play(&mut bench, lease(), vec![hooks_ok(), ActEnd::Transaction(dirty.clone()), ActEnd::Repaired(dirty)]);
+    let because = "the transaction ended well and left the package database unclean (tool is half-configured)";
+    assert_eq!(steps[2], [format!("start repair: {because}")], "before anything else, and before its end is stored");
+    assert_eq!(steps[3][..2], ["save ended transaction dirty-database", "save began verify 1"].map(String::from));
+}
+
+#[test]
+fn what_a_transaction_left_unclean_is_repaired_once_and_the_run_goes_on() {
+    let mut bench = Bench::new();
+    let failed = Verdict::Failed("apt-get failed: signal: 9 (SIGKILL)".into());
+    let dirty = TransactionEnd { dirty: Some("tool is half-configured".into()), ..transaction_end(failed) };
+    let mended = ActEnd::Repaired(transaction_end(Verdict::Ok));
+    let steps = play(&mut bench, lease(), vec![hooks_ok(), ActEnd::Transaction(dirty.clone()), mended]);
+    assert_eq!(steps[2], ["start repair: apt-get failed: signal: 9 (SIGKILL)"]);
+    assert_eq!(steps[3][..2], ["save ended transaction ok", "save began post-install 1"].map(String::from));
+
+    let mut bench = Bench::new();
+    let adopted = ActEnd::Adopted(crate::run::act::Adoption::Finished(dirty.clone()));
+    let steps = play(&mut bench, lease(), vec![hooks_ok(), adopted, ActEnd::Repaired(dirty)]);
+    assert_eq!(steps[2], ["start repair: apt-get failed: signal: 9 (SIGKILL)"]);
+    assert_eq!(steps[3][0], "save ended transaction transaction-failed", "one repair, however it ends");
 }
 
 #[test]

@@ -89,11 +89,18 @@ fn end(act: &Act, seed: u8) -> ActEnd {
     match act {
         Act::Resolve { .. } | Act::Check { .. } => ActEnd::Checked(Ok(())),
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
-        Act::Transaction { .. } | Act::Repair { .. } => ActEnd::Transaction(transaction_end(match seed % 5 {
-            0 => Verdict::Failed("bad".into()),
-            1 => Verdict::Declined { code: "stopped".into(), text: "a STOP".into() },
-            _ => Verdict::Ok,
-        })),
+        Act::Transaction { .. } => {
+            let end = transaction_end(match seed % 5 {
+                0 => Verdict::Failed("bad".into()),
+                1 => Verdict::Declined { code: "stopped".into(), text: "a STOP".into() },
+                _ => Verdict::Ok,
+            });
+            ActEnd::Transaction(TransactionEnd { dirty: seed.is_multiple_of(3).then(|| "half".into()), ..end })
+        }
+        Act::Repair { .. } => {
+            let end = transaction_end(if failed { Verdict::Failed("bad".into()) } else { Verdict::Ok });
+            ActEnd::Repaired(TransactionEnd { dirty: seed.is_multiple_of(3).then(|| "half".into()), ..end })
+        }
         Act::Adopt { .. } => ActEnd::Adopted(Adoption::Dead),
         Act::Reboot { .. } => ActEnd::Reboot(if failed { Err("no".into()) } else { Ok(()) }),
         Act::Verify { .. } => verified(if failed { &["tool differs"] } else { &[] }),

@@ -299,7 +299,7 @@ fn act_word(act: &Act) -> String {
         Act::Hooks { point, attempt, .. } => format!("hooks {} {attempt}", point.as_str()),
         Act::Transaction { attempt, .. } => format!("transaction {attempt}"),
         Act::Adopt { attempt, .. } => format!("adopt {attempt}"),
-        Act::Repair { .. } => "repair".into(),
+        Act::Repair { because, .. } => format!("repair: {because}"),
         Act::Reboot { .. } => "reboot".into(),
         Act::Verify { expected, .. } => format!("verify {}", expected.changes.len()),
     }

@@ -1,11 +1,16 @@
 //! Whether the package database is sound, and how it is repaired.
 
-use patchmesh_common::run::message::Refusal;
+use patchmesh_common::{
+    inventory::Transaction,
+    run::message::{Refusal, RefusalCode},
+};
 
 use super::{
     Apt, Step,
-    command::{argv, environment, failed},
-    config, status,
+    command::{argv, environment, failed, list},
+    config,
+    simulate::Install,
+    status,
     status::Installed,
     unreadable,
 };
@@ -42,15 +47,42 @@ impl Apt {
         Ok(problems)
     }
 
-    /// The commands that repair the database after an interrupted dpkg: finish what was unpacked, then let apt supply what is
-    /// missing, removing nothing.
-    pub fn repair_plan(&self) -> Vec<Step> {
-        let env = environment(&self.change);
+    /// The command that finishes what an interrupted dpkg has unpacked, with the triggers that wait.
+    pub fn configure_plan(&self) -> Step {
         let mut configure = argv(&["dpkg"]);
         configure.extend(config::dpkg_options(&self.root));
         configure.extend(argv(&["--force-confdef", "--force-confold", "--configure", "--pending"]));
-        let fix = argv(&["apt-get", "-y", "-q", "-f", "--no-remove", "install"]);
-        [configure, fix].map(|argv| Step { argv, env: env.clone() }).into()
+        Step { argv: configure, env: environment(&self.change) }
+    }
+
+    /// The command by which apt supplies what is missing after `transaction` was cut off. What it would do is simulated first.
+    ///
+    /// # Errors
+    /// `PlanChanged` naming what it would remove, or install beyond `transaction` and the versions that are there; otherwise
+    /// `ManagerFailed` with apt's message.
+    pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Step, Refusal> {
+        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "install"];
+        let simulation = self.simulate(&argv(&[&["apt-get", "-s"], &fix[..]].concat())).await?;
+        let installed = self.installed()?;
+        let allowed = |install: &Install| {
+            let planned = transaction
+                .changes
+                .iter()
+                .any(|change| (&change.name, &change.arch, &change.to) == (&install.name, &install.arch, &install.new));
+            planned || installed.get(&(install.name.clone(), install.arch.clone())) == Some(&install.new)
+        };
+        let removed = simulation.removes.iter().map(|(name, arch, version)| format!("remove {name}:{arch} {version}"));
+        let beyond = simulation.installs.iter().filter(|install| !allowed(install));
+        let beyond = beyond.map(|install| format!("install {}:{} {}", install.name, install.arch, install.new));
+        let beyond: Vec<_> = removed.chain(beyond).collect();
+        if !beyond.is_empty() {
+            return Err(Refusal {
+                code: RefusalCode::PlanChanged,
+                text: format!("apt-get -f install would {}, which the plan does not", list(&beyond, " and ")),
+                remedy: "repair the host by hand".into(),
+            });
+        }
+        Ok(Step { argv: argv(&[&["apt-get"], &fix[..]].concat()), env: environment(&self.change) })
     }
 }
 
