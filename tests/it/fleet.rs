@@ -11,6 +11,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+/// The demo's packages.
+pub(crate) const PACKAGES: [&str; 3] = ["pm-demo-kernel", "pm-demo-lib", "pm-demo-service"];
 /// Longest wait for anything: these tests share two cores with each other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -90,11 +92,15 @@ impl Demo {
         self.child.try_wait().expect("the child is ours").is_some()
     }
 
+    /// What it has said so far.
+    pub(crate) fn talk(&self) -> String {
+        fs::read_to_string(self.dir.path().join("talk.log")).unwrap_or_default()
+    }
+
     /// The exit status and the recap.
     pub(crate) fn finish(mut self) -> (ExitStatus, Value, tempfile::TempDir) {
         let status = wait_for("the demo to end", || self.child.try_wait().expect("the child is ours"));
-        let talk = fs::read_to_string(self.dir.path().join("talk.log")).unwrap_or_default();
-        let recap = json(&self.dir.path().join("out.json")).unwrap_or_else(|| panic!("no recap: {talk}"));
+        let recap = json(&self.dir.path().join("out.json")).unwrap_or_else(|| panic!("no recap: {}", self.talk()));
         (status, recap, std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary folder")))
     }
 }
@@ -136,14 +142,19 @@ pub(crate) fn host_names(demo: &Path) -> Vec<String> {
 
 /// Most hosts between their first and their last hook line at once.
 pub(crate) fn overlap(demo: &Path) -> usize {
-    let mut edges = Vec::new();
+    let mut spans = Vec::new();
     for host in host_names(demo) {
         let lines = hooks_of(demo, &host);
         if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
-            edges.push((first.at, 1i64));
-            edges.push((last.at, -1));
+            spans.push((first.at, last.at));
         }
     }
+    overlapping(&spans)
+}
+
+/// Most of `spans` (begin and end) at once.
+pub(crate) fn overlapping<T: Copy + Ord>(spans: &[(T, T)]) -> usize {
+    let mut edges: Vec<_> = spans.iter().flat_map(|(begin, end)| [(*begin, 1i64), (*end, -1)]).collect();
     edges.sort();
     let mut now = 0;
     let most = edges.iter().map(|(_, by)| {
@@ -165,6 +176,17 @@ pub(crate) fn versions(demo: &Path, host: &str) -> BTreeMap<String, String> {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let rows = text.lines().filter_map(|line| line.split_once(' '));
     rows.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+}
+
+/// What `dpkg --audit` says of a host's root.
+pub(crate) fn audit(demo: &Path, host: &str) -> String {
+    let output = Command::new("dpkg")
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .arg(format!("--root={}", demo.join("hosts").join(host).join("root").display()))
+        .arg("--audit")
+        .output()
+        .expect("dpkg runs");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// How often dpkg configured `package` at `version` to its end.

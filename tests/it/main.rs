@@ -11,9 +11,15 @@ mod formats;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod victims;
 #[cfg(test)]
 mod wave;
 

@@ -10,9 +10,9 @@ use std::{
 use patchmesh_common::time::WallTime;
 use serde_json::Value;
 
-use crate::fleet::{Again, Demo, configured, hooks_of, host_names, json, kill, overlap, program, versions, wait_for};
-
-const PACKAGES: [&str; 3] = ["pm-demo-kernel", "pm-demo-lib", "pm-demo-service"];
+use crate::fleet::{
+    Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, kill, overlap, program, versions, wait_for,
+};
 
 fn result<'a>(recap: &'a Value, host: &str) -> &'a Value {
     let results = recap["results"].as_array().expect("a list");
@@ -128,13 +128,7 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
     assert_eq!((status.code(), recap["state"].as_str()), (Some(0), Some("Succeeded")), "{recap}");
     let demo = dir.path().join("demo");
     assert_installed_once(&demo, "demo-01");
-    let audit = std::process::Command::new("dpkg")
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .arg(format!("--root={}", demo.join("hosts/demo-01/root").display()))
-        .arg("--audit")
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
+    assert_eq!(audit(&demo, "demo-01"), "");
 }
 
 /// The folder of the attempt whose postinst prints now.
