@@ -16,6 +16,8 @@ use crate::store::durable;
 
 /// How often a runner that is not our child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A package manager that prints nothing for so long may hang. It is not killed, but it is told.
+const LONG_SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How long processes that a killed runner left in its session are waited for. A package manager among them still holds its
 /// lock; a service that a maintainer script left there by mistake must not hold up the host for ever.
 const ORPHANS_MAY_TAKE: Duration = Duration::from_secs(30 * 60);
@@ -111,10 +113,17 @@ pub fn output(folder: &Path) -> String {
     tail(&folder.join(OUTPUT), MAX_TEXT as u64).unwrap_or_default()
 }
 
-/// The last whole or started line of that output that is not empty.
+/// The last whole or started line of that output that is not empty; and for how long nothing has been printed, if that is
+/// long enough to wonder.
 pub fn last_line(folder: &Path) -> String {
     let text = tail(&folder.join(OUTPUT), 512).unwrap_or_default();
-    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let printed = std::fs::metadata(folder.join(OUTPUT)).and_then(|meta| meta.modified()).ok();
+    match printed.and_then(|at| at.elapsed().ok()).filter(|silent| *silent >= LONG_SILENCE) {
+        // The progress of a run shows the beginning of it.
+        Some(silent) => format!("nothing printed for {} min; last: {line}", silent.as_secs() / 60),
+        None => line.to_owned(),
+    }
 }
 
 fn tail(path: &Path, most: u64) -> io::Result<String> {
@@ -189,6 +198,9 @@ mod tests {
             &text[text.len() - 40..]
         );
         assert_eq!(last_line(folder.path()), "last line");
+        let past = std::time::SystemTime::now() - Duration::from_secs(7 * 60);
+        std::fs::File::open(folder.path().join(OUTPUT)).unwrap().set_modified(past).unwrap();
+        assert_eq!(last_line(folder.path()), "nothing printed for 7 min; last: last line");
         assert_eq!(output(Path::new("/nowhere")), "");
     }
 }
