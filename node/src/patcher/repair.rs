@@ -8,7 +8,7 @@
 //! changed without a lease, outside of its opening and its deadlines. Damage by an earlier run can only be met there if this
 //! recipe has failed on it already: doing the same again, unasked, helps nobody; a person must look.
 
-use std::io;
+use std::{io, path::Path};
 
 use patchmesh_common::{
     id::LeaseId,
@@ -24,6 +24,8 @@ use crate::host::{
 
 /// The steps, each only while the database is unclean. What these do not mend needs a person.
 const RECIPE: [Mend; 3] = [Mend::Configure, Mend::Complete, Mend::Configure];
+/// Most runners of one repair, with those that never began.
+const MAX_RUNNERS: u32 = 12;
 
 impl Host {
     pub(super) async fn repair(
@@ -34,24 +36,21 @@ impl Host {
         because: &str,
     ) -> TransactionEnd {
         let mut output = adopt::output(&self.folder(lease, &attempt.to_string()));
-        for (number, mend) in (1..).zip(RECIPE) {
+        let (mut step, mut number) = (0, 0);
+        while let Some(mend) = RECIPE.get(step).filter(|_| number < MAX_RUNNERS) {
+            number += 1;
             let folder = self.folder(lease, &format!("repair-{number}"));
-            let mut said = Ok(());
-            // One of an earlier life of the daemon is awaited before anything is judged.
-            if !folder.exists() {
-                if self.dirty().await.is_none() {
-                    break;
-                }
-                said = match self.backend.repair_plan(mend, transaction).await {
-                    Ok(steps) => self.launch(&folder, steps, None).await,
-                    Err(text) => Err(text),
-                };
-            }
-            let told = match said {
-                Ok(()) => ended(&self.ended(&folder).await),
-                Err(text) => format!("left out: {text}"),
+            let told = if folder.exists() {
+                // One of an earlier life of the daemon is awaited before anything is judged.
+                told(&self.ended(&folder).await)
+            } else if self.dirty().await.is_none() {
+                break;
+            } else {
+                self.mend(&folder, *mend, transaction).await
             };
-            output = format!("{output}\n{}repair {number} of {}: {told}\n", adopt::output(&folder), RECIPE.len());
+            let Some(told) = told else { continue };
+            step += 1;
+            output = format!("{output}\n{}repair {step} of {}: {told}\n", adopt::output(&folder), RECIPE.len());
         }
         let dirty = self.dirty().await;
         let verdict = match self.compare(lease, transaction).await {
@@ -64,15 +63,28 @@ impl Host {
         };
         TransactionEnd { verdict, output, reboot_required: self.backend.reboot_required().await, dirty }
     }
+
+    /// One step of the recipe; how it ended as [`told`].
+    async fn mend(&self, folder: &Path, mend: Mend, transaction: &Transaction) -> Option<String> {
+        let launched = match self.backend.repair_plan(mend, transaction).await {
+            Ok(steps) => self.launch(folder, steps, None).await,
+            Err(text) => Err(text),
+        };
+        match launched {
+            Ok(()) => told(&self.ended(folder).await),
+            Err(text) => Some(format!("left out: {text}")),
+        }
+    }
 }
 
-/// How a step of the recipe ended, for people.
-fn ended(adopted: &io::Result<Adopted>) -> String {
+/// How a step of the recipe ended, for people; `None` if its runner provably never began, because the daemon was killed just
+/// then: that was no try.
+fn told(adopted: &io::Result<Adopted>) -> Option<String> {
     let exit = |exit: &StepExit| format!("{}: {}", exit.program, exit.text);
     match adopted {
-        Ok(Adopted::Finished(result)) => result.exits.iter().map(exit).collect::<Vec<_>>().join(", "),
-        Ok(Adopted::NeverStarted) => "its runner never started".to_owned(),
-        Ok(Adopted::Dead | Adopted::Running(_)) => "its runner was killed".to_owned(),
-        Err(error) => format!("its runner cannot be asked: {error}"),
+        Ok(Adopted::Finished(result)) => Some(result.exits.iter().map(exit).collect::<Vec<_>>().join(", ")),
+        Ok(Adopted::NeverStarted) => None,
+        Ok(Adopted::Dead | Adopted::Running(_)) => Some("its runner was killed".to_owned()),
+        Err(error) => Some(format!("its runner cannot be asked: {error}")),
     }
 }

@@ -34,7 +34,7 @@ use patchmesh_common::{
 use patchmesh_node::{
     clock,
     hand::Hand,
-    host::runner::Step,
+    host::runner::{Claim, Identity, Step},
     patcher::{Backend, Held, Mend, PatchActor, PatcherSettings, Ports},
     peer::{Deliver, Inbound, Skew},
 };
@@ -400,8 +400,10 @@ fn what_three_repairs_left_unclean_is_not_clean_after_a_restart() {
         first.grant(lease()).await;
         first.phase(Phase::Transaction, "unpacking").await;
         for number in 1..=3 {
-            let folder = format!("run/{LEASE}/repair-{number}");
-            std::fs::create_dir(host.path(&folder)).unwrap();
+            let folder = host.path(&format!("run/{LEASE}/repair-{number}"));
+            std::fs::create_dir(&folder).unwrap();
+            let identity = Identity { pid: 1, start_time: 1, boot_id: "00".repeat(16), argv_hash: String::new() };
+            std::fs::write(folder.join("claim.json"), serde_json::to_vec(&Claim::Runner(identity)).unwrap()).unwrap();
         }
         kill_runner(&host);
         let report = first.report().await;
@@ -418,6 +420,8 @@ fn a_runner_that_was_killed_is_repaired() {
         let mut first = host.start();
         first.grant(Lease { reboot: RebootOption::Never, ..lease() }).await;
         first.phase(Phase::Transaction, "unpacking").await;
+        // As if the daemon had been killed just before the first repair began: that is no try.
+        std::fs::create_dir(host.path(&format!("run/{LEASE}/repair-1"))).unwrap();
         kill_runner(&host);
         let report = first.report().await;
         assert_eq!((report.outcome, report.error), (Outcome::Succeeded, None), "what the repair left is exact");

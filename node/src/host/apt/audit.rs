@@ -1,7 +1,7 @@
 //! Whether the package database is sound, and how it is repaired.
 
 use patchmesh_common::{
-    inventory::Transaction,
+    inventory::{PackageChange, Transaction},
     run::message::{Refusal, RefusalCode},
 };
 
@@ -9,6 +9,7 @@ use super::{
     Apt, Step,
     command::{argv, environment, failed, list},
     config,
+    resolve::exact_one,
     simulate::Install,
     status,
     status::Installed,
@@ -56,14 +57,23 @@ impl Apt {
     }
 
     /// The command by which apt supplies what is missing after `transaction` was cut off. What it would do is simulated first.
+    /// A package that was cut off while it was unpacked has no whole version any more, and apt repairs it only by name: it gets
+    /// the planned one, because repositories rarely keep the one before.
     ///
     /// # Errors
     /// `PlanChanged` naming what it would remove, or install beyond `transaction` and the versions that are there; otherwise
     /// `ManagerFailed` with apt's message.
     pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Step, Refusal> {
-        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "install"];
-        let simulation = self.simulate(&argv(&[&["apt-get", "-s"], &fix[..]].concat())).await?;
-        let installed = self.installed()?;
+        let packages = self.packages()?;
+        let torn = |change: &&PackageChange| {
+            let is = |package: &Installed| (&package.name, &package.arch) == (&change.name, &change.arch);
+            packages.iter().any(|package| is(package) && package.is_torn())
+        };
+        let torn = transaction.changes.iter().filter(torn).map(exact_one).collect::<Result<Vec<_>, _>>()?;
+        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "--reinstall", "install"];
+        let fix = [argv(&fix), torn].concat();
+        let simulation = self.simulate(&[argv(&["apt-get", "-s"]), fix.clone()].concat()).await?;
+        let installed = status::versions(&packages);
         let allowed = |install: &Install| {
             let planned = transaction
                 .changes
@@ -82,7 +92,7 @@ impl Apt {
                 remedy: "repair the host by hand".into(),
             });
         }
-        Ok(Step { argv: argv(&[&["apt-get"], &fix[..]].concat()), env: environment(&self.change) })
+        Ok(Step { argv: [argv(&["apt-get"]), fix].concat(), env: environment(&self.change) })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::host::root::{Root, STATUS};
 
 /// Largest package database that is read: a desktop with 5,000 packages has 6 MB.
-const MAX_STATUS: u64 = 256 << 20;
+pub(super) const MAX_STATUS: u64 = 256 << 20;
 
 const FIELDS: &[&str] = &["Package", "Status", "Version", "Architecture", "Section", "Priority", "Installed-Size"];
 
@@ -35,6 +35,13 @@ pub struct Installed {
     pub priority: Option<String>,
     /// Bytes on disk; `None` if the database does not say.
     pub unpacked: Option<u64>,
+}
+
+impl Installed {
+    /// Whether it was cut off while it was unpacked: only unpacking it anew makes it whole.
+    pub fn is_torn(&self) -> bool {
+        matches!(self.broken.as_deref(), Some("reinstreq" | "half-installed"))
+    }
 }
 
 /// Reads a package database, sorted by (name, arch). A package counts as installed from the first unpacked file on, as for
