@@ -2,6 +2,7 @@
 
 mod fixture;
 mod generated;
+mod preflight;
 
 use std::{
     fs,
@@ -313,7 +314,7 @@ async fn a_torn_database_is_refused_and_repaired() {
     assert_eq!(refusal.code, RefusalCode::DirtyDatabase);
     assert!(refusal.text.contains("epo") && refusal.text.contains("half-configured"), "{}", refusal.text);
     assert!(apt.audit().await.unwrap().iter().any(|problem| problem.contains("epo")));
-    let (ok, output) = fixture.perform(&apt.repair_plan());
+    let (ok, output) = fixture.perform(&[apt.configure_plan()]);
     assert!(ok && output.contains("configuring epo 9.0"), "{output}");
     assert_eq!(apt.audit().await.unwrap(), Vec::<String>::new());
     apt.resolve(Baseline::All).await.unwrap();

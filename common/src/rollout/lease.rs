@@ -25,6 +25,8 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
             | RefusalCode::PlanChanged
             | RefusalCode::VersionGone
             | RefusalCode::RemovalsNeeded
+            | RefusalCode::Held
+            | RefusalCode::ConfigConflict
             | RefusalCode::Stopped
     )
 }

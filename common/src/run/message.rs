@@ -274,6 +274,12 @@ pub enum RefusalCode {
     NoSpace,
     /// The daemon aborted too often of late and begins nothing new for a while.
     SafeMode,
+    /// A package of the transaction was put on hold, or pinned below the planned version.
+    Held,
+    /// dpkg would have to ask about a configuration file that was changed here and by the package.
+    ConfigConflict,
+    /// Another package manager changes packages; the text names it.
+    OtherManager,
 }
 
 impl RefusalCode {
@@ -296,6 +302,9 @@ impl RefusalCode {
             Self::RemovalsNeeded => "removals-needed",
             Self::NoSpace => "no-space",
             Self::SafeMode => "safe-mode",
+            Self::Held => "held",
+            Self::ConfigConflict => "config-conflict",
+            Self::OtherManager => "other-manager",
         }
     }
 }

@@ -277,6 +277,9 @@ fn words(lines: &mut Lines) {
         RemovalsNeeded,
         NoSpace,
         SafeMode,
+        Held,
+        ConfigConflict,
+        OtherManager,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);

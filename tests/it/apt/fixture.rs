@@ -319,7 +319,7 @@ impl Fixture {
     }
 }
 
-fn digest(path: &Path) -> (u64, String) {
+pub(super) fn digest(path: &Path) -> (u64, String) {
     let sum = text(&run(Command::new("sha256sum").arg(path)));
     (fs::metadata(path).unwrap().len(), sum.split(' ').next().unwrap().to_owned())
 }

@@ -84,6 +84,19 @@ pub fn shorten(text: &str) -> String {
 /// # Errors
 /// `ManagerFailed` if the program is not there, runs too long or prints more than 16 MiB. An exit code is no error.
 pub async fn read(argv: &[String], env: &[(String, String)], limit: Duration) -> Result<Output, Refusal> {
+    read_in(Path::new("/"), argv, env, limit).await
+}
+
+/// As [`read`], in `folder`.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_in(
+    folder: &Path,
+    argv: &[String],
+    env: &[(String, String)],
+    limit: Duration,
+) -> Result<Output, Refusal> {
     let Some((program, args)) = argv.split_first() else {
         return Err(failed("an empty command was to be run", "report this as a fault"));
     };
@@ -97,7 +110,7 @@ pub async fn read(argv: &[String], env: &[(String, String)], limit: Duration) ->
         .args(args)
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

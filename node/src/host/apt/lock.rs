@@ -65,7 +65,7 @@ pub fn owner(root: &Root) -> io::Result<Option<Owner>> {
 }
 
 /// Age of a process by its `stat` and the machine's `uptime`.
-fn age(stat: &str, uptime: &str) -> Option<Duration> {
+pub(super) fn age(stat: &str, uptime: &str) -> Option<Duration> {
     // The command name in parentheses may hold anything; the start is the 20th field after it.
     let started: u64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
     let up: u64 = uptime.split('.').next()?.parse().ok()?;

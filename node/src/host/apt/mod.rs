@@ -5,9 +5,11 @@
 
 pub mod audit;
 pub mod command;
+pub mod conffiles;
 pub mod config;
 pub mod lists;
 pub mod lock;
+mod others;
 pub mod resolve;
 pub mod scan;
 pub mod simulate;
@@ -229,9 +231,11 @@ impl Apt {
             });
         }
         if update::is_locked(&output.stderr) {
+            // By name and age, unless it has let go since.
+            let owner = lock::owner(&self.root).ok().flatten();
             return Err(Refusal {
                 code: RefusalCode::Locked,
-                text: output.errors(),
+                text: owner.map_or_else(|| output.errors(), |owner| owner.to_string()),
                 remedy: "nothing was refreshed; wait until the other package manager has ended".into(),
             });
         }
@@ -247,13 +251,20 @@ impl Apt {
     /// Refuses while the package database is being changed or needs repair. Changes nothing.
     ///
     /// # Errors
-    /// `Locked` naming the owner, or `DirtyDatabase` naming the packages.
+    /// `Locked` naming the owner, `OtherManager` naming it, or `DirtyDatabase` naming the packages.
     pub fn ready(&self) -> Result<(), Refusal> {
         if let Some(owner) = lock::owner(&self.root).map_err(|error| unreadable("cannot look at a lock", &error))? {
             return Err(Refusal {
                 code: RefusalCode::Locked,
                 text: owner.to_string(),
                 remedy: "wait until it has ended".into(),
+            });
+        }
+        if let Some(other) = others::at_work(&self.root) {
+            return Err(Refusal {
+                code: RefusalCode::OtherManager,
+                text: other.to_string(),
+                remedy: "wait until it has ended; keep its timer out of the openings".into(),
             });
         }
         let problems = self.problems(&self.packages()?)?;

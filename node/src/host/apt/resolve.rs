@@ -1,6 +1,7 @@
 //! From a baseline to a closed transaction, and from that to the commands that install exactly it.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufReader},
@@ -67,14 +68,16 @@ impl Apt {
     /// Simulates exactly `transaction` now. Changes nothing.
     ///
     /// # Errors
-    /// `VersionGone` if a version is in no index any more, `PlanChanged` with the difference if apt would now do something
-    /// else, and what [`Self::resolve`] refuses with.
+    /// `Held` if a package was put on hold or pinned, `VersionGone` if a version is in no index any more, `PlanChanged` with
+    /// the difference if apt would now do something else, `ConfigConflict` if dpkg would have to ask about a configuration
+    /// file, and what [`Self::resolve`] refuses with.
     pub async fn check(&self, transaction: &Transaction) -> Result<(), Refusal> {
         self.ready()?;
         if transaction.is_empty() {
             return Ok(());
         }
         let exact = exact(transaction)?;
+        self.require_free(transaction).await?;
         let offers = self.offers(transaction.changes.iter().map(|change| change.name.clone()).collect()).await?;
         let gone: Vec<_> = transaction
             .changes
@@ -98,7 +101,39 @@ impl Apt {
         if !differences.is_empty() {
             return Err(plan_changed(&list(&differences, ", ")));
         }
-        self.require_space(transaction, &offers)
+        self.require_space(transaction, &offers)?;
+        self.require_no_conflict(transaction).await
+    }
+
+    /// Refuses what was put on hold, or pinned below the planned version, since it was planned: naming a version to apt would
+    /// override a pin.
+    async fn require_free(&self, transaction: &Transaction) -> Result<(), Refusal> {
+        let holds = self.holds()?;
+        let held = |change: &&PackageChange| holds.contains(&(change.name.clone(), change.arch.clone()));
+        let on_hold =
+            transaction.changes.iter().filter(held).map(|change| format!("{}:{} is on hold", change.name, change.arch));
+        let mut words = argv(&["apt-cache", "policy"]);
+        words.extend(transaction.changes.iter().map(|change| format!("{}:{}", change.name, self.filed(&change.arch))));
+        let output = self.look_with(&words).await?;
+        if !output.success() {
+            return Err(failed(format!("apt-cache policy: {}", output.errors()), "repair the configuration of apt"));
+        }
+        let candidates = candidates(&output.stdout, &self.native);
+        let pinned = transaction.changes.iter().filter_map(|change| {
+            let candidate = candidates.get(&(change.name.clone(), self.filed(&change.arch)))?;
+            let below = candidate.as_ref().is_none_or(|version| deb::compare(version, &change.to) == Ordering::Less);
+            let to = candidate.as_deref().unwrap_or("no version");
+            below.then(|| format!("{}:{} is pinned to {to}, below {}", change.name, change.arch, change.to))
+        });
+        let told: Vec<_> = on_hold.chain(pinned).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal {
+            code: RefusalCode::Held,
+            text: list(&told, ", "),
+            remedy: "make a new plan, which leaves it out, or remove the hold or pin".into(),
+        })
     }
 
     /// The commands that install exactly `transaction`, for the runner. Packages that apt marks as automatically installed,
@@ -221,6 +256,23 @@ impl Apt {
     }
 }
 
+/// Every package's candidate by `apt-cache policy`; `None` where preferences leave none.
+fn candidates(policy: &str, native: &str) -> BTreeMap<(String, String), Option<String>> {
+    let mut found = BTreeMap::new();
+    let mut package = None;
+    for line in policy.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            let (name, arch) = name.split_once(':').unwrap_or((name, native));
+            package = Some((name.to_owned(), arch.to_owned()));
+        } else if let Some(version) = line.strip_prefix("  Candidate: ")
+            && let Some(package) = package.take()
+        {
+            found.insert(package, (version != "(none)").then(|| version.to_owned()));
+        }
+    }
+    found
+}
+
 fn plan_changed(difference: &str) -> Refusal {
     Refusal {
         code: RefusalCode::PlanChanged,
@@ -251,7 +303,7 @@ fn exact(transaction: &Transaction) -> Result<Vec<String>, Refusal> {
     transaction.changes.iter().map(exact_one).collect()
 }
 
-fn exact_one(change: &PackageChange) -> Result<String, Refusal> {
+pub(super) fn exact_one(change: &PackageChange) -> Result<String, Refusal> {
     let bad = |why: String| failed(why, "make a new plan");
     let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
     if !change.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !change.name.chars().all(name_ok) {

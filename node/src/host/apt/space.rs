@@ -8,6 +8,10 @@ use crate::host::root::Root;
 const MARGIN: u64 = 32 << 20;
 /// A kernel with its initramfs and a copy of it while it is made; what an index says counts the modules, which are elsewhere.
 const KERNEL: u64 = 128 << 20;
+/// Files of one kernel in `/boot`: image, initramfs, map, configuration, and copies while they are made.
+const INODES_PER_KERNEL: u64 = 8;
+/// New configuration files, with the copies of old ones, of one package: few and small.
+const CONFIGURATION: (u64, u64) = (64 << 10, 8);
 /// Files that an upgrade of a package may add: its own in `/var/lib/dpkg/info`, and some.
 const INODES_PER_PACKAGE: u64 = 50;
 /// Average size of an installed file; Debian's is twice that.
@@ -57,12 +61,14 @@ pub(super) fn needs(changes: &[Growth]) -> Vec<Need> {
     let sum = |bytes: fn(&Growth) -> u64| changes.iter().map(bytes).fold(0, u64::saturating_add);
     let grown = sum(|change| change.unpacked.saturating_sub(change.replaced));
     let largest = changes.iter().map(|change| change.unpacked).max().unwrap_or_default();
-    let own = INODES_PER_PACKAGE.saturating_mul(changes.len() as u64);
+    let count = changes.len() as u64;
+    let own = INODES_PER_PACKAGE.saturating_mul(count);
     let kernels = changes.iter().filter(|change| change.kernel).count() as u64;
     let all = [
         ("usr", grown.saturating_add(largest), grown / BYTES_PER_INODE),
-        ("boot", KERNEL.saturating_mul(kernels), 0),
-        ("var/cache/apt/archives", sum(|change| change.download), changes.len() as u64),
+        ("etc", CONFIGURATION.0.saturating_mul(count), CONFIGURATION.1.saturating_mul(count)),
+        ("boot", KERNEL.saturating_mul(kernels), INODES_PER_KERNEL.saturating_mul(kernels)),
+        ("var/cache/apt/archives", sum(|change| change.download), count),
         ("var/lib/dpkg", DATABASE, own),
     ];
     let wanted = all.into_iter().filter(|(_, bytes, _)| *bytes > 0 && !changes.is_empty());
@@ -130,13 +136,15 @@ mod tests {
         let shell = Growth { download: 2 * MIB, unpacked: 10 * MIB, replaced: 9 * MIB, kernel: false };
         let kernel = Growth { download: 70 * MIB, unpacked: 400 * MIB, replaced: 0, kernel: true };
         let wanted: Vec<_> = needs(&[shell, kernel]).iter().map(|need| (need.folder, need.bytes / MIB)).collect();
-        assert_eq!(wanted, [("usr", 801), ("boot", 128), ("var/cache/apt/archives", 72), ("var/lib/dpkg", 16)]);
+        let expected = [("usr", 801), ("etc", 0), ("boot", 128), ("var/cache/apt/archives", 72), ("var/lib/dpkg", 16)];
+        assert_eq!(wanted, expected);
+        assert!(needs(&[shell, kernel]).iter().all(|need| need.inodes > 0), "inodes are counted everywhere");
         assert_eq!(needs(&[]), []);
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_place() {
-        let need = needs(&[Growth { download: 5 * MIB, ..Growth::default() }])[0];
+        let need = needs(&[Growth { download: 5 * MIB, ..Growth::default() }])[1];
         assert_eq!(need.folder, "var/cache/apt/archives");
         assert_eq!(shortage(&[room(37 * MIB, Some(9), &need)]), None);
         assert_eq!(
@@ -159,8 +167,8 @@ mod tests {
         let wanted = needs(&[Growth { download: 3 * MIB, ..Growth::default() }]);
         let rooms = rooms(&root, &wanted).unwrap();
         assert_eq!(rooms.len(), 1, "{rooms:?}");
-        assert_eq!((rooms[0].wanted.0 / MIB, rooms[0].folders.len()), (19, 2));
+        assert_eq!((rooms[0].wanted.0 / MIB, rooms[0].folders.len()), (19, 3));
         let full = Room { bytes: 0, ..rooms[0].clone() };
-        assert!(shortage(&[full]).unwrap().contains("var/lib/dpkg has 0 MiB free, and 51 MiB are needed"));
+        assert!(shortage(&[full]).unwrap().contains("var/lib/dpkg has 0 MiB free, and 52 MiB are needed"));
     }
 }
