@@ -75,10 +75,11 @@ impl Boot {
         match self {
             Self::Kernel => reboot_system(),
             Self::Private { file, root } => {
-                renew(file).map_err(|error| format!("cannot write a new boot id to {}: {error}", file.display()))?;
                 for request in ["run/reboot-required", "run/reboot-required.pkgs"] {
                     remove(&root.join(request)).map_err(|error| format!("cannot remove {request}: {error}"))?;
                 }
+                // Last: after a failure above, the next start of the daemon must not look like a boot.
+                renew(file).map_err(|error| format!("cannot write a new boot id to {}: {error}", file.display()))?;
                 Err(format!("cannot start the daemon again: {}", restart()))
             }
         }
@@ -150,6 +151,12 @@ mod tests {
         let first = boot.id().unwrap();
         assert_eq!(boot.id().unwrap(), first);
         assert_ne!(renew(&state.path().join("boot-id")).unwrap(), first);
+        let first = boot.id().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("run/reboot-required")).unwrap();
+        let error = Boot::of(root.path(), state.path()).reboot().unwrap_err();
+        assert!(error.starts_with("cannot remove run/reboot-required: "), "{error}");
+        assert_eq!(boot.id().unwrap(), first, "a reboot that failed is no boot");
         std::fs::write(state.path().join("boot-id"), "rubbish").unwrap();
         assert!(boot.id().unwrap_err().to_string().contains("holds no boot id: \"rubbish\""));
     }
