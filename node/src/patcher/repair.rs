@@ -24,8 +24,8 @@ use crate::host::{
 
 /// The steps, each only while the database is unclean. What these do not mend needs a person.
 const RECIPE: [Mend; 3] = [Mend::Configure, Mend::Complete, Mend::Configure];
-/// Most runners of one repair, with those that never began.
-const MAX_RUNNERS: u32 = 12;
+/// Most runners of one repair, with those that were cut off.
+const MAX_RUNNERS: u32 = 9;
 
 impl Host {
     pub(super) async fn repair(
@@ -48,9 +48,15 @@ impl Host {
             } else {
                 self.mend(&folder, *mend, transaction).await
             };
-            let Some(told) = told else { continue };
-            step += 1;
-            output = format!("{output}\n{}repair {step} of {}: {told}\n", adopt::output(&folder), RECIPE.len());
+            let printed = adopt::output(&folder);
+            let told = match told {
+                Some(told) => {
+                    step += 1;
+                    format!("repair {step} of {}: {told}", RECIPE.len())
+                }
+                None => "a repair was cut off, and is begun anew".to_owned(),
+            };
+            output = format!("{output}\n{printed}{told}\n");
         }
         let dirty = self.dirty().await;
         let verdict = match self.compare(lease, transaction).await {
@@ -77,14 +83,13 @@ impl Host {
     }
 }
 
-/// How a step of the recipe ended, for people; `None` if its runner provably never began, because the daemon was killed just
-/// then: that was no try.
+/// How a step of the recipe ended, for people; `None` if it did not: its runner was killed, or never began because the daemon
+/// was killed just then. That was no try, and the next step relies on it.
 fn told(adopted: &io::Result<Adopted>) -> Option<String> {
     let exit = |exit: &StepExit| format!("{}: {}", exit.program, exit.text);
     match adopted {
         Ok(Adopted::Finished(result)) => Some(result.exits.iter().map(exit).collect::<Vec<_>>().join(", ")),
-        Ok(Adopted::NeverStarted) => None,
-        Ok(Adopted::Dead | Adopted::Running(_)) => Some("its runner was killed".to_owned()),
+        Ok(Adopted::NeverStarted | Adopted::Dead | Adopted::Running(_)) => None,
         Err(error) => Some(format!("its runner cannot be asked: {error}")),
     }
 }
