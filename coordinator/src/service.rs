@@ -400,7 +400,8 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
     match (&state.hosts[at].progress, outcome) {
         (Progress::Running { since, .. }, HostOutcome::Running) => {
             let phase = view.phase(state, at).map_or("granted", |phase| phase.as_str());
-            step("running", format!("rollout {rollout} is at work on it, in phase {phase}"), Some(Time(*since)))
+            let said = view.detail(state, at).map(|line| format!(": {line}")).unwrap_or_default();
+            step("running", format!("rollout {rollout} is at work on it, in phase {phase}{said}"), Some(Time(*since)))
         }
         (Progress::Refused(refusal), _) => step(
             refusal.code.as_str(),

@@ -176,11 +176,16 @@ impl View<'_> {
         }
     }
 
+    /// What the work on the host at `at` said last; `None` if nothing.
+    pub fn detail(&self, state: &Standing, at: usize) -> Option<&str> {
+        let contact = self.desk.contacts.get(&state.plan.hosts[at].node)?;
+        contact.progress.as_ref().map(|(_, line)| line.as_str()).filter(|line| !line.is_empty())
+    }
+
     /// The standing for the live view.
     pub fn progress(&self, id: RolloutId, state: &Standing) -> ProgressDocument {
         let (name, reason) = self.state(id, state);
         let active = state.tally.busy.iter().map(|&at| {
-            let contact = self.desk.contacts.get(&state.plan.hosts[at].node);
             let since = match state.hosts[at].progress {
                 Progress::Running { since, .. } => self.now.wall.0.saturating_sub(since.0).max(0) / 1000,
                 _ => 0,
@@ -189,7 +194,7 @@ impl View<'_> {
                 host: state.plan.hosts[at].name.clone(),
                 phase: self.phase(state, at).unwrap_or(Phase::Granted),
                 seconds: u64::try_from(since).unwrap_or(0),
-                detail: contact.and_then(|c| c.progress.as_ref()).map(|(_, line)| line.clone()).unwrap_or_default(),
+                detail: self.detail(state, at).unwrap_or_default().to_owned(),
             }
         });
         ProgressDocument {

@@ -95,7 +95,7 @@ impl Waiting {
             Self::Halted => "halted: more hosts failed than maxErrors allows".into(),
             Self::Stopped => "stopped by an operator".into(),
             Self::Silent => "the host is silent".into(),
-            Self::Refused(refusal) => format!("refused: {}", refusal.text),
+            Self::Refused(refusal) => format!("refused: {}; {}", refusal.text, refusal.remedy),
             Self::Claimed(rollout) => format!("holds a lease of rollout {rollout}"),
             Self::Reconciling { missing } => {
                 format!("{missing} hosts have not said yet which lease they hold; each counts as a held slot")
