@@ -28,7 +28,7 @@ use self::fixture::{Fixture, possible, run, snapshot, upgrades};
 /// Set for the copy of this binary that runs as an ordinary user.
 const SECOND_USER: &str = "PATCHMESH_TEST_SECOND_USER";
 /// Set for the copy of this binary that holds a lock: the file.
-const HOLD: &str = "PATCHMESH_TEST_HOLD";
+pub(crate) const HOLD: &str = "PATCHMESH_TEST_HOLD";
 
 fn free(scan: &Scan, native: &str) -> Vec<String> {
     let free = scan.rows.iter().filter(|row| row.state.as_str() == "Missing" && row.blocked.is_none());

@@ -8,6 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use patchmesh_coordinator::demo::{
+    fleet::{Board, Fleet},
+    repository::Repository,
+    roots::{HostFiles, Template},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -205,6 +210,22 @@ pub(crate) struct Again {
 }
 
 impl Again {
+    /// A fleet of `hosts` on which nothing was done yet.
+    pub(crate) fn fresh(program: &Path, hosts: u32) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = dir.path().canonicalize().expect("it is there").join("demo");
+        let dpkg = Command::new("dpkg").arg("--print-architecture").output().expect("dpkg runs");
+        let architecture = String::from_utf8(dpkg.stdout).expect("UTF-8");
+        let repository = folder.join("repository");
+        let repository = Repository::build(repository, architecture.trim(), Duration::ZERO).expect("a repository");
+        let template = Template::build(folder.join("template"), &repository).expect("a root");
+        let hosts: Vec<_> = (1..=hosts).map(|n| HostFiles::new(&folder.join("hosts"), n, hosts)).collect();
+        hosts.iter().for_each(|host| template.instantiate(host, false).expect("a root"));
+        let fleet = Fleet::write(&folder, program, hosts).expect("a mesh");
+        Board::new(&fleet).publish(&fleet).expect("the fleet is written");
+        Self::start(program, dir)
+    }
+
     pub(crate) fn start(program: &Path, dir: tempfile::TempDir) -> Self {
         let mut again = Self { dir, children: BTreeMap::new(), program: program.to_owned() };
         let fleet = json(&again.folder().join("fleet.json")).expect("the fleet is written");

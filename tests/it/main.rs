@@ -15,9 +15,13 @@ mod kills;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod troubles;
 #[cfg(test)]
 mod victims;
 #[cfg(test)]

@@ -24,6 +24,29 @@ pub(crate) fn slay(pid: u64) -> Victim {
     }
 }
 
+/// Lets a process stand still.
+pub(crate) fn stop(pid: u64) {
+    signal(pid, Signal::STOP);
+}
+
+/// Lets it go on.
+pub(crate) fn resume(pid: u64) {
+    signal(pid, Signal::CONT);
+}
+
+fn signal(pid: u64, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, signal).expect("the process is there");
+}
+
+/// Whether every thread of `pid` stands still.
+pub(crate) fn has_stopped(pid: u64) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default())
+        .all(|stat| stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T')))
+}
+
 /// Fields of `/proc/PID/stat` from the state on.
 fn stat(pid: u64) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
