@@ -25,6 +25,9 @@
 //! | on-exit done, failed | settled | settled |
 //! | settled | report | report |
 //!
+//! A runner that is dead, or has left the package database unclean, is followed by a repair within the same phase, so that what
+//! comes next never meets the damage unmended or unsaid.
+//!
 //! The lease and earlier faults narrow this down ([`next`]): a Scan goes from granted to verify; after any fault a disruptive
 //! phase is replaced by verify; without a reboot to do, post-install is followed by verify; on-exit only follows if
 //! pre-install has begun. "Again" is tried at most [`MAX_ATTEMPTS`] times in all, then the phase has failed.
