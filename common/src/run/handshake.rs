@@ -183,7 +183,8 @@ impl PatchRun {
             return self.ready(cx, from, lease);
         }
         if self.checking.len() >= MAX_CHECKING {
-            let text = format!("{MAX_CHECKING} other offers are being checked already");
+            let text =
+                format!("{MAX_CHECKING} other offers are being checked already: the package manager is slow, or hangs");
             return self.refuse(
                 cx,
                 from,

@@ -54,7 +54,11 @@ impl Host {
                     step += 1;
                     format!("repair {step} of {}: {told}", RECIPE.len())
                 }
-                None => "a repair was cut off, and is begun anew".to_owned(),
+                None => {
+                    // What was cut off has to be configured before apt does anything.
+                    step = 0;
+                    "a repair was cut off, and is begun anew".to_owned()
+                }
             };
             output = format!("{output}\n{printed}{told}\n");
         }
@@ -84,7 +88,7 @@ impl Host {
 }
 
 /// How a step of the recipe ended, for people; `None` if it did not: its runner was killed, or never began because the daemon
-/// was killed just then. That was no try, and the next step relies on it.
+/// was killed just then.
 fn told(adopted: &io::Result<Adopted>) -> Option<String> {
     let exit = |exit: &StepExit| format!("{}: {}", exit.program, exit.text);
     match adopted {

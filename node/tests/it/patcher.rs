@@ -414,6 +414,27 @@ fn what_no_repair_mended_is_reported_and_never_rebooted_on() {
 }
 
 #[test]
+fn what_became_unclean_after_the_transaction_is_not_rebooted_on_either() {
+    in_system(async {
+        let host = Host::new();
+        touch(&host.path("gate"));
+        let hook = host.path("hooks/post-install/20-tear");
+        std::fs::write(&hook, format!("#!/bin/sh\n: > {}\n", host.path("dirty").display())).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut running = host.start();
+        running.grant(lease()).await;
+        let report = running.report().await;
+        let error = report.error.unwrap();
+        assert_eq!((report.outcome, error.code.as_str()), (Outcome::Failed, "dirty-database"));
+        assert!(
+            error.text.starts_with("reboot was not begun: the package database is unclean: tool is half-"),
+            "{error:?}"
+        );
+        assert_eq!(host.reboots.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
 fn a_runner_that_was_killed_is_repaired() {
     in_system(async {
         let host = Host::new();
