@@ -261,6 +261,12 @@ impl Again {
         (child.wait().expect("the child is ours"), asked.elapsed())
     }
 
+    /// Whether a process of this fleet has ended by itself: one that finds its port taken does.
+    pub(crate) fn has_ended(&mut self, name: &str) -> bool {
+        let child = self.children.get_mut(name).expect("a process of this fleet");
+        child.try_wait().expect("the child is ours").is_some()
+    }
+
     /// Starts a host of this fleet that has ended.
     pub(crate) fn restart(&mut self, name: &str) {
         let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");

@@ -14,7 +14,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    fleet::{Demo, PACKAGES, audit, configured, hooks_of, host_names, json, overlapping, program, versions, wait_for},
+    fleet::{
+        Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, overlapping, program, versions, wait_for,
+    },
     runs::{Ran, reports_in_ledger, runs_of},
     victims::{Victim, members_of, runner_of, slay},
 };
@@ -220,13 +222,25 @@ fn wave(
     let (status, recap, dir) = demo.finish();
     let demo = dir.path().join("demo");
     let state = recap["state"].as_str().expect("a recap");
-    let known = [(0, "Succeeded"), (4, "CompletedWithFailures")];
+    let known = [(0, "Succeeded"), (4, "CompletedWithFailures"), (5, "CompletedWithLost")];
     assert!(known.contains(&(status.code().unwrap_or(-1), state)), "{status}: {recap}");
     assert!(!recap["endedAt"].is_null(), "{recap}");
 
-    let runs: BTreeMap<_, _> =
-        host_names(&demo).into_iter().map(|host| (host.clone(), runs_of(&demo, &host))).collect();
-    let reported = reports_in_ledger(&demo);
+    let hosts = host_names(&demo);
+    let all_runs = || hosts.iter().map(|host| (host.clone(), runs_of(&demo, host))).collect::<BTreeMap<_, _>>();
+    let is_whole = || {
+        let reported = reports_in_ledger(&demo);
+        all_runs().values().flatten().all(|ran| reported.contains_key(&ran.lease))
+    };
+    // A host that was not heard for too long is lost when the rollout ends. Its report comes when it is back.
+    let _late = (!is_whole()).then(|| {
+        println!("{} hosts were lost at the end of the rollout: the fleet is started again", recap["hosts"]["lost"]);
+        assert!(recap["hosts"]["lost"].as_u64().is_some_and(|lost| lost > 0), "{recap}");
+        let again = Again::start(program, dir);
+        wait_for("the late reports", || is_whole().then_some(()));
+        again
+    });
+    let (runs, reported) = (all_runs(), reports_in_ledger(&demo));
     let mut spans = Vec::new();
     for (host, runs) in &runs {
         assert_eq!(audit(&demo, host), "", "{host} has a dirty database; {runs:#?}");

@@ -136,6 +136,10 @@ fn strike(fleet: &mut Again, host: &str, row: Row) -> Option<Hit> {
     let end = Instant::now() + PATIENCE;
     while !has_stopped(pid) {
         assert!(Instant::now() < end, "{host} does not stand still");
+        if fleet.has_ended(host) {
+            fleet.restart(host);
+            return None;
+        }
     }
     let entries = journal_of(&home);
     if !entries.last().is_some_and(|entry| is(row, entry)) {
@@ -215,6 +219,11 @@ fn round(program: &Path, wanted: &[Row]) -> (Again, BTreeMap<String, Hit>, Value
         std::thread::park_timeout(Duration::from_micros(50));
         if asked.elapsed() > Duration::from_secs(2) {
             asked = Instant::now();
+            for host in &names {
+                if fleet.has_ended(host) {
+                    fleet.restart(host);
+                }
+            }
             let status = fleet.cli_json(&["rollout", "status", &id, "-o", "json"]);
             if let Some(status) = status.filter(|status| !status["endedAt"].is_null()) {
                 break status;
