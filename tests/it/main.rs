@@ -9,9 +9,9 @@ mod fleet;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
-mod lab;
-#[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod lab;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
