@@ -233,13 +233,13 @@ fn wave(
         all_runs().values().flatten().all(|ran| reported.contains_key(&ran.lease))
     };
     // A host that was not heard for too long is lost when the rollout ends. Its report comes when it is back.
-    let _late = (!is_whole()).then(|| {
+    let mut kept = (Some(dir), None);
+    if !is_whole() {
         println!("{} hosts were lost at the end of the rollout: the fleet is started again", recap["hosts"]["lost"]);
         assert!(recap["hosts"]["lost"].as_u64().is_some_and(|lost| lost > 0), "{recap}");
-        let again = Again::start(program, dir);
+        kept.1 = kept.0.take().map(|dir| Again::start(program, dir));
         wait_for("the late reports", || is_whole().then_some(()));
-        again
-    });
+    }
     let (runs, reported) = (all_runs(), reports_in_ledger(&demo));
     let mut spans = Vec::new();
     for (host, runs) in &runs {
