@@ -194,6 +194,12 @@ pub(crate) fn audit(demo: &Path, host: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Whether dpkg unpacked the new version of `package` over the same new version.
+pub(crate) fn unpacked_again(demo: &Path, host: &str, package: &str) -> bool {
+    let log = demo.join("hosts").join(host).join("root/var/log/dpkg.log");
+    fs::read_to_string(log).unwrap_or_default().contains(&format!(" upgrade {package}:all 1.1 "))
+}
+
 /// How often dpkg configured `package` at `version` to its end.
 pub(crate) fn configured(demo: &Path, host: &str, package: &str, version: &str) -> usize {
     let log = demo.join("hosts").join(host).join("root/var/log/dpkg.log");

@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use crate::{
     fleet::{
-        Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, overlapping, program, versions, wait_for,
+        Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, overlapping, program, unpacked_again,
+        versions, wait_for,
     },
     runs::{Ran, reports_in_ledger, runs_of},
     victims::{Victim, members_of, runner_of, slay},
@@ -244,9 +245,19 @@ fn wave(
     let mut spans = Vec::new();
     for (host, runs) in &runs {
         assert_eq!(audit(&demo, host), "", "{host} has a dirty database; {runs:#?}");
+        // dpkg writes into its log that a package is configured, and only then into its database. Killed in between it does it
+        // again, and nobody can tell it not to.
+        let hit = |kill: &&Kill| kill.host.as_ref() == Some(host) && matches!(kill.kind, Kind::Manager | Kind::Host);
+        let cut = kills.iter().filter(hit).count();
         for package in PACKAGES {
             let times = configured(&demo, host, package, "1.1");
-            assert!(times <= 1, "{package} was configured {times} times on {host}");
+            assert!(times <= 1 + cut, "{package} was configured {times} times on {host}");
+            if times > 1 {
+                println!(
+                    "{package} on {host}: dpkg was killed between its log and its database, and configured it again"
+                );
+            }
+            assert!(!unpacked_again(&demo, host, package), "{package} was installed twice on {host}");
             let whole = ["1.0 installed", "1.1 installed"];
             assert!(whole.contains(&versions(&demo, host)[package].as_str()), "{package} on {host}");
         }
