@@ -102,7 +102,7 @@ impl Fleet {
     fn sign(&self, name: &str, role: &str, complaint: &str, out: &Path) {
         let hex = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let words = complaint.split(|c: char| !c.is_ascii_alphanumeric());
-        let key = words.filter(hex).last().unwrap_or_else(|| panic!("no key in: {complaint}"));
+        let key = words.rev().find(hex).unwrap_or_else(|| panic!("no key in: {complaint}"));
         let (mesh, out) = (self.path("mesh"), out.to_str().unwrap());
         let mesh = mesh.to_str().unwrap();
         self.run(&["mesh", "sign", "--dir", mesh, "--name", name, "--role", role, "--key", key, "--out", out]);
