@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{ExchangeAnswer, ExchangeRequest, Item, NodeRecord, RecordBody};
 use crate::{
     id::{MeshId, NodeId},
+    run::message::SignedStop,
     time::WallTime,
 };
 
@@ -49,6 +50,8 @@ pub struct Start {
     pub bootstrap: BTreeMap<NodeId, Vec<String>>,
     /// What was remembered; items that no longer hold are dropped.
     pub saved: Vec<Item>,
+    /// The orders that were remembered; those that no longer hold are dropped.
+    pub orders: Vec<SignedStop>,
 }
 
 /// What the world tells [`Gossip`](super::Gossip).
@@ -62,6 +65,8 @@ pub enum Event {
     Describe(RecordBody),
     /// The record that [`Effect::Seal`] asked for.
     Sealed(Item),
+    /// Somebody at this host gives an order: it is judged as any other, and spread.
+    Order(Box<SignedStop>),
     /// A neighbour's credential was accepted, and every protocol works.
     LinkUp {
         /// Who.
@@ -116,6 +121,10 @@ pub enum Effect {
     Remember(Item),
     /// Drop what was kept of this author.
     Forget(NodeId),
+    /// Hand this order, which was not known, to whoever obeys orders here. Repeated until [`Event::Describe`] names it.
+    Ordered(Box<SignedStop>),
+    /// Keep these orders for the next start, in place of those before.
+    RememberOrders(Vec<SignedStop>),
     /// Tell every neighbour.
     Announce(Item),
     /// Say whether an announced record is passed on.

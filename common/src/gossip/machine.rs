@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     ExchangeAnswer, ExchangeRequest, Item, KnownHost, NodeRecord, Presence, RecordBody, Stamp,
     event::{Effect, Event, Settings, Start, Verdict},
+    orders::{Orders, latest},
     overlay::{Overlay, pick},
     view::{Merged, View},
     wire::MAX_DELTA,
@@ -16,6 +17,9 @@ use crate::{
     seal::Verifier,
     time::{BootTime, Now, WallTime},
 };
+
+mod orders;
+mod presence;
 
 /// How often links are counted and expiry and silence are judged.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -58,6 +62,7 @@ pub struct Gossip {
     published_at: Option<BootTime>,
     jumped_at: Option<BootTime>,
     view: View,
+    orders: Orders,
     heard: BTreeMap<NodeId, BootTime>,
     presence: BTreeMap<NodeId, Presence>,
     /// Nobody falls silent before this.
@@ -80,6 +85,11 @@ impl Gossip {
             // What does not hold any more is not news to anybody.
             let _ = view.merge(item, now.wall, keys);
         }
+        let mut orders = Orders::new(start.mesh);
+        for signed in start.orders {
+            // The same holds for an order.
+            let _ = orders.take(signed, now.wall, keys);
+        }
         let last = view.get(&start.me).map_or(0, |own| own.record.incarnation.0.saturating_add(1));
         let heard = view.members().map(|(node, _)| (*node, now.boot)).collect();
         Self {
@@ -97,6 +107,7 @@ impl Gossip {
             published_at: None,
             jumped_at: None,
             view,
+            orders,
             heard,
             presence: BTreeMap::new(),
             quiet_at: now.boot,
@@ -113,6 +124,11 @@ impl Gossip {
     /// What is believed.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The orders that are known, and still believed by others.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Every known member, by name.
@@ -252,6 +268,10 @@ impl Gossip {
                 self.believe_all(cx, from, items);
                 ExchangeAnswer::Taken { wall }
             }
+            ExchangeRequest::Orders { orders, .. } => {
+                self.take_orders(cx, Some(from), orders);
+                ExchangeAnswer::Taken { wall }
+            }
         }
     }
 
@@ -289,48 +309,8 @@ impl Gossip {
             incarnation: self.incarnation,
             version: self.version,
             sealed_at: cx.now.wall,
-            body: self.body.clone(),
+            body: RecordBody { orders: latest(self.body.orders.clone()), ..self.body.clone() },
         }));
-    }
-
-    /// Notes a sign of life. Nobody falls silent before the end of the silence that now begins.
-    fn hear_of(&mut self, node: NodeId, now: BootTime) {
-        self.heard.insert(node, now);
-        self.quiet_at = self.quiet_at.min(now.plus(self.settings.silent_after));
-    }
-
-    fn judge_presence(&mut self, node: &NodeId, now: BootTime) -> bool {
-        let heard = self.heard.get(node).is_some_and(|heard| now.since(*heard) < self.settings.silent_after);
-        let alive = *node == self.me || heard || self.overlay.is_up(node);
-        let presence = if alive { Presence::Alive } else { Presence::Silent };
-        self.presence.insert(*node, presence) != Some(presence)
-    }
-
-    /// As [`Gossip::judge_presence`] of every member, in one walk over maps that have the same order. Also learns how long
-    /// there is nothing to be judged again.
-    fn judge_all(&mut self, now: BootTime) -> bool {
-        let (mut changed, mut missing) = (false, Vec::new());
-        self.quiet_at = BootTime(u64::MAX);
-        let mut heard = self.heard.iter().peekable();
-        let mut known = self.presence.iter_mut().peekable();
-        for (node, _) in self.view.members() {
-            while heard.next_if(|(other, _)| *other < node).is_some() {}
-            while known.next_if(|(other, _)| *other < node).is_some() {}
-            let last = heard.peek().filter(|(other, _)| *other == node).map(|(_, at)| **at);
-            let fresh = last.filter(|at| now.since(*at) < self.settings.silent_after);
-            if let Some(at) = fresh {
-                self.quiet_at = self.quiet_at.min(at.plus(self.settings.silent_after));
-            }
-            let alive = fresh.is_some() || *node == self.me || self.overlay.is_up(node);
-            let presence = if alive { Presence::Alive } else { Presence::Silent };
-            match known.next_if(|(other, _)| *other == node) {
-                Some((_, before)) => changed |= core::mem::replace(before, presence) != presence,
-                None => missing.push((*node, presence)),
-            }
-        }
-        changed |= !missing.is_empty();
-        self.presence.extend(missing);
-        changed
     }
 
     fn sweep(&mut self, cx: &mut Cx<'_, Effect>) {
@@ -348,6 +328,7 @@ impl Gossip {
         if cx.now.boot >= self.quiet_at {
             changed |= self.judge_all(cx.now.boot);
         }
+        self.tend_orders(cx);
         if changed {
             cx.emit(Effect::Changed);
         }
@@ -409,7 +390,8 @@ impl Gossip {
             }
             Event::Describe(mut body) => {
                 body.addresses.clone_from(&self.body.addresses);
-                self.urgent |= body.held != self.body.held || body.mode != self.body.mode;
+                self.urgent |=
+                    body.held != self.body.held || body.mode != self.body.mode || body.orders != self.body.orders;
                 self.dirty |= body != self.body;
                 self.body = body;
             }
@@ -420,6 +402,7 @@ impl Gossip {
                     cx.emit(Effect::Announce(item));
                 }
             }
+            Event::Order(signed) => self.take_orders(cx, None, vec![*signed]),
             Event::LinkUp { peer, wall } => {
                 self.overlay.up(peer, wall.0.saturating_sub(cx.now.wall.0));
                 self.hear_of(peer, cx.now.boot);
@@ -428,6 +411,8 @@ impl Gossip {
                     cx.emit(Effect::Changed);
                 }
                 cx.emit(Effect::Exchange { to: peer, request: self.pull(cx.now) });
+                // Whatever its record names: it may have lost what it had saved.
+                self.send_orders(cx, peer, &[]);
                 self.hurry(cx.now.boot);
             }
             Event::LinkDown(peer) => {
@@ -478,6 +463,7 @@ impl Machine for Gossip {
             self.pause = self.pause.saturating_mul(2).min(self.settings.exchange_every);
             if let Some(to) = self.overlay.any(cx.rng) {
                 cx.emit(Effect::Exchange { to, request: self.pull(cx.now) });
+                self.offer_orders(cx, to);
             }
         }
         if now >= self.sweep_at {

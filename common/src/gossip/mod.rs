@@ -4,6 +4,7 @@
 
 mod event;
 mod machine;
+mod orders;
 mod overlay;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,14 @@ use crate::{
     inventory::HostFacts,
     membership::{Credential, Membership},
     patch::PatchCounters,
+    run::message::OrderStamp,
     seal::{Payload, Sealed},
     time::WallTime,
 };
 
 pub use event::{Effect, Event, Settings, Start, Verdict};
 pub use machine::Gossip;
+pub use orders::{MAX_ORDERS, Orders};
 pub use view::{Member, Merged, Rejected, View};
 pub use wire::{ExchangeAnswer, ExchangeRequest, Hello, MAX_DELTA, MAX_EXCHANGE, MAX_HELLO, MAX_ITEM, MAX_MEMBERS};
 
@@ -60,6 +63,16 @@ pub struct RecordBody {
     pub inventory: [u8; 32],
     /// When the last scan ended.
     pub scanned_at: Option<WallTime>,
+    /// The STOPs and resumes that the host has saved, by scope: whoever ordered one reads here that it is obeyed. A record names
+    /// at most [`MAX_ORDERS`].
+    pub orders: Vec<OrderStamp>,
+}
+
+impl RecordBody {
+    /// Whether the host has saved `order`, or a later one of its scope.
+    pub fn confirms(&self, order: &OrderStamp) -> bool {
+        self.orders.iter().any(|saved| saved.scope == order.scope && saved.rank() >= order.rank())
+    }
 }
 
 /// One author's record: replaced whole, accepted only if (incarnation, version) grew.

@@ -59,6 +59,11 @@ impl Overlay {
         self.links.len()
     }
 
+    /// Every neighbour.
+    pub(super) fn all(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.links.keys().copied()
+    }
+
     /// One neighbour, any.
     pub(super) fn any(&self, rng: &mut dyn Rng) -> Option<NodeId> {
         pick(rng, self.links.len()).and_then(|n| self.links.keys().nth(n)).copied()

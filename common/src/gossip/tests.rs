@@ -16,6 +16,7 @@ use crate::{
 const EXPIRES: i64 = 1_000_000_000;
 const START: i64 = 1_000_000;
 
+mod orders;
 mod view;
 
 /// Signatures that cost nothing: anybody could make them, but nothing here makes those of others.
@@ -97,7 +98,7 @@ struct Host {
 
 fn start(saved: Vec<Item>, bootstrap: &[u8]) -> Start {
     let bootstrap = bootstrap.iter().map(|seed| (node(*seed), vec![String::from("/ip4/10.0.0.9/tcp/9")])).collect();
-    Start { me: node(2), mesh: mesh(), settings: Settings::default(), bootstrap, saved }
+    Start { me: node(2), mesh: mesh(), settings: Settings::default(), bootstrap, saved, orders: Vec::new() }
 }
 
 impl Host {

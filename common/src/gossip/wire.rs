@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Item, MAX_RECORD, Stamp};
-use crate::{id::NodeId, membership::Credential, time::WallTime};
+use crate::{id::NodeId, membership::Credential, run::message::SignedStop, time::WallTime};
 
 /// Most members of one view. A plain digest stays below 170 KiB; refused beyond, because digests would not fit.
 pub const MAX_MEMBERS: usize = 4096;
@@ -44,6 +44,13 @@ pub enum ExchangeRequest {
         /// At most [`MAX_DELTA`].
         items: Vec<Item>,
     },
+    /// Here are orders that your record does not name.
+    Orders {
+        /// The sender's wall clock.
+        wall: WallTime,
+        /// At most [`MAX_ORDERS`](super::MAX_ORDERS).
+        orders: Vec<SignedStop>,
+    },
 }
 
 /// `/patchmesh/exchange/1`, answered.
@@ -58,7 +65,7 @@ pub enum ExchangeAnswer {
         /// Whose records the asker has newer, at most [`MAX_DELTA`].
         want: Vec<NodeId>,
     },
-    /// To a push.
+    /// To a push, and to orders.
     Taken {
         /// The sender's wall clock.
         wall: WallTime,
@@ -69,7 +76,7 @@ impl ExchangeRequest {
     /// The sender's wall clock.
     pub fn wall(&self) -> WallTime {
         match self {
-            Self::Pull { wall, .. } | Self::Push { wall, .. } => *wall,
+            Self::Pull { wall, .. } | Self::Push { wall, .. } | Self::Orders { wall, .. } => *wall,
         }
     }
 }

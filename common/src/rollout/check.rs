@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
-    run::message::{Outcome, Report},
+    run::message::{OrderStamp, Outcome, Report, StopScope},
     seal::Sealed,
     time::WallTime,
 };
@@ -36,7 +36,6 @@ struct Rules {
     done: BTreeSet<NodeId>,
     failed: u32,
     halted: bool,
-    stopped: bool,
 }
 
 /// Reads a ledger entry by entry and keeps its own books.
@@ -47,6 +46,7 @@ pub struct Judge {
     rules: BTreeMap<RolloutId, Rules>,
     held: BTreeMap<NodeId, LeaseId>,
     used: BTreeSet<LeaseId>,
+    orders: BTreeMap<StopScope, (u64, bool)>,
     checked: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
 }
@@ -77,7 +77,6 @@ impl Judge {
                     done: BTreeSet::new(),
                     failed: 0,
                     halted: false,
-                    stopped: false,
                 };
                 self.rules.insert(rollout.id, rules);
             }
@@ -90,9 +89,12 @@ impl Judge {
                 let exceeded = rules.failed > rules.plan.max_errors.resolved;
                 self.demand("errors", exceeded, None, || "halted without too many failures".into());
             }
-            LedgerAct::Stopped { rollout, .. } => {
-                if let Some(rules) = self.rules.get_mut(rollout) {
-                    rules.stopped = true;
+            LedgerAct::Stopped { rollout, sequence } => {
+                self.ordered(OrderStamp { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true });
+            }
+            LedgerAct::Ordered { evidence } => {
+                if let Ok(order) = evidence.read() {
+                    self.ordered(order.stamp());
                 }
             }
             LedgerAct::Adopted { .. }
@@ -104,13 +106,22 @@ impl Judge {
         self.entries += 1;
     }
 
+    /// The highest sequence of a scope stands, and a tie is stop.
+    fn ordered(&mut self, order: OrderStamp) {
+        let before = self.orders.insert(order.scope, order.rank());
+        self.demand("stop", before.is_none_or(|before| order.rank() > before), None, || {
+            format!("order {} of {:?} was saved over {before:?}", order.sequence, order.scope)
+        });
+    }
+
     fn granted(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId, at: WallTime) {
         let Some(rules) = self.rules.get_mut(&rollout) else { return };
         let limit = rules.plan.max_concurrency.resolved;
         let room = rules.held.len() < limit as usize;
         let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
         let window = rules.plan.openings.iter().any(|opening| opening.admits_start(at));
-        let stopped = rules.stopped;
+        let stands = |scope| self.orders.get(&scope).is_some_and(|(_, stop)| *stop);
+        let stopped = stands(StopScope::All) || stands(StopScope::Rollout(rollout));
         rules.held.insert(host);
         self.demand("concurrency", room, Some(host), || format!("granted while {limit} hosts held a slot"));
         self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());

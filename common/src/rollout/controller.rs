@@ -11,7 +11,7 @@ use super::{
 use crate::{
     id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     machine::{Cx, Machine},
-    run::message::{COMMAND_LIFETIME, Command, LeaseFrame, StopOrder, StopScope, ToHost},
+    run::message::{COMMAND_LIFETIME, Command, LeaseFrame, RefusalCode, SignedStop, StopOrder, StopScope, ToHost},
     schedule::{Opening, Standing, standing},
     time::{BootTime, WallTime},
 };
@@ -80,8 +80,11 @@ pub enum Event {
     Pause(RolloutId),
     /// An operator resumes a rollout.
     Resume(RolloutId),
-    /// An operator stops a rollout, for good.
+    /// An operator stops a rollout. It ends when its last running host is heard or lost, unless it is resumed by a higher order
+    /// before that.
     Stop(RolloutId),
+    /// The mesh knows an order. Nothing of it has been checked.
+    Ordered(Box<SignedStop>),
     /// Time passed.
     Tick,
 }
@@ -98,6 +101,8 @@ pub enum Effect {
         /// This.
         body: ToHost,
     },
+    /// Seal the order itself as a STOP, and give it to the mesh: whoever does not hear this coordinator gets it from a neighbour.
+    Order(StopOrder),
     /// Seal the order itself as a STOP, then send it.
     TellStop {
         /// To this host.
@@ -195,6 +200,10 @@ impl Controller {
     }
 
     fn is_stopped(&self, rollout: RolloutId) -> bool {
+        self.ledger.stopped_all().is_some() || self.is_latched(rollout)
+    }
+
+    fn is_latched(&self, rollout: RolloutId) -> bool {
         self.ledger.rollouts.get(&rollout).is_none_or(|state| state.stopped.is_some())
     }
 
@@ -226,12 +235,31 @@ impl Controller {
     }
 
     fn stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId) {
-        if !self.ledger.active.contains(&rollout) || self.is_stopped(rollout) {
+        if !self.ledger.active.contains(&rollout) || self.is_latched(rollout) {
             return;
         }
-        let sequence = self.ledger.stop_sequence + 1;
+        let sequence = self.ledger.stop_sequence.saturating_add(1);
         self.save(cx, LedgerAct::Stopped { rollout, sequence });
+        self.spread_stop(cx, rollout, sequence);
         self.demand_stop(cx, rollout, sequence);
+    }
+
+    /// An order that was given at another member.
+    fn ordered(&mut self, cx: &mut Cx<'_, Effect>, signed: Box<SignedStop>) {
+        let Ok(order) = signed.order(self.settings.mesh, cx.now.wall, cx.keys) else { return };
+        if !self.ledger.lacks(&order.stamp()) {
+            return;
+        }
+        self.save(cx, LedgerAct::Ordered { evidence: signed });
+        // What a host refused under a STOP says nothing of what it does after it.
+        for contact in self.desk.contacts.values_mut() {
+            contact.refused = contact.refused.take().filter(|(no, ..)| no.code != RefusalCode::Stopped);
+        }
+    }
+
+    fn spread_stop(&self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, sequence: u64) {
+        let scope = StopScope::Rollout(rollout);
+        cx.emit(Effect::Order(StopOrder { mesh: self.settings.mesh, scope, sequence, stop: true }));
     }
 
     fn demand_stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, sequence: u64) {
@@ -332,6 +360,11 @@ impl Controller {
             let lease = make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall);
             sends.push((*node, Effect::Tell { to: *node, body: ToHost::Offer(Box::new(lease)) }));
         }
+        let ledger = &self.ledger;
+        self.unstopped.retain(|node, (rollout, sequence)| {
+            let stands = ledger.rollouts.get(rollout).is_some_and(|state| state.stopped == Some(*sequence));
+            stands && ledger.leased.get(node).is_some_and(|(id, _)| id == rollout)
+        });
         for (node, (rollout, sequence)) in &self.unstopped {
             if self.desk.contacts.get(node).is_some_and(due) {
                 sends.push((*node, self.stop_effect(*node, *rollout, *sequence)));
@@ -341,8 +374,6 @@ impl Controller {
             self.contact(node, cx.now.boot).resent = cx.now.boot;
             cx.emit(effect);
         }
-        let ledger = &self.ledger;
-        self.unstopped.retain(|node, (rollout, _)| ledger.leased.get(node).is_some_and(|(id, _)| id == rollout));
     }
 
     fn next_wake(&self, cx: &Cx<'_, Effect>) -> Option<BootTime> {
@@ -369,6 +400,9 @@ impl Machine for Controller {
                 let stopped: Vec<_> =
                     self.ledger.rollouts.iter().filter_map(|(id, state)| state.stopped.map(|seq| (*id, seq))).collect();
                 for (id, sequence) in stopped {
+                    if self.ledger.active.contains(&id) {
+                        self.spread_stop(cx, id, sequence);
+                    }
                     self.demand_stop(cx, id, sequence);
                 }
             }
@@ -389,6 +423,7 @@ impl Machine for Controller {
             Event::Pause(rollout) => self.pause(cx, rollout, true),
             Event::Resume(rollout) => self.pause(cx, rollout, false),
             Event::Stop(rollout) => self.stop(cx, rollout),
+            Event::Ordered(signed) => self.ordered(cx, signed),
             Event::Tick => {}
         }
         self.advance(cx);

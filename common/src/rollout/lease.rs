@@ -27,7 +27,6 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
             | RefusalCode::RemovalsNeeded
             | RefusalCode::Held
             | RefusalCode::ConfigConflict
-            | RefusalCode::Stopped
     )
 }
 

@@ -3,6 +3,8 @@
 //! The shell appends every entry durably before anything that depends on it leaves the process. The counters beside the
 //! hosts are incremental; `recounted` computes them from scratch, and a law test holds the two equal.
 
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
-    run::message::{Answer, Outcome, Refusal, Report, ToCoordinator},
+    run::message::{Answer, OrderStamp, Outcome, Refusal, Report, SignedStop, StopScope, ToCoordinator},
     schedule::Opening,
     seal::{Payload, Sealed},
     time::WallTime,
@@ -101,7 +103,7 @@ pub enum LedgerAct {
         /// Which rollout.
         rollout: RolloutId,
     },
-    /// An operator stopped it: nothing is granted any more, and hosts begin no further disruptive step.
+    /// An operator stopped it here: nothing is granted any more, and hosts begin no further disruptive step.
     Stopped {
         /// Which rollout.
         rollout: RolloutId,
@@ -112,6 +114,11 @@ pub enum LedgerAct {
     Ended {
         /// Which rollout.
         rollout: RolloutId,
+    },
+    /// Somebody else's STOP, or the end of one, as its signer sealed it: it was given at another member.
+    Ordered {
+        /// The order; judged before it was saved.
+        evidence: Box<SignedStop>,
     },
 }
 
@@ -135,6 +142,9 @@ pub enum FoldError {
     /// The evidence is an answer of another kind.
     #[error("the evidence of a report holds another answer")]
     NotAReport,
+    /// The evidence is no order.
+    #[error("the evidence of a STOP does not decode")]
+    Order(#[source] Malformed),
 }
 
 /// Where a host stands in a rollout.
@@ -202,7 +212,7 @@ pub struct RolloutState {
     pub paused: bool,
     /// Whether more hosts failed than allowed.
     pub halted: bool,
-    /// The sequence of the STOP.
+    /// The sequence of the STOP of this rollout. A STOP of every rollout is not in here: it ends nothing.
     pub stopped: Option<u64>,
     /// In plan order.
     pub hosts: Vec<HostState>,
@@ -239,8 +249,10 @@ pub struct Ledger {
     pub active: BTreeSet<RolloutId>,
     /// Which rollout's lease a host holds.
     pub leased: BTreeMap<NodeId, (RolloutId, LeaseId)>,
-    /// The highest STOP sequence given out.
+    /// The highest sequence of any order.
     pub stop_sequence: u64,
+    /// The winning order of every scope.
+    pub orders: BTreeMap<StopScope, (u64, bool)>,
 }
 
 /// The report in a sealed answer whose signature was checked before it was saved.
@@ -284,7 +296,10 @@ impl Ledger {
                 }
             }
             LedgerAct::Started(rollout) => {
-                self.rollouts.insert(rollout.id, RolloutState::new(rollout.plan.clone(), entry.at));
+                let mut state = RolloutState::new(rollout.plan.clone(), entry.at);
+                let order = self.orders.get(&StopScope::Rollout(rollout.id));
+                state.stopped = order.filter(|(_, stop)| *stop).map(|(sequence, _)| *sequence);
+                self.rollouts.insert(rollout.id, state);
                 self.active.insert(rollout.id);
             }
             LedgerAct::Granted { rollout, host, lease, attempt, opening } => {
@@ -309,8 +324,13 @@ impl Ledger {
             LedgerAct::Resumed { rollout } => self.rollout(*rollout)?.paused = false,
             LedgerAct::Halted { rollout } => self.rollout(*rollout)?.halted = true,
             LedgerAct::Stopped { rollout, sequence } => {
-                self.rollout(*rollout)?.stopped = Some(*sequence);
-                self.stop_sequence = self.stop_sequence.max(*sequence);
+                self.rollout(*rollout)?;
+                let (scope, sequence) = (StopScope::Rollout(*rollout), *sequence);
+                self.fold_order(OrderStamp { scope, sequence, stop: true });
+            }
+            LedgerAct::Ordered { evidence } => {
+                let order = evidence.read().map_err(FoldError::Order)?;
+                self.fold_order(order.stamp());
             }
             LedgerAct::Ended { rollout } => {
                 self.rollout(*rollout)?.ended_at = Some(entry.at);

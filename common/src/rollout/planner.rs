@@ -118,7 +118,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
         return Decision::default();
     };
     let halt = !state.halted && state.tally.failed > state.plan.max_errors.resolved;
-    let mut decision = Decision { halt, end: ends(state, halt, desk, now), ..Decision::default() };
+    let mut decision = Decision { halt, end: ends(ledger, state, halt, desk, now), ..Decision::default() };
     if halt || decision.end || blocked(ledger, state, desk, now).is_some() {
         return decision;
     }
@@ -175,11 +175,13 @@ fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
         .is_some_and(|(phase, _)| *phase > Phase::Transaction)
 }
 
-fn ends(state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
+fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
     let moving = state.tally.busy.iter().any(|at| !desk.is_lost(state, *at, now.boot));
     let standing = standing(&state.plan.openings, now.wall);
-    // Nobody is asked while it is paused or before an opening: a host that is away then has lost nothing yet.
-    let asks = !state.paused && !matches!(standing, Standing::Before(_));
+    // Nobody is asked while it is paused, under a STOP of every rollout or before an opening: a host that is away then has lost
+    // nothing yet.
+    let held = state.paused || ledger.stopped_all().is_some();
+    let asks = !held && !matches!(standing, Standing::Before(_));
     let starts_again = !halt
         && !state.is_latched()
         && standing != Standing::Over
@@ -195,6 +197,9 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     }
     if state.stopped.is_some() {
         return Some(Waiting::Stopped);
+    }
+    if let Some(sequence) = ledger.stopped_all() {
+        return Some(Waiting::AllStopped { sequence });
     }
     if state.paused {
         return Some(Waiting::Paused);

@@ -167,7 +167,7 @@ impl World {
                     self.saved.push(*entry);
                 }
                 Effect::Tell { to, body } => self.told.push((to, body)),
-                Effect::TellStop { .. } => {}
+                Effect::TellStop { .. } | Effect::Order(_) => {}
             }
             self.performed += 1;
             if self.crash_every > 0 && self.performed.is_multiple_of(self.crash_every) {

@@ -36,6 +36,11 @@ pub enum Waiting {
     Halted,
     /// An operator stopped the rollout.
     Stopped,
+    /// A STOP of every rollout stands. It ends nothing: grants go on after a resume.
+    AllStopped {
+        /// Of the order.
+        sequence: u64,
+    },
     /// The host does not answer and its neighbours do not hear it.
     Silent,
     /// The host said no; it is asked again after a while.
@@ -66,7 +71,7 @@ impl Waiting {
             Self::WindowClosed { .. } => "window-closed",
             Self::Paused => "paused",
             Self::Halted => "halted",
-            Self::Stopped => "stopped",
+            Self::Stopped | Self::AllStopped { .. } => "stopped",
             Self::Silent => "silent",
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::Claimed(_) => "claimed",
@@ -94,6 +99,9 @@ impl Waiting {
             Self::Paused => "paused by an operator".into(),
             Self::Halted => "halted: more hosts failed than maxErrors allows".into(),
             Self::Stopped => "stopped by an operator".into(),
+            Self::AllStopped { sequence } => {
+                format!("a STOP of every rollout stands (order {sequence}); patchmesh resume --all ends it")
+            }
             Self::Silent => "the host is silent".into(),
             Self::Refused(refusal) => format!("refused: {}; {}", refusal.text, refusal.remedy),
             Self::Claimed(rollout) => format!("holds a lease of rollout {rollout}"),

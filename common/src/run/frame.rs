@@ -4,8 +4,9 @@ use super::message::{Answer, Command, LeaseFrame, SignedStop, StopOrder, ToHost}
 use crate::{
     id::{Epoch, MeshId, NodeId},
     membership::{Credential, CredentialError, Membership, Role},
-    seal::{SealError, Sealed, Verifier},
+    seal::{Payload as _, SealError, Sealed, Verifier},
     time::WallTime,
+    wire::{self, Malformed},
 };
 
 /// Why a frame is not obeyed. Nothing was changed.
@@ -45,6 +46,13 @@ pub enum FrameError {
     /// The epoch does not start with the serial of the membership.
     #[error("the epoch {0:?} does not carry the serial of the author's membership")]
     ForeignEpoch(Epoch),
+}
+
+impl FrameError {
+    /// Whether only a broken or hostile sender can have passed this on. Expiry is no proof: clocks differ.
+    pub fn blames_the_sender(&self) -> bool {
+        !matches!(self, Self::Credential(CredentialError::Expired { .. }) | Self::Expired(_))
+    }
 }
 
 impl LeaseFrame {
@@ -113,13 +121,35 @@ impl SignedStop {
     /// # Errors
     /// [`FrameError`].
     pub fn order(&self, mesh: MeshId, now: WallTime, keys: &dyn Verifier) -> Result<StopOrder, FrameError> {
-        let signer = author(&self.credential, &self.order, mesh, now, keys)?;
+        self.order_until(mesh, now, keys).map(|(order, _)| order)
+    }
+
+    /// As [`SignedStop::order`], and from when on nobody believes it any more: the first expiry of its signer's chain.
+    ///
+    /// # Errors
+    /// [`FrameError`].
+    pub fn order_until(
+        &self,
+        mesh: MeshId,
+        now: WallTime,
+        keys: &dyn Verifier,
+    ) -> Result<(StopOrder, WallTime), FrameError> {
+        let (signer, until) = self.credential.check_until(mesh, now, keys)?;
+        own(&signer, &self.order)?;
         may(&signer, &[Role::Coordinator, Role::Operator])?;
         let order: StopOrder = self.order.open(keys)?;
         if order.mesh != mesh {
             return Err(FrameError::OtherMesh(order.mesh));
         }
-        Ok(order)
+        Ok((order, until))
+    }
+
+    /// The order in it, whoever signed it: of one that was judged before it was saved, or that is going to be judged.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the bytes are no order.
+    pub fn read(&self) -> Result<StopOrder, Malformed> {
+        wire::decode(&self.order.body, StopOrder::LIMIT)
     }
 }
 
@@ -132,10 +162,16 @@ fn author(
     keys: &dyn Verifier,
 ) -> Result<Membership, FrameError> {
     let membership = credential.check(mesh, now, keys)?;
-    if membership.key != sealed.author {
-        return Err(FrameError::OtherAuthor { author: sealed.author, member: membership.key });
-    }
+    own(&membership, sealed)?;
     Ok(membership)
+}
+
+/// Whether the membership is that of whoever sealed.
+fn own(membership: &Membership, sealed: &Sealed) -> Result<(), FrameError> {
+    if membership.key == sealed.author {
+        return Ok(());
+    }
+    Err(FrameError::OtherAuthor { author: sealed.author, member: membership.key })
 }
 
 fn may(member: &Membership, roles: &[Role]) -> Result<(), FrameError> {

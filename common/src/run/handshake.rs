@@ -12,7 +12,8 @@ use super::{
     journal::JournalEntry,
     machine::{Effect, PatchRun},
     message::{
-        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, ToCoordinator, ToHost,
+        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, StopOrder, ToCoordinator,
+        ToHost,
     },
 };
 use crate::{
@@ -128,12 +129,26 @@ impl PatchRun {
     }
 
     fn stop(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, signed: &SignedStop) -> Result<(), FrameError> {
+        let order = self.saved_order(cx, signed)?;
+        self.answer(cx, from, ToCoordinator::StopSaved { scope: order.scope, sequence: order.sequence });
+        Ok(())
+    }
+
+    /// An order that came over the mesh: whoever asks reads in the host's record that it is saved.
+    pub(super) fn ordered(&mut self, cx: &mut Cx<'_, Effect>, signed: &SignedStop) {
+        if let Err(why) = self.saved_order(cx, signed) {
+            cx.emit(Effect::Ignored { author: signed.order.author, why });
+        }
+    }
+
+    /// Saves the order in `signed` unless a higher one is saved already.
+    fn saved_order(&mut self, cx: &mut Cx<'_, Effect>, signed: &SignedStop) -> Result<StopOrder, FrameError> {
         let order = signed.order(self.settings.mesh, cx.now.wall, cx.keys)?;
         if self.journal.accepts_stop(&order) {
             self.save(cx, JournalEntry::Stop(order));
+            cx.emit(Effect::Orders(self.journal.orders()));
         }
-        self.answer(cx, from, ToCoordinator::StopSaved { scope: order.scope, sequence: order.sequence });
-        Ok(())
+        Ok(order)
     }
 
     fn resolve(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, request: CommandId, baseline: Baseline) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Phase,
     act::Verified,
-    message::{Lease, MAX_FRAME, Outcome, Report, RunError, StepReport, StopOrder, StopScope},
+    message::{Lease, MAX_FRAME, OrderStamp, Outcome, Report, RunError, StepReport, StopOrder, StopScope},
     recovery::Stage,
 };
 use crate::{
@@ -253,10 +253,12 @@ impl Journal {
 
     /// Whether `order` changes what is saved: the highest sequence of a scope wins, a tie is stop.
     pub fn accepts_stop(&self, order: &StopOrder) -> bool {
-        match self.stops.get(&order.scope) {
-            None => true,
-            Some((sequence, stop)) => order.sequence > *sequence || order.sequence == *sequence && order.stop && !stop,
-        }
+        self.stops.get(&order.scope).is_none_or(|saved| order.rank() > *saved)
+    }
+
+    /// The winning order of every scope, by scope.
+    pub fn orders(&self) -> Vec<OrderStamp> {
+        OrderStamp::list(&self.stops)
     }
 
     /// The lease that the host runs or has to report.

@@ -9,7 +9,7 @@ use super::{
     frame::FrameError,
     handshake::Offer,
     journal::{Journal, JournalEntry},
-    message::{Answer, LeaseFrame, ToCoordinator},
+    message::{Answer, LeaseFrame, OrderStamp, SignedStop, ToCoordinator},
 };
 use crate::{
     gossip::Mode,
@@ -51,6 +51,8 @@ pub enum Event {
     Started,
     /// A lease frame that some member delivered. Nothing of it has been checked.
     Command(Box<LeaseFrame>),
+    /// The mesh knows an order. Nothing of it has been checked.
+    Ordered(Box<SignedStop>),
     /// The time is at or after [`Machine::deadline`].
     Tick,
     /// How far the wall clock is from the mesh's median, in milliseconds; `None` while unknown.
@@ -84,7 +86,9 @@ pub enum Effect {
     },
     /// The lease for the host's gossiped record has changed.
     Held(Option<(LeaseId, RolloutId)>),
-    /// A frame was not obeyed and not answered. For the host's log.
+    /// The orders for the host's gossiped record have changed: the winning one of every scope, all of them saved.
+    Orders(Vec<OrderStamp>),
+    /// A frame or an order was not obeyed and not answered. For the host's log.
     Ignored {
         /// Who sealed it, or claims to have.
         author: NodeId,
@@ -222,9 +226,13 @@ impl Machine for PatchRun {
         match event {
             Event::Started => {
                 cx.emit(Effect::Held(self.journal.held()));
+                if !self.journal.stops.is_empty() {
+                    cx.emit(Effect::Orders(self.journal.orders()));
+                }
                 self.tick(cx);
             }
             Event::Command(frame) => self.command(cx, &frame),
+            Event::Ordered(signed) => self.ordered(cx, &signed),
             Event::Tick => self.tick(cx),
             Event::Skew(skew) => {
                 self.skew = skew;

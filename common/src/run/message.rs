@@ -2,6 +2,7 @@
 //! any member; the receiver checks author, role, addressee, epoch and expiry itself.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,46 @@ pub struct StopOrder {
     pub stop: bool,
 }
 
+impl StopOrder {
+    /// What decides between two orders of one scope: the higher one wins, so that a tie is stop.
+    pub fn rank(&self) -> (u64, bool) {
+        (self.sequence, self.stop)
+    }
+
+    /// Which order this is.
+    pub fn stamp(&self) -> OrderStamp {
+        OrderStamp { scope: self.scope, sequence: self.sequence, stop: self.stop }
+    }
+}
+
+/// Which order of a scope somebody has saved, without its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OrderStamp {
+    /// What it covers.
+    pub scope: StopScope,
+    /// Of the order.
+    pub sequence: u64,
+    /// `true` stops, `false` resumes.
+    pub stop: bool,
+}
+
+impl OrderStamp {
+    /// As [`StopOrder::rank`].
+    pub fn rank(&self) -> (u64, bool) {
+        (self.sequence, self.stop)
+    }
+
+    /// Of a fold: the sequence and the direction of every scope's winning order.
+    pub fn list(fold: &BTreeMap<StopScope, (u64, bool)>) -> Vec<Self> {
+        fold.iter().map(|(scope, (sequence, stop))| Self { scope: *scope, sequence: *sequence, stop: *stop }).collect()
+    }
+
+    /// What decides which orders are kept where not all of them fit: those that cover everything, then the latest.
+    pub fn weight(&self) -> (bool, u64, bool, StopScope) {
+        (self.scope == StopScope::All, self.sequence, self.stop, self.scope)
+    }
+}
+
 impl Payload for StopOrder {
     const CONTEXT: &'static str = "patchmesh/stop/1";
     const LIMIT: usize = 128;
@@ -129,6 +170,9 @@ pub enum ToHost {
         lease: LeaseId,
     },
 }
+
+/// Largest encoded [`SignedStop`]: an order and two memberships at their limits, with room for lengths and signatures.
+pub const MAX_STOP: usize = StopOrder::LIMIT + 2 * 2048 + 512;
 
 /// A sealed [`StopOrder`] and the right of its signer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -22,8 +22,8 @@ use crate::{
     run::{
         Phase,
         message::{
-            Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, Report, Resolution,
-            RunError, SignedStop, StepReport, StopOrder, StopScope, ToCoordinator, ToHost,
+            Answer, Command, LatestStart, Lease, LeaseFrame, OrderStamp, Outcome, Refusal, RefusalCode, Report,
+            Resolution, RunError, SignedStop, StepReport, StopOrder, StopScope, ToCoordinator, ToHost,
         },
     },
     schedule::Opening,
@@ -98,6 +98,7 @@ fn record() -> NodeRecord {
         held: Some((LeaseId([4; 16]), RolloutId([5; 8]))),
         inventory: [6; 32],
         scanned_at: Some(WALL),
+        orders: vec![OrderStamp { scope: StopScope::Rollout(RolloutId([5; 8])), sequence: 5, stop: true }],
     };
     NodeRecord { mesh: MeshId([1; 32]), incarnation: Incarnation(300), version: 2, sealed_at: WALL, body }
 }
@@ -164,6 +165,8 @@ fn gossip(lines: &mut Lines) {
     lines.add("push", &ExchangeRequest::Push { wall: WALL, items: vec![item.clone()] });
     lines.add("delta", &ExchangeAnswer::Delta { wall: WALL, items: vec![item], want: vec![NodeId([8; 32])] });
     lines.add("taken", &ExchangeAnswer::Taken { wall: WALL });
+    let signed = SignedStop { order: sealed(&[9]), credential: credential() };
+    lines.add("orders", &ExchangeRequest::Orders { wall: WALL, orders: vec![signed] });
 }
 
 fn lease_messages(lines: &mut Lines) {
@@ -251,6 +254,10 @@ fn ledger(lines: &mut Lines) {
         ("halted", LedgerAct::Halted { rollout }),
         ("stopped", LedgerAct::Stopped { rollout, sequence: 5 }),
         ("ended", LedgerAct::Ended { rollout }),
+        (
+            "ordered",
+            LedgerAct::Ordered { evidence: Box::new(SignedStop { order: sealed(&[9]), credential: credential() }) },
+        ),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });

@@ -139,7 +139,7 @@ impl World {
                         self.stirred = true;
                         events.extend(self.act(at, id, act, now).map(|end| Event::Ended { act: id, end }));
                     }
-                    Effect::Held(_) | Effect::Ignored { .. } => {}
+                    Effect::Held(_) | Effect::Orders(_) | Effect::Ignored { .. } => {}
                 }
             }
         }

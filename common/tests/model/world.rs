@@ -129,7 +129,7 @@ impl World {
                     let command = self.control.command(to, body, 0, now.wall);
                     self.down[index(to)].push_back(Arc::new(Down::new(command)));
                 }
-                Effect::TellStop { .. } => unreachable!("nobody stops the rollout"),
+                Effect::TellStop { .. } | Effect::Order(_) => unreachable!("nobody stops the rollout"),
             }
         }
         cut.is_none().then_some(())

@@ -1,6 +1,7 @@
 //! Pauses, stops, closed windows and shared hosts: what an operator does to rollouts while hosts come and go.
 
 use super::*;
+use crate::run::message::{SignedStop, StopOrder, StopScope};
 
 #[test]
 fn stop_and_pause_latch_in_the_ledger() {
@@ -15,9 +16,103 @@ fn stop_and_pause_latch_in_the_ledger() {
     world.round();
     let effects = world.effects(Event::Stop(ID));
     assert!(matches!(&effects[0], Effect::Save(entry) if matches!(entry.act, LedgerAct::Stopped { sequence: 1, .. })));
-    assert!(matches!(effects[1], Effect::TellStop { .. }), "the running host is told");
+    assert!(matches!(effects[1], Effect::Order(order) if order.stop), "the mesh gets it");
+    assert!(matches!(effects[2], Effect::TellStop { .. }), "the running host is told");
     world.run();
     assert!(world.state().stopped.is_some() && world.state().tally.eligible.len() == 3);
+}
+
+fn order(scope: StopScope, sequence: u64, stop: bool, role: Role) -> Event {
+    let operator = signer(200);
+    let membership = Membership {
+        mesh: mesh(),
+        key: operator.id(),
+        name: "operator".into(),
+        role,
+        serial: 1,
+        expires: WallTime::MAX,
+        may_issue: false,
+        tags: BTreeMap::new(),
+    };
+    let credential = Credential { membership: Sealed::seal(&signer(255), &membership), issuer: None };
+    let order = StopOrder { mesh: mesh(), scope, sequence, stop };
+    Event::Ordered(Box::new(SignedStop { order: Sealed::seal(&operator, &order), credential }))
+}
+
+#[test]
+fn a_stop_of_everything_from_elsewhere_holds_every_grant_until_it_is_resumed() {
+    let mut world = World::new(4);
+    world.send(order(StopScope::All, 3, true, Role::Node));
+    assert_eq!(world.controller.ledger().stopped_all(), None, "a node stops nobody");
+    world.send(order(StopScope::All, 3, true, Role::Operator));
+    world.apply(plan_of(4, 2, 0, open()));
+    for _ in 0..200 {
+        world.round();
+        world.pass(500);
+    }
+    assert!(world.running.is_empty() && world.state().ended_at.is_none());
+    let (ledger, desk) = (world.controller.ledger(), world.controller.desk());
+    assert_eq!(planner::waiting(ledger, ID, 0, desk, world.now), Some(Waiting::AllStopped { sequence: 3 }));
+    world.send(order(StopScope::All, 2, false, Role::Operator));
+    assert_eq!(world.controller.ledger().stopped_all(), Some(3), "a lower one changes nothing");
+    world.rebuild();
+    world.send(order(StopScope::All, 4, false, Role::Operator));
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 4);
+    assert!(world.judge.violations().is_empty(), "{:?}", world.judge.violations());
+}
+
+#[test]
+fn a_go_is_not_given_under_a_stop_of_everything_that_came_after_ready() {
+    let mut world = World::new(1);
+    world.apply(plan_of(1, 1, 0, open()));
+    let offered = world.told.iter().find_map(|(_, body)| match body {
+        ToHost::Offer(lease) => Some(lease.id),
+        _ => None,
+    });
+    world.send(order(StopScope::All, 1, true, Role::Operator));
+    world.told.clear();
+    world.answer(1, ToCoordinator::Ready { lease: offered.unwrap(), nonce: Nonce([1; 16]) });
+    assert!(!world.told.iter().any(|(_, body)| matches!(body, ToHost::Go { .. })));
+}
+
+#[test]
+fn a_stop_of_one_rollout_latches_and_is_lifted_by_a_resume_unless_it_has_ended() {
+    let one = StopScope::Rollout(ID);
+    let mut world = World::new(4);
+    world.apply(plan_of(4, 1, 0, open()));
+    world.round();
+    world.send(order(one, 5, true, Role::Coordinator));
+    assert_eq!(world.state().stopped, Some(5));
+    world.send(order(one, 6, false, Role::Operator));
+    world.run();
+    assert_eq!((world.state().stopped, world.state().tally.succeeded), (None, 4), "it went on");
+
+    let mut world = World::new(4);
+    world.apply(plan_of(4, 1, 0, open()));
+    world.round();
+    world.send(order(one, 5, true, Role::Coordinator));
+    world.run();
+    assert!(world.state().ended_at.is_some());
+    world.send(order(one, 6, false, Role::Operator));
+    assert_eq!(world.state().stopped, Some(5), "what has ended stays as it ended");
+}
+
+#[test]
+fn a_refusal_under_a_stop_is_asked_again_after_the_resume() {
+    let mut world = World::new(1);
+    world.script(1, Script::Refuses(RefusalCode::Stopped));
+    world.apply(plan_of(1, 1, 0, open()));
+    world.round();
+    assert_eq!(world.state().tally.refused, 0, "it may be resumed");
+    world.send(order(StopScope::All, 1, true, Role::Operator));
+    world.script(1, Script::Good);
+    // Much longer than a host may refuse for a passing reason.
+    world.pass(600_000);
+    world.see_all();
+    world.send(order(StopScope::All, 2, false, Role::Operator));
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 1);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl World {
                 }
                 self.pending.push_back((id, act));
             }
-            Effect::Held(_) => {}
+            Effect::Held(_) | Effect::Orders(_) => {}
             Effect::Ignored { why, .. } => panic!("{why}"),
         }
     }

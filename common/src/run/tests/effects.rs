@@ -190,7 +190,7 @@ fn a_stop_between_phases_defers_before_and_fails_after_the_install() {
     let stop = || ToHost::Stop(Box::new(stop_order(1, true, OPERATOR, Role::Operator)));
     let mut bench = Bench::new();
     let effects = bench.granted(lease());
-    assert_eq!(words(&bench.say(stop())), ["save stop 1 true", "answer stop-saved 1"]);
+    assert_eq!(words(&bench.say(stop())), ["save stop 1 true", "orders 1", "answer stop-saved 1"]);
     let effects = bench.end(started(&effects), hooks_ok());
     assert_eq!(
         words(&effects)[..3],

@@ -194,9 +194,9 @@ fn the_highest_stop_wins_and_a_tie_is_stop() {
     let mut order = |sequence, stop| {
         words(&bench.say(ToHost::Stop(Box::new(stop_order(sequence, stop, OPERATOR, Role::Operator)))))
     };
-    assert_eq!(order(2, false), ["save stop 2 false", "answer stop-saved 2"]);
+    assert_eq!(order(2, false), ["save stop 2 false", "orders 1", "answer stop-saved 2"]);
     assert_eq!(order(1, true), ["answer stop-saved 1"]);
-    assert_eq!(order(2, true), ["save stop 2 true", "answer stop-saved 2"]);
+    assert_eq!(order(2, true), ["save stop 2 true", "orders 1", "answer stop-saved 2"]);
     assert_eq!(order(2, false), ["answer stop-saved 2"]);
     assert!(bench.machine.journal().stopped(ROLLOUT) && !bench.machine.journal().stopped(RolloutId([0; 8])));
     let said = words(&bench.say(ToHost::Stop(Box::new(stop_order(3, false, HOST, Role::Node)))));
@@ -210,7 +210,25 @@ fn a_fenced_coordinator_still_delivers_a_stop() {
     let at = bench.now().wall;
     bench.send(frame(&command_at(at, epoch(5), ToHost::Adopt)));
     let stop = ToHost::Stop(Box::new(stop_order(1, true, OPERATOR, Role::Operator)));
-    assert_eq!(words(&bench.send(frame(&command_at(at, epoch(1), stop)))), ["save stop 1 true", "answer stop-saved 1"]);
+    let said = words(&bench.send(frame(&command_at(at, epoch(1), stop))));
+    assert_eq!(said, ["save stop 1 true", "orders 1", "answer stop-saved 1"]);
+}
+
+#[test]
+fn an_order_of_the_mesh_is_judged_saved_and_only_then_shown() {
+    let mut bench = Bench::new();
+    let order = |sequence, stop, signer, role| Event::Ordered(Box::new(stop_order(sequence, stop, signer, role)));
+    assert_eq!(words(&bench.send(order(1, true, OPERATOR, Role::Operator))), ["save stop 1 true", "orders 1"]);
+    assert!(bench.send(order(1, true, OPERATOR, Role::Operator)).is_empty(), "known");
+    assert!(bench.send(order(1, false, OPERATOR, Role::Operator)).is_empty(), "a tie is stop");
+    let said = words(&bench.send(order(2, false, HOST, Role::Node)));
+    assert!(said.len() == 1 && said[0].contains("role Node"), "{said:?}");
+    assert!(bench.machine.journal().stopped(ROLLOUT));
+    // Whoever asks after a restart reads the same.
+    bench.rebuild(false);
+    assert!(words(&bench.send(Event::Started)).contains(&"orders 1".to_owned()));
+    assert_eq!(words(&bench.send(order(2, false, OPERATOR, Role::Operator))), ["save stop 2 false", "orders 1"]);
+    assert!(!bench.machine.journal().stopped(ROLLOUT));
 }
 
 #[test]

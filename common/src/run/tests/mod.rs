@@ -288,6 +288,7 @@ fn word(effect: &Effect) -> String {
         Effect::Answer(answer) => format!("answer {}", answer_word(&answer.body)),
         Effect::Start { act, .. } => format!("start {}", act_word(act)),
         Effect::Held(held) => format!("held {}", held.is_some()),
+        Effect::Orders(orders) => format!("orders {}", orders.len()),
         Effect::Ignored { why, .. } => format!("ignored: {why}"),
     }
 }
