@@ -139,6 +139,8 @@ kinds! {
     Replay "replay" Busy 1,
     /// A member sends hundreds of messages at once.
     Flood "flood" Busy 2,
+    /// Everything is stopped at some member, and resumed at another, while the coordinator is cut off.
+    StopEverything "stop-everything" Busy 2,
 }
 
 /// Faults of the network that strike single messages.

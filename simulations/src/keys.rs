@@ -113,6 +113,9 @@ pub(crate) const MESH: MeshId = MeshId([0xff; 32]);
 /// The number of the coordinator's identity; hosts count from 0.
 pub(crate) const COORDINATOR: u32 = u32::MAX - 1;
 
+/// The number of the operators' identity: it is nowhere in the mesh, and signs STOPs.
+pub(crate) const OPERATOR: u32 = u32::MAX - 2;
+
 /// The key of identity `number`.
 pub(crate) fn node(number: u32) -> NodeId {
     let mut id = [0; 32];
@@ -130,7 +133,11 @@ pub(crate) fn place(node: &NodeId) -> usize {
 
 /// The name of identity `number`.
 pub(crate) fn name(number: u32) -> String {
-    if number == COORDINATOR { "coordinator".into() } else { format!("host-{number:04}") }
+    match number {
+        COORDINATOR => "coordinator".into(),
+        OPERATOR => "operator".into(),
+        _ => format!("host-{number:04}"),
+    }
 }
 
 /// A membership of identity `number` that ends at `expires`.

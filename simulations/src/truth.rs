@@ -6,7 +6,7 @@ use patchmesh_common::{
     rollout::Operation,
     run::{
         HookPoint, Phase,
-        message::{LatestStart, Outcome, StopScope},
+        message::{LatestStart, OrderStamp, Outcome, StopScope},
     },
     schedule::Opening,
     time::Now,
@@ -95,7 +95,7 @@ pub enum Truth {
     Ended(RolloutId),
     /// A host saved an epoch.
     EpochSaved(Epoch),
-    /// A host saved a STOP or its end.
+    /// A host saved a STOP or its end, or a coordinator's ledger has it.
     StopSaved {
         /// What it covers.
         scope: StopScope,
@@ -104,6 +104,8 @@ pub enum Truth {
         /// Whether it stops.
         stop: bool,
     },
+    /// A machine lets its record name orders: whoever gave them reads that they are saved.
+    Confirmed(Vec<OrderStamp>),
     /// A host saved that a lease may run.
     Granted {
         /// Which.

@@ -18,7 +18,7 @@ use crate::{
 
 mod answers;
 
-pub use super::lease::open_answer;
+pub use super::lease::{last_step, open_answer};
 
 /// How often an unanswered message is repeated.
 const RESEND: Duration = Duration::from_secs(2);

@@ -30,6 +30,11 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
     )
 }
 
+/// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.
+pub fn last_step(since: WallTime, opening: &Opening) -> WallTime {
+    since.plus(STEP_WITHIN).min(opening.closes)
+}
+
 /// The lease of one host, with deadlines counted from `now`.
 pub(super) fn make_lease(
     plan: &Plan,

@@ -129,26 +129,31 @@ impl PatchRun {
     }
 
     fn stop(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, signed: &SignedStop) -> Result<(), FrameError> {
-        let order = self.saved_order(cx, signed)?;
+        let (order, news) = self.saved_order(cx, signed)?;
+        if news {
+            cx.emit(Effect::Orders(self.journal.orders()));
+        }
         self.answer(cx, from, ToCoordinator::StopSaved { scope: order.scope, sequence: order.sequence });
         Ok(())
     }
 
-    /// An order that came over the mesh: whoever asks reads in the host's record that it is saved.
+    /// An order that came over the mesh: whoever asks reads in the host's record that it is saved. The mesh hands it up as long as
+    /// the record does not say so, which may have been lost.
     pub(super) fn ordered(&mut self, cx: &mut Cx<'_, Effect>, signed: &SignedStop) {
-        if let Err(why) = self.saved_order(cx, signed) {
-            cx.emit(Effect::Ignored { author: signed.order.author, why });
+        match self.saved_order(cx, signed) {
+            Ok(_) => cx.emit(Effect::Orders(self.journal.orders())),
+            Err(why) => cx.emit(Effect::Ignored { author: signed.order.author, why }),
         }
     }
 
-    /// Saves the order in `signed` unless a higher one is saved already.
-    fn saved_order(&mut self, cx: &mut Cx<'_, Effect>, signed: &SignedStop) -> Result<StopOrder, FrameError> {
+    /// Saves the order in `signed` unless it, or a higher one, is saved already; and whether it did.
+    fn saved_order(&mut self, cx: &mut Cx<'_, Effect>, signed: &SignedStop) -> Result<(StopOrder, bool), FrameError> {
         let order = signed.order(self.settings.mesh, cx.now.wall, cx.keys)?;
-        if self.journal.accepts_stop(&order) {
+        let news = self.journal.accepts_stop(&order);
+        if news {
             self.save(cx, JournalEntry::Stop(order));
-            cx.emit(Effect::Orders(self.journal.orders()));
         }
-        Ok(order)
+        Ok((order, news))
     }
 
     fn resolve(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, request: CommandId, baseline: Baseline) {

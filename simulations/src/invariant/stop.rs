@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use patchmesh_common::{id::RolloutId, run::message::StopScope};
+use patchmesh_common::{
+    id::RolloutId,
+    run::message::{OrderStamp, StopScope},
+};
 
-use super::{Books, Promise, Record, Seen};
+use super::{Books, DeskBook, Promise, Record, Seen};
 use crate::truth::{Spot, Truth};
 
 /// The promise.
-pub(super) const STATEMENT: &str = "once a STOP has been saved on a host, it begins no further disruptive step";
+pub(super) const STATEMENT: &str = "once a STOP has been saved on a host, it begins no further disruptive step; nobody confirms one that is not saved, and no coordinator grants under one that is";
 
-/// Folds the orders that each host saved.
+/// Folds the orders that each machine saved.
 #[derive(Default)]
 pub(super) struct Stop {
     orders: BTreeMap<Spot, BTreeMap<StopScope, (u64, bool)>>,
@@ -46,8 +49,26 @@ impl Promise for Stop {
                     format!("{step:?} began although a STOP of rollout {rollout} was saved")
                 });
             }
+            Truth::Confirmed(named) => {
+                let saved = self.orders.get(&seen.spot);
+                let lacks = |stamp: &&OrderStamp| saved.and_then(|all| all.get(&stamp.scope)) < Some(&stamp.rank());
+                let unsaved = named.iter().find(lacks);
+                record.demand("stop", seen.at, &[seen.spot], unsaved.is_none(), || {
+                    format!("{unsaved:?} was confirmed and not saved")
+                });
+            }
+            Truth::GoSaved { rollout, .. } => {
+                let stopped = self.covers(seen.spot, *rollout);
+                record.demand("stop", seen.at, &[seen.spot], !stopped, || {
+                    format!("a Go of rollout {rollout} was saved although a STOP of it was")
+                });
+            }
             _ => {}
         }
+    }
+
+    fn replaced(&mut self, spot: Spot, _: &DeskBook) {
+        self.orders.remove(&spot);
     }
 
     fn recount(&self, books: &Books) -> Option<String> {

@@ -105,6 +105,15 @@ impl Sabotage for StopsForgotten {
     }
 }
 
+pub(super) struct StopsUnsaved;
+
+impl Sabotage for StopsUnsaved {
+    fn host_effects(&mut self, _: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
+        effects.retain(|effect| !matches!(effect, Effect::Save(JournalEntry::Stop(_))));
+        None
+    }
+}
+
 /// A resume that nobody ordered.
 fn resume(order: StopOrder, to: NodeId) -> Event {
     let right = credential(COORDINATOR, Role::Coordinator, WallTime::MAX);

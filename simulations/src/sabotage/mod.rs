@@ -80,6 +80,13 @@ pub const ALL: &[Entry] = &[
         killed
     ),
     entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten, stopped),
+    entry!(
+        "stops-unsaved",
+        "stop",
+        "a STOP that came over the mesh is confirmed and not saved",
+        host::StopsUnsaved,
+        all_stopped
+    ),
     entry!("go-unsent", "liveness", "no Go ever leaves the coordinator", desk::GoUnsent, wave),
 ];
 

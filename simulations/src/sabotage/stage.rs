@@ -64,6 +64,13 @@ pub(super) fn killed() -> Scenario {
     with(Kind::DaemonKill, 0)
 }
 
+/// Everything is stopped at some member as soon as a host has work.
+pub(super) fn all_stopped() -> Scenario {
+    let mut scenario = with(Kind::StopEverything, 0);
+    scenario.faults[0].lasts = 60_000;
+    scenario
+}
+
 /// A STOP is ordered as soon as a host has work.
 pub(super) fn stopped() -> Scenario {
     let mut scenario = with(Kind::OperatorStop, 40_000);

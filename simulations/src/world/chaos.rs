@@ -350,6 +350,7 @@ impl World {
                 self.after(1, Happening::Operator { order: Order::Stop { wave } });
                 return self.collide(true);
             }
+            Kind::StopEverything => return self.stop_everything(primary, lasts),
             Kind::Forge => return self.forge(),
             Kind::Replay | Kind::Flood => {
                 let count = if kind == Kind::Flood { 600 } else { 60 };
@@ -366,7 +367,7 @@ impl World {
         true
     }
 
-    fn cut(&mut self, cut: Cut) {
+    pub(super) fn cut(&mut self, cut: Cut) {
         self.net.cuts.retain(|old| !old.is_over(self.now));
         self.net.cuts.push(cut);
         self.strain_links();

@@ -18,7 +18,7 @@ use patchmesh_common::{
         spec::{RolloutSpec, Targets},
         survey::{Candidate, Survey},
     },
-    run::message::{LeaseFrame, SignedStop, ToCoordinator, ToHost},
+    run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
     schedule::Opening,
     seal::{Payload, Sealed},
     time::Now,
@@ -147,7 +147,11 @@ impl World {
         let incarnation = Incarnation(desk.chance.next_u64());
         let continues = desk.continues;
         let book = desk.book();
+        let orders = desk.shadow.stamps();
         self.observers.replaced(spot, &book);
+        for OrderStamp { scope, sequence, stop } in orders {
+            self.tell(spot, Truth::StopSaved { scope, sequence, stop });
+        }
         self.desk_event(spot, Event::Started { incarnation, continues });
         self.seats[spot as usize].body.mode = Mode::Observe;
     }
@@ -177,6 +181,7 @@ impl World {
             }
             self.desk_effect(spot, effect);
         }
+        self.show_orders(spot);
         self.arm_desk(spot);
     }
 
@@ -209,10 +214,30 @@ impl World {
             Effect::Save(entry) => self.save_entry(spot, &entry),
             Effect::Tell { to, body } => self.command(spot, to, body),
             Effect::TellStop { to, order } => {
-                let credential = self.seats[spot as usize].credential.clone();
-                let order = Sealed::seal(&Key(node(COORDINATOR)), &order);
-                self.command(spot, to, ToHost::Stop(Box::new(SignedStop { order, credential })));
+                let signed = self.sealed_stop(spot, &order);
+                self.command(spot, to, ToHost::Stop(signed));
             }
+            // A message to the mesh's actor, which may start after this.
+            Effect::Order(order) => {
+                let (life, signed) = (self.seats[spot as usize].life, self.sealed_stop(spot, &order));
+                self.after(0, Happening::Order { spot, life, signed });
+            }
+        }
+    }
+
+    fn sealed_stop(&self, spot: Spot, order: &StopOrder) -> Box<SignedStop> {
+        let credential = self.seats[spot as usize].credential.clone();
+        Box::new(SignedStop { order: Sealed::seal(&Key(node(COORDINATOR)), order), credential })
+    }
+
+    /// The coordinator's own record names what its ledger holds.
+    fn show_orders(&mut self, spot: Spot) {
+        let seat = &mut self.seats[spot as usize];
+        let Some(orders) = seat.desk().map(|desk| desk.shadow.stamps()) else { return };
+        if seat.body.orders != orders {
+            seat.body.orders = orders.clone();
+            self.tell(spot, Truth::Confirmed(orders));
+            self.describe(spot);
         }
     }
 
@@ -272,6 +297,13 @@ impl World {
                     outcome: report.outcome,
                     counted,
                 }
+            }
+            LedgerAct::Stopped { rollout, sequence } => {
+                Truth::StopSaved { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true }
+            }
+            LedgerAct::Ordered { evidence } => {
+                let Ok(order) = evidence.read() else { return };
+                Truth::StopSaved { scope: order.scope, sequence: order.sequence, stop: order.stop }
             }
             LedgerAct::Halted { rollout } => Truth::Halted(*rollout),
             LedgerAct::Ended { rollout } => Truth::Ended(*rollout),

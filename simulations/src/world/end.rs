@@ -235,6 +235,7 @@ impl World {
         keep("network".into(), self.net.chance.kept());
         keep("chaos".into(), self.chaos.chance.kept());
         keep("operators".into(), self.operators.chance.kept());
+        keep("operators afield".into(), self.operators.afield.kept());
         for seat in &mut self.seats {
             keep(format!("machine {}", seat.spot), seat.chance.kept());
             keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());

@@ -259,6 +259,11 @@ impl World {
                 self.seats[spot as usize].body.held = held;
                 self.describe(spot);
             }
+            Effect::Orders(orders) => {
+                self.tell(spot, Truth::Confirmed(orders.clone()));
+                self.seats[spot as usize].body.orders = orders;
+                self.describe(spot);
+            }
             Effect::Ignored { .. } => self.chaos.effective(Kind::Forge.word()),
         }
     }

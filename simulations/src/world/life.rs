@@ -93,6 +93,7 @@ impl World {
             mesh_chance,
             gossip: None,
             kept: Vec::new(),
+            kept_orders: Vec::new(),
             body: body(),
             links: BTreeSet::new(),
             push,
@@ -143,6 +144,9 @@ impl World {
         seat.life += 1;
         seat.parked.clear();
         let lost = std::mem::take(&mut seat.view_lost);
+        if lost {
+            seat.kept_orders.clear();
+        }
         if let Some(gossip) = seat.gossip.take().filter(|_| !lost) {
             // What was written within the last half second may be gone with the power.
             let keep = |chance: &mut crate::chance::Chance| !power || !chance.once_in(4);

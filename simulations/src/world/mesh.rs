@@ -10,6 +10,7 @@ use patchmesh_common::{
     },
     id::NodeId,
     machine::{Cx, Machine},
+    run::message::SignedStop,
     seal::Sealed,
     wire,
 };
@@ -155,7 +156,8 @@ impl World {
         };
         let seat = &mut self.seats[spot as usize];
         let saved = std::mem::take(&mut seat.kept);
-        let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved };
+        let orders = seat.kept_orders.clone();
+        let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved, orders };
         (seat.mesh_wake, seat.rested, seat.skew) = (0, 0, None);
         seat.gossip = Some(Box::new(Gossip::new(start, seat.mesh_now(now), &self.readers)));
         seat.links.clear();
@@ -185,6 +187,11 @@ impl World {
         self.seats[spot as usize].body.tags.insert("changed".into(), now);
         self.describe(spot);
         self.after(every, Happening::Change { every });
+    }
+
+    /// Somebody gives an order at this member.
+    pub(super) fn order(&mut self, spot: Spot, signed: Box<SignedStop>) {
+        self.mesh_step(spot, Event::Order(signed), About::Nothing);
     }
 
     fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
@@ -291,6 +298,11 @@ impl World {
                     self.sever(spot, other, 0);
                 }
             }
+            Effect::Ordered(signed) => {
+                let life = self.seats[spot as usize].life;
+                self.after(0, Happening::Ordered { spot, life, signed });
+            }
+            Effect::RememberOrders(orders) => self.seats[spot as usize].kept_orders = orders,
             Effect::Changed => self.view_changed(spot),
             Effect::Forget(_) | Effect::Admit { .. } => {}
         }

@@ -11,6 +11,7 @@ mod life;
 mod mesh;
 mod net;
 mod operators;
+mod orders;
 mod push;
 mod rest;
 mod seat;
@@ -19,7 +20,10 @@ mod tests;
 
 use std::{collections::VecDeque, rc::Rc};
 
-use patchmesh_common::run::act::{ActEnd, ActId};
+use patchmesh_common::run::{
+    act::{ActEnd, ActId},
+    message::SignedStop,
+};
 
 use self::{
     acts::{Look, RunnerStage},
@@ -79,6 +83,8 @@ enum Happening {
     Retire { spot: Spot },
     Jump { spot: Spot, by: i64 },
     Change { every: u64 },
+    Order { spot: Spot, life: u32, signed: Box<SignedStop> },
+    Ordered { spot: Spot, life: u32, signed: Box<SignedStop> },
     Heal,
     Judge,
     Recount,
@@ -94,6 +100,8 @@ impl Happening {
             | Self::WakeDesk { spot, .. }
             | Self::View { spot, .. }
             | Self::Survey { spot, .. }
+            | Self::Order { spot, .. }
+            | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
             | Self::Frame { spot, .. }
             | Self::News { spot, .. }
@@ -141,6 +149,8 @@ impl Happening {
             Self::Jump { .. } => 26,
             Self::Change { .. } => 27,
             Self::Rest => 28,
+            Self::Order { .. } => 29,
+            Self::Ordered { .. } => 30,
         }
     }
 
@@ -151,6 +161,7 @@ impl Happening {
             Self::Ask { from, question, .. } => u64::from(*from) << 32 ^ question.size as u64,
             Self::Reply { from, reply, .. } => u64::from(*from) << 32 ^ reply.size as u64,
             Self::ActEnd { act, .. } | Self::Look { act, .. } => act.0,
+            Self::Order { signed, .. } | Self::Ordered { signed, .. } => keys::digest(&signed.order.body),
             _ => 0,
         }
     }
@@ -240,7 +251,11 @@ impl World {
     fn build(mut seeds: Seeds, scenario: Scenario) -> Self {
         let net = Net::new(seeds.chance("network"), scenario.network);
         let chaos = Chaos::new(seeds.chance("chaos"), &scenario.faults);
-        let operators = operators::Operators::new(seeds.chance("operators"), scenario.waves.len());
+        let operators = operators::Operators::new(
+            seeds.chance("operators"),
+            seeds.chance("operators afield"),
+            scenario.waves.len(),
+        );
         let mut world = Self {
             now: 0,
             queue: crate::queue::Queue::default(),
@@ -345,6 +360,8 @@ impl World {
             Happening::Retire { spot } => self.retire(spot),
             Happening::Jump { spot, by } => self.jump(spot, by),
             Happening::Change { every } => self.change(every),
+            Happening::Order { spot, life, signed } if self.lives(spot, life) => self.order(spot, signed),
+            Happening::Ordered { spot, life, signed } if self.lives(spot, life) => self.ordered(spot, signed),
             Happening::Heal => self.heal(),
             Happening::Judge => self.judge(),
             Happening::Recount => self.recount(),

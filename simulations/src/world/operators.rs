@@ -1,6 +1,6 @@
 //! People: they plan and apply, pause, resume and stop, and sometimes all at once.
 
-use patchmesh_common::{id::RolloutId, rollout::controller::Event};
+use patchmesh_common::{id::RolloutId, rollout::controller::Event, run::message::StopScope};
 
 use super::{Happening, World, desk::Desk};
 use crate::{chance::Chance, fault::Kind, keys::COORDINATOR, truth::Spot};
@@ -13,14 +13,29 @@ const TRIES: u32 = 200;
 /// What an operator does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
-    Apply { wave: usize },
-    Pause { wave: usize },
-    Resume { wave: usize },
-    Stop { wave: usize },
+    Apply {
+        wave: usize,
+    },
+    Pause {
+        wave: usize,
+    },
+    Resume {
+        wave: usize,
+    },
+    Stop {
+        wave: usize,
+    },
+    /// At any member.
+    Command {
+        scope: StopScope,
+        stop: bool,
+    },
 }
 
 pub(super) struct Operators {
     pub(super) chance: Chance,
+    /// For what they do at other members than coordinators.
+    pub(super) afield: Chance,
     tries: Vec<u32>,
     published: Vec<bool>,
     /// Whether a coordinator was seen to have it.
@@ -30,9 +45,10 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    pub(super) fn new(chance: Chance, waves: usize) -> Self {
+    pub(super) fn new(chance: Chance, afield: Chance, waves: usize) -> Self {
         Self {
             chance,
+            afield,
             tries: vec![0; waves],
             published: vec![false; waves],
             applied: vec![false; waves],
@@ -79,6 +95,7 @@ impl World {
             Order::Apply { wave } => self.apply(wave),
             Order::Pause { wave } => self.everywhere(Event::Pause(self.rollout_id(wave))),
             Order::Resume { wave } => self.everywhere(Event::Resume(self.rollout_id(wave))),
+            Order::Command { scope, stop } => self.give(scope, stop),
             Order::Stop { wave } => self.everywhere(Event::Stop(self.rollout_id(wave))),
         }
     }
@@ -123,8 +140,9 @@ impl World {
         }
     }
 
-    /// After everything was mended nobody leaves a rollout paused.
+    /// After everything was mended nobody leaves a rollout paused, or everything stopped.
     pub(super) fn resume_all(&mut self) {
+        self.resume_everything();
         let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
         let paused: Vec<usize> = (0..self.scenario.waves.len())
             .filter(|wave| {

@@ -6,6 +6,7 @@ use patchmesh_common::{
     gossip::{Gossip, Item, RecordBody},
     id::{BootId, Incarnation, NodeId},
     membership::Credential,
+    run::message::SignedStop,
     time::{BootTime, Now},
 };
 
@@ -44,6 +45,8 @@ pub(super) struct Seat {
     pub(super) mesh_chance: Chance,
     pub(super) gossip: Option<Box<Gossip>>,
     pub(super) kept: Vec<Item>,
+    /// The orders that it has remembered.
+    pub(super) kept_orders: Vec<SignedStop>,
     pub(super) body: RecordBody,
     pub(super) links: BTreeSet<Spot>,
     pub(super) push: Push,
