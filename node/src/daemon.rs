@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     io::{IsTerminal as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -14,12 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    chain, clock, config,
+    api, chain, clock, config,
     hand::{self, Hand},
     host::{apt::Apt, boot::Boot, root::Root},
     identity::{self, Identity},
     patcher::{PatchActor, PatcherSettings, Ports},
-    peer::{self, PeerHandle, Setup, Stop, Subscribe},
+    peer::{self, PeerActor, PeerHandle, Setup, Stop, Subscribe},
     portrait::Portrait,
     service_manager,
     store::trust::private_folder,
@@ -114,6 +114,7 @@ fn serve(path: &Path) -> Result<(), Fatal> {
             tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
             service_manager::ready(&format!("member {}", membership.name));
             tokio::select! {
+                () = answer(settings.state.join(api::SOCKET), peer.address.clone()) => {}
                 _ = terminated.recv() => tracing::info!("SIGTERM: ending"),
                 _ = interrupted.recv() => tracing::info!("SIGINT: ending"),
             }
@@ -125,6 +126,18 @@ fn serve(path: &Path) -> Result<(), Fatal> {
         end(&peer.address).await;
         host.map(drop)
     })
+}
+
+/// Answers on the daemon's socket, for ever. A host without one obeys leases and STOPs all the same; only nobody can ask it.
+async fn answer(socket: PathBuf, peer: Addr<PeerActor>) {
+    let ended: Result<(), Fatal> = match api::socket::open(&socket) {
+        Ok(listener) => api::serve(listener, peer).await.map_err(Into::into),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ended {
+        tracing::error!(socket = %socket.display(), error = chain(&*error), "nobody can ask this daemon, nor stop anything from this host; the rest goes on");
+    }
+    std::future::pending().await
 }
 
 /// Ends an actor. One that still lives when the runtime is dropped would be run once more, without the runtime that it needs.
@@ -185,12 +198,14 @@ async fn start_host(
             deliver: peer.address.clone().recipient(),
             held: address.clone().recipient(),
             hand,
+            orders: address.clone().recipient(),
         },
     )?
     .start();
     let host = Host { patcher, portrait: context.run(portrait) };
     let (frames, skew) = (host.patcher.clone().recipient(), host.patcher.clone().recipient());
-    let told = Subscribe { frames: Some(frames), skew: Some(skew), view: None };
+    let orders = host.patcher.clone().recipient();
+    let told = Subscribe { frames: Some(frames), skew: Some(skew), view: None, orders: Some(orders) };
     if peer.address.send(told).await.is_err() {
         end(&host.patcher).await;
         end(&host.portrait).await;

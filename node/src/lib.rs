@@ -2,6 +2,7 @@
 //!
 //! Shells only: they translate what happens into events for the machines of `patchmesh-common` and perform the effects.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod daemon;

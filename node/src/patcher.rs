@@ -24,7 +24,7 @@ use patchmesh_common::{
     run::{
         journal::JournalEntry,
         machine::{Effect, Event, PatchRun, Settings},
-        message::{Answer, LeaseFrame},
+        message::{Answer, LeaseFrame, OrderStamp},
     },
     seal::{Ed25519, Sealed, Signer},
     wire::{self, Malformed},
@@ -39,7 +39,7 @@ pub use self::{
 use crate::{
     chain, clock,
     hand::Hand,
-    peer::{Deliver, Inbound, Skew, Stop},
+    peer::{Deliver, Inbound, Ordered, Skew, Stop},
     store::log::{Log, LogError},
 };
 
@@ -53,6 +53,14 @@ pub const RUNS: &str = "run";
 /// The lease that the host runs or has to report has changed; for its gossiped record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held(pub Option<(LeaseId, RolloutId)>);
+
+/// The orders that the host has saved have changed; for its gossiped record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedOrders(pub Vec<OrderStamp>);
+
+impl Message for SavedOrders {
+    type Result = ();
+}
 
 impl Message for Held {
     type Result = ();
@@ -93,6 +101,8 @@ pub struct Ports {
     pub held: Recipient<Held>,
     /// Where it is marked what is being handled.
     pub hand: Arc<Hand>,
+    /// Learns which orders are saved.
+    pub orders: Recipient<SavedOrders>,
 }
 
 /// Why the actor cannot be made. Nothing was changed.
@@ -182,6 +192,11 @@ impl PatchActor {
                     tracing::warn!("the mesh peer did not take the held lease; the gossiped record is late");
                 }
             }
+            Effect::Orders(orders) => {
+                if self.ports.orders.try_send(SavedOrders(orders)).is_err() {
+                    tracing::warn!("the mesh peer did not take the saved orders; the gossiped record is late");
+                }
+            }
             Effect::Ignored { author, why } => {
                 tracing::warn!(%author, why = %chain(&why), "a lease frame was not obeyed");
             }
@@ -248,6 +263,20 @@ impl Handler<Inbound> for PatchActor {
         self.event(ctx, Event::Safe(hand.is_safe(clock::now().wall)));
         let _held = hand.hold(&[name]);
         self.event(ctx, Event::Command(Box::new(inbound.frame)));
+    }
+}
+
+impl Handler<Ordered> for PatchActor {
+    type Result = ();
+
+    fn handle(&mut self, Ordered(signed): Ordered, ctx: &mut Self::Context) {
+        let hand = Arc::clone(&self.ports.hand);
+        let name = Name::of_bytes(&wire::encode(&signed.order));
+        if hand.poison().standing(&name) == Standing::Quarantined {
+            return hand.tell_dropped(&[name]);
+        }
+        let _held = hand.hold(&[name]);
+        self.event(ctx, Event::Ordered(signed));
     }
 }
 

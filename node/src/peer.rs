@@ -6,14 +6,15 @@ mod remember;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler,
+    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient,
+    SpawnHandle, StreamHandler,
 };
 use patchmesh_common::{
-    gossip::{Effect, Event, Gossip, Item, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
+    gossip::{Effect, Event, Gossip, Item, MAX_ORDERS, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
     id::{MeshId, NodeId},
     machine::{Cx, Machine as _},
     membership::Credential,
-    run::message::LeaseFrame,
+    run::message::{LeaseFrame, OrderStamp, SignedStop},
     seal::{Sealed, Verifier},
     wire,
 };
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 
 use self::remember::Memory;
 use crate::{
+    api::document::ErrorDocument,
     chain, clock,
     hand::Hand,
     identity::Identity,
@@ -118,6 +120,29 @@ pub struct ViewChanged(pub Vec<KnownHost>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skew(pub Option<i64>);
 
+/// Somebody at this member gives an order. Answers which one it is, once the mesh has it.
+#[derive(Clone, Debug)]
+pub struct Order(pub Box<SignedStop>);
+
+/// The mesh knows an order that is not in this host's own record. Whoever obeys it checks it itself.
+#[derive(Clone, Debug)]
+pub struct Ordered(pub Box<SignedStop>);
+
+/// Asks for the orders that this member knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known;
+
+/// The answer to [`Known`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownOrders {
+    /// Of which mesh.
+    pub mesh: MeshId,
+    /// The sequence that outranks all of them, and all that the records of others name.
+    pub next_sequence: u64,
+    /// The winning order of every scope, by scope.
+    pub orders: Vec<OrderStamp>,
+}
+
 /// Ends an actor; answered when it will do nothing more. The peer's links close, and its store is free then.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
@@ -131,6 +156,20 @@ pub struct Subscribe {
     pub view: Option<Recipient<ViewChanged>>,
     /// The clock.
     pub skew: Option<Recipient<Skew>>,
+    /// Orders; told again, once a second, until the own record names them.
+    pub orders: Option<Recipient<Ordered>>,
+}
+
+impl Message for Order {
+    type Result = Result<OrderStamp, ErrorDocument>;
+}
+
+impl Message for Ordered {
+    type Result = ();
+}
+
+impl Message for Known {
+    type Result = KnownOrders;
 }
 
 impl Message for Deliver {
@@ -187,13 +226,13 @@ pub struct PeerActor {
 /// # Errors
 /// [`StartError`]: nothing runs.
 pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
-    let (memory, saved) = match &setup.state {
+    let (memory, saved, orders) = match &setup.state {
         Some(state) => {
-            let (memory, saved) = Memory::open(state)?;
+            let (memory, saved, orders) = Memory::open(state)?;
             // What the last life may have died of comes again from the neighbours, and is then handled with care.
-            (Some(memory), if setup.hand.aborted() { Vec::new() } else { saved })
+            if setup.hand.aborted() { (Some(memory), Vec::new(), Vec::new()) } else { (Some(memory), saved, orders) }
         }
-        None => (None, Vec::new()),
+        None => (None, Vec::new(), Vec::new()),
     };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Entropy(error.to_string()))?;
@@ -206,7 +245,8 @@ pub fn start(setup: Setup, told: Subscribe) -> Result<PeerHandle, StartError> {
     let (mesh, events) = mesh::start(settings, &setup.identity)?;
     let node = setup.identity.node();
     let authors: Vec<NodeId> = saved.iter().map(|item: &Item| item.record.author).collect();
-    let start = Start { me: node, mesh: setup.mesh, settings: setup.pace, bootstrap: setup.bootstrap.clone(), saved };
+    let (mesh_id, bootstrap) = (setup.mesh, setup.bootstrap.clone());
+    let start = Start { me: node, mesh: mesh_id, settings: setup.pace, bootstrap, saved, orders };
     let machine = Gossip::new(start, clock::now(), setup.keys);
     if let Some(memory) = &memory {
         authors.iter().filter(|author| machine.view().get(author).is_none()).for_each(|author| memory.forget(author));
@@ -268,6 +308,12 @@ impl PeerActor {
             Effect::Forget(node) => {
                 if let Some(memory) = &self.memory {
                     memory.forget(&node);
+                }
+            }
+            Effect::Ordered(signed) => self.hand_order(signed),
+            Effect::RememberOrders(orders) => {
+                if let Some(memory) = &self.memory {
+                    memory.remember_orders(&orders);
                 }
             }
             Effect::Announce(item) => self.command(Command::Announce(Box::new(item))),
@@ -349,6 +395,14 @@ impl PeerActor {
         }
     }
 
+    fn hand_order(&self, signed: Box<SignedStop>) {
+        if let Some(orders) = &self.told.orders
+            && let Err(error) = orders.try_send(Ordered(signed))
+        {
+            tracing::warn!(%error, "an order was not taken; it is handed up again in a second");
+        }
+    }
+
     fn hand_up(&self, from: NodeId, frame: LeaseFrame) {
         if let Err(error) = frame.author(self.setup.mesh, clock::now().wall, self.setup.keys) {
             let author = frame.sealed.author.short();
@@ -412,10 +466,45 @@ impl Handler<Describe> for PeerActor {
 }
 
 impl Handler<View> for PeerActor {
-    type Result = actix::MessageResult<View>;
+    type Result = MessageResult<View>;
 
     fn handle(&mut self, _: View, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.machine.hosts())
+        MessageResult(self.machine.hosts())
+    }
+}
+
+impl Handler<Known> for PeerActor {
+    type Result = MessageResult<Known>;
+
+    fn handle(&mut self, _: Known, _: &mut Self::Context) -> Self::Result {
+        MessageResult(KnownOrders {
+            mesh: self.setup.mesh,
+            next_sequence: self.machine.next_sequence(),
+            orders: self.machine.orders().stamps().collect(),
+        })
+    }
+}
+
+impl Handler<Order> for PeerActor {
+    type Result = Result<OrderStamp, ErrorDocument>;
+
+    fn handle(&mut self, Order(signed): Order, ctx: &mut Self::Context) -> Self::Result {
+        let unchanged = "nothing was ordered";
+        let order = signed.order(self.setup.mesh, clock::now().wall, self.setup.keys).map_err(|error| {
+            let remedy =
+                "sign with the key of an operator or a coordinator of this mesh whose membership has not expired";
+            ErrorDocument::new("order-refused", chain(&error), unchanged, remedy)
+        })?;
+        self.step(ctx, Event::Order(signed));
+        match self.machine.orders().get(order.scope) {
+            Some(known) if known == order.stamp() => Ok(known),
+            known => {
+                let known = known
+                    .map_or_else(|| format!("{MAX_ORDERS} later ones"), |known| format!("order {}", known.sequence));
+                let text = format!("order {} is outranked by {known}", order.sequence);
+                Err(ErrorDocument::new("order-outranked", text, unchanged, "give it again with a higher sequence"))
+            }
+        }
     }
 }
 
@@ -425,6 +514,7 @@ impl Handler<Subscribe> for PeerActor {
     fn handle(&mut self, new: Subscribe, ctx: &mut Self::Context) {
         self.told.frames = new.frames.or_else(|| self.told.frames.take());
         self.told.view = new.view.or_else(|| self.told.view.take());
+        self.told.orders = new.orders.or_else(|| self.told.orders.take());
         if new.skew.is_some() {
             (self.told.skew, self.skew) = (new.skew, None);
         }

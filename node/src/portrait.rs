@@ -14,7 +14,7 @@ use crate::{
         apt::{Apt, scan::Scan},
         root::Root,
     },
-    patcher::Held,
+    patcher::{Held, SavedOrders},
     peer::{Describe, Stop},
 };
 
@@ -91,6 +91,16 @@ impl Handler<Stop> for Portrait {
 
     fn handle(&mut self, _: Stop, cx: &mut Context<Self>) {
         cx.stop();
+    }
+}
+
+impl Handler<SavedOrders> for Portrait {
+    type Result = ();
+
+    fn handle(&mut self, SavedOrders(orders): SavedOrders, _: &mut Context<Self>) {
+        // Also what was told before: the mesh peer asks again for what it was too busy to take.
+        self.body.orders = orders;
+        self.tell();
     }
 }
 

@@ -179,7 +179,7 @@ impl Shell {
         };
         let door = shared.line.door(socket(&addresses[0])).await;
         let door = format!("/ip4/{}/tcp/{}", door.ip(), door.port());
-        let start = Start { me: node, mesh, settings: PACE, bootstrap, saved: Vec::new() };
+        let start = Start { me: node, mesh, settings: PACE, bootstrap, saved: Vec::new(), orders: Vec::new() };
         let shell = Self {
             shared: Arc::clone(shared),
             number,
@@ -286,7 +286,11 @@ impl Shell {
             Effect::Dial { node, addresses } => Command::Dial { node, addresses },
             Effect::Admit { node, until } => Command::Admit { node, until },
             Effect::Block { node, why } => Command::Block { node, why },
-            Effect::Remember(_) | Effect::Forget(_) | Effect::Changed => return None,
+            Effect::Remember(_)
+            | Effect::Forget(_)
+            | Effect::Ordered(_)
+            | Effect::RememberOrders(_)
+            | Effect::Changed => return None,
         };
         self.commands.send(command).await.unwrap();
         None

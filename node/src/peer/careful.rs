@@ -3,10 +3,10 @@
 
 use actix::Context;
 use patchmesh_common::{
-    gossip::{Effect, Event, ExchangeAnswer, ExchangeRequest, Item, Verdict},
+    gossip::{Effect, Event, ExchangeAnswer, ExchangeRequest, Item, MAX_ORDERS, Verdict},
     id::NodeId,
     poison::{Name, Sorted, Standing},
-    run::message::LeaseFrame,
+    run::message::{LeaseFrame, SignedStop},
     time::WallTime,
     wire,
 };
@@ -34,6 +34,7 @@ impl PeerActor {
                 self.step_holding(ctx, &names, ask(ExchangeRequest::Push { wall, items }));
                 self.one_by_one(ctx, from, wall, alone);
             }
+            ExchangeRequest::Orders { wall, orders } => self.ordered(ctx, from, wall, orders),
             ExchangeRequest::Pull { ref digest, .. } => {
                 let name = Name::of_bytes(&wire::encode(digest));
                 if self.may_read(&name) {
@@ -43,6 +44,22 @@ impl PeerActor {
                     self.reply = None;
                 }
             }
+        }
+    }
+
+    /// Also in safe mode: to stop is what a host then still does.
+    fn ordered(&mut self, ctx: &mut Context<Self>, from: NodeId, wall: WallTime, mut orders: Vec<SignedStop>) {
+        // One too many is enough to be told apart from an honest neighbour.
+        orders.truncate(MAX_ORDERS + 1);
+        let hand = self.setup.hand.clone();
+        let named = orders.into_iter().map(|signed| (Name::of_bytes(&wire::encode(&signed.order)), signed));
+        let Sorted { together, alone, dropped } = hand.poison().sort(named.collect::<Vec<_>>());
+        hand.tell_dropped(&dropped);
+        let (names, orders): (Vec<_>, _) = together.into_iter().unzip();
+        let ask = |orders| Event::Asked { from, token: 0, request: ExchangeRequest::Orders { wall, orders } };
+        self.step_holding(ctx, &names, ask(orders));
+        for (name, signed) in alone {
+            self.step_holding(ctx, &[name], ask(vec![signed]));
         }
     }
 

@@ -11,8 +11,9 @@ use std::{
 
 use crate::store::cache::{Cache, CacheError};
 use patchmesh_common::{
-    gossip::{Item, MAX_ITEM},
+    gossip::{Item, MAX_ITEM, MAX_ORDERS},
     id::NodeId,
+    run::message::{MAX_STOP, SignedStop},
     wire,
 };
 
@@ -22,7 +23,10 @@ const WRITES: usize = 1024;
 /// neighbours in seconds: the disk need not hear of each.
 const COLLECT: Duration = Duration::from_secs(60);
 
-type Write = (NodeId, Option<Vec<u8>>);
+type Write = (Vec<u8>, Option<Vec<u8>>);
+
+/// The key of the orders; records are kept under their authors' keys, which are longer.
+const ORDERS: &[u8] = b"orders";
 
 /// The way to the writing thread. Dropping it waits until everything is written and the store is closed.
 pub(super) struct Memory {
@@ -32,7 +36,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Opens the store in `state` and reads what was kept. Damage is repaired and said.
-    pub(super) fn open(state: &Path) -> Result<(Self, Vec<Item>), CacheError> {
+    pub(super) fn open(state: &Path) -> Result<(Self, Vec<Item>, Vec<SignedStop>), CacheError> {
         let (cache, repair) = Cache::open(state)?;
         if let Some(repair) = repair {
             let kept = repair.kept.map_or_else(|| String::from("(deleted)"), |path| path.display().to_string());
@@ -43,26 +47,33 @@ impl Memory {
                 state.display()
             );
         }
-        let items = cache.all().unwrap_or_else(|error| {
+        let entries = cache.all().unwrap_or_else(|error| {
             tracing::warn!(error, "the kept view cannot be read; it is rebuilt from the mesh");
             Vec::new()
         });
         // What another version wrote is not an item any more, and comes anew from the neighbours.
-        let items = items.iter().filter_map(|(_, bytes)| wire::decode(bytes, MAX_ITEM).ok()).collect();
+        let orders = entries.iter().find(|(key, _)| key == ORDERS);
+        let orders =
+            orders.and_then(|(_, bytes)| wire::decode(bytes, MAX_ORDERS * MAX_STOP + 8).ok()).unwrap_or_default();
+        let items = entries.iter().filter_map(|(_, bytes)| wire::decode(bytes, MAX_ITEM).ok()).collect();
         let (writes, inbox) = sync_channel(WRITES);
         let writer = thread::Builder::new()
             .name(String::from("cache"))
             .spawn(move || write_all(cache, &inbox))
             .map_err(|source: io::Error| CacheError::Io { dir: state.into(), source })?;
-        Ok((Self { writes: Some(writes), writer: Some(writer) }, items))
+        Ok((Self { writes: Some(writes), writer: Some(writer) }, items, orders))
     }
 
     pub(super) fn remember(&self, item: &Item) {
-        self.write((item.record.author, Some(wire::encode(item))));
+        self.write((item.record.author.0.to_vec(), Some(wire::encode(item))));
     }
 
     pub(super) fn forget(&self, author: &NodeId) {
-        self.write((*author, None));
+        self.write((author.0.to_vec(), None));
+    }
+
+    pub(super) fn remember_orders(&self, orders: &[SignedStop]) {
+        self.write((ORDERS.to_vec(), Some(wire::encode(&orders))));
     }
 
     fn write(&self, write: Write) {
@@ -85,11 +96,11 @@ fn write_all(mut cache: Cache, inbox: &Receiver<Write>) {
     while let Ok(first) = inbox.recv() {
         let mut newest = BTreeMap::from([first]);
         let until = Instant::now() + COLLECT;
-        while let Ok((author, value)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            newest.insert(author, value);
+        while let Ok((key, value)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            newest.insert(key, value);
         }
-        for (author, value) in newest {
-            if let Err(error) = cache.set(&author.0, value.as_deref()) {
+        for (key, value) in newest {
+            if let Err(error) = cache.set(&key, value.as_deref()) {
                 tracing::warn!(error, "a record was not kept");
             }
         }

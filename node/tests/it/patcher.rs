@@ -37,7 +37,7 @@ use patchmesh_node::{
     clock,
     hand::Hand,
     host::runner::Step,
-    patcher::{Backend, Held, Mend, PatchActor, PatcherSettings, Ports},
+    patcher::{Backend, Held, Mend, PatchActor, PatcherSettings, Ports, SavedOrders},
     peer::{Deliver, Inbound, Skew},
 };
 use tokio::sync::mpsc;
@@ -153,6 +153,11 @@ impl Handler<Held> for Mesh {
     }
 }
 
+impl Handler<SavedOrders> for Mesh {
+    type Result = ();
+    fn handle(&mut self, _: SavedOrders, _: &mut Self::Context) {}
+}
+
 struct Host {
     folder: tempfile::TempDir,
     boot_id: u8,
@@ -216,7 +221,8 @@ impl Host {
             signer: Arc::new(key(2)),
             credential: credential(2, Role::Node),
             deliver: peer.clone().recipient(),
-            held: peer.recipient(),
+            held: peer.clone().recipient(),
+            orders: peer.recipient(),
             hand: Arc::new(Hand::empty()),
         };
         (settings, ports)
