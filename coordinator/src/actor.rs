@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, Recipient};
 use futures::channel::oneshot;
 use patchmesh_common::{
+    gossip::RecordBody,
     id::{CommandId, NodeId, RolloutId},
     machine::{Cx, Machine},
     membership::Credential,
@@ -14,13 +15,14 @@ use patchmesh_common::{
         spec::RolloutSpec,
         survey::{Candidate, Survey},
     },
-    run::message::{LeaseFrame, SignedStop, StopOrder, ToCoordinator, ToHost},
+    run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, ToCoordinator, ToHost},
     seal::{Ed25519, Ed25519Signer, Sealed},
     time::Now,
 };
 use patchmesh_node::{
+    api::document::{is_host, tags},
     clock,
-    peer::{Deliver, Inbound, KnownHost, Presence, Skew, Stop, ViewChanged},
+    peer::{Deliver, Describe, Inbound, KnownHost, Order, Ordered, Presence, Skew, Stop, ViewChanged},
 };
 use rand::{Rng, rngs::ChaCha12Rng};
 use tokio::sync::mpsc;
@@ -29,7 +31,6 @@ use crate::{
     api::document::WatchEvent,
     fault::Fault,
     ledger::LedgerFile,
-    service::Member as _,
     status::View,
     watch::{self, Watcher},
 };
@@ -58,6 +59,9 @@ pub struct CoordinatorActor {
     signer: Ed25519Signer,
     credential: Credential,
     mesh: Recipient<Deliver>,
+    orders: Recipient<Order>,
+    record: Recipient<Describe>,
+    shown: Vec<OrderStamp>,
     rng: ChaCha12Rng,
     view: Vec<KnownHost>,
     asking: Vec<Asking>,
@@ -81,6 +85,10 @@ pub struct Parts {
     pub credential: Credential,
     /// Sends lease frames.
     pub mesh: Recipient<Deliver>,
+    /// Spreads orders.
+    pub orders: Recipient<Order>,
+    /// Takes what the coordinator says of itself.
+    pub record: Recipient<Describe>,
     /// Seeded from the operating system.
     pub rng: ChaCha12Rng,
 }
@@ -88,7 +96,7 @@ pub struct Parts {
 impl CoordinatorActor {
     /// An actor that has not started yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, controller, ledger, continues, signer, credential, mesh, rng } = parts;
+        let Parts { settings, controller, ledger, continues, signer, credential, mesh, orders, record, rng } = parts;
         Self {
             settings,
             controller,
@@ -97,6 +105,9 @@ impl CoordinatorActor {
             signer,
             credential,
             mesh,
+            orders,
+            record,
+            shown: Vec::new(),
             rng,
             view: Vec::new(),
             asking: Vec::new(),
@@ -123,6 +134,7 @@ impl CoordinatorActor {
         for effect in effects {
             self.perform(effect, now);
         }
+        self.show_orders();
         self.rearm(now, cx);
     }
 
@@ -140,10 +152,27 @@ impl CoordinatorActor {
                 tracing::info!(act = ?watch::act_name(&entry.act), "ledger");
             }
             Effect::Tell { to, body } => self.tell(to, body, now),
+            Effect::Order(order) => {
+                if self.orders.try_send(Order(Box::new(self.sealed_stop(&order)))).is_err() {
+                    tracing::warn!(
+                        "the mesh is busy: a STOP goes to the hosts at work only, until the coordinator is started again"
+                    );
+                }
+            }
             Effect::TellStop { to, order } => {
                 let body = ToHost::Stop(Box::new(self.sealed_stop(&order)));
                 self.tell(to, body, now);
             }
+        }
+    }
+
+    /// The coordinator's own record names the orders that its ledger holds: the mesh hands up what it does not name.
+    fn show_orders(&mut self) {
+        let orders = self.controller.ledger().stamps();
+        if self.shown != orders
+            && self.record.try_send(Describe(RecordBody { orders: orders.clone(), ..RecordBody::default() })).is_ok()
+        {
+            self.shown = orders;
         }
     }
 
@@ -175,10 +204,10 @@ impl CoordinatorActor {
     /// # Errors
     /// A [`Fault`] if no host matches.
     pub fn survey(&mut self, spec: RolloutSpec) -> Result<oneshot::Receiver<Surveyed>, Fault> {
-        let candidates = self.view.iter().filter(|host| !host.own && host.is_host()).map(|host| Candidate {
+        let candidates = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),
-            tags: host.tags(),
+            tags: tags(host),
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
         });
@@ -280,12 +309,20 @@ impl Handler<ViewChanged> for CoordinatorActor {
 
     fn handle(&mut self, message: ViewChanged, cx: &mut Context<Self>) {
         self.view = message.0;
-        let seen = self.view.iter().filter(|host| !host.own && host.is_host()).map(|host| Seen {
+        let seen = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Seen {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
         });
         self.feed(Event::View(seen.collect()), cx);
+    }
+}
+
+impl Handler<Ordered> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, Ordered(signed): Ordered, cx: &mut Context<Self>) {
+        self.feed(Event::Ordered(signed), cx);
     }
 }
 

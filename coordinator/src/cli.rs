@@ -1,11 +1,16 @@
 //! `patchmesh <verb> [kind] [name] [flags]`: parses, runs one verb, prints an error chain once, and ends with a documented
 //! exit code.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
+    api::{DAEMON_SOCKET, DEFAULT_SOCKET, client::Client},
     command, demo,
     fault::{Exit, Fault},
     output::{self, Format},
@@ -47,6 +52,14 @@ enum Verb {
     /// Look at or steer a rollout.
     #[command(subcommand, after_help = "Example:\n  patchmesh rollout watch weekly")]
     Rollout(command::rollout::RolloutVerb),
+    /// Stop everything, or one rollout, at any member, with an operator's key and without a coordinator.
+    #[command(
+        after_help = "Examples:\n  patchmesh stop --all --key ~/operator/key\n  patchmesh stop --rollout 0807060504030201 --key ~/operator/key --wait 30s -o json"
+    )]
+    Stop(command::stop::StopArgs),
+    /// End a STOP, with an operator's key. A rollout that has ended meanwhile stays as it ended.
+    #[command(after_help = "Example:\n  patchmesh resume --all --key ~/operator/key")]
+    Resume(command::stop::StopArgs),
     /// List things.
     #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
     Get(command::get::GetKind),
@@ -93,18 +106,23 @@ pub struct Output {
     pub format: Format,
 }
 
-/// Where the coordinator is asked.
+/// Which member is asked.
 #[derive(Clone, Debug, Args)]
 pub struct Socket {
-    /// Socket of the coordinator's API
-    #[arg(long, env = "PATCHMESH_SOCKET", default_value = crate::api::DEFAULT_SOCKET, value_name = "PATH")]
-    pub socket: PathBuf,
+    /// Socket of a coordinator's or a daemon's API; default /run/patchmesh/api.sock (a coordinator's), or where there is none
+    /// /var/lib/patchmesh/daemon.sock (a host's)
+    #[arg(long, env = "PATCHMESH_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 impl Socket {
     /// A client of it.
-    pub fn client(&self) -> crate::api::client::Client {
-        crate::api::client::Client::new(&self.socket)
+    pub fn client(&self) -> Client {
+        let usual = || {
+            let (coordinator, daemon) = (Path::new(DEFAULT_SOCKET), Path::new(DAEMON_SOCKET));
+            if !coordinator.exists() && daemon.exists() { daemon } else { coordinator }
+        };
+        Client::new(self.socket.as_deref().unwrap_or_else(usual))
     }
 }
 
@@ -152,6 +170,8 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),
         Verb::Rollout(verb) => command::rollout::run(&verb),
+        Verb::Stop(args) => command::block_on(command::stop::run(&args, true)),
+        Verb::Resume(args) => command::block_on(command::stop::run(&args, false)),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Why(kind) => command::get::why(&kind),

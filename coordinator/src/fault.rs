@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use serde::{Deserialize, Serialize};
+pub use patchmesh_node::api::document::ErrorDocument;
 
 /// Documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,29 +167,6 @@ impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
     }
-}
-
-/// `patchmesh.error/v1`: an error for a script, and across the API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ErrorDocument {
-    /// [`Self::SCHEMA`].
-    pub schema: String,
-    /// A stable kebab-case word.
-    pub code: String,
-    /// The whole chain, as one line.
-    pub message: String,
-    /// What was left as it was.
-    pub unchanged: String,
-    /// What to do.
-    pub remedy: String,
-    /// The exit code that goes with it.
-    pub exit: u8,
-}
-
-impl ErrorDocument {
-    /// The first member.
-    pub const SCHEMA: &str = "patchmesh.error/v1";
 }
 
 impl From<ErrorDocument> for Fault {

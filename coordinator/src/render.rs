@@ -3,12 +3,14 @@
 mod live;
 mod plan;
 mod recap;
+mod stop;
 mod tables;
 
 pub use self::{
     live::Live,
     plan::plan,
     recap::{recap, recap_rows},
+    stop::stop,
     tables::{host, hosts, rollouts, why},
 };
 

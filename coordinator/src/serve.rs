@@ -131,6 +131,8 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             signer: identity.signer().clone(),
             credential,
             mesh: peer.address.clone().recipient(),
+            orders: peer.address.clone().recipient(),
+            record: peer.address.clone().recipient(),
             rng: ChaCha12Rng::from_seed(seed),
         })
         .start();
@@ -138,6 +140,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             frames: Some(actor.clone().recipient()),
             view: Some(actor.clone().recipient()),
             skew: Some(actor.clone().recipient()),
+            orders: Some(actor.clone().recipient()),
         };
         let listening = match peer.address.send(told).await {
             Ok(()) => api::server::open(socket),
@@ -153,7 +156,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                     );
                 }
                 tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
-                let service = Arc::new(Coordinator::new(actor.clone()));
+                let service = Arc::new(Coordinator::new(actor.clone(), peer.address.clone()));
                 service_manager::ready(&format!("API on {}", socket.display()));
                 let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {

@@ -1,6 +1,6 @@
 //! What the API is answered with: reads and commands on the coordinator actor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use actix::{Addr, Context};
 use futures::channel::oneshot;
@@ -10,16 +10,21 @@ use patchmesh_common::{
     patch::PatchCounters,
     poison::{QUARANTINE_TAG, SAFE_TAG},
     rollout::{
-        controller::Event,
-        ledger::{Progress, RolloutState as Standing},
+        controller::{Event, last_step},
+        ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
         spec::RolloutSpec,
     },
+    run::message::{SignedStop, StopScope},
     time::WallTime,
 };
 use patchmesh_node::{
+    api::{
+        document::{LeaseEnd, OrdersDocument, StopDocument},
+        orders,
+    },
     clock,
-    peer::{KnownHost, Presence},
+    peer::{KnownHost, PeerActor, Presence},
 };
 use tokio::sync::mpsc;
 
@@ -28,9 +33,8 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, Held, HostDocument, HostOutcome, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
-            Presence as Heard, RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
-            WhyStep,
+            Excluded, HostDocument, HostOutcome, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
+            RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument, WhyStep,
         },
         not_found,
     },
@@ -45,12 +49,13 @@ const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
 #[derive(Clone)]
 pub struct Coordinator {
     actor: Addr<CoordinatorActor>,
+    peer: Addr<PeerActor>,
 }
 
 impl Coordinator {
-    /// The service over `actor`.
-    pub fn new(actor: Addr<CoordinatorActor>) -> Self {
-        Self { actor }
+    /// The service over `actor`, whose mesh peer is `peer`.
+    pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>) -> Self {
+        Self { actor, peer }
     }
 
     async fn ask<T: Send + 'static>(
@@ -140,10 +145,7 @@ impl Coordinator {
 
 impl Service for Coordinator {
     fn hosts(&self) -> Answer<'_, HostsDocument> {
-        Box::pin(self.ask(|actor, _| {
-            let hosts = actor.members().iter().filter(|host| host.is_host());
-            HostsDocument::new(hosts.map(row).collect())
-        }))
+        Box::pin(self.ask(|actor, _| HostsDocument::from(actor.members())))
     }
 
     fn host(&self, name: String) -> Answer<'_, HostDocument> {
@@ -211,6 +213,42 @@ impl Service for Coordinator {
 
     fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
         Box::pin(self.operate(id, Event::Stop))
+    }
+
+    fn orders(&self) -> Answer<'_, OrdersDocument> {
+        Box::pin(async move { Ok(orders::list(&self.peer).await?) })
+    }
+
+    fn order(&self, signed: SignedStop) -> Answer<'_, StopDocument> {
+        Box::pin(async move {
+            let order = orders::give(&self.peer, signed).await?;
+            self.standing(order.scope).await
+        })
+    }
+
+    fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {
+        Box::pin(async move {
+            let (order, members) = orders::standing(&self.peer, scope).await?;
+            self.ask(move |actor, _| {
+                let ledger = actor.status().ledger;
+                StopDocument::new(order, &members, |host| lease_end(ledger, &host.node))
+            })
+            .await
+        })
+    }
+}
+
+/// When `node` begins its last disruptive step, as far as this ledger knows.
+fn lease_end(ledger: &Ledger, node: &NodeId) -> LeaseEnd {
+    if ledger.foreign.contains_key(node) || (ledger.discontinuous && !ledger.adopted.contains(node)) {
+        return LeaseEnd::Unknown;
+    }
+    let Some((rollout, _)) = ledger.leased.get(node) else { return LeaseEnd::None };
+    let state = ledger.rollouts.get(rollout);
+    let host = state.and_then(|state| state.index.get(node).map(|at| &state.hosts[*at].progress));
+    match host {
+        Some(Progress::Running { since, opening, .. }) => LeaseEnd::Until(last_step(*since, opening)),
+        _ => LeaseEnd::Unknown,
     }
 }
 
@@ -294,33 +332,11 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
     })
 }
 
-fn row(host: &KnownHost) -> HostRow {
-    let body = &host.record.body;
-    let scanned = body.scanned_at.is_some();
-    HostRow {
-        host: host.membership.name.clone(),
-        node_id: host.node.to_string(),
-        os: body.facts.os.clone(),
-        os_version: Some(body.facts.os_version.clone()).filter(|version| !version.is_empty()),
-        arch: body.facts.arch.clone(),
-        mode: body.mode,
-        tags: host.tags(),
-        presence: match host.presence {
-            Presence::Alive => Heard::Live,
-            Presence::Silent => Heard::Silent,
-        },
-        last_heard: Some(Time(host.record.sealed_at)),
-        counters: scanned.then_some(body.counters.into()),
-        reboot_required: scanned.then_some(body.reboot_required),
-        held: body.held.map(|(lease, rollout)| Held { lease: lease.to_string(), rollout: rollout.to_string() }),
-    }
-}
-
 fn document(host: &KnownHost) -> HostDocument {
     let body = &host.record.body;
     HostDocument {
         schema: HostDocument::SCHEMA.to_owned(),
-        row: row(host),
+        row: HostRow::from(host),
         manager: body.facts.manager.clone(),
         kernel: body.facts.kernel.clone(),
         agent_version: body.facts.agent_version.clone(),
@@ -416,26 +432,6 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
             };
             step(code, format!("rollout {rollout} ended for it as {}{text}", outcome.as_str()), time)
         }
-    }
-}
-
-/// What a member is, for the coordinator.
-pub trait Member {
-    /// Whether it is a host that can be patched.
-    fn is_host(&self) -> bool;
-    /// Its tags, the issuer's over its own.
-    fn tags(&self) -> BTreeMap<String, String>;
-}
-
-impl Member for KnownHost {
-    fn is_host(&self) -> bool {
-        self.membership.role == patchmesh_common::membership::Role::Node
-    }
-
-    fn tags(&self) -> BTreeMap<String, String> {
-        let mut tags = self.record.body.tags.clone();
-        tags.extend(self.membership.tags.clone());
-        tags
     }
 }
 

@@ -142,6 +142,7 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Resumed { .. } => "resumed",
         LedgerAct::Halted { .. } => "halted",
         LedgerAct::Stopped { .. } => "stopped",
+        LedgerAct::Ordered { .. } => "ordered",
         LedgerAct::Ended { .. } => "ended",
     }
 }

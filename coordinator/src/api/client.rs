@@ -10,14 +10,15 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_node::api::document::OrderRequest;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, HostDocument, HostsDocument, PlanDocument, RolloutDocument, RolloutsDocument, SpecDocument,
-        WatchEvent, WhyDocument,
+        AppliedDocument, HostDocument, HostsDocument, OrdersDocument, PlanDocument, RolloutDocument, RolloutsDocument,
+        SpecDocument, StopDocument, WatchEvent, WhyDocument,
     },
 };
 use crate::fault::{ErrorDocument, Exit, Fault};
@@ -101,6 +102,30 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn act(&self, id: &str, act: &str) -> Result<RolloutDocument, Fault> {
         self.post::<(), _>(&format!("/v1/rollouts/{}/{act}", encode(id)), None).await
+    }
+
+    /// The STOPs and resumes that the member knows.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn orders(&self) -> Result<OrdersDocument, Fault> {
+        self.get("/v1/orders").await
+    }
+
+    /// Gives a STOP or a resume.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn order(&self, request: &OrderRequest) -> Result<StopDocument, Fault> {
+        self.post("/v1/orders", Some(request)).await
+    }
+
+    /// How the winning order of `scope`, which is `all` or a rollout's id, stands.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn standing(&self, scope: &str) -> Result<StopDocument, Fault> {
+        self.get(&format!("/v1/orders/{}", encode(scope))).await
     }
 
     /// What happens in a rollout from now on.

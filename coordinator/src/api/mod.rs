@@ -11,6 +11,9 @@
 //! | `GET /v1/rollouts/ID` | | `patchmesh.rollout/v1` |
 //! | `GET /v1/rollouts/ID/watch` | | one JSON document per line, the recap last |
 //! | `POST /v1/rollouts/ID/{pause,resume,stop}` | | `patchmesh.rollout/v1` |
+//! | `GET /v1/orders` | | `patchmesh.orders/v1` |
+//! | `POST /v1/orders` | `{"order": HEX}`: a sealed STOP or resume | `patchmesh.stop/v1` |
+//! | `GET /v1/orders/{all,ROLLOUT}` | | `patchmesh.stop/v1` |
 //!
 //! `ID` is an id or a name. Every error is a `patchmesh.error/v1` document; its member `exit` is the CLI's exit code.
 
@@ -21,14 +24,20 @@ pub mod server;
 
 use std::{future::Future, pin::Pin};
 
-use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_common::{
+    rollout::spec::RolloutSpec,
+    run::message::{SignedStop, StopScope},
+};
 use tokio::sync::mpsc;
 
 use self::document::{
-    HostDocument, HostsDocument, PlanDocument, RolloutDocument, RolloutsDocument, WatchEvent, WhyDocument,
+    HostDocument, HostsDocument, OrdersDocument, PlanDocument, RolloutDocument, RolloutsDocument, StopDocument,
+    WatchEvent, WhyDocument,
 };
 use crate::fault::{Exit, Fault};
 
+/// Where a host's daemon answers if its state is where it usually is.
+pub const DAEMON_SOCKET: &str = "/var/lib/patchmesh/daemon.sock";
 /// Where `patchmesh serve` listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/patchmesh/api.sock";
 /// Largest request or answer body, in bytes. A plan for 1,000 hosts with 300 packages each takes about 50 MB.
@@ -77,6 +86,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// Ends the rollout: nothing new starts, hosts at work begin no further disruptive step.
     fn stop(&self, id: String) -> Answer<'_, RolloutDocument>;
+
+    /// The STOPs and resumes that this member knows.
+    fn orders(&self) -> Answer<'_, OrdersDocument>;
+
+    /// Hands a STOP or a resume to the mesh. Nothing of it has been checked.
+    fn order(&self, signed: SignedStop) -> Answer<'_, StopDocument>;
+
+    /// How the winning order of a scope stands.
+    fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument>;
 }
 
 /// The fault for a name that nobody has.

@@ -1,14 +1,6 @@
 //! The service side: a unix socket for its owner only, and one route per method of [`Service`].
 
-use std::{
-    io,
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener as StdListener, UnixStream as StdStream},
-    },
-    path::Path,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use axum::{
     Router,
@@ -19,9 +11,10 @@ use axum::{
     routing::{get, post},
 };
 use patchmesh_common::rollout::spec::RolloutSpec;
-use rustix::{
-    fs::{Mode, fchmod},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
+use patchmesh_node::api::{
+    document::OrderRequest,
+    orders,
+    socket::{self, SocketError},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixListener, sync::mpsc};
@@ -33,59 +26,27 @@ use super::{
 };
 use crate::fault::{Exit, Fault};
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 64;
-
 /// Opens the API's socket at `path`, readable by its owner only. The socket of a service that is gone is replaced; one on
 /// which somebody answers is not.
 ///
 /// # Errors
 /// `socket-in-use` if another service answers, `socket-failed` otherwise. Nothing was changed.
 pub fn open(path: &Path) -> Result<UnixListener, Fault> {
-    let shown = path.display();
-    let failed = |what: &str, error: io::Error| {
-        Fault::new(
+    socket::open(path).map_err(|error| match error {
+        SocketError::InUse(_) => Fault::new(
+            "socket-in-use",
+            error.to_string(),
+            "it was left alone, and no second one was started",
+            "stop it first, or choose another --dir",
+        ),
+        SocketError::Io { .. } => Fault::new(
             "socket-failed",
-            format!("cannot {what} the API socket {shown}"),
+            error.to_string(),
             "no service was started",
             "choose another --dir or --socket (at most 107 bytes long), in a folder that this user may write",
         )
-        .because(error)
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| failed("create the folder of", error))?;
-    }
-    match StdStream::connect(path) {
-        Ok(_) => {
-            return Err(Fault::new(
-                "socket-in-use",
-                format!("another service answers on {shown}"),
-                "it was left alone, and no second one was started",
-                "stop it first, or choose another --dir",
-            ));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // A file that is no socket refuses too, and is somebody's.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
-            std::fs::remove_file(path).map_err(|error| failed("replace the stale", error))?;
-        }
-        Err(error) => return Err(failed("look at", error)),
-    }
-    listener(path).map_err(|error| failed("open", error))
-}
-
-fn is_socket(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-}
-
-fn listener(path: &Path) -> io::Result<UnixListener> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // Before it has a name: bind takes the mode over, so that there is no moment in which others could connect.
-    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
-    listen(&socket, BACKLOG)?;
-    UnixListener::from_std(StdListener::from(socket))
+        .because(error.into_cause()),
+    })
 }
 
 /// Answers on `listener` until `stopped` ends; then finishes what is being answered.
@@ -116,6 +77,8 @@ fn router<S: Service>(service: Arc<S>) -> Router {
         .route("/v1/rollouts/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.rollout(id)).await }))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))
         .route("/v1/rollouts/{id}/{act}", post(act::<S>))
+        .route("/v1/orders", get(|State(s): State<Arc<S>>| async move { answer(s.orders()).await }).post(order::<S>))
+        .route("/v1/orders/{scope}", get(standing::<S>))
         .fallback(|uri: axum::http::Uri| async move { refuse(&not_found("resource", uri.path())) })
         .method_not_allowed_fallback(|| async { refuse(&bad_request("this resource does not take that method")) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -186,6 +149,21 @@ async fn act<S: Service>(State(service): State<Arc<S>>, Name((id, act)): Name<(S
         "resume" => answer(service.resume(id)).await,
         "stop" => answer(service.stop(id)).await,
         _ => refuse(&not_found("resource", &act)),
+    }
+}
+
+async fn order<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
+    let signed = parse::<OrderRequest>(body).and_then(|request| Ok(orders::decode(&request)?));
+    match signed {
+        Ok(signed) => answer(service.order(signed)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn standing<S: Service>(State(service): State<Arc<S>>, Name(scope): Name<String>) -> Response {
+    match orders::scope(&scope) {
+        Some(scope) => answer(service.standing(scope)).await,
+        None => refuse(&not_found("resource", &scope)),
     }
 }
 

@@ -45,6 +45,9 @@ enum Verb {
     /// Make an owner key: a new mesh.
     #[command(after_help = "Example:\n  patchmesh mesh init --dir ~/mesh")]
     Init(InitArgs),
+    /// Make a key for an operator, and print the half of it that is signed.
+    #[command(after_help = "Example:\n  patchmesh mesh key --out ~/operator/key")]
+    Key(KeyArgs),
     /// Sign a membership for a host's, a coordinator's or an operator's key.
     #[command(
         after_help = "Example:\n  patchmesh mesh sign --dir ~/mesh --name db-01 --key 3f…c2 --tag role=db --out db-01.json"
@@ -72,6 +75,16 @@ struct InitArgs {
     /// Where to keep the owner's key; created, or empty.
     #[arg(long)]
     dir: PathBuf,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+struct KeyArgs {
+    /// Where to keep the key; must not exist yet.
+    #[arg(long)]
+    out: PathBuf,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -142,6 +155,7 @@ pub async fn run(args: MeshArgs) -> Result<Exit, Fault> {
     let by_hand = "use `patchmesh mesh sign` with the key that the daemon prints at its first start";
     match args.verb {
         Verb::Init(args) => init(&args),
+        Verb::Key(args) => make_key(&args),
         Verb::Sign(args) => sign(&args),
         Verb::Join(_) => Err(Fault::not_built("mesh join", by_hand)),
         Verb::Token(_) => Err(Fault::not_built("mesh token", by_hand)),
@@ -176,6 +190,19 @@ fn init(args: &InitArgs) -> Result<Exit, Fault> {
         format!("{}\n", json!({"schema": "patchmesh.mesh/v1", "mesh": owner.mesh().to_string(), "ownerKey": key}))
     } else {
         format!("mesh       {}\nowner key  {} (keep it offline)\n", owner.mesh(), key.display())
+    });
+    Ok(Exit::Done)
+}
+
+fn make_key(args: &KeyArgs) -> Result<Exit, Fault> {
+    let json = is_json(args.output)?;
+    let identity = Identity::generate().map_err(identity_fault)?;
+    identity.save_new(&args.out).map_err(identity_fault)?;
+    let (key, file) = (identity.node().to_string(), &args.out);
+    print(&if json {
+        format!("{}\n", json!({"schema": "patchmesh.key/v1", "key": key, "file": file}))
+    } else {
+        format!("key   {key}\nfile  {} (keep it to yourself)\n", file.display())
     });
     Ok(Exit::Done)
 }

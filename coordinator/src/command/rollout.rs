@@ -72,7 +72,7 @@ pub fn run(verb: &RolloutVerb) -> Result<Exit, Fault> {
             });
         }
         RolloutVerb::Stop(StopArgs { id: None, .. }) => {
-            let instead = "use patchmesh rollout stop ID for every rollout of patchmesh get rollouts";
+            let instead = "use patchmesh stop --all with an operator's key";
             return Err(Fault::not_built("rollout stop --all", instead));
         }
         RolloutVerb::Stop(StopArgs { id: Some(id), output, socket, .. }) => (id, "stop", output, socket),

@@ -12,15 +12,21 @@ use std::{
 
 use patchmesh_common::{
     gossip::Mode,
+    id::RolloutId,
     inventory::{PackageChange, Transaction},
+    membership::Role,
     rollout::{Operation, RebootOption, spec::RolloutSpec},
-    run::Phase,
+    run::{
+        Phase,
+        message::{OrderStamp, SignedStop, StopScope},
+    },
     time::WallTime,
 };
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
 };
+use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) const ID: &str = "00112233445566aa";
@@ -147,6 +153,48 @@ pub(crate) fn host(name: &str) -> Option<HostDocument> {
         scanned_at: Some(time("2026-12-01T01:55:00Z")),
         membership_expires: Some(time("2027-12-01T00:00:00Z")),
     })
+}
+
+/// The owner of the mesh that the fake is a member of.
+pub(crate) fn owner() -> Identity {
+    Identity::from_secret([7; 32])
+}
+
+/// Keys with their memberships in `folder`: an operator's, and one of a host, which may not stop anything.
+pub(crate) fn members(folder: &Path) {
+    for (name, seed, role) in [("operator", 8, Role::Operator), ("host", 9, Role::Node)] {
+        let (identity, place) = (Identity::from_secret([seed; 32]), folder.join(name));
+        std::fs::create_dir(&place).unwrap();
+        identity.save_new(&place.join("key")).unwrap();
+        let expires = WallTime::parse("2100-01-01T00:00:00Z").unwrap();
+        let grant = Grant { key: identity.node(), name: name.into(), role, serial: 1, expires, tags: BTreeMap::new() };
+        save_credential(&place.join("membership.json"), &sign(&owner(), grant).unwrap()).unwrap();
+    }
+}
+
+pub(crate) fn orders() -> OrdersDocument {
+    let resumed = OrderStamp { scope: StopScope::Rollout(RolloutId([8; 8])), sequence: 4, stop: false };
+    OrdersDocument::new(owner().mesh(), 5, vec![resumed])
+}
+
+pub(crate) fn standing() -> StopDocument {
+    let silent = Unconfirmed {
+        host: "old-1".into(),
+        node_id: node(4),
+        presence: Presence::Silent,
+        held: Some(Held { lease: "ab".repeat(16), rollout: ID.into() }),
+        lease: "until".into(),
+        lease_until: Some(time("2026-12-01T06:00:00Z")),
+    };
+    StopDocument {
+        schema: StopDocument::SCHEMA.into(),
+        order: OrderStamp { scope: StopScope::All, sequence: 5, stop: true }.into(),
+        hosts: 4,
+        confirmed: 3,
+        leases: "until".into(),
+        leases_until: silent.lease_until,
+        unconfirmed: vec![silent],
+    }
 }
 
 pub(crate) fn why() -> WhyDocument {
@@ -363,6 +411,20 @@ impl Service for Fake {
 
     fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
         say(self.known(&id, RolloutState::Stopped))
+    }
+
+    fn orders(&self) -> Answer<'_, OrdersDocument> {
+        say(Ok(orders()))
+    }
+
+    fn order(&self, signed: SignedStop) -> Answer<'_, StopDocument> {
+        let order = signed.read().expect("the CLI signs orders");
+        say(Ok(StopDocument { order: order.stamp().into(), ..standing() }))
+    }
+
+    fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {
+        let given = OrderStamp { scope, sequence: orders().next_sequence, stop: true };
+        say(Ok(StopDocument { order: given.into(), ..standing() }))
     }
 }
 

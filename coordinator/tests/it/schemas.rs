@@ -137,6 +137,8 @@ fn what_the_api_answers_is_what_is_published() {
     published!("hosts").holds(&fake::hosts());
     published!("host").holds(&fake::host("web-1").unwrap());
     published!("why").holds(&fake::why());
+    published!("orders").holds(&fake::orders());
+    published!("stop").holds(&fake::standing());
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());

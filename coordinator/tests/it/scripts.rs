@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use super::fake::{Fake, Served, patchmesh};
+use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
 const MANIFESTS: [(&str, &str); 4] = [
@@ -19,6 +19,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
 
 fn session(name: &str, text: &str) {
     let served = Served::start(Fake::default());
+    fake::members(served.folder.path());
     for (name, manifest) in MANIFESTS {
         fs::write(served.folder.path().join(name), manifest).unwrap();
     }
@@ -69,6 +70,11 @@ fn rate() {
 #[test]
 fn rollouts() {
     session("rollout.txt", include_str!("../scripts/rollout.txt"));
+}
+
+#[test]
+fn stops() {
+    session("stop.txt", include_str!("../scripts/stop.txt"));
 }
 
 #[test]

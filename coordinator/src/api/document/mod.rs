@@ -8,8 +8,9 @@ mod host;
 mod plan;
 mod rollout;
 
-use patchmesh_common::{rollout::limit::Limit, schedule::Opening, time::WallTime};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use patchmesh_common::{rollout::limit::Limit, schedule::Opening};
+pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, Time, Unconfirmed};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::{
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
@@ -89,25 +90,6 @@ impl From<OpeningDocument> for Opening {
     }
 }
 
-/// An instant that travels as RFC 3339 in UTC with whole seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub WallTime);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.rfc3339())
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        WallTime::parse(&text).map(Self).ok_or_else(|| {
-            de::Error::invalid_value(de::Unexpected::Str(&text), &"a time such as 2026-12-01T02:00:00Z (RFC 3339)")
-        })
-    }
-}
-
 /// A span of so many milliseconds that travels as a number of seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub u64);
@@ -127,11 +109,5 @@ impl<'de> Deserialize<'de> for Seconds {
         let seconds = f64::deserialize(deserializer)?;
         // A float's cast saturates: nonsense becomes a bound, never a panic.
         Ok(Self((seconds * 1000.0).round() as u64))
-    }
-}
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.rfc3339())
     }
 }
