@@ -273,6 +273,12 @@ impl Again {
         child.try_wait().expect("the child is ours").is_some()
     }
 
+    /// Starts the coordinator of this fleet, which has ended.
+    pub(crate) fn restart_coordinator(&mut self) {
+        let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");
+        self.spawn("coordinator", &fleet["coordinator"]);
+    }
+
     /// Starts a host of this fleet that has ended.
     pub(crate) fn restart(&mut self, name: &str) {
         let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");

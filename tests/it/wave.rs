@@ -33,7 +33,7 @@ pub(crate) fn unpatched(hosts: u32) -> Option<Again> {
 
 /// A fleet of `hosts` on which nothing was patched: the first host's package breaks, and one failure halts. The service's
 /// postinst prints for so many `seconds`.
-fn unpatched_and_slow(hosts: u32, seconds: u32) -> Option<Again> {
+pub(crate) fn unpatched_and_slow(hosts: u32, seconds: u32) -> Option<Again> {
     let program = program()?;
     let (hosts_flag, seconds) = (hosts.to_string(), seconds.to_string());
     let flags = ["--hosts", &hosts_flag, "--max-concurrency", "1", "--max-errors", "0", "--break", "1"];
@@ -132,7 +132,7 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
 }
 
 /// The folder of the attempt whose postinst prints now.
-fn printing(demo: &Path, host: &str) -> Option<PathBuf> {
+pub(crate) fn printing(demo: &Path, host: &str) -> Option<PathBuf> {
     let runs = fs::read_dir(demo.join("hosts").join(host).join("state/run")).ok()?;
     let mut attempts = runs.flatten().map(|run| run.path().join("1"));
     attempts.find(|run| fs::read_to_string(run.join("output.log")).is_ok_and(|text| text.contains("Setting up")))
