@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use patchmesh_common::membership::Role;
+use patchmesh_coordinator::api::client::Client;
 use patchmesh_node::{
     api, clock,
     identity::{Grant, Identity, save_credential, sign},
@@ -194,6 +196,11 @@ fn a_stop_reaches_every_daemon_of_a_mesh_that_has_no_coordinator() {
     }
     let last = &daemons[count - 1].state;
     wait_for("a mesh that is whole", || (known(&program, last) == count).then_some(()));
+    let elsewhere =
+        Command::new(&program).args(["get", "rollouts", "--socket"]).arg(last.join(api::SOCKET)).output().unwrap();
+    let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert_eq!(fs::metadata(last.join(api::SOCKET)).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(elsewhere.status.code() == Some(7) && said.contains("the daemon of a host"), "{said}");
     let began = Instant::now();
     let (code, stopped) = order(&program, &["stop", "--all", "--wait", "120s"], &key, last);
     let took = began.elapsed();
@@ -209,9 +216,12 @@ fn a_stop_reaches_every_daemon_of_a_mesh_that_has_no_coordinator() {
     assert_eq!(code, 5, "{resumed}");
     let unconfirmed = |document: &Value| document["unconfirmed"].as_array().unwrap().clone();
     assert!(unconfirmed(&resumed).iter().any(|host| host["host"] == "host-001" && host["lease"] == "unknown"));
-    let name = "host-001";
-    let back = Daemon::start(&program, &owner, dir.path(), name, Some(&address));
-    daemons.push(back);
-    let (code, again) = order(&program, &["resume", "--all", "--wait", "120s"], &key, &daemons[0].state);
-    assert_eq!((code, again["confirmed"].as_u64()), (0, Some(count as u64)), "{again}");
+    daemons.push(Daemon::start(&program, &owner, dir.path(), "host-001", Some(&address)));
+    let client = Client::new(daemons[0].state.join(api::SOCKET));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    wait_for("the confirmation of the one that was away", || {
+        let standing = runtime.block_on(client.standing("all")).ok()?;
+        assert_eq!(standing.order.sequence, resumed["sequence"].as_u64().unwrap());
+        standing.is_complete().then_some(())
+    });
 }

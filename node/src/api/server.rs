@@ -5,6 +5,7 @@ use std::io;
 use actix::Addr;
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -56,8 +57,14 @@ async fn hosts(State(peer): Peer) -> Response {
     }
 }
 
-async fn order(State(peer): Peer, Json(request): Json<OrderRequest>) -> Response {
-    let given = async { orders::give(&peer, orders::decode(&request)?).await };
+async fn order(State(peer): Peer, body: Bytes) -> Response {
+    let given = async {
+        let request: OrderRequest = serde_json::from_slice(&body).map_err(|error| {
+            let text = format!("the request body is no order: {error}");
+            ErrorDocument::new("bad-request", text, "nothing was ordered", "use a patchmesh of the daemon's version")
+        })?;
+        orders::give(&peer, orders::decode(&request)?).await
+    };
     match given.await {
         Ok(order) => answer(stands(&peer, order.scope).await),
         Err(error) => answer::<()>(Err(error)),
