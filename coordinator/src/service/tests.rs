@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use patchmesh_common::{
     gossip::{NodeRecord, RecordBody},
     id::{Incarnation, MeshId},
@@ -9,6 +11,8 @@ use patchmesh_common::{
     run::message::Outcome,
     schedule::Opening,
 };
+
+use patchmesh_node::api::document::tags;
 
 use super::*;
 use crate::status::tests::{World, node};
@@ -103,6 +107,7 @@ fn known(host: u8, mode: Mode, presence: Presence, counters: PatchCounters) -> K
         held: None,
         inventory: [0; 32],
         scanned_at: Some(NOW),
+        orders: Vec::new(),
     };
     let record = NodeRecord { mesh: MeshId([0; 32]), incarnation: Incarnation(1), version: 1, sealed_at: NOW, body };
     KnownHost { node: node(host), membership, record, presence, own: false }
@@ -144,7 +149,7 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
 #[test]
 fn the_issuers_tags_win_over_the_hosts_own() {
     let host = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
-    let tags = Member::tags(&host);
+    let tags = tags(&host);
     assert_eq!((tags["app"].as_str(), tags["zone"].as_str()), ("issuer", "a"));
 }
 
