@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use patchmesh_common::{
     id::{MeshId, RolloutId},
     membership::{Credential, Role},
@@ -40,9 +40,10 @@ const MEMBERSHIP: &str = "membership.json";
 
 /// What, and by whom.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["all", "rollout"])))]
 pub struct StopArgs {
     /// Every rollout of the mesh
-    #[arg(long, conflicts_with = "rollout", required_unless_present = "rollout")]
+    #[arg(long)]
     all: bool,
     /// One rollout: its id, or its name where a coordinator is asked
     #[arg(long, value_name = "ID")]
@@ -85,7 +86,7 @@ pub async fn run(args: &StopArgs, stop: bool) -> Result<Exit, Fault> {
 }
 
 async fn scope(args: &StopArgs, client: &Client) -> Result<StopScope, Fault> {
-    let Some(name) = &args.rollout else { return Ok(StopScope::All) };
+    let Some(name) = args.rollout.as_ref().filter(|_| !args.all) else { return Ok(StopScope::All) };
     if let Some(id) = RolloutId::parse(name) {
         return Ok(StopScope::Rollout(id));
     }
