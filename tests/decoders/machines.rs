@@ -149,7 +149,7 @@ impl Host {
                     }
                 }
                 Effect::Start { id, act } => events.push(Event::Ended { act: id, end: well(act) }),
-                Effect::Held(_) | Effect::Ignored { .. } => {}
+                Effect::Held(_) | Effect::Orders(_) | Effect::Ignored { .. } => {}
             }
         }
         events
@@ -180,6 +180,7 @@ pub(super) fn gossip(bytes: &[u8]) {
         settings: gossip::Settings::default(),
         bootstrap: BTreeMap::new(),
         saved: Vec::new(),
+        orders: Vec::new(),
     };
     let mut machine = Gossip::new(start, NOW, &Credulous);
     let (mut rng, mut now) = (ChaCha8Rng::seed_from_u64(1), NOW);
