@@ -314,5 +314,6 @@ fn kind(entry: &JournalEntry) -> &'static str {
         JournalEntry::Settled(_) => "settled",
         JournalEntry::Acknowledged { .. } => "acknowledged",
         JournalEntry::Refused { .. } => "refused",
+        JournalEntry::Released { .. } => "released",
     }
 }

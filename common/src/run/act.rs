@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HookPoint, compare::Comparison, message::Refusal, message::Resolution};
+use super::{HookPoint, compare::Comparison, journal::Journal, message::Refusal, message::Resolution};
 use crate::{
     id::{CommandId, LeaseId, RolloutId},
     inventory::Transaction,
@@ -102,13 +102,18 @@ pub struct Guard {
     pub opening: Opening,
     /// Latest start, by time since boot.
     pub latest: BootTime,
+    /// Its slot must not have been released. `None` in what a daemon of an earlier release left for its runner.
+    #[serde(default)]
+    pub lease: Option<LeaseId>,
 }
 
 impl Guard {
-    /// Why the step must not begin now: a stable word and a sentence. `stopped`: whether a saved STOP covers the rollout.
-    pub fn refuses(&self, stopped: bool, now: Now) -> Option<(&'static str, String)> {
-        if stopped {
+    /// Why the step must not begin now: a stable word and a sentence. `journal`: what the host has saved.
+    pub fn refuses(&self, journal: &Journal, now: Now) -> Option<(&'static str, String)> {
+        if journal.stopped(self.rollout) {
             Some(("stopped", String::from("a STOP was saved just before it was to start")))
+        } else if self.lease.is_some_and(|lease| journal.released(lease)) {
+            Some(("released", String::from("its slot was released just before it was to start")))
         } else if !self.opening.admits_step(now.wall) {
             let (wall, closes) = (now.wall.rfc3339(), self.opening.closes.rfc3339());
             Some(("outside-opening", format!("{wall} is outside the opening that ends {closes}")))

@@ -48,7 +48,7 @@ impl Run {
         if phase == Phase::PreInstall {
             opening.closes = opening.last_start;
         }
-        Guard { rollout: self.lease.rollout, opening, latest: self.latest(phase) }
+        Guard { rollout: self.lease.rollout, opening, latest: self.latest(phase), lease: Some(self.lease.id) }
     }
 
     /// Why the run does not go on: deferred while nothing was changed, failed afterwards.
@@ -76,6 +76,8 @@ impl PatchRun {
             ("observe-mode", String::from("the host's own file no longer says mode = \"enforce\""))
         } else if self.journal.stopped(run.lease.rollout) {
             ("stopped", String::from("a STOP covers the rollout; resume it to go on"))
+        } else if run.released {
+            ("released", String::from("an operator released its slot, so that nothing more begins under this lease"))
         } else if run.granted.boot_id != self.settings.boot_id {
             (
                 "unexpected-reboot",

@@ -101,6 +101,7 @@ impl PatchRun {
             ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
             ToHost::Withdraw { lease } => self.withdrawn(cx, from, lease),
+            ToHost::Release { lease } => self.released(cx, from, lease),
             ToHost::Stop(_) => {}
         }
         Ok(())
@@ -342,6 +343,17 @@ impl PatchRun {
             let text = format!("lease {lease} was withdrawn by the coordinator before it began");
             self.refuse(cx, from, lease, refusal(RefusalCode::StaleGo, text, "wait for a new lease"));
         }
+    }
+
+    /// Somebody else may have the slot by now. Saved first: also another life of this process begins nothing more.
+    fn released(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId) {
+        let news = |run: &super::journal::Run| run.lease.id == lease && run.report.is_none() && !run.released;
+        if self.journal.run.as_ref().is_some_and(news) {
+            self.save(cx, JournalEntry::Released { lease });
+        }
+        self.withdrawn(cx, from, lease);
+        // What waited to begin does not.
+        self.advance(cx);
     }
 
     fn acknowledged(&mut self, cx: &mut Cx<'_, Effect>, lease: LeaseId) {

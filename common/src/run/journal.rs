@@ -78,6 +78,11 @@ pub enum JournalEntry {
         /// Which.
         lease: LeaseId,
     },
+    /// An operator released the slot of a lease that has begun. Saved before it is honoured.
+    Released {
+        /// Which.
+        lease: LeaseId,
+    },
 }
 
 impl JournalEntry {
@@ -155,6 +160,8 @@ pub struct Run {
     pub rebooted: bool,
     /// What the last scan found.
     pub verified: Option<Box<Verified>>,
+    /// Whether its slot was released: nothing disruptive begins any more.
+    pub released: bool,
     /// The worst fault so far; of equal ones the first.
     pub fault: Option<Fault>,
     /// Set when the outcome is fixed.
@@ -209,6 +216,11 @@ impl Journal {
                     self.refused.pop_front();
                 }
             }
+            JournalEntry::Released { lease } => {
+                if let Some(run) = self.run.as_mut().filter(|run| run.lease.id == *lease) {
+                    run.released = true;
+                }
+            }
             JournalEntry::Began { .. }
             | JournalEntry::Ended { .. }
             | JournalEntry::Barred(_)
@@ -251,6 +263,11 @@ impl Journal {
             .any(|scope| self.stops.get(scope).is_some_and(|(_, stop)| *stop))
     }
 
+    /// Whether the slot of `lease`, which runs, was released.
+    pub fn released(&self, lease: LeaseId) -> bool {
+        self.run.as_ref().is_some_and(|run| run.lease.id == lease && run.released)
+    }
+
     /// Whether `order` changes what is saved: the highest sequence of a scope wins, a tie is stop.
     pub fn accepts_stop(&self, order: &StopOrder) -> bool {
         self.stops.get(&order.scope).is_none_or(|saved| order.rank() > *saved)
@@ -282,6 +299,7 @@ impl Run {
             reboot_required: false,
             rebooted: false,
             verified: None,
+            released: false,
             fault: None,
             report: None,
         }

@@ -169,6 +169,11 @@ pub enum ToHost {
         /// Which lease.
         lease: LeaseId,
     },
+    /// An operator released the lease's slot: refuse it, or begin nothing disruptive under it any more.
+    Release {
+        /// Which lease.
+        lease: LeaseId,
+    },
 }
 
 /// Largest encoded [`SignedStop`]: an order and two memberships at their limits, with room for lengths and signatures.

@@ -181,6 +181,7 @@ fn lease_messages(lines: &mut Lines) {
         ("acknowledge", ToHost::Acknowledge { lease: lease_id }),
         ("stop", ToHost::Stop(Box::new(stop))),
         ("withdraw", ToHost::Withdraw { lease: lease_id }),
+        ("release", ToHost::Release { lease: lease_id }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     for (name, body) in to_host {

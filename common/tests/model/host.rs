@@ -9,7 +9,7 @@ use patchmesh_common::{
     run::{
         act::{Act, ActEnd, ActId, Adoption, Guard, HooksEnd, TransactionEnd, Verdict, Verified},
         compare::Comparison,
-        journal::JournalEntry,
+        journal::{Journal, JournalEntry},
         machine::{Effect, Event, PatchRun},
         message::{Answer, GO_WITHIN, ToCoordinator},
     },
@@ -195,7 +195,7 @@ impl World {
     fn act(&mut self, at: usize, id: ActId, act: Act, now: Now) -> Option<ActEnd> {
         let refuses = |guard: &Guard| {
             let declined = |(code, text): (&str, _)| ActEnd::Declined { code: code.into(), text };
-            guard.refuses(false, now).map(declined)
+            guard.refuses(&Journal::default(), now).map(declined)
         };
         let end = self.transaction_end();
         let host = &mut self.hosts[at];
@@ -205,7 +205,7 @@ impl World {
                 Some(guard.as_ref().and_then(refuses).unwrap_or(ActEnd::Hooks(HooksEnd::default())))
             }
             Act::Transaction { lease, attempt, guard, .. } => {
-                if let Some((code, text)) = guard.refuses(false, now) {
+                if let Some((code, text)) = guard.refuses(&Journal::default(), now) {
                     let verdict = Verdict::Declined { code: code.into(), text };
                     return Some(ActEnd::Transaction(TransactionEnd { verdict, ..end }));
                 }

@@ -145,7 +145,7 @@ fn record_host(machine: &PatchRun, at: usize, boots: u8) -> Recorder {
     journal.run.is_some().hash(&mut r);
     if let Some(run) = &journal.run {
         (run.lease.id, run.granted.boot_id, run.last).hash(&mut r);
-        (run.pre_install_begun, run.touched, run.reboot_required, run.rebooted).hash(&mut r);
+        (run.pre_install_begun, run.touched, run.reboot_required, run.rebooted, run.released).hash(&mut r);
         run.fault.as_ref().map(|fault| (fault.outcome, &fault.error.code)).hash(&mut r);
         run.report.is_some().hash(&mut r);
     }

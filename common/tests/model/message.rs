@@ -67,7 +67,7 @@ fn record_down(epoch: Epoch, body: &ToHost, r: &mut Recorder) {
     match body {
         ToHost::Offer(lease) => (lease.id, lease.attempt).hash(r),
         ToHost::Go { lease, nonce } => (lease, nonce).hash(r),
-        ToHost::Acknowledge { lease } | ToHost::Withdraw { lease } => lease.hash(r),
+        ToHost::Acknowledge { lease } | ToHost::Withdraw { lease } | ToHost::Release { lease } => lease.hash(r),
         ToHost::Adopt | ToHost::Resolve { .. } | ToHost::Stop(_) => {}
     }
 }

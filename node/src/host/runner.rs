@@ -55,7 +55,7 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// Checked as the last act before the first step. `None` for a repair, which is never held back.
     pub guard: Option<Guard>,
-    /// The host's run journal, read for STOPs.
+    /// The host's run journal, read for STOPs and releases.
     pub journal: PathBuf,
 }
 
@@ -221,13 +221,13 @@ fn wall() -> String {
 
 /// Why a disruptive step must not begin now, by the clocks and by the run journal.
 pub(crate) fn refusal(guard: &Guard, journal: &Path) -> Option<(&'static str, String)> {
-    let stopped = log::read(journal).map_err(|error| error.to_string()).and_then(|frames| {
+    let saved = log::read(journal).map_err(|error| error.to_string()).and_then(|frames| {
         let entries: Result<Vec<_>, _> = frames.iter().map(|frame| JournalEntry::decode(frame)).collect();
-        Ok(Journal::fold(&entries.map_err(|error| error.to_string())?).stopped(guard.rollout))
+        Ok(Journal::fold(&entries.map_err(|error| error.to_string())?))
     });
-    match stopped {
+    match saved {
         Err(error) => Some(("journal-unreadable", format!("{} cannot be read for STOPs: {error}", journal.display()))),
-        Ok(stopped) => guard.refuses(stopped, clock::now()),
+        Ok(saved) => guard.refuses(&saved, clock::now()),
     }
 }
 

@@ -8,14 +8,17 @@ use std::{
 };
 
 use patchmesh_common::{
-    id::{MeshId, RolloutId},
+    id::{BootId, LeaseId, MeshId, NodeId, RolloutId},
+    inventory::Transaction,
+    patch::Baseline,
+    rollout::{Operation, RebootOption},
     run::{
         act::{Guard, Verdict},
         journal::JournalEntry,
-        message::{StopOrder, StopScope},
+        message::{LatestStart, Lease, StopOrder, StopScope},
     },
     schedule::Opening,
-    time::{BootTime, WallTime},
+    time::{BootInstant, BootTime, WallTime},
 };
 use patchmesh_node::{
     clock,
@@ -192,26 +195,58 @@ async fn a_revoked_runner_does_nothing_however_late_it_comes() {
     assert!(matches!(adopt(folder).unwrap(), Adopted::NeverStarted));
 }
 
+fn granted(id: LeaseId, rollout: RolloutId) -> JournalEntry {
+    let host = NodeId([2; 32]);
+    let lease = Lease {
+        id,
+        rollout,
+        host,
+        attempt: 1,
+        operation: Operation::Install,
+        baseline: Baseline::All,
+        transaction: Transaction::default(),
+        reboot: RebootOption::Never,
+        hook_timeout: 60,
+        opening: Opening::endless(WallTime(0)),
+        latest_start: LatestStart { pre_install: 600, transaction: 600, post_install: 600, reboot: 600 },
+    };
+    let at = BootInstant { boot_id: BootId([1; 16]), at: BootTime(0) };
+    JournalEntry::Granted { lease: Box::new(lease), coordinator: host, at, wall: WallTime(0) }
+}
+
 #[tokio::test]
 async fn the_last_check_of_a_runner_is_its_own() {
     let rollout = RolloutId([8; 8]);
     let now = clock::now();
-    let good = Guard { rollout, opening: Opening::endless(WallTime(0)), latest: BootTime(now.boot.0 + 3_600_000) };
+    let good = Guard {
+        rollout,
+        opening: Opening::endless(WallTime(0)),
+        latest: BootTime(now.boot.0 + 3_600_000),
+        lease: None,
+    };
     let closed = Opening { opens: WallTime(0), last_start: WallTime(1), closes: now.wall };
-    let cases: [(&str, bool, Guard); 4] = [
-        ("", false, good),
-        ("stopped", true, good),
-        ("outside-opening", false, Guard { opening: closed, ..good }),
-        ("past-deadline", false, Guard { latest: BootTime(now.boot.0.saturating_sub(1)), ..good }),
+    let stop = JournalEntry::Stop(StopOrder {
+        mesh: MeshId([1; 32]),
+        scope: StopScope::Rollout(rollout),
+        sequence: 1,
+        stop: true,
+    });
+    let lease = LeaseId([9; 16]);
+    let released = || vec![granted(lease, rollout), JournalEntry::Released { lease }];
+    let cases: [(&str, Vec<JournalEntry>, Guard); 6] = [
+        ("", vec![], good),
+        ("", released(), good),
+        ("stopped", vec![stop], good),
+        ("released", released(), Guard { lease: Some(lease), ..good }),
+        ("outside-opening", vec![], Guard { opening: closed, ..good }),
+        ("past-deadline", vec![], Guard { latest: BootTime(now.boot.0.saturating_sub(1)), ..good }),
     ];
-    for (wanted, stop, guard) in cases {
+    for (wanted, saved, guard) in cases {
         let state = tempfile::tempdir().unwrap();
         let journal = state.path().join("run.log");
         let (mut log, _, _) = Log::open(&journal).unwrap();
-        if stop {
-            let order =
-                StopOrder { mesh: MeshId([1; 32]), scope: StopScope::Rollout(rollout), sequence: 1, stop: true };
-            log.append(&JournalEntry::Stop(order).encode()).unwrap();
+        for entry in saved {
+            log.append(&entry.encode()).unwrap();
         }
         let folder = state.path().join("run");
         let spec = Spec { steps: vec![shell("echo ran", &[])], guard: Some(guard), journal };
@@ -230,8 +265,12 @@ async fn a_journal_that_cannot_be_read_holds_the_runner_back() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("run.log");
     std::fs::write(&journal, "rubbish").unwrap();
-    let guard =
-        Guard { rollout: RolloutId([8; 8]), opening: Opening::endless(WallTime(0)), latest: BootTime(u64::MAX) };
+    let guard = Guard {
+        rollout: RolloutId([8; 8]),
+        opening: Opening::endless(WallTime(0)),
+        latest: BootTime(u64::MAX),
+        lease: None,
+    };
     let spec = Spec { steps: vec![shell("echo ran", &[])], guard: Some(guard), journal };
     let folder = folder.path().join("run");
     launch(&folder, &program(), None, &spec).unwrap().wait().await.unwrap();

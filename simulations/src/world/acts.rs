@@ -77,8 +77,8 @@ impl World {
     pub(super) fn start_act(&mut self, spot: Spot, id: ActId, act: Act) {
         if let Act::Hooks { guard: Some(guard), .. } | Act::Reboot { guard } = &act {
             let now = self.seats[spot as usize].clock.now(self.now);
-            let stopped = self.seats[spot as usize].host().is_some_and(|host| host.journal().stopped(guard.rollout));
-            if let Some((code, text)) = guard.refuses(stopped, now) {
+            let Some(saved) = self.seats[spot as usize].host().map(Host::journal) else { return };
+            if let Some((code, text)) = guard.refuses(&saved, now) {
                 return self.end_act(spot, 1, id, ActEnd::Declined { code: code.into(), text });
             }
         }
@@ -209,7 +209,7 @@ impl World {
             return;
         }
         let (guard, transaction) = (run.guard, run.transaction);
-        if let Some((code, text)) = guard.refuses(host.journal().stopped(guard.rollout), now) {
+        if let Some((code, text)) = guard.refuses(&host.journal(), now) {
             let verdict = Verdict::Declined { code: code.into(), text };
             let end = TransactionEnd { verdict, output: String::new(), reboot_required: false, dirty: None };
             self.set_stage(spot, stage, Stage::Finished(end));

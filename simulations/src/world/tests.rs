@@ -183,7 +183,7 @@ impl Simulated {
 impl Asked for Simulated {
     fn launch(&mut self, attempt: u32, claims: bool) {
         let opening = Opening::endless(WallTime(0));
-        let guard = Guard { rollout: RolloutId([0; 8]), opening, latest: BootTime(u64::MAX) };
+        let guard = Guard { rollout: RolloutId([0; 8]), opening, latest: BootTime(u64::MAX), lease: None };
         self.start(Act::Transaction { lease: LEASE, attempt, transaction: Transaction::default(), guard });
         if claims {
             self.pass(700);

@@ -57,9 +57,13 @@ fn a_step_that_is_declined_at_the_last_moment_ends_deferred() {
     assert_eq!(guard.opening.closes, lease().opening.last_start, "the first step needs a start, not a step");
     let (mut late, now) = (bench.now(), bench.now());
     late.boot = guard.latest.plus(core::time::Duration::from_secs(1));
-    assert_eq!(guard.refuses(false, now), None);
-    assert_eq!(guard.refuses(true, now).map(|(code, _)| code), Some("stopped"));
-    assert_eq!(guard.refuses(false, late).map(|(code, _)| code), Some("past-deadline"));
+    let mut saved = bench.machine.journal().clone();
+    assert_eq!(guard.refuses(&saved, now), None);
+    assert_eq!(guard.refuses(&saved, late).map(|(code, _)| code), Some("past-deadline"));
+    saved.push(&JournalEntry::Released { lease: LEASE });
+    assert_eq!(guard.refuses(&saved, now).map(|(code, _)| code), Some("released"));
+    saved.push(&JournalEntry::Stop(StopOrder { mesh: MESH, scope: StopScope::All, sequence: 1, stop: true }));
+    assert_eq!(guard.refuses(&saved, now).map(|(code, _)| code), Some("stopped"));
     let said = words(&bench.end(*act, ActEnd::Declined { code: "stopped".into(), text: "late".into() }));
     assert_eq!(said[..2], ["save ended pre-install stopped", "save began verify 1"]);
     let run = bench.machine.journal().run.as_ref().unwrap();

@@ -76,6 +76,7 @@ fn entries() -> Vec<(&'static str, JournalEntry, &'static str)> {
         ),
         ("acknowledged", JournalEntry::Acknowledged { lease: LEASE }, "0707070707070707070707070707070707"),
         ("refused", JournalEntry::Refused { lease: LEASE }, "0807070707070707070707070707070707"),
+        ("released", JournalEntry::Released { lease: LEASE }, "0907070707070707070707070707070707"),
     ]
 }
 

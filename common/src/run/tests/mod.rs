@@ -6,6 +6,7 @@ mod found;
 mod golden;
 mod handshake;
 mod laws;
+mod released;
 mod rows;
 mod safe;
 
@@ -285,6 +286,7 @@ fn word(effect: &Effect) -> String {
         Effect::Save(JournalEntry::Settled(report)) => format!("save settled {:?}", report.outcome),
         Effect::Save(JournalEntry::Acknowledged { .. }) => "save acknowledged".into(),
         Effect::Save(JournalEntry::Refused { .. }) => "save refused".into(),
+        Effect::Save(JournalEntry::Released { .. }) => "save released".into(),
         Effect::Answer(answer) => format!("answer {}", answer_word(&answer.body)),
         Effect::Start { act, .. } => format!("start {}", act_word(act)),
         Effect::Held(held) => format!("held {}", held.is_some()),
