@@ -11,9 +11,11 @@ use patchmesh_common::{
     membership::Credential,
     rollout::{
         controller::{self, Controller, Effect, Event, Seen, Settings},
+        ledger::LedgerAct,
         plan::{ExcludedHost, PlannedHost},
         spec::RolloutSpec,
         survey::{Candidate, Survey},
+        waiting::Waiting,
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, ToCoordinator, ToHost},
     seal::{Ed25519, Ed25519Signer, Sealed},
@@ -130,7 +132,11 @@ impl CoordinatorActor {
     pub fn feed(&mut self, event: Event, cx: &mut Context<Self>) {
         let now = clock::now();
         let mut effects = Vec::new();
+        let stood_back = self.controller.desk().rival.is_some();
         self.controller.step(&mut Cx::new(now, &mut self.rng, &Ed25519, &mut effects), event);
+        if self.controller.desk().rival.is_some() && !stood_back {
+            tracing::warn!(why = Waiting::Rival.text(), "standing back");
+        }
         for effect in effects {
             self.perform(effect, now);
         }
@@ -150,6 +156,7 @@ impl CoordinatorActor {
                     std::process::exit(1);
                 }
                 tracing::info!(act = ?watch::act_name(&entry.act), "ledger");
+                self.warn(&entry.act);
             }
             Effect::Tell { to, body } => self.tell(to, body, now),
             Effect::Order(order) => {
@@ -173,6 +180,22 @@ impl CoordinatorActor {
             && self.record.try_send(Describe(RecordBody { orders: orders.clone(), ..RecordBody::default() })).is_ok()
         {
             self.shown = orders;
+        }
+    }
+
+    /// Says what an operator must know, and what nobody asked for.
+    fn warn(&self, act: &LedgerAct) {
+        let new = self.controller.ledger().rollouts.is_empty();
+        match act {
+            LedgerAct::EpochOpened { epoch, continued: false } if !new => tracing::warn!(
+                counter = epoch.counter,
+                "leases may be out that this ledger does not know: it is a copy or restored, or another coordinator came in \
+                 between; a host that has not said what it holds is granted nothing and counts as a held slot; see patchmesh slots ls"
+            ),
+            LedgerAct::Released { host, held, by, because, .. } => {
+                tracing::warn!(host = %host.short(), held = held.as_str(), by, because, risk = held.risk(), "a slot was released by name");
+            }
+            _ => {}
         }
     }
 

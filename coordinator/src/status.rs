@@ -3,7 +3,7 @@
 use patchmesh_common::{
     id::RolloutId,
     rollout::{
-        ledger::{HostState, Ledger, Progress, RolloutState as Standing},
+        ledger::{HostState, Ledger, Progress, Release, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
         planner::{self, Desk, Waits},
         waiting::Waiting,
@@ -25,6 +25,9 @@ use crate::{
     render::counted,
 };
 
+/// Reasons of the coordinator itself, which hold however many hosts are at work.
+const UNCERTAIN: [&str; 4] = ["listening", "rival", "reconciling", "superseded"];
+
 /// What the documents are made from.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -39,7 +42,7 @@ pub struct View<'a> {
 impl View<'_> {
     /// How the host at `at` stands.
     pub fn outcome(&self, state: &Standing, at: usize) -> HostOutcome {
-        let lost = || self.desk.is_lost(state, at, self.now.boot);
+        let lost = || self.desk.is_lost(self.ledger, state, at, self.now.boot);
         match &state.hosts[at].progress {
             Progress::Running { .. } if state.ended_at.is_some() || lost() => HostOutcome::Lost,
             Progress::Running { .. } => HostOutcome::Running,
@@ -51,6 +54,7 @@ impl View<'_> {
             },
             Progress::Refused(_) => HostOutcome::Refused,
             Progress::Skipped => HostOutcome::Skipped,
+            Progress::Released(_) => HostOutcome::Lost,
         }
     }
 
@@ -99,6 +103,10 @@ impl View<'_> {
         let first = state.tally.eligible.first().and_then(|at| self.waiting(id, *at));
         let why = first.map(|waiting| Reason { code: waiting.code().to_owned(), text: waiting.text() });
         match why {
+            // Hosts at work, as far as this ledger knows: whoever asks must hear that it may not be the last word.
+            Some(why) if counts.running > 0 && UNCERTAIN.contains(&why.code.as_str()) => {
+                (RolloutState::Running, Some(why))
+            }
             _ if counts.running > 0 => (RolloutState::Running, None),
             Some(why) if why.code == "handshake" => (RolloutState::Running, Some(why)),
             Some(why) if state.peak == 0 && why.code == "window-closed" => (RolloutState::Planned, Some(why)),
@@ -160,7 +168,7 @@ impl View<'_> {
             attempts: host.attempts,
             rebooted: report.is_some_and(|report| report.rebooted),
             packages: report.map(changed).unwrap_or_default(),
-            error: result_error(outcome, host),
+            error: result_error(outcome, host, &planned.name),
         }
     }
 
@@ -250,7 +258,22 @@ fn changed(report: &Report) -> Vec<ChangedPackage> {
     report.packages.iter().map(package).collect()
 }
 
-fn result_error(outcome: HostOutcome, host: &HostState) -> Option<ResultError> {
+/// The command that releases the slot of the host `name`.
+pub fn release_command(name: &str) -> String {
+    format!("patchmesh slots release {name} --because TEXT")
+}
+
+/// What became of a released host, as far as anybody knows.
+pub fn released(release: &Release) -> String {
+    let Release { at, by, because, .. } = release;
+    format!(
+        "its slot was released at {} by {by} ({because}); what it last did is unknown; it reports when its daemon is back, \
+         and begins nothing disruptive under that lease",
+        at.rfc3339()
+    )
+}
+
+fn result_error(outcome: HostOutcome, host: &HostState, name: &str) -> Option<ResultError> {
     match (&host.progress, outcome) {
         (Progress::Refused(refusal), _) => Some(ResultError {
             code: refusal.code.as_str().to_owned(),
@@ -263,9 +286,16 @@ fn result_error(outcome: HostOutcome, host: &HostState) -> Option<ResultError> {
                 .to_owned(),
             log: String::new(),
         }),
+        (Progress::Released(release), _) => {
+            Some(ResultError { code: "released".to_owned(), text: released(release), log: String::new() })
+        }
         (_, HostOutcome::Lost) => Some(ResultError {
             code: "lost".to_owned(),
-            text: "the host is silent; what it last did is unknown; it reports when its daemon is back".to_owned(),
+            text: format!(
+                "the host is silent; what it last did is unknown; it reports when its daemon is back; if it never will, \
+                 release its slot: {}",
+                release_command(name)
+            ),
             log: String::new(),
         }),
         (Progress::Reported, _) => host.report.as_ref()?.error.as_ref().map(|error| ResultError {

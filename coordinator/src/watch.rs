@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::document::{EventDocument, EventKind, HostOutcome, ProgressDocument, RolloutState, WatchEvent},
-    status::View,
+    status::{View, release_command},
 };
 
 /// What a watcher was last shown of one host.
@@ -84,7 +84,7 @@ impl Watcher {
                 event.text = waiting.text();
             } else if now.outcome == HostOutcome::Lost {
                 event.code = Some("lost".to_owned());
-                event.text = "the host is silent".to_owned();
+                event.text = format!("the host is silent; if it never returns: {}", release_command(&host.name));
             } else if let Some(error) = state.hosts[at].report.as_ref().and_then(|report| report.error.as_ref()) {
                 event.code = Some(error.code.clone());
                 event.text.clone_from(&error.text);
@@ -144,6 +144,7 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Stopped { .. } => "stopped",
         LedgerAct::Ordered { .. } => "ordered",
         LedgerAct::Ended { .. } => "ended",
+        LedgerAct::Released { .. } => "released",
     }
 }
 

@@ -28,6 +28,19 @@ pub struct Violation {
     pub text: String,
 }
 
+/// A slot that was freed without evidence: exactly this host with exactly this lease is excused from `concurrency`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Excused {
+    /// Position of the entry, from 0.
+    pub entry: u64,
+    /// Which host.
+    pub host: NodeId,
+    /// Which lease; `None` if the host had not said.
+    pub lease: Option<LeaseId>,
+    /// Why, in the operator's words.
+    pub because: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rules {
     plan: Plan,
@@ -49,9 +62,15 @@ pub struct Judge {
     orders: BTreeMap<StopScope, (u64, bool)>,
     checked: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
+    excused: Vec<Excused>,
 }
 
 impl Judge {
+    /// Every slot that was released by name, in order.
+    pub fn excused(&self) -> &[Excused] {
+        &self.excused
+    }
+
     /// Every violation so far, in order.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
@@ -82,7 +101,8 @@ impl Judge {
             }
             LedgerAct::Granted { rollout, host, lease, .. } => self.granted(*rollout, *host, *lease, entry.at),
             LedgerAct::Reported { evidence } => self.reported(evidence),
-            LedgerAct::Returned { rollout, host, .. } => self.release(*rollout, *host),
+            LedgerAct::Returned { host, lease, .. } => self.free(*host, *lease),
+            LedgerAct::Released { host, lease, because, .. } => self.released(*host, *lease, because),
             LedgerAct::Halted { rollout } => {
                 let Some(rules) = self.rules.get_mut(rollout) else { return };
                 rules.halted = true;
@@ -137,9 +157,7 @@ impl Judge {
         let Ok(report) = report_of(evidence) else { return };
         let host = evidence.author;
         let ours = self.held.get(&host) == Some(&report.lease);
-        if ours {
-            self.release(report.rollout, host);
-        }
+        self.free(host, report.lease);
         let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
         // A run that another ledger permitted counts too, unless the host holds a slot of this one.
@@ -147,17 +165,25 @@ impl Judge {
         if counts && rules.done.insert(host) {
             rules.failed += u32::from(report.outcome == Outcome::Failed);
         }
-        if !ours {
+        if !ours && !self.excused.iter().any(|excused| excused.lease == Some(report.lease)) {
             return;
         }
         let exact = is_exact(&rules.plan, host, &report);
         self.demand("exactness", exact, Some(host), || "succeeded with other packages than the plan froze".into());
     }
 
-    fn release(&mut self, rollout: RolloutId, host: NodeId) {
-        self.held.remove(&host);
-        if let Some(rules) = self.rules.get_mut(&rollout) {
-            rules.held.remove(&host);
+    fn released(&mut self, host: NodeId, lease: Option<LeaseId>, because: &str) {
+        self.excused.push(Excused { entry: self.entries, host, lease, because: because.to_owned() });
+        lease.into_iter().for_each(|lease| self.free(host, lease));
+    }
+
+    /// A host holds one slot, by one lease.
+    fn free(&mut self, host: NodeId, lease: LeaseId) {
+        if self.held.get(&host) == Some(&lease) {
+            self.held.remove(&host);
+            self.rules.values_mut().for_each(|rules| {
+                rules.held.remove(&host);
+            });
         }
     }
 

@@ -17,6 +17,8 @@ use crate::{
 };
 
 mod answers;
+mod release;
+mod rival;
 
 pub use super::lease::{last_step, open_answer};
 
@@ -85,6 +87,15 @@ pub enum Event {
     Stop(RolloutId),
     /// The mesh knows an order. Nothing of it has been checked.
     Ordered(Box<SignedStop>),
+    /// An operator releases whatever slots a host holds. See [`super::slots::releasable`].
+    Release {
+        /// Which host.
+        host: NodeId,
+        /// Who, as they say.
+        by: String,
+        /// Why.
+        because: String,
+    },
     /// Time passed.
     Tick,
 }
@@ -122,6 +133,10 @@ pub struct Controller {
     unstopped: std::collections::BTreeMap<NodeId, (RolloutId, u64)>,
     /// Hosts that saved an epoch of this ledger, and missed those after it.
     behind: std::collections::BTreeMap<NodeId, Epoch>,
+    /// Whether this process started on a copied or restored ledger.
+    copied: bool,
+    /// How often it jumped above another's epoch, since it last stood back.
+    jumps: u32,
     wake: Option<BootTime>,
 }
 
@@ -129,7 +144,16 @@ impl Controller {
     /// A controller that continues `ledger`. Send it [`Event::Started`] first.
     pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
         let desk = Desk { lost_after: settings.lost_after, ..Desk::default() };
-        Self { settings, ledger, desk, unstopped: Default::default(), behind: Default::default(), wake: None }
+        Self {
+            settings,
+            ledger,
+            desk,
+            unstopped: Default::default(),
+            behind: Default::default(),
+            copied: false,
+            jumps: 0,
+            wake: None,
+        }
     }
 
     /// What was permitted and what came of it.
@@ -179,6 +203,7 @@ impl Controller {
     }
 
     fn started(&mut self, cx: &mut Cx<'_, Effect>, incarnation: Incarnation, continues: bool) {
+        self.listen(cx, continues);
         let counter = self.epoch().counter + 1;
         self.open_epoch(cx, counter, incarnation, continues);
         let targets: Vec<NodeId> = self.targets().collect();
@@ -278,6 +303,7 @@ impl Controller {
     /// Does what the planner says may happen next, in every rollout that has not ended.
     fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
         let now = cx.now;
+        self.come_back(cx);
         for contact in self.desk.contacts.values_mut() {
             let Some((_, _, handshake, since)) = &contact.handshake else { continue };
             if planner::is_stale(handshake, *since, now.boot) {
@@ -343,7 +369,10 @@ impl Controller {
         let due = |contact: &Contact| cx.now.boot.since(contact.resent) >= RESEND;
         let mut sends = Vec::new();
         if self.ledger.discontinuous {
-            let unclear = |node: &NodeId| !self.ledger.adopted.contains(node) || self.ledger.foreign.contains_key(node);
+            let listens = self.desk.stands_back(cx.now.boot);
+            let unclear = |node: &NodeId| {
+                listens || !self.ledger.adopted.contains(node) || self.ledger.foreign.contains_key(node)
+            };
             for node in self.targets().filter(unclear) {
                 if self.desk.contacts.get(&node).is_none_or(due) {
                     sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
@@ -370,6 +399,8 @@ impl Controller {
                 sends.push((*node, self.stop_effect(*node, *rollout, *sequence)));
             }
         }
+        self.repeat_releases(cx, &mut sends);
+        self.hold_back(cx, &mut sends);
         for (node, effect) in sends {
             self.contact(node, cx.now.boot).resent = cx.now.boot;
             cx.emit(effect);
@@ -382,7 +413,8 @@ impl Controller {
             Standing::Before(next) => u64::try_from(next.opens.0.saturating_sub(cx.now.wall.0)).ok(),
             _ => None,
         });
-        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty();
+        let fenced = self.ledger.released.values().any(|node| self.is_reached(node, cx.now.boot));
+        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty() || fenced;
         let tick = busy.then_some(TICK.as_millis() as u64);
         let soonest = opens.chain(tick).min()?;
         Some(cx.now.boot.plus(Duration::from_millis(soonest)))
@@ -424,6 +456,7 @@ impl Machine for Controller {
             Event::Resume(rollout) => self.pause(cx, rollout, false),
             Event::Stop(rollout) => self.stop(cx, rollout),
             Event::Ordered(signed) => self.ordered(cx, signed),
+            Event::Release { host, by, because } => self.release(cx, host, &by, &because),
             Event::Tick => {}
         }
         self.advance(cx);

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Operation,
     plan::{ExcludedBecause, Plan, Rollout},
+    silence::Reboots,
+    slots::Hold,
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
@@ -21,6 +23,8 @@ use crate::{
     time::WallTime,
     wire::{self, Malformed},
 };
+
+mod release;
 
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -120,6 +124,19 @@ pub enum LedgerAct {
         /// The order; judged before it was saved.
         evidence: Box<SignedStop>,
     },
+    /// An operator released what a host holds: its slot is free without evidence, and the lease is fenced.
+    Released {
+        /// Which host.
+        host: NodeId,
+        /// The lease; `None` if the host has not said which it holds.
+        lease: Option<LeaseId>,
+        /// How it was held: names the risk that is taken.
+        held: Hold,
+        /// Who released it, as they say.
+        by: String,
+        /// Why.
+        because: String,
+    },
 }
 
 impl Payload for LedgerEntry {
@@ -167,6 +184,21 @@ pub enum Progress {
     Refused(Refusal),
     /// Nothing to do.
     Skipped,
+    /// An operator released its slot, and what became of it is not known.
+    Released(Box<Release>),
+}
+
+/// A slot that was released by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release {
+    /// The fenced lease.
+    pub lease: LeaseId,
+    /// When.
+    pub at: WallTime,
+    /// Who did it, as they say.
+    pub by: String,
+    /// Why.
+    pub because: String,
 }
 
 /// One host of a rollout.
@@ -197,6 +229,8 @@ pub struct Tally {
     pub refused: u32,
     /// Hosts with nothing to do.
     pub skipped: u32,
+    /// Hosts whose slot was released, and that have not reported since.
+    pub released: u32,
 }
 
 /// One rollout as the ledger knows it.
@@ -253,6 +287,12 @@ pub struct Ledger {
     pub stop_sequence: u64,
     /// The winning order of every scope.
     pub orders: BTreeMap<StopScope, (u64, bool)>,
+    /// Leases whose slot was released by name, and of which no report or refusal has come: whose they are.
+    pub released: BTreeMap<LeaseId, NodeId>,
+    /// Hosts that were released before they said which lease they hold.
+    pub unheard: BTreeSet<NodeId>,
+    /// What is known of each host's reboots.
+    pub reboots: BTreeMap<NodeId, Reboots>,
 }
 
 /// The report in a sealed answer whose signature was checked before it was saved.
@@ -281,20 +321,10 @@ impl Ledger {
                     self.discontinuous = true;
                     self.adopted.clear();
                     self.foreign.clear();
+                    self.unheard.clear();
                 }
             }
-            LedgerAct::Adopted { host, held } => {
-                self.adopted.insert(*host);
-                match held {
-                    Some((lease, _)) if self.leased.get(host).is_none_or(|(_, known)| known != lease) => {
-                        self.foreign.insert(*host, *lease);
-                        self.known.insert(*lease);
-                    }
-                    _ => {
-                        self.foreign.remove(host);
-                    }
-                }
-            }
+            LedgerAct::Adopted { host, held } => self.fold_adopted(*host, held.map(|(lease, _)| lease)),
             LedgerAct::Started(rollout) => {
                 let mut state = RolloutState::new(rollout.plan.clone(), entry.at);
                 let order = self.orders.get(&StopScope::Rollout(rollout.id));
@@ -311,10 +341,15 @@ impl Ledger {
                 self.known.insert(*lease);
             }
             LedgerAct::Reported { evidence } => self.fold_report(evidence)?,
-            LedgerAct::Returned { rollout, host, .. } => {
+            LedgerAct::Returned { rollout, host, lease, .. } => {
                 let (state, at) = self.host(*rollout, *host)?;
-                state.settle(at, Progress::NotStarted);
-                self.leased.remove(host);
+                if state.hosts[at].progress.is_of(*lease) {
+                    state.settle(at, Progress::NotStarted);
+                }
+                if self.leased.get(host) == Some(&(*rollout, *lease)) {
+                    self.leased.remove(host);
+                }
+                self.released.remove(lease);
             }
             LedgerAct::Refused { rollout, host, refusal } => {
                 let (state, at) = self.host(*rollout, *host)?;
@@ -336,6 +371,10 @@ impl Ledger {
                 self.rollout(*rollout)?.ended_at = Some(entry.at);
                 self.active.remove(rollout);
             }
+            LedgerAct::Released { host, lease, by, because, .. } => {
+                let (at, by, because) = (entry.at, by.clone(), because.clone());
+                self.fold_release(*host, *lease, |lease| Release { lease, at, by, because });
+            }
         }
         Ok(())
     }
@@ -343,10 +382,13 @@ impl Ledger {
     fn fold_report(&mut self, evidence: &Sealed) -> Result<(), FoldError> {
         let (host, report) = (evidence.author, report_of(evidence)?);
         self.reported.insert(report.lease);
+        self.released.remove(&report.lease);
+        self.reboots.entry(host).or_default().learn(&report);
         if self.foreign.get(&host) == Some(&report.lease) {
             self.foreign.remove(&host);
         }
-        if self.leased.get(&host) != Some(&(report.rollout, report.lease)) {
+        let holds = self.leased.get(&host) == Some(&(report.rollout, report.lease));
+        if !holds && self.released_in(host, report.lease) != Some(report.rollout) {
             self.fold_foreign_report(host, report);
             return Ok(());
         }
@@ -355,7 +397,9 @@ impl Ledger {
         let next = if report.outcome == Outcome::Deferred { Progress::NotStarted } else { Progress::Reported };
         state.hosts[at].report = Some(Box::new(report));
         state.settle(at, next);
-        self.leased.remove(&host);
+        if holds {
+            self.leased.remove(&host);
+        }
         Ok(())
     }
 
@@ -391,8 +435,7 @@ impl Ledger {
     /// How many of the rollout's slots are held: by running hosts, by hosts with a lease of another ledger, and by hosts
     /// that have not said which lease they hold.
     pub fn slots_held(&self, state: &RolloutState) -> usize {
-        let unknown =
-            |node: &NodeId| self.foreign.contains_key(node) || (self.discontinuous && !self.adopted.contains(node));
+        let unknown = |node: &NodeId| self.foreign.contains_key(node) || self.is_unclear(node);
         let outside = state
             .plan
             .hosts
@@ -401,6 +444,17 @@ impl Ledger {
             .filter(|(at, host)| !state.tally.busy.contains(at) && unknown(&host.node))
             .count();
         state.tally.busy.len() + outside
+    }
+}
+
+impl Progress {
+    /// Whether this is what `lease`, of which nothing has come yet, led to.
+    fn is_of(&self, lease: LeaseId) -> bool {
+        match self {
+            Self::Running { lease: held, .. } => *held == lease,
+            Self::Released(release) => release.lease == lease,
+            _ => false,
+        }
     }
 }
 
@@ -481,6 +535,7 @@ impl Tally {
             },
             Progress::Refused(_) => add(&mut self.refused),
             Progress::Skipped => add(&mut self.skipped),
+            Progress::Released(_) => add(&mut self.released),
         }
     }
 }

@@ -78,7 +78,11 @@ pub struct Desk {
     pub skew: Option<i64>,
     /// Whether a coordinator with a newer membership was seen.
     pub superseded: bool,
-    /// Silence after which a host counts as lost.
+    /// Until when a copied or restored ledger listens for another coordinator before it grants anything.
+    pub listening: Option<BootTime>,
+    /// Until when this coordinator, on such a ledger, leaves the field to another one that is at work.
+    pub rival: Option<BootTime>,
+    /// Silence after which a host counts as lost while nothing is known of its reboots.
     pub lost_after: Duration,
 }
 
@@ -96,19 +100,29 @@ pub struct Decision {
 }
 
 impl Desk {
+    /// Whether another coordinator may be at work, or is, and this one has the copy.
+    pub fn stands_back(&self, now: BootTime) -> bool {
+        self.rival.is_some() || self.listening.is_some_and(|until| now < until)
+    }
+
     /// Whether the host at `at` is silent for too long. Time turns a busy slot into a lost one, never into a free one.
-    pub fn is_lost(&self, state: &RolloutState, at: usize, now: BootTime) -> bool {
-        let Some(contact) = self.contacts.get(&state.plan.hosts[at].node) else { return true };
-        let silent = now.since(contact.heard) > self.lost_after;
+    pub fn is_lost(&self, ledger: &Ledger, state: &RolloutState, at: usize, now: BootTime) -> bool {
+        let node = &state.plan.hosts[at].node;
+        let Some(contact) = self.contacts.get(node) else { return true };
+        let silent = now.since(contact.heard);
         match state.hosts[at].progress {
-            Progress::Running { .. } => silent,
-            Progress::NotStarted => silent && !contact.alive,
+            // It may be in the middle of its reboot.
+            Progress::Running { .. } => {
+                let learned = ledger.reboots.get(node).map(|reboots| reboots.patience(self.lost_after));
+                silent > learned.unwrap_or(self.lost_after)
+            }
+            Progress::NotStarted => silent > self.lost_after && !contact.alive,
             _ => false,
         }
     }
 
-    fn lost_busy(&self, state: &RolloutState, now: BootTime) -> usize {
-        state.tally.busy.iter().filter(|at| self.is_lost(state, **at, now)).count()
+    fn lost_busy(&self, ledger: &Ledger, state: &RolloutState, now: BootTime) -> usize {
+        state.tally.busy.iter().filter(|at| self.is_lost(ledger, state, **at, now)).count()
     }
 }
 
@@ -139,7 +153,8 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
             Some((rollout, lease, Handshake::Ready { opening, nonce }, since)) if *rollout == id => {
                 offers -= 1;
                 let usable = now.boot.since(*since) <= READY_USABLE && opening.admits_start(now.wall);
-                if free > 0 && usable && !ledger.leased.contains_key(node) && !ledger.foreign.contains_key(node) {
+                let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
+                if free > 0 && usable && !holds && ledger.fenced(node).is_none() {
                     free -= 1;
                     decision.go.push((at, *nonce, *lease, *opening));
                 }
@@ -176,7 +191,7 @@ fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
 }
 
 fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
-    let moving = state.tally.busy.iter().any(|at| !desk.is_lost(state, *at, now.boot));
+    let moving = state.tally.busy.iter().any(|at| !desk.is_lost(ledger, state, *at, now.boot));
     let standing = standing(&state.plan.openings, now.wall);
     // Nobody is asked while it is paused, under a STOP of every rollout or before an opening: a host that is away then has lost
     // nothing yet.
@@ -185,8 +200,8 @@ fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, desk: &Desk, now: Now
     let starts_again = !halt
         && !state.is_latched()
         && standing != Standing::Over
-        && state.tally.eligible.iter().any(|at| !asks || !desk.is_lost(state, *at, now.boot));
-    !moving && !starts_again
+        && state.tally.eligible.iter().any(|at| !asks || !desk.is_lost(ledger, state, *at, now.boot));
+    !moving && !starts_again && !desk.stands_back(now.boot)
 }
 
 /// Why no host of the rollout may start, if there is a common reason.
@@ -207,6 +222,9 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     if desk.superseded {
         return Some(Waiting::Superseded);
     }
+    if desk.stands_back(now.boot) {
+        return Some(if desk.rival.is_some() { Waiting::Rival } else { Waiting::Listening });
+    }
     match standing(&plan.openings, now.wall) {
         Standing::Open(_) => {}
         Standing::Before(next) => return Some(Waiting::WindowClosed { next: Some(next) }),
@@ -215,7 +233,7 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     if let Some(skew) = desk.skew.filter(|skew| u128::from(skew.unsigned_abs()) > MAX_SKEW.as_millis()) {
         return Some(Waiting::ClockSkew { skew });
     }
-    let lost = desk.lost_busy(state, now.boot);
+    let lost = desk.lost_busy(ledger, state, now.boot);
     let max_errors = plan.max_errors.resolved;
     if state.tally.failed as usize + lost > max_errors as usize {
         return Some(Waiting::Lost { failed: state.tally.failed, lost, max_errors });
@@ -235,6 +253,9 @@ fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact
     }
     if ledger.foreign.contains_key(node) || (ledger.discontinuous && !ledger.adopted.contains(node)) {
         return Some(Waiting::Reconciling { missing: 1 });
+    }
+    if ledger.fenced(node).is_some() {
+        return Some(Waiting::Released);
     }
     if let Some((refusal, _, _)) = contact.refused.as_ref().filter(|(_, _, until)| now.boot < *until) {
         return Some(Waiting::Refused(refusal.clone()));
@@ -268,7 +289,7 @@ impl<'a> Waits<'a> {
         let slot = Waiting::Slot {
             held: ledger.slots_held(state),
             limit: state.plan.max_concurrency.resolved,
-            lost: desk.lost_busy(state, now.boot),
+            lost: desk.lost_busy(ledger, state, now.boot),
         };
         Some(Self { ledger, state, id, desk, now, common, slot })
     }

@@ -33,6 +33,7 @@ mod epochs;
 mod found;
 mod laws;
 mod operated;
+mod released;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -251,6 +252,13 @@ impl World {
                 (ToHost::Adopt, _) => {
                     let held = self.running.get(&to).map(|lease| (*lease, ID));
                     self.answer(seed, ToCoordinator::Adopted { held });
+                }
+                (ToHost::Release { lease }, _) if self.running.get(&to) == Some(&lease) => {
+                    self.answer(seed, ToCoordinator::Progress { lease, phase: Phase::Verify, detail: String::new() });
+                }
+                (ToHost::Release { lease }, _) => {
+                    let refusal = Refusal { code: RefusalCode::StaleGo, text: "no".into(), remedy: "none".into() };
+                    self.answer(seed, ToCoordinator::Refused { lease, refusal });
                 }
                 (ToHost::Acknowledge { lease }, _) if self.running.get(&to) == Some(&lease) => {
                     self.running.remove(&to);

@@ -59,6 +59,12 @@ pub enum Waiting {
     },
     /// A coordinator with a newer membership has taken over.
     Superseded,
+    /// The host's slot was released, and it has not said yet what became of that lease.
+    Released,
+    /// The ledger is a copy or restored: another coordinator may be at work.
+    Listening,
+    /// Another coordinator is at work, and this one has the copy.
+    Rival,
 }
 
 impl Waiting {
@@ -78,6 +84,9 @@ impl Waiting {
             Self::Reconciling { .. } => "reconciling",
             Self::ClockSkew { .. } => "clock-skew",
             Self::Superseded => "superseded",
+            Self::Released => "released",
+            Self::Listening => "listening",
+            Self::Rival => "rival",
         }
     }
 
@@ -112,6 +121,19 @@ impl Waiting {
                 format!("the coordinator's clock is {} s off the mesh's median", skew.unsigned_abs() / 1000)
             }
             Self::Superseded => "a coordinator with a newer membership has taken over".into(),
+            Self::Released => {
+                "its slot was released, and it has not reported since; it is asked again when it does".into()
+            }
+            Self::Listening => {
+                "this coordinator's ledger is a copy or an old backup: before it grants anything it listens for another \
+                 coordinator of this mesh"
+                    .into()
+            }
+            Self::Rival => {
+                "another coordinator of this mesh is at work, and this one runs on a copy or an old backup of its ledger: it \
+                 stands back and grants nothing; end one of the two"
+                    .into()
+            }
         }
     }
 }

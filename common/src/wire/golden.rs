@@ -18,6 +18,7 @@ use crate::{
         Operation, RebootOption,
         ledger::{LedgerAct, LedgerEntry},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
+        slots::Hold,
     },
     run::{
         Phase,
@@ -259,6 +260,16 @@ fn ledger(lines: &mut Lines) {
             "ordered",
             LedgerAct::Ordered { evidence: Box::new(SignedStop { order: sealed(&[9]), credential: credential() }) },
         ),
+        (
+            "released",
+            LedgerAct::Released {
+                host,
+                lease: Some(lease),
+                held: Hold::Foreign,
+                by: text("ops"),
+                because: text("dead"),
+            },
+        ),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });
@@ -301,6 +312,7 @@ fn words(lines: &mut Lines) {
     lines.add("words.reboot", &vec![RebootOption::Never, RebootOption::IfNeeded]);
     let excluded = vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused];
     lines.add("words.excluded", &excluded);
+    lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 
 #[test]

@@ -307,3 +307,13 @@ fn reasons_are_grouped_and_the_largest_group_comes_first() {
     assert_eq!(groups, [("slot", 3), ("silent", 1)]);
     assert_eq!(progress.active.iter().map(|active| active.host.as_str()).collect::<Vec<_>>(), ["host-1"]);
 }
+
+#[test]
+fn a_coordinator_on_a_copy_says_so_also_while_hosts_are_at_work() {
+    let mut world = World::new(2, 0, vec![]);
+    world.grant(1);
+    world.desk.listening = Some(BootTime(30_000));
+    assert_eq!(world.state(), word("Running", "listening"));
+    world.desk.rival = Some(BootTime(300_000));
+    assert_eq!(world.state(), word("Running", "rival"));
+}

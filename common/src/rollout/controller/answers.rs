@@ -47,7 +47,7 @@ impl Controller {
         }
         // A lease of another ledger ends without a word to this one: whoever granted it may have taken the report.
         let over = self.ledger.foreign.get(&from).is_some_and(|known| held.is_none_or(|(lease, _)| lease != *known));
-        if over || !self.ledger.adopted.contains(&from) {
+        if over || !self.ledger.adopted.contains(&from) || self.ledger.outlived(from, held.map(|(lease, _)| lease)) {
             self.save(cx, LedgerAct::Adopted { host: from, held });
         }
     }
@@ -61,7 +61,8 @@ impl Controller {
             // It missed some of our starts, and nobody else came in between.
             self.behind.insert(from, saved);
             self.contact(from, cx.now.boot).handshake = None;
-        } else if !saved.admits(&self.epoch()) || self.ledger.follows.is_some() {
+        } else if (!saved.admits(&self.epoch()) || self.ledger.follows.is_some()) && !self.stands_back_from(cx, from) {
+            self.jumps += 1;
             let incarnation = Incarnation(cx.rng.next_u64());
             let counter = saved.counter.max(self.epoch().counter).saturating_add(1);
             self.open_epoch(cx, counter, incarnation, false);
@@ -97,6 +98,9 @@ impl Controller {
     }
 
     fn refused(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, refusal: Refusal) {
+        if self.ledger.released.get(&lease) == Some(&from) {
+            return self.released_refused(cx, from, lease, refusal);
+        }
         let now = cx.now.boot;
         let rollout = match self.ledger.leased.get(&from).copied() {
             Some((rollout, held)) if held == lease => {
@@ -134,7 +138,12 @@ impl Controller {
         outcome: Outcome,
         evidence: &Sealed,
     ) {
-        let known = self.ledger.leased.get(&from) == Some(&(rollout, lease));
+        if self.desk.stands_back(cx.now.boot) {
+            // It is repeated until whoever is at work has it: acknowledged here, it would be lost to the other.
+            return;
+        }
+        let released = self.ledger.released_in(from, lease) == Some(rollout);
+        let known = released || self.ledger.leased.get(&from) == Some(&(rollout, lease));
         // Also of a lease that this ledger never granted: after the acknowledgement nobody else can learn of it.
         if !self.ledger.reported.contains(&lease) {
             self.save(cx, LedgerAct::Reported { evidence: evidence.clone() });

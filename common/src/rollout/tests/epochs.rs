@@ -115,3 +115,71 @@ fn a_host_that_missed_some_starts_is_taken_along_without_reconciling() {
     world.run();
     assert_eq!(world.state().tally.succeeded, 2);
 }
+
+fn why(world: &World) -> Option<Waiting> {
+    planner::waiting(world.controller.ledger(), ID, 2, world.controller.desk(), world.now)
+}
+
+fn offers(world: &World) -> usize {
+    world.told.iter().filter(|(_, body)| matches!(body, ToHost::Offer(_) | ToHost::Go { .. })).count()
+}
+
+/// The first coordinator is at work when a second one is started on a copy of its store.
+#[test]
+fn whoever_has_the_copy_listens_stands_back_and_comes_back_when_the_other_is_gone() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 2, 0, open()));
+    found::reopened(&mut world);
+    world.told.clear();
+    world.pass(2_500);
+    world.round();
+    assert_eq!((why(&world), offers(&world)), (Some(Waiting::Listening), 0), "every host has said what it holds");
+    let other = Epoch { counter: world.controller.epoch().counter + 1, ..world.controller.epoch() };
+    let other = Epoch { incarnation: Incarnation(77), ..other };
+    world.answer(1, ToCoordinator::Fenced { saved: other, held: None });
+    assert_eq!(why(&world), Some(Waiting::Rival));
+    let own = world.controller.epoch();
+    assert!(other.rank() > own.rank(), "it does not jump above the other");
+    let body = world.report(LeaseId([3; 16]), true);
+    world.told.clear();
+    world.answer(2, body.clone());
+    world.pass(60_000);
+    assert_eq!((world.told.clone(), world.controller.epoch()), (vec![], own), "the report is left to the other");
+    assert!(!world.controller.ledger().reported.contains(&LeaseId([3; 16])) && world.state().ended_at.is_none());
+    world.pass(250_000);
+    assert_eq!(why(&world), Some(Waiting::Listening));
+    world.answer(1, ToCoordinator::Fenced { saved: other, held: None });
+    assert!(world.controller.epoch().rank() > other.rank(), "once, because nobody may be there any more");
+    world.pass(2_500);
+    world.round();
+    world.pass(31_000);
+    assert!(offers(&world) > 0);
+    world.answer(2, body);
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.overlap), (3, 2));
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn a_restored_ledger_jumps_above_the_epochs_that_it_lost_and_whoever_has_the_original_never_stands_back() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    found::reopened(&mut world);
+    let above = |world: &World| Epoch {
+        counter: world.controller.epoch().counter + 1,
+        incarnation: Incarnation(77),
+        ..world.controller.epoch()
+    };
+    for host in 1..=2 {
+        let saved = above(&world);
+        world.answer(host, ToCoordinator::Fenced { saved, held: None });
+        assert_eq!((world.controller.epoch().counter, world.controller.desk().rival), (saved.counter + 1, None));
+    }
+    world.rebuild();
+    for _ in 0..6 {
+        let saved = above(&world);
+        world.answer(1, ToCoordinator::Fenced { saved, held: None });
+        world.round();
+        assert_eq!((world.controller.epoch().counter, world.controller.desk().rival), (saved.counter + 1, None));
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn reopened(world: &mut World) {
+pub(super) fn reopened(world: &mut World) {
     let mut ledger = Ledger::default();
     for entry in &world.saved {
         ledger.fold(entry).unwrap();
@@ -76,6 +76,8 @@ fn overbooked() -> (World, LeaseId, ToCoordinator) {
     reopened(&mut world);
     world.answer(1, ToCoordinator::Adopted { held: None });
     world.answer(2, ToCoordinator::Adopted { held: Some((LeaseId([3; 16]), ID)) });
+    // It has listened long enough, and nobody else was there.
+    world.pass(31_000);
     world.told.clear();
     (world, lease, ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) })
 }

@@ -20,12 +20,13 @@ fn plan_equals_plan_from_scratch() {
         }
         world.apply(plan_of(8, 1 + (seed as u32 % 4), 2, open()));
         for _ in 0..60 {
-            match world.rng.next_u64() % 8 {
+            match world.rng.next_u64() % 9 {
                 0 => world.finish_one(),
                 1 => world.send(Event::Pause(ID)),
                 2 | 3 => world.send(Event::Resume(ID)),
                 4 => world.rebuild(),
                 5 => world.pass(1500),
+                6 => world.release(1 + (seed % 8) as u8),
                 _ => world.round(),
             }
             let mut replayed = Ledger::default();
