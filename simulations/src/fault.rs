@@ -141,6 +141,8 @@ kinds! {
     Flood "flood" Busy 2,
     /// Everything is stopped at some member, and resumed at another, while the coordinator is cut off.
     StopEverything "stop-everything" Busy 2,
+    /// Operators release the slot of a host that is at work.
+    OperatorRelease "operator-release" Busy 2,
 }
 
 /// Faults of the network that strike single messages.

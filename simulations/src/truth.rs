@@ -76,6 +76,15 @@ pub enum Truth {
         /// This one.
         lease: LeaseId,
     },
+    /// A ledger says that a slot was released by name.
+    Released {
+        /// This identity's.
+        host: NodeId,
+        /// Held by this lease; by whatever it is if `None`.
+        lease: Option<LeaseId>,
+    },
+    /// A ledger says that a host has named what it holds.
+    Adopted(NodeId),
     /// A report is durable in a ledger.
     Folded {
         /// Which rollout.
@@ -106,6 +115,8 @@ pub enum Truth {
     },
     /// A machine lets its record name orders: whoever gave them reads that they are saved.
     Confirmed(Vec<OrderStamp>),
+    /// A host saved that the slot of a lease was released.
+    ReleaseSaved(LeaseId),
     /// A host saved that a lease may run.
     Granted {
         /// Which.

@@ -1,6 +1,6 @@
 //! Never more hosts of a rollout than its limit: neither in a ledger nor in truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::id::{LeaseId, NodeId, RolloutId};
 
@@ -11,14 +11,26 @@ use crate::truth::{Spot, Truth};
 pub(super) const STATEMENT: &str = "no Go becomes durable while `limit` hosts of the rollout hold a slot; a slot is held from the \
     durable Go to a folded terminal report or a named release";
 
+/// What a host is at work on.
+struct Live {
+    lease: LeaseId,
+    rollout: RolloutId,
+    node: NodeId,
+    /// Clones and released leases do not.
+    counts: bool,
+}
+
 /// Counts slots in every ledger, and runs on hosts whatever any ledger says.
 #[derive(Default)]
 pub(super) struct Concurrency {
     limits: BTreeMap<RolloutId, u32>,
     held: BTreeMap<(Spot, RolloutId), BTreeMap<NodeId, LeaseId>>,
-    /// With whether it counts.
-    live: BTreeMap<Spot, (LeaseId, RolloutId, bool)>,
+    live: BTreeMap<Spot, Live>,
     at_work: BTreeMap<RolloutId, u32>,
+    /// Exactly these are excused: operators released them by name.
+    released: BTreeSet<LeaseId>,
+    /// Hosts that some ledger released before it knew what they hold, until they say it there.
+    unheard: BTreeSet<(Spot, NodeId)>,
 }
 
 impl Concurrency {
@@ -30,19 +42,41 @@ impl Concurrency {
     }
 
     fn rest(&mut self, spot: Spot, lease: LeaseId) {
-        if self.live.get(&spot).is_some_and(|(live, ..)| *live == lease)
-            && let Some((_, rollout, counted)) = self.live.remove(&spot)
-            && counted
-            && let Some(count) = self.at_work.get_mut(&rollout)
-        {
-            *count -= 1;
+        if self.live.get(&spot).is_some_and(|live| live.lease == lease) {
+            self.excuse(|live| live.lease == lease);
+            self.live.remove(&spot);
         }
+    }
+
+    /// What is at work like this counts no more.
+    fn excuse(&mut self, which: impl Fn(&Live) -> bool) {
+        for live in self.live.values_mut().filter(|live| live.counts && which(live)) {
+            live.counts = false;
+            if let Some(count) = self.at_work.get_mut(&live.rollout) {
+                *count -= 1;
+            }
+        }
+    }
+
+    fn release(&mut self, spot: Spot, host: NodeId, lease: Option<LeaseId>) {
+        let Some(lease) = lease else {
+            self.unheard.insert((spot, host));
+            return self.excuse(|live| live.node == host);
+        };
+        self.released.insert(lease);
+        self.excuse(|live| live.node == host && live.lease == lease);
+        let here = self.held.iter_mut().filter(|((desk, _), _)| *desk == spot);
+        here.for_each(|(_, held)| held.retain(|holder, by| (*holder, *by) != (host, lease)));
+    }
+
+    fn is_released(&self, host: NodeId, lease: LeaseId) -> bool {
+        self.released.contains(&lease) || self.unheard.iter().any(|(_, unheard)| *unheard == host)
     }
 }
 
 impl Promise for Concurrency {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
-        let Seen { at, spot, truth, excused, .. } = seen;
+        let Seen { at, spot, node, truth, excused } = seen;
         match truth {
             Truth::Applied { rollout, max_concurrency, .. } => {
                 self.limits.insert(*rollout, *max_concurrency);
@@ -60,24 +94,29 @@ impl Promise for Concurrency {
             Truth::Folded { rollout, host, lease, .. } => self.free(spot, *rollout, *host, *lease),
             Truth::Returned { rollout, host, lease } => {
                 self.free(spot, *rollout, *host, *lease);
-                let runs = self.live.iter().find(|(_, (live, ..))| live == lease).map(|(host, _)| *host);
+                let runs = self.live.iter().find(|(_, live)| live.lease == *lease).map(|(host, _)| *host);
                 record.demand("concurrency", at, &[spot, runs.unwrap_or(spot)], runs.is_none() || excused, || {
                     format!("the slot of lease {lease} was freed while the lease runs")
                 });
             }
+            Truth::Released { host, lease } => self.release(spot, *host, *lease),
+            Truth::Adopted(host) => {
+                self.unheard.remove(&(spot, *host));
+            }
             Truth::Granted { lease, rollout, .. } => {
+                let excused = excused || self.is_released(node, *lease);
                 let limit = self.limits.get(rollout).copied().unwrap_or(0);
                 let count = self.at_work.entry(*rollout).or_default();
                 let room = *count < limit || excused;
                 let others = *count;
-                // A clone has its lease by another's identity: it counts for nobody.
+                // A clone has its lease by another's identity, a released one is at an operator's risk: they count for nobody.
                 *count += u32::from(!excused);
                 let mut spots = vec![spot];
                 if !room {
-                    let same = self.live.iter().filter(|(_, (_, other, _))| other == rollout);
+                    let same = self.live.iter().filter(|(_, live)| live.rollout == *rollout);
                     spots.extend(same.map(|(other, _)| *other));
                 }
-                self.live.insert(spot, (*lease, *rollout, !excused));
+                self.live.insert(spot, Live { lease: *lease, rollout: *rollout, node, counts: !excused });
                 record.demand("concurrency", at, &spots, room, || {
                     format!("a host began a run of rollout {rollout} while {others} were at work; {limit} are allowed")
                 });
@@ -89,6 +128,7 @@ impl Promise for Concurrency {
 
     fn replaced(&mut self, spot: Spot, desk: &DeskBook) {
         self.held.retain(|(other, _), _| *other != spot);
+        self.unheard.retain(|(other, _)| *other != spot);
         for (rollout, book) in desk {
             self.held.insert((spot, *rollout), book.held.clone());
         }
@@ -96,7 +136,7 @@ impl Promise for Concurrency {
 
     fn recount(&self, books: &Books) -> Option<String> {
         for host in &books.hosts {
-            let counted = self.live.get(&host.spot).map(|(lease, rollout, _)| (*lease, *rollout));
+            let counted = self.live.get(&host.spot).map(|live| (live.lease, live.rollout));
             if counted != host.live {
                 return Some(format!("machine {} runs {:?}, counted {counted:?}", host.spot, host.live));
             }

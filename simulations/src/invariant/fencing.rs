@@ -1,6 +1,6 @@
 //! One live lease per host, and nothing under an old or a twin's epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::id::{Epoch, LeaseId};
 
@@ -9,13 +9,14 @@ use crate::truth::{Spot, Truth};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "at most one live lease per host; no host acts under an epoch lower than the highest it saved, or \
-    equal to it but of another incarnation";
+    equal to it but of another incarnation; once a host has saved that a lease was released, it begins no disruptive step under it";
 
 /// Remembers the highest epoch and the live lease of every host.
 #[derive(Default)]
 pub(super) struct Fencing {
     saved: BTreeMap<Spot, Epoch>,
     live: BTreeMap<Spot, LeaseId>,
+    released: BTreeSet<(Spot, LeaseId)>,
 }
 
 impl Promise for Fencing {
@@ -35,6 +36,15 @@ impl Promise for Fencing {
                 let other = self.live.insert(spot, *lease);
                 record.demand("fencing", at, &[spot], other.is_none(), || {
                     format!("lease {lease} began while {other:?} was live")
+                });
+            }
+            Truth::ReleaseSaved(lease) => {
+                self.released.insert((spot, *lease));
+            }
+            Truth::Step { lease, step, .. } => {
+                let fenced = self.released.contains(&(spot, *lease));
+                record.demand("fencing", at, &[spot], !fenced, || {
+                    format!("{step:?} began under lease {lease} although its release was saved")
                 });
             }
             Truth::Settled { lease, .. } if self.live.get(&spot) == Some(lease) => {

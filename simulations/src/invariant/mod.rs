@@ -178,7 +178,7 @@ impl Observers {
     /// Shows one transition to everybody who cares.
     pub fn see(&mut self, mut seen: Seen<'_>) {
         let about = match seen.truth {
-            Truth::Folded { host, .. } | Truth::Returned { host, .. } => host,
+            Truth::Folded { host, .. } | Truth::Returned { host, .. } | Truth::Released { host, .. } => host,
             _ => &seen.node,
         };
         seen.excused = self.excused.contains(about);

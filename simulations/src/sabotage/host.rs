@@ -1,7 +1,7 @@
 //! Sabotages of a host.
 
 use patchmesh_common::{
-    id::{NodeId, RolloutId},
+    id::{LeaseId, NodeId, RolloutId},
     membership::Role,
     run::{
         act::{Act, ActEnd, Adoption, Verdict},
@@ -110,6 +110,39 @@ pub(super) struct StopsUnsaved;
 impl Sabotage for StopsUnsaved {
     fn host_effects(&mut self, _: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
         effects.retain(|effect| !matches!(effect, Effect::Save(JournalEntry::Stop(_))));
+        None
+    }
+}
+
+/// The machine does not hear it, and the last check before a step does not look for it.
+#[derive(Default)]
+pub(super) struct ReleasesForgotten {
+    heard: Option<LeaseId>,
+}
+
+impl Sabotage for ReleasesForgotten {
+    fn host_event(&mut self, event: &mut Event) {
+        let Event::Command(frame) = event else { return };
+        let Ok(mut command) = wire::decode::<Command>(&frame.sealed.body, Command::LIMIT) else { return };
+        if let ToHost::Release { lease } = command.body {
+            self.heard = Some(lease);
+            command.body = ToHost::Adopt;
+            frame.sealed = Sealed::seal(&Key(frame.sealed.author), &command);
+        }
+    }
+
+    fn host_effects(&mut self, _: NodeId, effects: &mut Vec<Effect>) -> Option<Event> {
+        for effect in effects.iter_mut() {
+            if let Effect::Start {
+                act: Act::Hooks { guard: Some(guard), .. } | Act::Transaction { guard, .. } | Act::Reboot { guard },
+                ..
+            } = effect
+            {
+                guard.lease = None;
+            }
+        }
+        let saved = self.heard.take().map(|lease| Effect::Save(JournalEntry::Released { lease }));
+        effects.extend(saved);
         None
     }
 }

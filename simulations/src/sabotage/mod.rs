@@ -64,6 +64,13 @@ pub const ALL: &[Entry] = &[
     entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),
     entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked, failing),
     entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved, wave),
+    entry!(
+        "releases-forgotten",
+        "fencing",
+        "a released lease goes on as if nothing had been saved",
+        host::ReleasesForgotten::default(),
+        released
+    ),
     entry!("records-rewritten", "authorship", "records are changed on their way", mesh::RecordsRewritten, wave),
     entry!(
         "reports-unsaved",

@@ -71,6 +71,11 @@ pub(super) fn all_stopped() -> Scenario {
     scenario
 }
 
+/// The slot of the first host at work is released.
+pub(super) fn released() -> Scenario {
+    with(Kind::OperatorRelease, 0)
+}
+
 /// A STOP is ordered as soon as a host has work.
 pub(super) fn stopped() -> Scenario {
     let mut scenario = with(Kind::OperatorStop, 40_000);

@@ -343,6 +343,7 @@ impl World {
             Kind::HostLeave => return self.leave(word),
             Kind::HostClone => return self.clone_host(word, lasts),
             Kind::OperatorCollision => return self.collide(false),
+            Kind::OperatorRelease => return self.release_one(),
             Kind::OperatorStop => {
                 // The first wave feeds the other faults.
                 let ready = |wave: &usize| *wave > 0 || self.now > 6 * 60_000;

@@ -15,6 +15,7 @@ use patchmesh_common::{
         limit::Limit,
         plan::{Plan, ResolvedLimit},
         planner,
+        slots::{Slot, slots},
         spec::{RolloutSpec, Targets},
         survey::{Candidate, Survey},
     },
@@ -105,6 +106,11 @@ impl Desk {
     /// Whether every rollout has ended and nobody is asked for another.
     pub(super) fn is_idle(&self) -> bool {
         self.asking.is_empty() && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
+    }
+
+    /// Who holds a slot.
+    pub(super) fn slots(&self, now: Now) -> Vec<Slot> {
+        slots(self.machine.ledger(), self.machine.desk(), now.boot)
     }
 
     /// Why a host does not move, as the controller says it.
@@ -287,6 +293,8 @@ impl World {
             LedgerAct::Returned { rollout, host, lease, .. } => {
                 Truth::Returned { rollout: *rollout, host: *host, lease: *lease }
             }
+            LedgerAct::Released { host, lease, .. } => Truth::Released { host: *host, lease: *lease },
+            LedgerAct::Adopted { host, .. } => Truth::Adopted(*host),
             LedgerAct::Reported { evidence } => {
                 let Ok(report) = report_of(evidence) else { return };
                 let counted = before.is_some() && before != reported_place(&desk.shadow, entry);

@@ -161,34 +161,21 @@ impl World {
         open
     }
 
-    /// Slots that lost hosts hold are freed by evidence only. After a while operators stop what cannot go on without them.
+    /// Slots that lost hosts hold are freed by evidence only. After a while operators release what cannot go on without them.
     fn give_up_lost(&mut self) {
         if self.now < self.scenario.heal + GIVE_UP {
             return;
         }
-        let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
+        let Some(spot) = self.primary() else { return };
+        let seat = &self.seats[spot as usize];
+        let Some(desk) = seat.desk().filter(|desk| !desk.shadow.active.is_empty()) else { return };
         let gone =
             |node: &patchmesh_common::id::NodeId| !self.seats.iter().any(|seat| seat.node == *node && !seat.gone);
-        let mut stuck = Vec::new();
-        for wave in 0..self.scenario.waves.len() {
-            let Some(state) = desk.shadow.rollouts.get(&self.rollout_id(wave)).filter(|state| state.ended_at.is_none())
-            else {
-                continue;
-            };
-            let holds = |at: usize, node: &patchmesh_common::id::NodeId| {
-                let unknown = desk.shadow.discontinuous && !desk.shadow.adopted.contains(node);
-                state.tally.busy.contains(&at) || unknown || desk.shadow.foreign.contains_key(node)
-            };
-            let hosts = state.plan.hosts.iter().enumerate();
-            let held = hosts.filter(|(at, host)| gone(&host.node) && holds(*at, &host.node)).count();
-            let limit = state.plan.max_concurrency.resolved as usize;
-            let errors = state.plan.max_errors.resolved as usize;
-            if state.stopped.is_none() && (held >= limit || state.tally.failed as usize + held > errors) {
-                stuck.push(wave);
-            }
-        }
-        for wave in stuck {
-            self.operate(super::operators::Order::Stop { wave });
+        let held = desk.slots(seat.clock.now(self.now));
+        let mut lost: Vec<_> = held.iter().map(|slot| slot.host).filter(gone).collect();
+        lost.dedup();
+        for node in lost {
+            self.operate(super::operators::Order::Release { node });
         }
     }
 
@@ -279,7 +266,7 @@ impl World {
                     tally.succeeded,
                     tally.failed,
                     tally.refused,
-                    tally.busy.len(),
+                    tally.busy.len() + tally.released as usize,
                     tally.eligible.len(),
                     if state.halted { ", halted" } else { "" },
                     if state.stopped.is_some() { ", stopped" } else { "" },

@@ -325,6 +325,7 @@ impl World {
             JournalEntry::Stop(order) => {
                 Truth::StopSaved { scope: order.scope, sequence: order.sequence, stop: order.stop }
             }
+            JournalEntry::Released { lease } => Truth::ReleaseSaved(*lease),
             JournalEntry::Granted { lease, .. } => {
                 host.granted_with.insert(lease.id, host.installed.set());
                 Truth::Granted {

@@ -1,6 +1,10 @@
 //! People: they plan and apply, pause, resume and stop, and sometimes all at once.
 
-use patchmesh_common::{id::RolloutId, rollout::controller::Event, run::message::StopScope};
+use patchmesh_common::{
+    id::{NodeId, RolloutId},
+    rollout::controller::Event,
+    run::message::StopScope,
+};
 
 use super::{Happening, World, desk::Desk};
 use crate::{chance::Chance, fault::Kind, keys::COORDINATOR, truth::Spot};
@@ -29,6 +33,9 @@ pub(super) enum Order {
     Command {
         scope: StopScope,
         stop: bool,
+    },
+    Release {
+        node: NodeId,
     },
 }
 
@@ -97,6 +104,9 @@ impl World {
             Order::Resume { wave } => self.everywhere(Event::Resume(self.rollout_id(wave))),
             Order::Command { scope, stop } => self.give(scope, stop),
             Order::Stop { wave } => self.everywhere(Event::Stop(self.rollout_id(wave))),
+            Order::Release { node } => {
+                self.release(node);
+            }
         }
     }
 
@@ -138,6 +148,27 @@ impl World {
                 self.chaos.effective(Kind::OperatorStop.word());
             }
         }
+    }
+
+    /// At the coordinator that operators talk to. Answers whether it wrote anything.
+    fn release(&mut self, host: NodeId) -> bool {
+        let Some(spot) = self.primary().filter(|spot| self.awake(*spot)) else { return false };
+        let entries = self.seats[spot as usize].desk().map_or(0, |desk| desk.entries.len());
+        let (by, because) = (String::from("operator"), String::from("it does not come back"));
+        self.desk_event(spot, Event::Release { host, by, because });
+        self.seats[spot as usize].desk().map_or(0, |desk| desk.entries.len()) > entries
+    }
+
+    /// Somebody takes a host at work for dead.
+    pub(super) fn release_one(&mut self) -> bool {
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
+        let holders: Vec<NodeId> = desk.map(|desk| desk.shadow.leased.keys().copied().collect()).unwrap_or_default();
+        let pick = self.chaos.chance.below(holders.len().max(1) as u64) as usize;
+        let Some(node) = holders.get(pick).copied() else { return false };
+        if self.release(node) {
+            self.chaos.effective(Kind::OperatorRelease.word());
+        }
+        true
     }
 
     /// After everything was mended nobody leaves a rollout paused, or everything stopped.
