@@ -60,6 +60,9 @@ enum Verb {
     /// End a STOP, with an operator's key. A rollout that has ended meanwhile stays as it ended.
     #[command(after_help = "Example:\n  patchmesh resume --all --key ~/operator/key")]
     Resume(command::stop::StopArgs),
+    /// See who holds a slot of a rollout, or release one by name.
+    #[command(subcommand, after_help = "Example:\n  patchmesh slots ls")]
+    Slots(command::slots::SlotsVerb),
     /// List things.
     #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
     Get(command::get::GetKind),
@@ -172,6 +175,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Rollout(verb) => command::rollout::run(&verb),
         Verb::Stop(args) => command::block_on(command::stop::run(&args, true)),
         Verb::Resume(args) => command::block_on(command::stop::run(&args, false)),
+        Verb::Slots(verb) => command::slots::run(&verb),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Why(kind) => command::get::why(&kind),

@@ -11,7 +11,7 @@ pub use self::{
     plan::plan,
     recap::{recap, recap_rows},
     stop::stop,
-    tables::{host, hosts, rollouts, why},
+    tables::{host, hosts, release, rollouts, slots, why},
 };
 
 /// Seconds as `7s`, `3m 07s`, `2h 05m`.

@@ -14,6 +14,7 @@ use patchmesh_common::{
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
         spec::RolloutSpec,
+        waiting::Waiting,
     },
     run::message::{SignedStop, StopScope},
     time::WallTime,
@@ -34,12 +35,13 @@ use crate::{
         Answer, Service, WATCH_QUEUE,
         document::{
             Excluded, HostDocument, HostOutcome, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
-            RolloutDocument, RolloutsDocument, Time, WaitingDocument, WatchEvent, WhyDocument, WhyStep,
+            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument,
+            WatchEvent, WhyDocument, WhyStep,
         },
         not_found,
     },
     fault::{Exit, Fault},
-    status::View,
+    status::{self, View},
 };
 
 /// How long a plan may be applied, in milliseconds: a day is long enough for a review.
@@ -215,6 +217,14 @@ impl Service for Coordinator {
         Box::pin(self.operate(id, Event::Stop))
     }
 
+    fn slots(&self) -> Answer<'_, SlotsDocument> {
+        Box::pin(self.list_slots())
+    }
+
+    fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument> {
+        Box::pin(self.release_slot(host, asked))
+    }
+
     fn orders(&self) -> Answer<'_, OrdersDocument> {
         Box::pin(async move { Ok(orders::list(&self.peer).await?) })
     }
@@ -356,7 +366,8 @@ fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
     };
     let mut rollouts: Vec<_> = view.ledger.rollouts.iter().filter(|(_, state)| explains(state)).collect();
     rollouts.sort_by_key(|(_, state)| core::cmp::Reverse(state.started_at));
-    let mut chain: Vec<WhyStep> = rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)).collect();
+    let mut chain: Vec<WhyStep> = slots::why(view, host.node);
+    chain.extend(rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)));
     let body = &host.record.body;
     let seen = Some(Time(host.record.sealed_at));
     let mut add = |code: &str, text: String, command: Option<String>| {
@@ -405,11 +416,14 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
     };
     let rollout = &state.plan.name;
     if let Some(waiting) = view.waiting(id, at).filter(|_| state.ended_at.is_none()) {
-        return step(
-            waiting.code(),
-            format!("waits in rollout {rollout}: {}", waiting.text()),
-            Some(Time(view.now.wall)),
-        );
+        let text = format!("waits in rollout {rollout}: {}", waiting.text());
+        let waits = step(waiting.code(), text, Some(Time(view.now.wall)));
+        return match waiting {
+            Waiting::Slot { .. } | Waiting::Lost { .. } | Waiting::Reconciling { .. } => {
+                WhyStep { command: Some("patchmesh slots ls".to_owned()), ..waits }
+            }
+            _ => waits,
+        };
     }
     let outcome = view.outcome(state, at);
     let time = state.hosts[at].report.as_ref().map(|report| Time(report.ended)).or(state.ended_at.map(Time));
@@ -418,6 +432,9 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
             let phase = view.phase(state, at).map_or("granted", |phase| phase.as_str());
             let said = view.detail(state, at).map(|line| format!(": {line}")).unwrap_or_default();
             step("running", format!("rollout {rollout} is at work on it, in phase {phase}{said}"), Some(Time(*since)))
+        }
+        (Progress::Released(release), _) => {
+            step("released", format!("rollout {rollout}: {}", status::released(release)), Some(Time(release.at)))
         }
         (Progress::Refused(refusal), _) => step(
             refusal.code.as_str(),
@@ -434,6 +451,8 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHo
         }
     }
 }
+
+mod slots;
 
 #[cfg(test)]
 mod tests;

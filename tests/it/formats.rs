@@ -155,6 +155,7 @@ fn told(journal: &Journal, ledger: &Ledger) -> String {
                 Progress::Reported => "reported".to_owned(),
                 Progress::Refused(refusal) => format!("refused {}", refusal.code.as_str()),
                 Progress::Skipped => "skipped".to_owned(),
+                Progress::Released(release) => format!("released {}", release.lease),
             };
             let report = host.report.as_ref().map(|report| (report.outcome, report.rebooted, report.steps.len()));
             line(format!("ledger host {} {progress} after {} leases, {report:?}", planned.name, host.attempts));

@@ -17,8 +17,8 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, HostDocument, HostsDocument, OrdersDocument, PlanDocument, RolloutDocument, RolloutsDocument,
-        SpecDocument, StopDocument, WatchEvent, WhyDocument,
+        AppliedDocument, HostDocument, HostsDocument, OrdersDocument, PlanDocument, ReleaseDocument, ReleaseRequest,
+        RolloutDocument, RolloutsDocument, SlotsDocument, SpecDocument, StopDocument, WatchEvent, WhyDocument,
     },
 };
 use crate::fault::{ErrorDocument, Exit, Fault};
@@ -126,6 +126,22 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn standing(&self, scope: &str) -> Result<StopDocument, Fault> {
         self.get(&format!("/v1/orders/{}", encode(scope))).await
+    }
+
+    /// Every held slot.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn slots(&self) -> Result<SlotsDocument, Fault> {
+        self.get("/v1/slots").await
+    }
+
+    /// Frees the slot of a host.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn release(&self, host: &str, asked: &ReleaseRequest) -> Result<ReleaseDocument, Fault> {
+        self.post(&format!("/v1/slots/{}/release", encode(host)), Some(asked)).await
     }
 
     /// What happens in a rollout from now on.

@@ -14,6 +14,8 @@
 //! | `GET /v1/orders` | | `patchmesh.orders/v1` |
 //! | `POST /v1/orders` | `{"order": HEX}`: a sealed STOP or resume | `patchmesh.stop/v1` |
 //! | `GET /v1/orders/{all,ROLLOUT}` | | `patchmesh.stop/v1` |
+//! | `GET /v1/slots` | | `patchmesh.slots/v1` |
+//! | `POST /v1/slots/HOST/release` | `by`, `because`, `evenIfHeard` | `patchmesh.release/v1` |
 //!
 //! `ID` is an id or a name. Every error is a `patchmesh.error/v1` document; its member `exit` is the CLI's exit code.
 
@@ -31,8 +33,8 @@ use patchmesh_common::{
 use tokio::sync::mpsc;
 
 use self::document::{
-    HostDocument, HostsDocument, OrdersDocument, PlanDocument, RolloutDocument, RolloutsDocument, StopDocument,
-    WatchEvent, WhyDocument,
+    HostDocument, HostsDocument, OrdersDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
+    RolloutsDocument, SlotsDocument, StopDocument, WatchEvent, WhyDocument,
 };
 use crate::fault::{Exit, Fault};
 
@@ -95,6 +97,12 @@ pub trait Service: Send + Sync + 'static {
 
     /// How the winning order of a scope stands.
     fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument>;
+
+    /// Every held slot.
+    fn slots(&self) -> Answer<'_, SlotsDocument>;
+
+    /// Frees the slot of `host`, a name or a key. Answers once it is in the ledger.
+    fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;
 }
 
 /// The fault for a name that nobody has.

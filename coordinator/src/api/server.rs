@@ -75,6 +75,8 @@ fn router<S: Service>(service: Arc<S>) -> Router {
             get(|State(s): State<Arc<S>>| async move { answer(s.rollouts()).await }).post(apply::<S>),
         )
         .route("/v1/rollouts/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.rollout(id)).await }))
+        .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
+        .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))
         .route("/v1/rollouts/{id}/{act}", post(act::<S>))
         .route("/v1/orders", get(|State(s): State<Arc<S>>| async move { answer(s.orders()).await }).post(order::<S>))
@@ -156,6 +158,13 @@ async fn order<S: Service>(State(service): State<Arc<S>>, body: Received) -> Res
     let signed = parse::<OrderRequest>(body).and_then(|request| Ok(orders::decode(&request)?));
     match signed {
         Ok(signed) => answer(service.order(signed)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn release<S: Service>(State(service): State<Arc<S>>, Name(host): Name<String>, body: Received) -> Response {
+    match parse(body) {
+        Ok(asked) => answer(service.release(host, asked)).await,
         Err(fault) => refuse(&fault),
     }
 }

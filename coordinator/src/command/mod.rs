@@ -9,6 +9,7 @@ pub mod rate;
 pub mod refused;
 pub mod rollout;
 pub mod scan;
+pub mod slots;
 pub mod stop;
 pub mod version;
 pub mod watch;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 14] = [
+const VERBS: [(&str, &str); 13] = [
     ("windows", "write the times themselves into the openings of a Rollout"),
     ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
     ("compliance", "use patchmesh get hosts -o json, which carries every host's counters"),
@@ -13,7 +13,6 @@ const VERBS: [(&str, &str); 14] = [
     ("export", "keep the manifests in a version control system"),
     ("baseline", "use patchmesh scan --local --baseline all or security"),
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
-    ("slots", "bring the lost host back, so that it reports; its slot is freed then"),
     ("version", "use patchmesh --version, or dpkg --compare-versions A lt B to compare"),
     ("diff", "use patchmesh plan -f FILE"),
     ("stop", "use patchmesh rollout stop ID for every rollout of patchmesh get rollouts"),

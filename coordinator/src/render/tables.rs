@@ -2,7 +2,9 @@
 
 use super::one_line;
 use crate::{
-    api::document::{HostDocument, HostRow, HostsDocument, RolloutsDocument, WhyDocument},
+    api::document::{
+        HostDocument, HostRow, HostsDocument, ReleaseDocument, RolloutsDocument, SlotState, SlotsDocument, WhyDocument,
+    },
     output::Rows,
 };
 use patchmesh_common::{
@@ -141,6 +143,61 @@ pub fn rollouts(document: &RolloutsDocument) -> Rows {
         ]);
     }
     rows
+}
+
+fn slot_state(state: SlotState) -> &'static str {
+    match state {
+        SlotState::Busy => "busy",
+        SlotState::Lost => "lost",
+        SlotState::Foreign => "foreign",
+        SlotState::Unknown => "unknown",
+    }
+}
+
+/// `slots ls`; more columns if `wide`.
+pub fn slots(document: &SlotsDocument, wide: bool) -> Rows {
+    let mut header = vec!["host", "state", "rollout", "since", "last heard", "phase", "reason", "release"];
+    if wide {
+        header.extend(["lease", "node id"]);
+    }
+    let mut rows = Rows::new(&header);
+    let time = |time: Option<crate::api::document::Time>| time.map(|time| time.to_string()).unwrap_or_default();
+    for slot in &document.slots {
+        let mut cells = vec![
+            slot.host.clone(),
+            slot_state(slot.state).to_owned(),
+            slot.rollout_name.clone().unwrap_or_default(),
+            time(slot.since),
+            time(slot.last_heard),
+            slot.phase.map(|phase| phase.as_str().to_owned()).unwrap_or_default(),
+            one_line(&slot.text),
+            one_line(&slot.release),
+        ];
+        if wide {
+            cells.extend([slot.lease.clone().unwrap_or_default(), slot.node_id.clone()]);
+        }
+        rows.push(cells);
+    }
+    rows
+}
+
+/// `slots release`.
+pub fn release(document: &ReleaseDocument) -> String {
+    let mut out = format!(
+        "released {} at {} by {}: {}\n",
+        document.host,
+        document.at,
+        one_line(&document.by),
+        one_line(&document.because)
+    );
+    for slot in &document.released {
+        let lease = slot.lease.as_deref().unwrap_or("that nobody here knows");
+        out.push_str(&format!(
+            "  lease {lease} is fenced: the host begins nothing disruptive under it once it hears of it\n"
+        ));
+        out.push_str(&format!("  risk ({}): {}\n", slot_state(slot.state), slot.risk));
+    }
+    out
 }
 
 /// `why`.

@@ -139,6 +139,8 @@ fn what_the_api_answers_is_what_is_published() {
     published!("why").holds(&fake::why());
     published!("orders").holds(&fake::orders());
     published!("stop").holds(&fake::standing());
+    published!("slots").holds(&fake::slots());
+    published!("release").holds(&fake::release("board is dead"));
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());

@@ -86,3 +86,8 @@ fn questions() {
 fn usage() {
     session("usage.txt", include_str!("../scripts/usage.txt"));
 }
+
+#[test]
+fn slots() {
+    session("slots.txt", include_str!("../scripts/slots.txt"));
+}

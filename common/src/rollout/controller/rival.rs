@@ -42,7 +42,7 @@ impl Controller {
         sends.retain(|(_, effect)| match effect {
             Effect::Tell { body: ToHost::Adopt, .. } => !rival,
             Effect::Tell { .. } => !back,
-            Effect::TellStop { .. } | Effect::Save(_) => true,
+            Effect::Order(_) | Effect::TellStop { .. } | Effect::Save(_) => true,
         });
     }
 

@@ -7,6 +7,7 @@ mod event;
 mod host;
 mod plan;
 mod rollout;
+mod slots;
 
 use patchmesh_common::{rollout::limit::Limit, schedule::Opening};
 pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, Time, Unconfirmed};
@@ -23,6 +24,7 @@ pub use self::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
         RolloutState, RolloutsDocument,
     },
+    slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
 };
 
 /// A code for scripts and a sentence for people.
