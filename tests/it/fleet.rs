@@ -279,6 +279,43 @@ impl Again {
         self.spawn("coordinator", &fleet["coordinator"]);
     }
 
+    /// Kills a process of this fleet; nobody starts it again.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let child = self.children.get_mut(name).expect("a process of this fleet");
+        child.kill().and_then(|()| child.wait()).expect("the child is ours");
+    }
+
+    /// Copies the coordinator's folder while it runs, and starts a second one there, on another port; the folder.
+    pub(crate) fn copy_coordinator(&mut self) -> PathBuf {
+        let (from, to) = (self.folder().join("coordinator"), self.dir.path().join("copy"));
+        fs::create_dir(&to).expect("a new folder");
+        for entry in fs::read_dir(&from).expect("the coordinator's folder").flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) && entry.file_name() != "serve.log" {
+                fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+            }
+        }
+        let config = to.join("coordinator.toml");
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let text = fs::read_to_string(&config).expect("the configuration");
+        let own = |line: &str| match line.strip_prefix("listen") {
+            Some(_) => format!("listen = [\"/ip4/127.0.0.1/tcp/{port}\"]\n"),
+            None => line.replace(from.to_str().expect("UTF-8"), to.to_str().expect("UTF-8")) + "\n",
+        };
+        fs::write(&config, text.lines().map(own).collect::<String>()).expect("the configuration");
+        let log = File::create(to.join("serve.log")).expect("a log");
+        let child = Command::new(&self.program)
+            .args(["serve", "--dir"])
+            .arg(&to)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.children.insert("copy".to_owned(), child);
+        to
+    }
+
     /// Starts a host of this fleet that has ended.
     pub(crate) fn restart(&mut self, name: &str) {
         let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");

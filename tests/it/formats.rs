@@ -84,6 +84,7 @@ fn journal() -> Vec<JournalEntry> {
         began(Phase::PreInstall, 1),
         ended(Phase::PreInstall, StepResult::default()),
         began(Phase::Transaction, 1),
+        JournalEntry::Released { lease: LeaseId([10; 16]) },
     ]
 }
 
@@ -103,7 +104,7 @@ fn ledger() -> Vec<LedgerEntry> {
     }
     entries.push(again);
     entries.push(LedgerEntry { at: WALL, act: LedgerAct::Reported { evidence } });
-    entries.extend(["halted", "stopped", "ended"].map(entry));
+    entries.extend(["halted", "stopped", "ended", "released"].map(entry));
     entries
 }
 

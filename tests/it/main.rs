@@ -21,6 +21,8 @@ mod runs;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod slots;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod troubles;

@@ -14,7 +14,7 @@ use crate::fleet::{
     Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, kill, overlap, program, versions, wait_for,
 };
 
-fn result<'a>(recap: &'a Value, host: &str) -> &'a Value {
+pub(crate) fn result<'a>(recap: &'a Value, host: &str) -> &'a Value {
     let results = recap["results"].as_array().expect("a list");
     results.iter().find(|result| result["host"] == host).unwrap_or_else(|| panic!("{host} is in the recap"))
 }
@@ -45,7 +45,7 @@ pub(crate) fn unpatched_and_slow(hosts: u32, seconds: u32) -> Option<Again> {
     Some(again)
 }
 
-fn manifest(hosts: &[&str], concurrency: u32, extra: &str) -> String {
+pub(crate) fn manifest(hosts: &[&str], concurrency: u32, extra: &str) -> String {
     format!(
         "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {{name: again}}\nspec:\n  operation: Install\n  targets: {{names: [{}]}}\n  \
          baseline: all\n  maxConcurrency: {concurrency}\n  maxErrors: 10\n{extra}",
@@ -188,7 +188,7 @@ fn a_wave_waits_for_its_second_opening_and_goes_on_under_one_limit() {
     assert!(starts[0] <= 8 && starts[3] >= 14, "the wave does not span both openings: {starts:?}");
 }
 
-fn hook(demo: &Path, host: &str, point: &str, script: &str, mode: u32) {
+pub(crate) fn hook(demo: &Path, host: &str, point: &str, script: &str, mode: u32) {
     let file = demo.join("hosts").join(host).join("hooks").join(point).join("50-test");
     fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
