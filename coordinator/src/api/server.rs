@@ -155,7 +155,7 @@ async fn act<S: Service>(State(service): State<Arc<S>>, Name((id, act)): Name<(S
 }
 
 async fn order<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
-    let signed = parse::<OrderRequest>(body).and_then(|request| Ok(orders::decode(&request)?));
+    let signed = parse::<OrderRequest>(body).and_then(|request| orders::decode(&request).map_err(bad_request));
     match signed {
         Ok(signed) => answer(service.order(signed)).await,
         Err(fault) => refuse(&fault),

@@ -18,7 +18,7 @@ use patchmesh_common::{
     rollout::{Operation, RebootOption, spec::RolloutSpec},
     run::{
         Phase,
-        message::{OrderStamp, SignedStop, StopScope},
+        message::{OrderStamp, SignedStop, StopOrder, StopScope},
     },
     time::WallTime,
 };
@@ -484,8 +484,10 @@ impl Service for Fake {
     }
 
     fn order(&self, signed: SignedStop) -> Answer<'_, StopDocument> {
-        let order = signed.read().expect("the CLI signs orders");
-        say(Ok(StopDocument { order: order.stamp().into(), ..standing() }))
+        let refused =
+            |error| Fault::new("order-refused", "the order does not decode", "nothing was ordered", "").because(error);
+        let answered = |order: StopOrder| StopDocument { order: order.stamp().into(), ..standing() };
+        say(signed.read().map(answered).map_err(refused))
     }
 
     fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {

@@ -19,18 +19,10 @@ pub fn encode(signed: &SignedStop) -> OrderRequest {
 /// The order in a body. Nothing of it has been checked.
 ///
 /// # Errors
-/// `bad-request`.
-pub fn decode(request: &OrderRequest) -> Result<SignedStop, ErrorDocument> {
-    let refused = |why: &str| {
-        ErrorDocument::new(
-            "bad-request",
-            format!("`order` {why}"),
-            "nothing was ordered",
-            "use patchmesh stop or resume",
-        )
-    };
-    let bytes = unhex(&request.order).ok_or_else(|| refused("is not hex"))?;
-    wire::decode(&bytes, MAX_STOP).map_err(|error| refused(&format!("is no order: {error}")))
+/// Why it is none.
+pub fn decode(request: &OrderRequest) -> Result<SignedStop, String> {
+    let bytes = unhex(&request.order).ok_or("`order` is not hex")?;
+    wire::decode(&bytes, MAX_STOP).map_err(|error| format!("`order` is no order: {error}"))
 }
 
 /// The scope in a path: `all`, or a rollout's id.

@@ -59,11 +59,12 @@ async fn hosts(State(peer): Peer) -> Response {
 
 async fn order(State(peer): Peer, body: Bytes) -> Response {
     let given = async {
-        let request: OrderRequest = serde_json::from_slice(&body).map_err(|error| {
-            let text = format!("the request body is no order: {error}");
+        let request = serde_json::from_slice::<OrderRequest>(&body).map_err(|error| error.to_string());
+        let signed = request.and_then(|request| orders::decode(&request)).map_err(|why| {
+            let text = format!("the request body is no order: {why}");
             ErrorDocument::new("bad-request", text, "nothing was ordered", "use a patchmesh of the daemon's version")
         })?;
-        orders::give(&peer, orders::decode(&request)?).await
+        orders::give(&peer, signed).await
     };
     match given.await {
         Ok(order) => answer(stands(&peer, order.scope).await),
