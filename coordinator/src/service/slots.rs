@@ -93,7 +93,7 @@ fn row(view: &View<'_>, slot: &Slot) -> SlotRow {
         lease: slot.lease.map(|lease| lease.to_string()),
         since: slot.since.map(Time),
         last_heard: last_heard(slot, view.now),
-        silent_seconds: (slot.silent != Duration::MAX).then(|| slot.silent.as_secs()),
+        silent_seconds: (slot.silent != Duration::MAX).then_some(slot.silent.as_secs()),
         lost_after_seconds: slot.patience.as_secs(),
         reboot_seconds: slot.reboots.map(|took| took.as_secs()),
         phase: slot.phase,
