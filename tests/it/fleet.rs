@@ -194,10 +194,12 @@ pub(crate) fn audit(demo: &Path, host: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Whether dpkg unpacked the new version of `package` over the same new version.
+/// Whether dpkg unpacked `package` again after it had configured the new version. One that was cut off before is unpacked anew.
 pub(crate) fn unpacked_again(demo: &Path, host: &str, package: &str) -> bool {
     let log = demo.join("hosts").join(host).join("root/var/log/dpkg.log");
-    fs::read_to_string(log).unwrap_or_default().contains(&format!(" upgrade {package}:all 1.1 "))
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let whole = text.lines().skip_while(|line| !line.ends_with(&format!(" status installed {package}:all 1.1")));
+    whole.skip(1).any(|line| line.contains(&format!(" upgrade {package}:all ")))
 }
 
 /// How often dpkg configured `package` at `version` to its end.

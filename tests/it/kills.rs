@@ -275,7 +275,9 @@ fn wave(
     let most = overlapping(&spans);
     assert!(most <= LIMIT, "{most} hosts were at work at once, {LIMIT} are allowed: {spans:?}");
     for kill in &kills {
-        *table.entry((kill.kind, outcome(kill, &recap, &runs))).or_default() += 1;
+        let outcome = outcome(kill, &recap, &runs);
+        println!("{:?} of {}: {outcome}", kill.kind, kill.host.as_deref().unwrap_or("the fleet"));
+        *table.entry((kill.kind, outcome)).or_default() += 1;
     }
     println!("{} kills, rollout {state}, {} reports, at most {most} at once", kills.len(), reported.len());
     assert!(json(&demo.join("fleet.json")).is_some());
