@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod release;
+mod report;
 
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -377,43 +378,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    fn fold_report(&mut self, evidence: &Sealed) -> Result<(), FoldError> {
-        let (host, report) = (evidence.author, report_of(evidence)?);
-        self.reported.insert(report.lease);
-        self.released.remove(&report.lease);
-        self.reboots.entry(host).or_default().learn(&report);
-        if self.foreign.get(&host) == Some(&report.lease) {
-            self.foreign.remove(&host);
-        }
-        let holds = self.leased.get(&host) == Some(&(report.rollout, report.lease));
-        if !holds && self.released_in(host, report.lease) != Some(report.rollout) {
-            self.fold_foreign_report(host, report);
-            return Ok(());
-        }
-        let (state, at) = self.host(report.rollout, host)?;
-        state.hosts[at].deferrals += u32::from(report.outcome == Outcome::Deferred);
-        let next = if report.outcome == Outcome::Deferred { Progress::NotStarted } else { Progress::Reported };
-        state.hosts[at].report = Some(Box::new(report));
-        state.settle(at, next);
-        if holds {
-            self.leased.remove(&host);
-        }
-        Ok(())
-    }
-
-    /// A run that another ledger permitted is done all the same: a copy or a backup of this one granted it.
-    fn fold_foreign_report(&mut self, host: NodeId, report: Report) {
-        let Ok((state, at)) = self.host(report.rollout, host) else { return };
-        let open = !matches!(state.hosts[at].progress, Progress::Running { .. } | Progress::Reported);
-        if open && report.outcome != Outcome::Deferred {
-            // Counted out under what it was, counted in under what it is: both read the report.
-            state.tally.count(at, &state.hosts[at], -1);
-            state.hosts[at].report = Some(Box::new(report));
-            state.hosts[at].progress = Progress::Reported;
-            state.tally.count(at, &state.hosts[at], 1);
-        }
     }
 
     fn rollout(&mut self, id: RolloutId) -> Result<&mut RolloutState, FoldError> {
