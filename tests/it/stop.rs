@@ -56,7 +56,7 @@ fn order(program: &Path, words: &[&str], key: &Path, state: &Path) -> (i32, Valu
 
 #[test]
 fn a_stop_from_a_host_holds_without_a_coordinator_until_it_is_resumed_from_another() {
-    let (Some(program), Some(mut again)) = (program(), unpatched_and_slow(4, 12)) else { return };
+    let (Some(program), Some(mut again)) = (program(), unpatched_and_slow(4, 30)) else { return };
     let demo = again.folder();
     let owner = Identity::load(&demo.join("owner.key")).unwrap();
     let (_, key) = member(&owner, again.dir.path(), "operator", Role::Operator);
