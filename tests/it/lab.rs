@@ -63,13 +63,13 @@ fn our_own_package_is_upgraded_by_the_run_that_installs_it() {
     fleet.check_packages(&recap);
 }
 
-/// The rollout ends and the host's slot stays held.
 #[test]
-fn a_host_that_does_not_come_back_from_its_reboot_ends_the_rollout_as_lost() {
+fn a_host_that_does_not_come_back_from_its_reboot_is_lost_until_it_is_released() {
     let Some(fleet) = Fleet::start(&SIX, &["clean"], "lost_after = \"60s\"\n") else { return };
     let hosts = fleet.lab.hosts.clone();
     let lost = &hosts[0];
-    let rollout = fleet.begin("lost", &hosts, "  baseline: security\n  maxConcurrency: 2\n  maxErrors: 1\n");
+    let spec = |baseline: &str| format!("  baseline: {baseline}\n  maxConcurrency: 2\n  maxErrors: 1\n");
+    let rollout = fleet.begin("lost", &hosts, &spec("security"));
     wait_for("the first host's reboot", || (fleet.phase(&rollout, lost)? == "reboot").then_some(()));
     fleet.lab.run(&["stop", lost]);
     let (code, recap) = fleet.watch(&rollout);
@@ -78,15 +78,91 @@ fn a_host_that_does_not_come_back_from_its_reboot_ends_the_rollout_as_lost() {
     for host in &hosts[1..] {
         assert_eq!(result(&recap, host)["outcome"], "succeeded", "{host}");
     }
+    let told = result(&recap, lost)["error"]["text"].as_str().unwrap();
+    assert!(told.contains(&format!("patchmesh slots release {lost}")), "{told}");
+    eprintln!("{lost}: {told}");
+
+    let released = fleet.cli(&["slots", "release", lost, "--because", "its board is dead"]);
+    eprintln!("{}", String::from_utf8_lossy(&released.stdout));
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    fleet.lab.run(&["publish", "deb", "lab-hello", "3.0"]);
+    let (code, next) = fleet.watch(&fleet.begin("next", &hosts[1..], &spec("all")));
+    assert_eq!((code, next["state"].as_str()), (0, Some("Succeeded")), "{next}");
+
+    let before = fleet.lab.exec(&hosts[1], "date +%s%N").trim().parse::<u128>().unwrap();
     fleet.lab.run(&["start", lost]);
     let back = wait_for("the report of the host that came back", || {
         let recap = fleet.cli_json(&["rollout", "status", &rollout, "-o", "json"])?;
-        (result(&recap, lost)["outcome"] != "lost").then(|| result(&recap, lost).clone())
+        (result(&recap, lost)["outcome"] == "succeeded").then(|| result(&recap, lost).clone())
     });
-    eprintln!("{lost} came back: {back}");
-    assert_eq!(
-        fleet.phases(lost),
-        ["pre-install", "post-install", "post-reboot", "on-exit"],
-        "it finished what it had begun"
-    );
+    eprintln!("{lost} came back: {}, {} packages", back["outcome"], back["packages"].as_array().unwrap().len());
+    let since: Vec<_> = fleet.hooks(lost).into_iter().filter(|(at, _)| *at > before).map(|(_, phase)| phase).collect();
+    assert_eq!(since, ["post-reboot", "on-exit"], "it ended what it had begun, and began nothing");
+}
+
+/// Hosts that cannot hear the coordinator obey one of themselves.
+#[test]
+fn a_stop_from_a_host_while_the_coordinator_is_cut_off() {
+    let Some(fleet) = Fleet::start(&SIX, &[], "") else { return };
+    let hosts = fleet.lab.hosts.clone();
+    let key = fleet.operator("anna");
+    let from = hosts.last().unwrap();
+    fleet.lab.exec(from, "mkdir -m 700 -p /root/anna");
+    fleet.lab.push(from, &key, "/root/anna/key");
+    fleet.lab.push(from, &key.with_file_name("membership.json"), "/root/anna/membership.json");
+    for package in ["lab-slow", "lab-hello"] {
+        fleet.lab.run(&["publish", "deb", package, "2.0", "--do", "slow=15"]);
+    }
+    let rollout = fleet.begin("stopped", &hosts, "  baseline: all\n  maxConcurrency: 3\n  maxErrors: 100%\n");
+    let working = wait_for("three transactions", || {
+        let at_work = |host: &&String| fleet.phase(&rollout, host).as_deref() == Some("transaction");
+        let working: Vec<_> = hosts.iter().filter(at_work).cloned().collect();
+        (working.len() == 3).then_some(working)
+    });
+    fleet.lab.run(&["partition", "all", "hub"]);
+    let stop = "patchmesh stop --all --key /root/anna/key --wait 60s -o json";
+    let output = fleet.lab.try_run(&["exec", from, stop]);
+    let after = fleet.lab.exec(from, "date +%s%N").trim().parse::<u128>().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    eprintln!("{} of {} hosts confirmed; {told}", told["confirmed"], told["hosts"]);
+    assert_eq!((output.status.code(), &told["confirmed"]), (Some(0), &6.into()), "{told}");
+    for host in &working {
+        wait_for(&format!("{host} to end"), || fleet.phases(host).contains(&"on-exit".to_owned()).then_some(()));
+    }
+    fleet.lab.run(&["heal"]);
+    wait_for("the coordinator to learn of it", || {
+        let recap = fleet.cli_json(&["rollout", "status", &rollout, "-o", "json"])?;
+        (recap["reason"]["code"] == "stopped" && recap["hosts"]["running"] == 0).then_some(())
+    });
+    for host in &hosts {
+        let disruptive =
+            |(at, phase): &(u128, String)| *at > after && ["pre-install", "post-install"].contains(&&**phase);
+        let late: Vec<_> = fleet.hooks(host).into_iter().filter(disruptive).collect();
+        assert!(late.is_empty(), "{host} began {late:?} after it had confirmed the STOP");
+    }
+    fleet.lab.exec(from, "patchmesh resume --all --key /root/anna/key --wait 60s");
+    let (_, recap) = fleet.watch(&rollout);
+    eprintln!("resumed: {} {}", recap["state"], recap["hosts"]);
+    assert_eq!(recap["hosts"]["notStarted"], 0, "{recap}");
+}
+
+/// What a host says when its disk is full, or its clock an hour ahead.
+#[test]
+fn a_full_disk_and_a_clock_that_is_ahead_are_refused_with_a_reason() {
+    let Some(fleet) = Fleet::start(&["debian=3"], &[], "refusal_patience = \"20s\"\n") else { return };
+    let hosts = fleet.lab.hosts.clone();
+    fleet.lab.run(&["publish", "deb", "lab-big", "2.0", "--do", "big=100"]);
+    fleet.lab.run(&["fill", &hosts[0], "150"]);
+    fleet.lab.run(&["clock", &hosts[1], "+1h"]);
+    let rollout = fleet.begin("troubles", &hosts, "  baseline: all\n  maxConcurrency: 3\n  maxErrors: 100%\n");
+    fleet.lab.exec(&hosts[1], "systemctl restart patchmeshd");
+    let (_, recap) = fleet.watch(&rollout);
+    for (host, code) in [(&hosts[0], "no-space"), (&hosts[1], "clock-skew")] {
+        let result = result(&recap, host);
+        eprintln!("{host}: {} {}", result["outcome"], result["error"]);
+        assert_eq!((&result["outcome"], &result["error"]["code"]), (&"refused".into(), &code.into()), "{recap}");
+        assert_eq!(fleet.phases(host), [""; 0], "{host} began nothing");
+    }
+    assert_eq!(result(&recap, &hosts[2])["outcome"], "succeeded", "{recap}");
 }

@@ -108,6 +108,16 @@ impl Fleet {
         self.run(&["mesh", "sign", "--dir", mesh, "--name", name, "--role", role, "--key", key, "--out", out]);
     }
 
+    /// A key that may stop, with its membership beside it.
+    pub(crate) fn operator(&self, name: &str) -> PathBuf {
+        let home = self.path(name);
+        fs::create_dir(&home).unwrap();
+        let key = home.join("key");
+        let made = self.run(&["mesh", "key", "--out", key.to_str().unwrap()]);
+        self.sign(name, "operator", &made, &home.join("membership.json"));
+        key
+    }
+
     fn enrol(&self, host: &str, mesh: &str, bootstrap: &str) {
         let file = format!(
             "mode = \"enforce\"\nstate = \"/var/lib/patchmesh\"\nmesh = \"{mesh}\"\n\
