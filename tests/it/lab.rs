@@ -71,7 +71,8 @@ fn a_host_that_does_not_come_back_from_its_reboot_is_lost_until_it_is_released()
     let spec = |baseline: &str| format!("  baseline: {baseline}\n  maxConcurrency: 2\n  maxErrors: 1\n");
     let rollout = fleet.begin("lost", &hosts, &spec("security"));
     wait_for("the first host's reboot", || (fleet.phase(&rollout, lost)? == "reboot").then_some(()));
-    fleet.lab.run(&["stop", lost]);
+    // Not `stop`: it is going down already, and it would be asked to do so again.
+    fleet.lab.run(&["crash", lost]);
     let (code, recap) = fleet.watch(&rollout);
     assert_eq!((code, recap["state"].as_str()), (5, Some("CompletedWithLost")), "{recap}");
     assert_eq!(result(&recap, lost)["outcome"], "lost");

@@ -68,7 +68,7 @@ impl Apt {
     /// Simulates exactly `transaction` now. Changes nothing.
     ///
     /// # Errors
-    /// `Held` if a package was put on hold or pinned, `VersionGone` if a version is in no index any more, `PlanChanged` with
+    /// `VersionGone` if a version is in no index any more, `Held` if a package was put on hold or pinned, `PlanChanged` with
     /// the difference if apt would now do something else, `ConfigConflict` if dpkg would have to ask about a configuration
     /// file, and what [`Self::resolve`] refuses with.
     pub async fn check(&self, transaction: &Transaction) -> Result<(), Refusal> {
@@ -77,7 +77,6 @@ impl Apt {
             return Ok(());
         }
         let exact = exact(transaction)?;
-        self.require_free(transaction).await?;
         let offers = self.offers(transaction.changes.iter().map(|change| change.name.clone()).collect()).await?;
         let gone: Vec<_> = transaction
             .changes
@@ -92,6 +91,8 @@ impl Apt {
                 remedy: "make a new plan".into(),
             });
         }
+        // What no index offers has no candidate either, and would pass for pinned.
+        self.require_free(transaction).await?;
         let output = self.look_with(&simulate_args(exact)).await?;
         if !output.success() {
             return Err(plan_changed(&explain(&output)));
