@@ -153,11 +153,13 @@ fn a_stop_from_a_host_while_the_coordinator_is_cut_off() {
 fn a_full_disk_and_a_clock_that_is_ahead_are_refused_with_a_reason() {
     let Some(fleet) = Fleet::start(&["debian=3"], &[], "refusal_patience = \"20s\"\n") else { return };
     let hosts = fleet.lab.hosts.clone();
-    fleet.lab.run(&["publish", "deb", "lab-big", "2.0", "--do", "big=100"]);
-    fleet.lab.run(&["fill", &hosts[0], "150"]);
+    // Room for apt's own caches, and not for a package of twice its size.
+    fleet.lab.run(&["publish", "deb", "lab-big", "2.0", "--do", "big=250"]);
+    fleet.lab.run(&["fill", &hosts[0], "400"]);
     fleet.lab.run(&["clock", &hosts[1], "+1h"]);
-    let rollout = fleet.begin("troubles", &hosts, "  baseline: all\n  maxConcurrency: 3\n  maxErrors: 100%\n");
     fleet.lab.exec(&hosts[1], "systemctl restart patchmeshd");
+    fleet.wait_for_hosts();
+    let rollout = fleet.begin("troubles", &hosts, "  baseline: all\n  maxConcurrency: 3\n  maxErrors: 100%\n");
     let (_, recap) = fleet.watch(&rollout);
     for (host, code) in [(&hosts[0], "no-space"), (&hosts[1], "clock-skew")] {
         let result = result(&recap, host);
