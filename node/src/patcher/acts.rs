@@ -130,8 +130,12 @@ impl Host {
         let unit = (self.root == Path::new("/") && runner::has_services()).then(|| self.unit(folder));
         let mut child = runner::launch(folder, &self.runner, unit.as_deref(), &spec)
             .map_err(|error| format!("a runner cannot be started in {}: {error}", folder.display()))?;
-        if let Err(error) = self.watch(folder, child.wait()).await {
-            tracing::warn!(folder = %folder.display(), %error, "a runner cannot be awaited as a child");
+        match self.watch(folder, child.wait()).await {
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                tracing::warn!(folder = %folder.display(), %status, "a runner, or what starts it, ended badly")
+            }
+            Err(error) => tracing::warn!(folder = %folder.display(), %error, "a runner cannot be awaited as a child"),
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! changed without a lease, outside of its opening and its deadlines. Damage by an earlier run can only be met there if this
 //! recipe has failed on it already: doing the same again, unasked, helps nobody; a person must look.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use patchmesh_common::{
     id::LeaseId,
@@ -26,6 +26,9 @@ use crate::host::{
 const RECIPE: [Mend; 3] = [Mend::Configure, Mend::Complete, Mend::Configure];
 /// Most runners of one repair, with those that were cut off.
 const MAX_RUNNERS: u32 = 9;
+/// Pause after a runner of this life was cut off, times the number of runners so far: a host that has just booted may not be
+/// able to start services yet.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Host {
     pub(super) async fn repair(
@@ -46,7 +49,11 @@ impl Host {
             } else if self.dirty().await.is_none() {
                 break;
             } else {
-                self.mend(&folder, *mend, transaction).await
+                let told = self.mend(&folder, *mend, transaction).await;
+                if told.is_none() {
+                    tokio::time::sleep(PAUSE * number).await;
+                }
+                told
             };
             let printed = adopt::output(&folder);
             let told = match told {

@@ -102,7 +102,9 @@ fn wave(fleet: &Fleet, number: usize, seed: &mut u64, table: &mut BTreeMap<(Kind
             *table.entry((*kind, outcome)).or_default() += 1;
         }
         fleet.lab.wait_up(host);
-        assert_eq!(fleet.lab.exec(host, "dpkg --audit"), "", "{host} has a clean database: {result}");
+        let unclean = fleet.lab.exec(host, "dpkg --audit");
+        let log = || fleet.lab.exec(host, "journalctl -b -n 60 --no-pager; ls -lR --full-time /var/lib/patchmesh/run");
+        assert!(unclean.is_empty(), "{host} has an unclean database: {unclean}\n{result}\n{}", log());
         let log = fleet.lab.exec(host, "cat /var/log/dpkg.log");
         for package in ["lab-hello", "lab-web", "lab-slow", "lab-kernel"] {
             // They have no triggers, which would let dpkg say it again.
