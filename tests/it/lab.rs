@@ -70,8 +70,9 @@ fn a_host_that_does_not_come_back_from_its_reboot_is_lost_until_it_is_released()
     let lost = &hosts[0];
     let spec = |baseline: &str| format!("  baseline: {baseline}\n  maxConcurrency: 2\n  maxErrors: 1\n");
     let rollout = fleet.begin("lost", &hosts, &spec("security"));
-    wait_for("the first host's reboot", || (fleet.phase(&rollout, lost)? == "reboot").then_some(()));
-    // Not `stop`: it is going down already, and it would be asked to do so again.
+    // Its last word before the reboot. Not `stop`: it may be going down already, and would be asked to do so again.
+    let last = "grep post-install /var/log/patchmesh-hooks.log";
+    wait_for("the first host's last hook before its reboot", || fleet.lab.ask(lost, last));
     fleet.lab.run(&["crash", lost]);
     let (code, recap) = fleet.watch(&rollout);
     assert_eq!((code, recap["state"].as_str()), (5, Some("CompletedWithLost")), "{recap}");
@@ -94,11 +95,14 @@ fn a_host_that_does_not_come_back_from_its_reboot_is_lost_until_it_is_released()
     fleet.lab.run(&["start", lost]);
     let back = wait_for("the report of the host that came back", || {
         let recap = fleet.cli_json(&["rollout", "status", &rollout, "-o", "json"])?;
-        (result(&recap, lost)["outcome"] == "succeeded").then(|| result(&recap, lost).clone())
+        let outcome = result(&recap, lost)["outcome"].as_str()?;
+        // Whether the reboot had begun is chance.
+        ["succeeded", "failed"].contains(&outcome).then(|| result(&recap, lost).clone())
     });
     eprintln!("{lost} came back: {}, {} packages", back["outcome"], back["packages"].as_array().unwrap().len());
     let since: Vec<_> = fleet.hooks(lost).into_iter().filter(|(at, _)| *at > before).map(|(_, phase)| phase).collect();
-    assert_eq!(since, ["post-reboot", "on-exit"], "it ended what it had begun, and began nothing");
+    let ends = |phase: &String| ["post-reboot", "on-exit"].contains(&phase.as_str());
+    assert!(since.iter().all(ends) && since.last().is_some_and(|phase| phase == "on-exit"), "it began {since:?}");
 }
 
 /// Hosts that cannot hear the coordinator obey one of themselves.

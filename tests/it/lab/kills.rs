@@ -52,6 +52,7 @@ fn pause(state: &mut u64) -> Duration {
 
 /// One wave over hosts that lack new versions, with one kill on each; what became of each is added to `table`.
 fn wave(fleet: &Fleet, number: usize, seed: &mut u64, table: &mut BTreeMap<(Kind, String), usize>) {
+    fleet.wait_for_hosts();
     let version = format!("2.{number}");
     for (package, behaviour) in [("lab-hello", "slow=1"), ("lab-web", "service"), ("lab-slow", "slow=2")] {
         fleet.lab.run(&["publish", "deb", package, &version, "--do", behaviour, "--no-index"]);
