@@ -1,16 +1,16 @@
 //! The actor around the `Gossip` machine: mesh events become machine events, effects become mesh commands. Nothing else.
 
 mod careful;
+mod message;
 mod remember;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient,
-    SpawnHandle, StreamHandler,
+    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, MessageResult, SpawnHandle, StreamHandler,
 };
 use patchmesh_common::{
-    gossip::{Effect, Event, Gossip, Item, MAX_ORDERS, MAX_RECORD, NodeRecord, RecordBody, Settings, Start},
+    gossip::{Effect, Event, Gossip, Item, MAX_ORDERS, MAX_RECORD, NodeRecord, Settings, Start},
     id::{MeshId, NodeId},
     machine::{Cx, Machine as _},
     membership::Credential,
@@ -31,6 +31,9 @@ use crate::{
     store::cache::CacheError,
 };
 
+pub use self::message::{
+    Deliver, Describe, Inbound, Known, KnownOrders, Order, Ordered, Skew, Stop, Subscribe, View, ViewChanged,
+};
 pub use patchmesh_common::gossip::{KnownHost, Presence};
 
 /// Messages waiting for the actor; a refused send is the sender's to notice.
@@ -84,124 +87,6 @@ pub enum StartError {
     /// The system has no randomness to give.
     #[error("no randomness: {0}")]
     Entropy(String),
-}
-
-/// A frame for a member. It may be lost, and never fails; to the local node it comes back as [`Inbound`].
-#[derive(Clone, Debug)]
-pub struct Deliver {
-    /// For whom.
-    pub to: NodeId,
-    /// What.
-    pub frame: LeaseFrame,
-}
-
-/// What this host says of itself has changed. `addresses` are filled in by the mesh.
-#[derive(Clone, Debug)]
-pub struct Describe(pub RecordBody);
-
-/// Asks for every known member, by name.
-#[derive(Clone, Copy, Debug)]
-pub struct View;
-
-/// A frame whose author is a member with an unexpired membership. Author, role, addressee and epoch are the receiver's to check.
-#[derive(Clone, Debug)]
-pub struct Inbound {
-    /// The member that passed it on; not necessarily the author.
-    pub from: NodeId,
-    /// What.
-    pub frame: LeaseFrame,
-}
-
-/// The view is another one now; told a few times a second at most.
-#[derive(Clone, Debug)]
-pub struct ViewChanged(pub Vec<KnownHost>);
-
-/// How far the mesh's median clock is ahead of this host's, in milliseconds; `None` without neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skew(pub Option<i64>);
-
-/// Somebody at this member gives an order. Answers which one it is, once the mesh has it.
-#[derive(Clone, Debug)]
-pub struct Order(pub Box<SignedStop>);
-
-/// The mesh knows an order that is not in this host's own record. Whoever obeys it checks it itself.
-#[derive(Clone, Debug)]
-pub struct Ordered(pub Box<SignedStop>);
-
-/// Asks for the orders that this member knows.
-#[derive(Clone, Copy, Debug)]
-pub struct Known;
-
-/// The answer to [`Known`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownOrders {
-    /// Of which mesh.
-    pub mesh: MeshId,
-    /// The sequence that outranks all of them, and all that the records of others name.
-    pub next_sequence: u64,
-    /// The winning order of every scope, by scope.
-    pub orders: Vec<OrderStamp>,
-}
-
-/// Ends an actor; answered when it will do nothing more. The peer's links close, and its store is free then.
-#[derive(Clone, Copy, Debug)]
-pub struct Stop;
-
-/// Who is told of what. A refused send is logged and dropped.
-#[derive(Clone, Default)]
-pub struct Subscribe {
-    /// Frames for this host.
-    pub frames: Option<Recipient<Inbound>>,
-    /// The view.
-    pub view: Option<Recipient<ViewChanged>>,
-    /// The clock.
-    pub skew: Option<Recipient<Skew>>,
-    /// Orders; told again, once a second, until the own record names them.
-    pub orders: Option<Recipient<Ordered>>,
-}
-
-impl Message for Order {
-    type Result = Result<OrderStamp, ErrorDocument>;
-}
-
-impl Message for Ordered {
-    type Result = ();
-}
-
-impl Message for Known {
-    type Result = KnownOrders;
-}
-
-impl Message for Deliver {
-    type Result = ();
-}
-
-impl Message for Describe {
-    type Result = ();
-}
-
-impl Message for Stop {
-    type Result = ();
-}
-
-impl Message for View {
-    type Result = Vec<KnownHost>;
-}
-
-impl Message for Inbound {
-    type Result = ();
-}
-
-impl Message for ViewChanged {
-    type Result = ();
-}
-
-impl Message for Skew {
-    type Result = ();
-}
-
-impl Message for Subscribe {
-    type Result = ();
 }
 
 /// The actor. See the module.
