@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
-    run::message::{Answer, OrderStamp, Outcome, Refusal, Report, SignedStop, StopScope, ToCoordinator},
+    run::message::{Answer, OrderStamp, Refusal, Report, SignedStop, StopScope, ToCoordinator},
     schedule::Opening,
     seal::{Payload, Sealed},
     time::WallTime,
@@ -26,6 +26,9 @@ use crate::{
 
 mod release;
 mod report;
+mod tally;
+
+pub use tally::Tally;
 
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -213,25 +216,6 @@ pub struct HostState {
     pub deferrals: u32,
     /// The last report.
     pub report: Option<Box<Report>>,
-}
-
-/// Counters that `plan()` needs, kept per event.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tally {
-    /// Positions of hosts that hold a slot.
-    pub busy: BTreeSet<usize>,
-    /// Positions of hosts that may be leased, in plan order.
-    pub eligible: BTreeSet<usize>,
-    /// Hosts that succeeded.
-    pub succeeded: u32,
-    /// Hosts that failed.
-    pub failed: u32,
-    /// Hosts that refused for good.
-    pub refused: u32,
-    /// Hosts with nothing to do.
-    pub skipped: u32,
-    /// Hosts whose slot was released, and that have not reported since.
-    pub released: u32,
 }
 
 /// One rollout as the ledger knows it.
@@ -479,27 +463,5 @@ impl RolloutState {
     pub fn excluded(&self, because: ExcludedBecause) -> u32 {
         let count = self.plan.excluded.iter().filter(|host| host.because == because).count();
         u32::try_from(count).unwrap_or(u32::MAX)
-    }
-}
-
-impl Tally {
-    fn count(&mut self, at: usize, host: &HostState, by: i8) {
-        let add = |counter: &mut u32| *counter = counter.saturating_add_signed(i32::from(by));
-        let member = |set: &mut BTreeSet<usize>| if by > 0 { set.insert(at) } else { set.remove(&at) };
-        match &host.progress {
-            Progress::NotStarted => {
-                member(&mut self.eligible);
-            }
-            Progress::Running { .. } => {
-                member(&mut self.busy);
-            }
-            Progress::Reported => match host.report.as_ref().map(|report| report.outcome) {
-                Some(Outcome::Succeeded) => add(&mut self.succeeded),
-                _ => add(&mut self.failed),
-            },
-            Progress::Refused(_) => add(&mut self.refused),
-            Progress::Skipped => add(&mut self.skipped),
-            Progress::Released(_) => add(&mut self.released),
-        }
     }
 }
