@@ -15,13 +15,13 @@ use crate::{
 const LIST: [Format; 6] = [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv, Format::Name];
 const ONE: [Format; 3] = [Format::Table, Format::Json, Format::Yaml];
 
-/// Flags of `get`.
+/// Flags of what lists things.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    output: Output,
+    pub(super) output: Output,
     #[command(flatten)]
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 /// Name and flags of `describe` and `why`.

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::block_on;
+use super::{block_on, get::ListArgs};
 use crate::{
     api::document::ReleaseRequest,
     cli::{Output, Socket},
@@ -10,15 +10,6 @@ use crate::{
     output::{self, Format},
     render,
 };
-
-/// Flags of `slots ls`.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    socket: Socket,
-}
 
 /// Which host, why, and flags.
 #[derive(Debug, Args)]
