@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use patchmesh_simulations::chance::{Chance, Seeds};
 use serde_json::Value;
 
 use crate::{
@@ -63,29 +64,16 @@ struct Choice {
     spin: Duration,
 }
 
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn choose(&mut self, number: usize) -> Choice {
-        let kind = KINDS[number % KINDS.len()];
-        let sources: &[Source] = match kind {
-            Kind::Coordinator => &[Source::Ledger, Source::Journal, Source::HooksLog, Source::DpkgLog],
-            Kind::Daemon | Kind::Host => &[Source::Journal, Source::HooksLog, Source::DpkgLog],
-            Kind::Runner | Kind::Manager => &[Source::DpkgLog],
-        };
-        let source = sources[self.below(sources.len() as u64) as usize];
-        let skip = self.below(MOST_SKIPPED + 1);
-        Choice { kind, source, skip, spin: Duration::from_micros(self.below(LONGEST_SPIN + 1)) }
-    }
+fn choose(chance: &mut Chance, number: usize) -> Choice {
+    let kind = KINDS[number % KINDS.len()];
+    let sources: &[Source] = match kind {
+        Kind::Coordinator => &[Source::Ledger, Source::Journal, Source::HooksLog, Source::DpkgLog],
+        Kind::Daemon | Kind::Host => &[Source::Journal, Source::HooksLog, Source::DpkgLog],
+        Kind::Runner | Kind::Manager => &[Source::DpkgLog],
+    };
+    let source = sources[chance.below(sources.len() as u64) as usize];
+    let skip = chance.below(MOST_SKIPPED + 1);
+    Choice { kind, source, skip, spin: Duration::from_micros(chance.below(LONGEST_SPIN + 1)) }
 }
 
 /// One kill that happened.
@@ -211,7 +199,7 @@ fn wave(
     let mut watched = Watched { demo: demo.folder(), lengths: BTreeMap::new() };
     let mut kills = Vec::new();
     for number in first..first + most {
-        let choice = chance.choose(number);
+        let choice = choose(chance, number);
         match strike(&mut demo, &mut watched, choice) {
             None => break,
             Some(kill) => {
@@ -291,7 +279,7 @@ fn killed_anywhere_a_wave_ends_whole() {
     let wanted = number("PATCHMESH_KILLS").map_or(FEW, |kills| usize::try_from(kills).unwrap());
     let seed = number("PATCHMESH_SEED").unwrap_or(20);
     println!("{wanted} kills by PATCHMESH_SEED={seed}");
-    let mut chance = Chance(seed);
+    let mut chance = Seeds::new(seed, false).chance("kills");
     let mut table = BTreeMap::new();
     let (mut kills, mut waves) = (0, 0);
     while kills < wanted {

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use patchmesh_simulations::chance::{Chance, Seeds};
+
 use super::{SIX, fleet::Fleet};
 use crate::fleet::wait_for;
 
@@ -41,17 +43,8 @@ impl Kind {
     }
 }
 
-/// A pause before a kill, from the seed alone: SplitMix64.
-fn pause(state: &mut u64) -> Duration {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    Duration::from_millis((mixed ^ (mixed >> 31)) % LONGEST)
-}
-
 /// One wave over hosts that lack new versions, with one kill on each; what became of each is added to `table`.
-fn wave(fleet: &Fleet, number: usize, seed: &mut u64, table: &mut BTreeMap<(Kind, String), usize>) {
+fn wave(fleet: &Fleet, number: usize, chance: &mut Chance, table: &mut BTreeMap<(Kind, String), usize>) {
     fleet.wait_for_hosts();
     let version = format!("2.{number}");
     for (package, behaviour) in [("lab-hello", "slow=1"), ("lab-web", "service"), ("lab-slow", "slow=2")] {
@@ -72,7 +65,7 @@ fn wave(fleet: &Fleet, number: usize, seed: &mut u64, table: &mut BTreeMap<(Kind
         let (Some(at), false) = (at, seen) else { break };
         let (turn, host) = due.remove(at);
         let kind = KINDS[(turn + number) % KINDS.len()];
-        let (pause, from) = (pause(seed), Instant::now());
+        let (pause, from) = (Duration::from_millis(chance.below(LONGEST)), Instant::now());
         // A runner lives shorter than a run: it is waited for.
         let struck = wait_for("something to kill", || {
             if from.elapsed() < pause {
@@ -127,15 +120,16 @@ fn killed_on_booted_hosts_a_wave_ends_whole() {
     let Some(fleet) = Fleet::start(&SIX, &[], "") else { return };
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let wanted = number("PATCHMESH_KILLS").map_or(KILLS, |kills| usize::try_from(kills).unwrap());
-    let mut seed = number("PATCHMESH_SEED").unwrap_or(20);
+    let seed = number("PATCHMESH_SEED").unwrap_or(20);
     eprintln!("{wanted} kills by PATCHMESH_SEED={seed}");
+    let mut chance = Seeds::new(seed, false).chance("kills");
     let mut table = BTreeMap::new();
     for number in 1.. {
         let kills: usize = table.values().sum();
         if kills >= wanted {
             break;
         }
-        wave(&fleet, number, &mut seed, &mut table);
+        wave(&fleet, number, &mut chance, &mut table);
         assert!(table.values().sum::<usize>() > kills, "a wave without a kill");
     }
     for ((kind, outcome), count) in &table {
