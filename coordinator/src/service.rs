@@ -5,16 +5,12 @@ use std::collections::BTreeSet;
 use actix::{Addr, Context};
 use futures::channel::oneshot;
 use patchmesh_common::{
-    gossip::Mode,
     id::{NodeId, RolloutId},
-    patch::PatchCounters,
-    poison::{QUARANTINE_TAG, SAFE_TAG},
     rollout::{
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
         spec::RolloutSpec,
-        waiting::Waiting,
     },
     run::message::{SignedStop, StopScope},
     time::WallTime,
@@ -25,7 +21,7 @@ use patchmesh_node::{
         orders,
     },
     clock,
-    peer::{KnownHost, PeerActor, Presence},
+    peer::{KnownHost, PeerActor},
 };
 use tokio::sync::mpsc;
 
@@ -34,14 +30,14 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, HostDocument, HostOutcome, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
-            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument,
-            WatchEvent, WhyDocument, WhyStep,
+            Excluded, HostDocument, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost, ReleaseDocument,
+            ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument, WatchEvent,
+            WhyDocument,
         },
         not_found,
     },
     fault::{Exit, Fault},
-    status::{self, View},
+    status::View,
 };
 
 /// How long a plan may be applied, in milliseconds: a day is long enough for a review.
@@ -163,8 +159,7 @@ impl Service for Coordinator {
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
         Box::pin(async move {
             self.ask(move |actor, _| {
-                let host = actor.members().iter().find(|host| host.membership.name == name);
-                host.map(|host| why(&actor.status(), host)).ok_or_else(|| not_found("host", &name))
+                why::why(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
             })
             .await?
         })
@@ -356,103 +351,8 @@ fn document(host: &KnownHost) -> HostDocument {
     }
 }
 
-/// Why `host` is where it is: what its rollouts say, newest first, then what its own record says.
-fn why(view: &View<'_>, host: &KnownHost) -> WhyDocument {
-    let name = &host.membership.name;
-    // A rollout that ended well for the host is no reason for anything.
-    let explains = |state: &Standing| {
-        let at = state.index.get(&host.node);
-        at.is_some_and(|at| !matches!(view.outcome(state, *at), HostOutcome::Succeeded | HostOutcome::Skipped))
-    };
-    let mut rollouts: Vec<_> = view.ledger.rollouts.iter().filter(|(_, state)| explains(state)).collect();
-    rollouts.sort_by_key(|(_, state)| core::cmp::Reverse(state.started_at));
-    let mut chain: Vec<WhyStep> = slots::why(view, host.node);
-    chain.extend(rollouts.iter().map(|(id, state)| rollout_step(view, **id, state, host)));
-    let body = &host.record.body;
-    let seen = Some(Time(host.record.sealed_at));
-    let mut add = |code: &str, text: String, command: Option<String>| {
-        chain.push(WhyStep { code: code.to_owned(), text, at: seen, command });
-    };
-    if host.presence == Presence::Silent {
-        add("silent", "the mesh does not hear it".into(), Some("systemctl start patchmeshd".into()));
-    }
-    if body.mode == Mode::Observe {
-        add("observe-mode", "its own file does not say mode = \"enforce\"".into(), None);
-    }
-    if let Some(until) = body.tags.get(SAFE_TAG) {
-        let text = format!("its daemon aborted three times in ten minutes; it takes no lease {until}");
-        add("safe-mode", text, Some("journalctl -u patchmeshd".into()));
-    }
-    if let Some(which) = body.tags.get(QUARANTINE_TAG) {
-        let text = format!("its daemon died twice over the same message, and drops it unread ({which})");
-        add("quarantined", text, Some("journalctl -u patchmeshd".into()));
-    }
-    let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
-    if body.reboot_required || installed_pending_reboot > 0 {
-        add("reboot-required", "a reboot is pending".into(), None);
-    }
-    if missing + failed > 0 {
-        let text = format!("missing: {missing}, failed: {failed}, blocked on the host: {blocked}");
-        add("missing", text, Some("patchmesh plan -f FILE".into()));
-    }
-    if body.scanned_at.is_none() {
-        add("never-scanned", "it has not scanned yet".into(), None);
-    }
-    let answer = chain.first().map_or_else(
-        || format!("{name} lacks nothing that its last scan looked for"),
-        |first| format!("{name}: {}", first.text),
-    );
-    WhyDocument::host(name, answer, chain)
-}
-
-fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, host: &KnownHost) -> WhyStep {
-    let at = state.index.get(&host.node).copied().unwrap_or_default();
-    let status = Some(format!("patchmesh rollout status {id}"));
-    let step = |code: &str, text: String, at: Option<Time>| WhyStep {
-        code: code.to_owned(),
-        text,
-        at,
-        command: status.clone(),
-    };
-    let rollout = &state.plan.name;
-    if let Some(waiting) = view.waiting(id, at).filter(|_| state.ended_at.is_none()) {
-        let text = format!("waits in rollout {rollout}: {}", waiting.text());
-        let waits = step(waiting.code(), text, Some(Time(view.now.wall)));
-        return match waiting {
-            Waiting::Slot { .. } | Waiting::Lost { .. } | Waiting::Reconciling { .. } => {
-                WhyStep { command: Some("patchmesh slots ls".to_owned()), ..waits }
-            }
-            _ => waits,
-        };
-    }
-    let outcome = view.outcome(state, at);
-    let time = state.hosts[at].report.as_ref().map(|report| Time(report.ended)).or(state.ended_at.map(Time));
-    match (&state.hosts[at].progress, outcome) {
-        (Progress::Running { since, .. }, HostOutcome::Running) => {
-            let phase = view.phase(state, at).map_or("granted", |phase| phase.as_str());
-            let said = view.detail(state, at).map(|line| format!(": {line}")).unwrap_or_default();
-            step("running", format!("rollout {rollout} is at work on it, in phase {phase}{said}"), Some(Time(*since)))
-        }
-        (Progress::Released(release), _) => {
-            step("released", format!("rollout {rollout}: {}", status::released(release)), Some(Time(release.at)))
-        }
-        (Progress::Refused(refusal), _) => step(
-            refusal.code.as_str(),
-            format!("refused rollout {rollout}: {}; {}", refusal.text, refusal.remedy),
-            time,
-        ),
-        (_, outcome) => {
-            let error = state.hosts[at].report.as_ref().and_then(|report| report.error.as_ref());
-            let (code, text) = match error {
-                Some(error) => (error.code.as_str(), format!(": {}", error.text)),
-                None => (outcome.as_str(), String::new()),
-            };
-            step(code, format!("rollout {rollout} ended for it as {}{text}", outcome.as_str()), time)
-        }
-    }
-}
-
 mod slots;
+mod why;
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,18 @@
 use std::collections::BTreeMap;
 
 use patchmesh_common::{
-    gossip::{NodeRecord, RecordBody},
+    gossip::{Mode, NodeRecord, RecordBody},
     id::{Incarnation, MeshId},
     inventory::{HostFacts, Transaction},
     membership::{Membership, Role},
-    patch::Baseline,
+    patch::{Baseline, PatchCounters},
     poison::{Abort, Name, Poison},
     rollout::{Operation, RebootOption, spec::Targets},
     run::message::Outcome,
     schedule::Opening,
 };
 
-use patchmesh_node::api::document::tags;
+use patchmesh_node::{api::document::tags, peer::Presence};
 
 use super::*;
 use crate::status::tests::{World, node};
@@ -113,6 +113,10 @@ fn known(host: u8, mode: Mode, presence: Presence, counters: PatchCounters) -> K
     KnownHost { node: node(host), membership, record, presence, own: false }
 }
 
+fn why(world: &World, host: &KnownHost) -> WhyDocument {
+    super::why::why(&world.view(), std::slice::from_ref(host), &host.membership.name).unwrap()
+}
+
 fn codes(why: &WhyDocument) -> Vec<&str> {
     why.chain.iter().map(|step| step.code.as_str()).collect()
 }
@@ -122,28 +126,41 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
     let mut world = World::new(2, 0, vec![]);
     let clean = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
     let missing = PatchCounters { missing: 2, ..PatchCounters::default() };
-    assert_eq!(codes(&why(&world.view(), &clean)), ["slot"], "it waits in the rollout");
+    assert_eq!(codes(&why(&world, &clean)), ["slot"], "it waits in the rollout");
     world.grant(1);
-    assert_eq!(codes(&why(&world.view(), &clean)), ["running"]);
+    assert_eq!(codes(&why(&world, &clean)), ["running"]);
     world.report(1, Outcome::Succeeded);
-    let done = why(&world.view(), &clean);
+    let done = why(&world, &clean);
     assert_eq!((codes(&done).len(), done.answer.as_str()), (0, "host-1 lacks nothing that its last scan looked for"));
     let mut ill = clean.clone();
     let now = WallTime(3000);
     let deaths = (0..3).map(|at| Abort { at: WallTime(at), in_hand: vec![Name([7; 32])] });
     ill.record.body.tags.extend(Poison::fold(deaths).tags(now));
-    let ill = why(&world.view(), &ill);
+    let ill = why(&world, &ill);
     assert_eq!(codes(&ill), ["safe-mode", "quarantined"]);
     assert!(ill.answer.contains("takes no lease until 1970-01-01T01:00:00Z"), "{}", ill.answer);
     assert!(ill.chain[1].text.ends_with("(1: 07070707)"), "{}", ill.chain[1].text);
     let lacking = known(1, Mode::Observe, Presence::Silent, missing);
-    let why_not = why(&world.view(), &lacking);
+    let why_not = why(&world, &lacking);
     assert_eq!(codes(&why_not), ["silent", "observe-mode", "missing"]);
     assert_eq!(why_not.answer, "host-1: the mesh does not hear it");
     world.grant(2);
     world.report(2, Outcome::Failed);
-    let failed = why(&world.view(), &known(2, Mode::Enforce, Presence::Alive, missing));
+    let failed = why(&world, &known(2, Mode::Enforce, Presence::Alive, missing));
     assert_eq!(codes(&failed), ["hook-failed", "missing"]);
+}
+
+#[test]
+fn why_explains_a_host_that_only_the_ledger_knows() {
+    let mut world = World::new(2, 0, vec![]);
+    let of = |world: &World, name: &str| super::why::why(&world.view(), &[], name);
+    let waiting = of(&world, "host-1").unwrap();
+    assert_eq!(codes(&waiting), ["slot", "unheard"]);
+    assert!(waiting.answer.starts_with("host-1: waits in rollout wave"), "{}", waiting.answer);
+    world.grant(1);
+    world.report(1, Outcome::Succeeded);
+    assert_eq!(codes(&of(&world, "host-1").unwrap()), ["unheard"]);
+    assert_eq!(of(&world, "host-9"), None);
 }
 
 #[test]
