@@ -212,9 +212,7 @@ async fn exactly_what_was_resolved_is_installed() {
     assert!(!apt.root().reboot_required());
 
     // What apt chose by itself before is still so, a new dependency too, and nothing else.
-    let marks = run(fixture.command("apt-mark").arg("showauto"));
-    let marks = String::from_utf8(marks.stdout).unwrap();
-    let mut marks: Vec<_> = marks.lines().collect();
+    let mut marks = fixture.automatic();
     marks.sort_unstable();
     assert_eq!(marks, ["lib".to_owned(), format!("lib:{foreign}"), "newdep".into()]);
     assert_eq!(free(&apt.scan(Baseline::All).await.unwrap(), native), Vec::<String>::new());

@@ -295,6 +295,12 @@ impl Fixture {
         text(&run(self.command("apt-get").args(args)))
     }
 
+    /// The packages that apt takes for dependencies of others.
+    pub(super) fn automatic(&self) -> Vec<String> {
+        let marks = run(self.command("apt-mark").arg("showauto"));
+        String::from_utf8(marks.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
     pub(super) async fn open(&self) -> Apt {
         Apt::open(Root::open(&self.root()).unwrap(), &self.folder.path().join("state")).await.unwrap()
     }

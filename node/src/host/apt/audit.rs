@@ -10,7 +10,7 @@ use super::{
     command::{argv, environment, failed, list},
     config,
     resolve::exact_one,
-    simulate::Install,
+    simulate::{Install, Simulation},
     status,
     status::Installed,
     unreadable,
@@ -56,23 +56,32 @@ impl Apt {
         Step { argv: configure, env: environment(&self.change) }
     }
 
-    /// The command by which apt supplies what is missing after `transaction` was cut off. What it would do is simulated first.
-    /// A package that was cut off while it was unpacked has no whole version any more, and apt repairs it only by name: it gets
-    /// the planned one, because repositories rarely keep the one before.
+    /// The commands by which apt supplies what is missing after `transaction` was cut off. What they would do is simulated
+    /// first. A package that was cut off while it was unpacked has no whole version any more, and apt repairs it only by name:
+    /// it gets the planned one, because repositories rarely keep the one before. Where that needs more of the plan than was
+    /// unpacked, the rest of the plan is installed: of what is named, apt leaves nothing broken, but beside it, apt adds nothing.
     ///
     /// # Errors
     /// `PlanChanged` naming what it would remove, or install beyond `transaction` and the versions that are there; otherwise
     /// `ManagerFailed` with apt's message.
-    pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Step, Refusal> {
+    pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, Refusal> {
         let packages = self.packages()?;
-        let torn = |change: &&PackageChange| {
-            let is = |package: &Installed| (&package.name, &package.arch) == (&change.name, &change.arch);
-            packages.iter().any(|package| is(package) && package.is_torn())
+        let found = |change: &PackageChange| {
+            packages.iter().find(|package| (&package.name, &package.arch) == (&change.name, &change.arch))
         };
-        let torn = transaction.changes.iter().filter(torn).map(exact_one).collect::<Result<Vec<_>, _>>()?;
-        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "--reinstall", "install"];
-        let fix = [argv(&fix), torn].concat();
-        let simulation = self.simulate(&[argv(&["apt-get", "-s"]), fix.clone()].concat()).await?;
+        let torn = |change: &&PackageChange| found(change).is_some_and(Installed::is_torn);
+        let behind = |change: &&PackageChange| found(change).is_none_or(|package| package.version != change.to);
+        let changes = || transaction.changes.iter();
+        let least: Vec<_> = changes().filter(torn).collect();
+        let rest: Vec<_> = changes().filter(|change| torn(change) || behind(change)).collect();
+        let (named, fix, simulation) = match self.simulate_fix(&least).await {
+            Ok((fix, simulation)) => (least, fix, simulation),
+            Err(_) if rest.len() > least.len() => {
+                let (fix, simulation) = self.simulate_fix(&rest).await?;
+                (rest, fix, simulation)
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let installed = status::versions(&packages);
         let allowed = |install: &Install| {
             let planned = transaction
@@ -92,7 +101,17 @@ impl Apt {
                 remedy: "repair the host by hand".into(),
             });
         }
-        Ok(Step { argv: [argv(&["apt-get"]), fix].concat(), env: environment(&self.change) })
+        let fix = Step { argv: [argv(&["apt-get"]), fix].concat(), env: environment(&self.change) };
+        Ok([fix].into_iter().chain(self.mark_plan(&named)?).collect())
+    }
+
+    /// The arguments that repair with `named`, and what would happen.
+    async fn simulate_fix(&self, named: &[&PackageChange]) -> Result<(Vec<String>, Simulation), Refusal> {
+        let exact = named.iter().map(|change| exact_one(change)).collect::<Result<Vec<_>, _>>()?;
+        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "--reinstall", "install"];
+        let fix = [argv(&fix), exact].concat();
+        let simulation = self.simulate(&[argv(&["apt-get", "-s"]), fix.clone()].concat()).await?;
+        Ok((fix, simulation))
     }
 }
 
