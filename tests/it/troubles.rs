@@ -1,4 +1,6 @@
 //! What goes wrong on a host, as the operator is told: `why` and the recap are printed, and the state afterwards is looked at.
+//!
+//! `PATCHMESH_LOCK_SECONDS=600` has another apt hold its lock for ten minutes.
 
 use std::{
     fs,
@@ -40,6 +42,12 @@ fn why(fleet: &Again, host: &str, words: &str) -> String {
     answer
 }
 
+/// The age in seconds of the lock's owner, by what `why` said.
+fn lock_age(told: &str) -> u64 {
+    let age = told.split("running for ").nth(1).and_then(|rest| rest.split(' ').next());
+    age.and_then(|age| age.parse().ok()).unwrap_or_else(|| panic!("no age in: {told}"))
+}
+
 /// dpkg on this host hangs in a transaction until `gate` is there.
 fn make_dpkg_hang(home: &Path, gate: &Path) {
     let script = format!(
@@ -57,6 +65,7 @@ fn make_dpkg_hang(home: &Path, gate: &Path) {
 #[test]
 fn a_held_lock_a_dirty_database_and_a_hanging_manager_are_told() {
     let Some(program) = program() else { return };
+    let held_for = std::env::var("PATCHMESH_LOCK_SECONDS").map_or(0, |text| text.parse().expect("seconds"));
     let fleet = Again::fresh(&program, 3);
     let hosts = fleet.folder().join("hosts");
     fleet.wait_for_hosts(3);
@@ -83,7 +92,12 @@ fn a_held_lock_a_dirty_database_and_a_hanging_manager_are_told() {
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     let id = String::from_utf8(started.stdout).unwrap().trim().to_owned();
 
-    let locked = why(&fleet, "demo-01", "lock-frontend is held by process");
+    let mut locked = why(&fleet, "demo-01", "lock-frontend is held by process");
+    while lock_age(&locked) < held_for {
+        std::thread::park_timeout(Duration::from_secs(10));
+        locked = why(&fleet, "demo-01", "lock-frontend is held by process");
+    }
+    println!("demo-01: {locked}");
     assert!(locked.contains(&format!("process {} (", holder.id())) && locked.contains("running for"), "{locked}");
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
