@@ -73,7 +73,7 @@ fn a_host_that_does_not_come_back_from_its_reboot_is_lost_until_it_is_released()
     // Its last word before the reboot. Not `stop`: it may be going down already, and would be asked to do so again.
     let last = "grep post-install /var/log/patchmesh-hooks.log";
     wait_for("the first host's last hook before its reboot", || fleet.lab.ask(lost, last));
-    fleet.lab.run(&["crash", lost]);
+    fleet.lab.crash(lost);
     let (code, recap) = fleet.watch(&rollout);
     assert_eq!((code, recap["state"].as_str()), (5, Some("CompletedWithLost")), "{recap}");
     assert_eq!(result(&recap, lost)["outcome"], "lost");

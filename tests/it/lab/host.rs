@@ -106,10 +106,31 @@ impl Lab {
         self.run(&["index"]);
     }
 
+    /// Cuts the power of `host`; `start` turns it on again.
+    pub(crate) fn crash(&self, host: &str) {
+        self.run(&["crash", host]);
+        // What is left of its control groups goes, too: after `cgroup.kill`, Linux 6.18 takes what is cloned from an old group
+        // into a new one for late, and kills it at birth. The systemd of Debian 13 starts all its services so.
+        let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "lab".into());
+        for tree in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten().map(|entry| entry.path()) {
+            remove_groups(&tree.join(&name).join(host));
+        }
+        remove_groups(&Path::new("/sys/fs/cgroup").join(&name).join(host));
+    }
+
     /// Waits until `host` answers again.
     pub(crate) fn wait_up(&self, host: &str) {
         wait_for(&format!("{host} to be up"), || self.ask(host, "true"));
     }
+}
+
+/// Removes a control group that has no processes, with those below it; one that is not there, or is in use, is left.
+fn remove_groups(group: &Path) {
+    let Ok(entries) = fs::read_dir(group) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_groups(&entry.path());
+    }
+    let _ = fs::remove_dir(group);
 }
 
 impl Drop for Lab {

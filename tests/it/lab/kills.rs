@@ -35,7 +35,7 @@ impl Kind {
             Self::Daemon => fleet.lab.ask(host, &kill("patchmeshd")).is_some(),
             Self::Runner => fleet.lab.ask(host, &kill(RUNNERS)).is_some(),
             Self::Host => {
-                fleet.lab.run(&["crash", host]);
+                fleet.lab.crash(host);
                 fleet.lab.run(&["start", host]);
                 true
             }
