@@ -109,7 +109,8 @@ pub struct Epoch {
     pub serial: u64,
     /// Grows with every start of a coordinator.
     pub counter: u64,
-    /// Random for every start: tells two coordinators on copies of one store apart.
+    /// Random for every start, and kept when a coordinator jumps: tells two coordinators on copies of one store apart, and in a
+    /// ledger a start from a jump.
     pub incarnation: Incarnation,
 }
 

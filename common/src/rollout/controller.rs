@@ -133,8 +133,6 @@ pub struct Controller {
     unstopped: std::collections::BTreeMap<NodeId, (RolloutId, u64)>,
     /// Hosts that saved an epoch of this ledger, and missed those after it.
     behind: std::collections::BTreeMap<NodeId, Epoch>,
-    /// Whether this process started on a copied or restored ledger.
-    copied: bool,
     /// How often it jumped above another's epoch, since it last stood back.
     jumps: u32,
     wake: Option<BootTime>,
@@ -144,16 +142,7 @@ impl Controller {
     /// A controller that continues `ledger`. Send it [`Event::Started`] first.
     pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
         let desk = Desk { lost_after: settings.lost_after, ..Desk::default() };
-        Self {
-            settings,
-            ledger,
-            desk,
-            unstopped: Default::default(),
-            behind: Default::default(),
-            copied: false,
-            jumps: 0,
-            wake: None,
-        }
+        Self { settings, ledger, desk, unstopped: Default::default(), behind: Default::default(), jumps: 0, wake: None }
     }
 
     /// What was permitted and what came of it.
@@ -202,10 +191,17 @@ impl Controller {
         self.save(cx, LedgerAct::EpochOpened { epoch, continued });
     }
 
+    /// Opens an epoch at least as high as `counter`, and higher than the present one, without a new start: it keeps the
+    /// incarnation, by which the ledger tells the two apart.
+    fn jump(&mut self, cx: &mut Cx<'_, Effect>, counter: u64) {
+        let Epoch { counter: own, incarnation, .. } = self.epoch();
+        self.open_epoch(cx, counter.max(own.saturating_add(1)), incarnation, false);
+    }
+
     fn started(&mut self, cx: &mut Cx<'_, Effect>, incarnation: Incarnation, continues: bool) {
-        self.listen(cx, continues);
         let counter = self.epoch().counter + 1;
         self.open_epoch(cx, counter, incarnation, continues);
+        self.listen(cx);
         let targets: Vec<NodeId> = self.targets().collect();
         for node in targets {
             self.contact(node, cx.now.boot);
@@ -446,8 +442,7 @@ impl Machine for Controller {
                 }
                 // A lease that this ledger never granted: the store is older than the fleet.
                 if unknown && !self.ledger.discontinuous {
-                    let (counter, incarnation) = (self.epoch().counter + 1, Incarnation(cx.rng.next_u64()));
-                    self.open_epoch(cx, counter, incarnation, false);
+                    self.jump(cx, 0);
                 }
             }
             Event::Skew(skew) => self.desk.skew = skew,

@@ -254,6 +254,8 @@ pub struct Ledger {
     pub epochs: BTreeSet<Epoch>,
     /// Whether leases may be out that this ledger does not know.
     pub discontinuous: bool,
+    /// Whether a process once started on this ledger that did not continue it: it is a copy, or restored, for ever.
+    pub copied: bool,
     /// Hosts that adopted an epoch since the ledger became discontinuous.
     pub adopted: BTreeSet<NodeId>,
     /// Leases that hosts hold and this ledger did not grant.
@@ -300,9 +302,13 @@ impl Ledger {
     pub fn fold(&mut self, entry: &LedgerEntry) -> Result<(), FoldError> {
         match &entry.act {
             LedgerAct::EpochOpened { epoch, continued } => {
-                self.follows = self.epoch.replace(*epoch).filter(|_| *continued);
+                let before = self.epoch.replace(*epoch);
+                self.follows = before.filter(|_| *continued);
                 self.epochs.insert(*epoch);
                 if !continued {
+                    // A jump keeps the incarnation of its process, a start has one of its own.
+                    let starts = before.is_none_or(|before| before.incarnation != epoch.incarnation);
+                    self.copied |= starts && !self.rollouts.is_empty();
                     self.discontinuous = true;
                     self.adopted.clear();
                     self.foreign.clear();

@@ -86,7 +86,15 @@ fn record_control(machine: &Controller) -> Recorder {
     let (ledger, desk) = (machine.ledger(), machine.desk());
     Recorder::of(|r| {
         epoch_print(ledger.epoch).hash(r);
-        (machine.deadline().is_some(), ledger.discontinuous, &ledger.adopted, &ledger.foreign, &ledger.leased).hash(r);
+        (
+            machine.deadline().is_some(),
+            ledger.discontinuous,
+            ledger.copied,
+            &ledger.adopted,
+            &ledger.foreign,
+            &ledger.leased,
+        )
+            .hash(r);
         for state in ledger.rollouts.values() {
             (state.ended_at.is_some(), state.paused, state.halted, state.stopped.is_some()).hash(r);
             for (host, planned) in state.hosts.iter().zip(&state.plan.hosts) {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Controller, Effect, MAX_DEFERRALS, RESEND, open_answer};
 use crate::{
-    id::{Epoch, Incarnation, LeaseId, NodeId, Nonce, RolloutId},
+    id::{Epoch, LeaseId, NodeId, Nonce, RolloutId},
     machine::Cx,
     rollout::{lease::is_final, ledger::LedgerAct, planner::Handshake},
     run::message::{LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
@@ -63,9 +63,7 @@ impl Controller {
             self.contact(from, cx.now.boot).handshake = None;
         } else if (!saved.admits(&self.epoch()) || self.ledger.follows.is_some()) && !self.stands_back_from(cx, from) {
             self.jumps += 1;
-            let incarnation = Incarnation(cx.rng.next_u64());
-            let counter = saved.counter.max(self.epoch().counter).saturating_add(1);
-            self.open_epoch(cx, counter, incarnation, false);
+            self.jump(cx, saved.counter.saturating_add(1));
             for contact in self.desk.contacts.values_mut() {
                 contact.handshake = None;
             }

@@ -6,11 +6,7 @@
 use core::time::Duration;
 
 use super::{Controller, Effect};
-use crate::{
-    id::{Incarnation, NodeId},
-    machine::Cx,
-    run::message::ToHost,
-};
+use crate::{id::NodeId, machine::Cx, run::message::ToHost};
 
 /// How long a copied ledger listens before it grants anything: whoever is at work says something to some host meanwhile.
 const LISTEN: Duration = Duration::from_secs(30);
@@ -20,16 +16,16 @@ const STAND_BACK: Duration = Duration::from_secs(300);
 const MAX_JUMPS: u32 = 3;
 
 impl Controller {
-    pub(super) fn listen(&mut self, cx: &Cx<'_, Effect>, continues: bool) {
-        self.copied = !continues && !self.ledger.rollouts.is_empty();
-        self.desk.listening = self.copied.then(|| cx.now.boot.plus(LISTEN));
+    /// At every start on a ledger that was once copied or restored: also a restart finds there what it is.
+    pub(super) fn listen(&mut self, cx: &Cx<'_, Effect>) {
+        self.desk.listening = self.ledger.copied.then(|| cx.now.boot.plus(LISTEN));
     }
 
     /// A host obeys a higher epoch than this one's. If it had adopted this one before, somebody opened the other since, and
     /// is at work. Whether this coordinator is the one to stand back.
     pub(super) fn stands_back_from(&mut self, cx: &Cx<'_, Effect>, from: NodeId) -> bool {
         let alive = self.ledger.adopted.contains(&from) || self.jumps >= MAX_JUMPS;
-        if self.copied && alive && self.desk.rival.is_none() {
+        if self.ledger.copied && alive && self.desk.rival.is_none() {
             self.desk.rival = Some(cx.now.boot.plus(STAND_BACK));
             self.desk.contacts.values_mut().for_each(|contact| contact.handshake = None);
         }
@@ -53,7 +49,6 @@ impl Controller {
         }
         (self.desk.rival, self.jumps) = (None, MAX_JUMPS - 1);
         self.desk.listening = Some(cx.now.boot.plus(LISTEN));
-        let incarnation = Incarnation(cx.rng.next_u64());
-        self.open_epoch(cx, self.epoch().counter.saturating_add(1), incarnation, false);
+        self.jump(cx, 0);
     }
 }

@@ -160,26 +160,87 @@ fn whoever_has_the_copy_listens_stands_back_and_comes_back_when_the_other_is_gon
     assert_eq!(world.judge.violations(), []);
 }
 
+/// Of another coordinator, which jumped above this one.
+fn above(world: &World) -> Epoch {
+    let own = world.controller.epoch();
+    Epoch { counter: own.counter + 1, incarnation: Incarnation(77), ..own }
+}
+
 #[test]
-fn a_restored_ledger_jumps_above_the_epochs_that_it_lost_and_whoever_has_the_original_never_stands_back() {
+fn a_restored_ledger_jumps_above_the_epochs_that_it_lost() {
     let mut world = World::new(3);
     world.apply(plan_of(3, 1, 0, open()));
     found::reopened(&mut world);
-    let above = |world: &World| Epoch {
-        counter: world.controller.epoch().counter + 1,
-        incarnation: Incarnation(77),
-        ..world.controller.epoch()
-    };
     for host in 1..=2 {
         let saved = above(&world);
         world.answer(host, ToCoordinator::Fenced { saved, held: None });
         assert_eq!((world.controller.epoch().counter, world.controller.desk().rival), (saved.counter + 1, None));
     }
-    world.rebuild();
-    for _ in 0..6 {
-        let saved = above(&world);
-        world.answer(1, ToCoordinator::Fenced { saved, held: None });
-        world.round();
-        assert_eq!((world.controller.epoch().counter, world.controller.desk().rival), (saved.counter + 1, None));
+}
+
+#[test]
+fn whoever_has_the_original_never_stands_back_also_if_it_jumped_and_is_started_again() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: Some(LeaseId([8; 16])) }]));
+    assert!(world.controller.ledger().discontinuous, "a copy granted something");
+    for _ in 0..3 {
+        for _ in 0..6 {
+            let saved = above(&world);
+            world.answer(1, ToCoordinator::Fenced { saved, held: None });
+            world.round();
+            assert_eq!((world.controller.epoch().counter, world.controller.desk().rival), (saved.counter + 1, None));
+        }
+        world.rebuild();
+        assert_eq!((world.controller.ledger().copied, world.controller.desk().listening), (false, None));
     }
+}
+
+#[test]
+fn a_copy_that_is_started_again_knows_what_it_is_and_stands_back_again() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 2, 0, open()));
+    found::reopened(&mut world);
+    world.pass(2_500);
+    world.round();
+    for _ in 0..3 {
+        world.rebuild();
+        world.told.clear();
+        assert_eq!((why(&world), offers(&world)), (Some(Waiting::Listening), 0));
+        world.pass(2_500);
+        assert!(world.told.contains(&(signer(1).id(), ToHost::Adopt)), "it asks also whoever adopted an earlier epoch");
+        let (own, other) = (world.controller.epoch(), above(&world));
+        world.answer(1, ToCoordinator::Fenced { saved: other, held: None });
+        assert_eq!((why(&world), world.controller.epoch()), (Some(Waiting::Rival), own));
+        world.pass(60_000);
+        assert_eq!(offers(&world), 0);
+    }
+    world.pass(300_000);
+    world.round();
+    world.pass(31_000);
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.overlap), (3, 2), "the other is gone");
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn a_restored_ledger_whose_coordinator_is_alone_listens_at_every_start_and_then_goes_on() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    found::reopened(&mut world);
+    for succeeded in 1..=3 {
+        world.told.clear();
+        assert_eq!((why(&world), offers(&world)), (Some(Waiting::Listening), 0));
+        world.pass(2_500);
+        world.round();
+        world.pass(30_000);
+        assert_eq!(world.controller.desk().rival, None);
+        while world.state().tally.succeeded < succeeded {
+            world.round();
+            world.finish_one();
+        }
+        world.rebuild();
+    }
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.overlap), (3, 1));
 }
