@@ -9,7 +9,7 @@ use patchmesh_common::{
         message::{LatestStart, OrderStamp, Outcome, StopScope},
     },
     schedule::Opening,
-    time::Now,
+    time::{BootTime, Now},
 };
 
 /// A machine of the world: hosts, coordinators, clones. Not an identity.
@@ -85,6 +85,12 @@ pub enum Truth {
     },
     /// A ledger says that a host has named what it holds.
     Adopted(NodeId),
+    /// A coordinator started on a store that was copied or restored once, at this time of its machine.
+    CopyStarted(BootTime),
+    /// Such a coordinator saved a new epoch.
+    CopyOpened(BootTime),
+    /// Such a coordinator heard from a host that had adopted its epoch, and obeys another one's by now.
+    RivalHeard(BootTime),
     /// A report is durable in a ledger.
     Folded {
         /// Which rollout.

@@ -1,15 +1,53 @@
 //! One live lease per host, and nothing under an old or a twin's epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use patchmesh_common::id::{Epoch, LeaseId};
+use patchmesh_common::{
+    id::{Epoch, LeaseId},
+    time::BootTime,
+};
 
-use super::{Books, Promise, Record, Seen};
+use super::{Books, DeskBook, Promise, Record, Seen};
 use crate::truth::{Spot, Truth};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "at most one live lease per host; no host acts under an epoch lower than the highest it saved, or \
-    equal to it but of another incarnation; once a host has saved that a lease was released, it begins no disruptive step under it";
+    equal to it but of another incarnation; once a host has saved that a lease was released, it begins no disruptive step under it; \
+    a coordinator on a copied or restored store saves no Go in the first 30 s after it started or came back, neither a Go nor an \
+    epoch for five minutes after it heard that a host which had adopted its epoch obeys another one's, and never more than four \
+    epochs in five minutes";
+
+/// How long whoever has a copy listens before it grants anything.
+const LISTENS: Duration = Duration::from_secs(30);
+/// How long it leaves the field to another one that is at work.
+const STANDS_BACK: Duration = Duration::from_secs(300);
+
+/// As many epochs as it opens before it leaves the field: at its start, and above three of others.
+const OPENS: usize = 4;
+
+/// A coordinator on a copy, by the clock of its machine.
+struct Copy {
+    listens: BootTime,
+    /// Until when it leaves the field, if it heard of another one.
+    back: Option<BootTime>,
+    /// When it opened its last epochs.
+    opened: VecDeque<BootTime>,
+}
+
+impl Copy {
+    /// It opens an epoch. Until when it should not have.
+    fn opens(&mut self, now: BootTime) -> BootTime {
+        let back = self.back.take();
+        if back.is_some() {
+            self.listens = now.plus(LISTENS);
+        }
+        self.opened.push_back(now);
+        let full = self.opened.len() > OPENS;
+        let often = self.opened.pop_front_if(|_| full).map(|first| first.plus(STANDS_BACK));
+        back.max(often).unwrap_or_default()
+    }
+}
 
 /// Remembers the highest epoch and the live lease of every host.
 #[derive(Default)]
@@ -17,6 +55,7 @@ pub(super) struct Fencing {
     saved: BTreeMap<Spot, Epoch>,
     live: BTreeMap<Spot, LeaseId>,
     released: BTreeSet<(Spot, LeaseId)>,
+    copies: BTreeMap<Spot, Copy>,
 }
 
 impl Promise for Fencing {
@@ -47,11 +86,44 @@ impl Promise for Fencing {
                     format!("{step:?} began under lease {lease} although its release was saved")
                 });
             }
+            Truth::CopyStarted(now) => {
+                self.copies.insert(spot, Copy { listens: now.plus(LISTENS), back: None, opened: VecDeque::new() });
+            }
+            Truth::RivalHeard(now) => {
+                if let Some(copy) = self.copies.get_mut(&spot) {
+                    copy.back.get_or_insert(now.plus(STANDS_BACK));
+                }
+            }
+            Truth::CopyOpened(now) => {
+                if let Some(until) = self.copies.get_mut(&spot).map(|copy| copy.opens(*now)) {
+                    record.demand("fencing", at, &[spot], *now >= until, || {
+                        format!(
+                            "a coordinator on a copy opened an epoch at {now:?}, and was to open none until {until:?}"
+                        )
+                    });
+                }
+            }
+            Truth::GoSaved { lease, now, .. } => {
+                if let Some(Copy { listens, back, .. }) = self.copies.get(&spot) {
+                    let may = *listens <= now.boot && back.is_none();
+                    record.demand("fencing", at, &[spot], may, || {
+                        format!(
+                            "a coordinator on a copy saved the Go of lease {lease} at {:?}, listened until {listens:?} and was to \
+                             stand back until {back:?}",
+                            now.boot
+                        )
+                    });
+                }
+            }
             Truth::Settled { lease, .. } if self.live.get(&spot) == Some(lease) => {
                 self.live.remove(&spot);
             }
             _ => {}
         }
+    }
+
+    fn replaced(&mut self, spot: Spot, _: &DeskBook) {
+        self.copies.remove(&spot);
     }
 
     fn recount(&self, books: &Books) -> Option<String> {

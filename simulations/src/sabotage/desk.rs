@@ -1,6 +1,7 @@
 //! Sabotages of a coordinator.
 
 use patchmesh_common::{
+    id::Incarnation,
     rollout::{
         controller::{Effect, Event},
         ledger::LedgerAct,
@@ -55,6 +56,30 @@ impl Sabotage for ReportsUnsaved {
     fn desk_effects(&mut self, effects: &mut Vec<Effect>) {
         effects
             .retain(|effect| !matches!(effect, Effect::Save(entry) if matches!(entry.act, LedgerAct::Reported { .. })));
+    }
+}
+
+pub(super) struct CopiesUnmarked;
+
+impl Sabotage for CopiesUnmarked {
+    fn desk_event(&mut self, event: &mut Event) {
+        if let Event::Started { continues, .. } = event {
+            *continues = true;
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct RivalUnseen(u64);
+
+impl Sabotage for RivalUnseen {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Heard(frame) = event else { return };
+        let Ok(answer) = wire::decode::<Answer>(&frame.sealed.body, Answer::LIMIT) else { return };
+        if matches!(answer.body, ToCoordinator::Fenced { .. }) {
+            self.0 += 1;
+            *event = Event::Started { incarnation: Incarnation(self.0), continues: false };
+        }
     }
 }
 

@@ -71,6 +71,20 @@ pub const ALL: &[Entry] = &[
         host::ReleasesForgotten::default(),
         released
     ),
+    entry!(
+        "copies-unmarked",
+        "fencing",
+        "a coordinator takes every store for the one that it left",
+        desk::CopiesUnmarked,
+        copied
+    ),
+    entry!(
+        "rival-unseen",
+        "fencing",
+        "whoever hears of another's epoch opens a new one at once",
+        desk::RivalUnseen::default(),
+        copied
+    ),
     entry!("records-rewritten", "authorship", "records are changed on their way", mesh::RecordsRewritten, wave),
     entry!(
         "reports-unsaved",

@@ -76,6 +76,15 @@ pub(super) fn released() -> Scenario {
     with(Kind::OperatorRelease, 0)
 }
 
+/// A second coordinator starts on a copy of the store while the first one has work for minutes.
+pub(super) fn copied() -> Scenario {
+    let mut scenario = with(Kind::CoordinatorTwin, 0);
+    (scenario.hosts, scenario.heal) = (12, 8 * MINUTE);
+    scenario.faults[0].lasts = 7 * MINUTE;
+    (scenario.waves[0].max_concurrency, scenario.waves[0].reboot) = (1, false);
+    scenario
+}
+
 /// A STOP is ordered as soon as a host has work.
 pub(super) fn stopped() -> Scenario {
     let mut scenario = with(Kind::OperatorStop, 40_000);

@@ -14,6 +14,7 @@ use crate::{
     clock::true_wall,
     fault::{Fault, Kind, Moment},
     keys::{COORDINATOR, credential},
+    scenario::MINUTE,
     truth::Spot,
 };
 
@@ -40,6 +41,8 @@ struct Ambush {
 
 pub(super) struct Chaos {
     pub(super) chance: Chance,
+    /// For what becomes of copies.
+    pub(super) copies: Chance,
     ambushes: Vec<Ambush>,
     /// Not before this does any of them strike.
     earliest: u64,
@@ -48,7 +51,7 @@ pub(super) struct Chaos {
 }
 
 impl Chaos {
-    pub(super) fn new(mut chance: Chance, faults: &[Fault]) -> Self {
+    pub(super) fn new(mut chance: Chance, copies: Chance, faults: &[Fault]) -> Self {
         let mut ambush = |fault: &Fault| {
             let most = match fault.kind.moment() {
                 Moment::Effect | Moment::Save | Moment::Desk => 25,
@@ -60,7 +63,7 @@ impl Chaos {
         };
         let ambushes: Vec<_> = faults.iter().map(&mut ambush).collect();
         let earliest = faults.iter().map(|fault| fault.at).min().unwrap_or(u64::MAX);
-        Self { chance, ambushes, earliest, counts: BTreeMap::new(), overheard: VecDeque::new() }
+        Self { chance, copies, ambushes, earliest, counts: BTreeMap::new(), overheard: VecDeque::new() }
     }
 
     /// How many faults there are; those that strike by time are asked with [`Chaos::time_of`].
@@ -384,6 +387,12 @@ impl World {
         }
         self.after(100, Happening::Start { spot });
         self.after(lasts, Happening::Retire { spot });
+        // Long enough for a copy to learn that it is one, before its machine is started again.
+        if lasts >= MINUTE && self.chaos.copies.once_in(2) {
+            let pause = self.chaos.copies.between(5_000, lasts / 2);
+            self.after(pause, Happening::PowerOff { spot, boots: 1 });
+            self.after(pause + 1_000, Happening::PowerOn { spot });
+        }
     }
 
     /// A host with no work, other than those that everybody dials first.

@@ -61,6 +61,8 @@ pub(super) struct Desk {
     pub(super) entries: Vec<Vec<u8>>,
     /// Whether this store is the one that the last process left here.
     pub(super) continues: bool,
+    /// Whether it was once another one that had rollouts, whatever the ledger says of that.
+    copied: bool,
     /// The fold of what is durable.
     pub(super) shadow: Ledger,
     wake: u64,
@@ -81,6 +83,7 @@ impl Desk {
             chance,
             entries: Vec::new(),
             continues: false,
+            copied: false,
             shadow: Ledger::default(),
             wake: 0,
             asking: Vec::new(),
@@ -106,6 +109,14 @@ impl Desk {
     /// Whether every rollout has ended and nobody is asked for another.
     pub(super) fn is_idle(&self) -> bool {
         self.asking.is_empty() && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
+    }
+
+    /// Whether a host that obeys `saved` shows that another coordinator is at work, and this one has the copy.
+    fn is_left_for(&self, saved: Epoch, host: NodeId) -> bool {
+        let Self { shadow, copied, .. } = self;
+        // Otherwise it is an answer to an earlier epoch, which came late.
+        let later = shadow.follows.is_some() || !saved.admits(&shadow.epoch.unwrap_or_default());
+        *copied && shadow.adopted.contains(&host) && later && !shadow.epochs.contains(&saved)
     }
 
     /// Who holds a slot.
@@ -152,9 +163,17 @@ impl World {
         desk.wake = 0;
         let incarnation = Incarnation(desk.chance.next_u64());
         let continues = desk.continues;
+        if !continues {
+            desk.copied = !desk.shadow.rollouts.is_empty();
+        }
+        let copied = desk.copied;
         let book = desk.book();
         let orders = desk.shadow.stamps();
         self.observers.replaced(spot, &book);
+        if copied {
+            let boot = self.seats[spot as usize].clock.now(self.now).boot;
+            self.tell(spot, Truth::CopyStarted(boot));
+        }
         for OrderStamp { scope, sequence, stop } in orders {
             self.tell(spot, Truth::StopSaved { scope, sequence, stop });
         }
@@ -295,6 +314,7 @@ impl World {
             }
             LedgerAct::Released { host, lease, .. } => Truth::Released { host: *host, lease: *lease },
             LedgerAct::Adopted { host, .. } => Truth::Adopted(*host),
+            LedgerAct::EpochOpened { .. } if desk.copied => Truth::CopyOpened(now.boot),
             LedgerAct::Reported { evidence } => {
                 let Ok(report) = report_of(evidence) else { return };
                 let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
@@ -323,11 +343,21 @@ impl World {
     pub(super) fn desk_hears(&mut self, spot: Spot, frame: LeaseFrame) {
         let now = self.seats[spot as usize].clock.now(self.now);
         if let Some(answer) = open_answer(&settings(), &frame, now.wall, &Keys) {
-            if let ToCoordinator::Resolved { request, result } = answer.body
-                && let Some(desk) = self.seats[spot as usize].desk_mut()
-                && let Some(asking) = desk.asking.iter_mut().find(|asking| asking.request == request)
-            {
-                asking.survey.answered(frame.sealed.author, result);
+            let from = frame.sealed.author;
+            match answer.body {
+                ToCoordinator::Resolved { request, result } => {
+                    if let Some(desk) = self.seats[spot as usize].desk_mut()
+                        && let Some(asking) = desk.asking.iter_mut().find(|asking| asking.request == request)
+                    {
+                        asking.survey.answered(from, result);
+                    }
+                }
+                ToCoordinator::Fenced { saved, .. }
+                    if self.seats[spot as usize].desk().is_some_and(|desk| desk.is_left_for(saved, from)) =>
+                {
+                    self.tell(spot, Truth::RivalHeard(now.boot));
+                }
+                _ => {}
             }
         } else {
             self.chaos.effective(Kind::Forge.word());

@@ -221,6 +221,7 @@ impl World {
         };
         keep("network".into(), self.net.chance.kept());
         keep("chaos".into(), self.chaos.chance.kept());
+        keep("copies".into(), self.chaos.copies.kept());
         keep("operators".into(), self.operators.chance.kept());
         keep("operators afield".into(), self.operators.afield.kept());
         for seat in &mut self.seats {

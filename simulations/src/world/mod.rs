@@ -250,7 +250,7 @@ impl World {
 
     fn build(mut seeds: Seeds, scenario: Scenario) -> Self {
         let net = Net::new(seeds.chance("network"), scenario.network);
-        let chaos = Chaos::new(seeds.chance("chaos"), &scenario.faults);
+        let chaos = Chaos::new(seeds.chance("chaos"), seeds.chance("copies"), &scenario.faults);
         let operators = operators::Operators::new(
             seeds.chance("operators"),
             seeds.chance("operators afield"),
