@@ -87,20 +87,21 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
         let text = format!("{} gives the role {:?}, not coordinator", config.membership.display(), membership.role);
         return Err(Fault::new("not-a-coordinator", text, UNTOUCHED, "sign the key with --role coordinator"));
     }
-    let settings = Settings {
-        mesh: config.mesh,
-        me: identity.node(),
-        serial: membership.serial,
-        lost_after: config.lost_after,
-        patience: config.patience,
-    };
-    let opened = LedgerFile::open(dir, settings.me, &Ed25519)
+    let opened = LedgerFile::open(dir, identity.node(), &Ed25519)
         .map_err(|error| refuse("the ledger cannot be continued", error))?;
     if opened.torn_bytes > 0 {
         tracing::warn!(bytes = opened.torn_bytes, "the last entry of the ledger was torn and is cut off");
     }
     let hand = Hand::open(dir, clock::now()).map_err(|error| refuse("the last life cannot be looked at", error))?;
     hand.watch_panics();
+    let settings = Settings {
+        mesh: config.mesh,
+        me: identity.node(),
+        serial: membership.serial,
+        lost_after: config.lost_after,
+        patience: config.patience,
+        poison: hand.poison().clone(),
+    };
     let hand = Arc::new(hand);
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Fault::new("no-entropy", error.to_string(), UNTOUCHED, "try again"))?;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Reasons of the coordinator itself, which hold however many hosts are at work.
-const UNCERTAIN: [&str; 4] = ["listening", "rival", "reconciling", "superseded"];
+const UNCERTAIN: [&str; 5] = ["listening", "rival", "reconciling", "superseded", "safe-mode"];
 
 /// What the documents are made from.
 #[derive(Clone, Copy, Debug)]

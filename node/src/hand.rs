@@ -124,7 +124,7 @@ impl Hand {
         if let Some(until) = poison.safe_until(now.wall) {
             tracing::error!(
                 until = until.rfc3339(),
-                "safe mode: it aborted three times in ten minutes; no record of others is believed and no lease taken, \
+                "safe mode: it aborted three times in ten minutes; no record of others is believed, no lease taken or granted, \
                  STOPs and reports go on"
             );
         }

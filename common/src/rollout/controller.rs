@@ -11,6 +11,7 @@ use super::{
 use crate::{
     id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     machine::{Cx, Machine},
+    poison::Poison,
     run::message::{COMMAND_LIFETIME, Command, LeaseFrame, RefusalCode, SignedStop, StopOrder, StopScope, ToHost},
     schedule::{Opening, Standing, standing},
     time::{BootTime, WallTime},
@@ -42,6 +43,8 @@ pub struct Settings {
     pub lost_after: Duration,
     /// How long a host may refuse for a passing reason before it is refused for good.
     pub patience: Duration,
+    /// What earlier lives of the process died of.
+    pub poison: Poison,
 }
 
 /// A member as the mesh sees it.
@@ -141,7 +144,7 @@ pub struct Controller {
 impl Controller {
     /// A controller that continues `ledger`. Send it [`Event::Started`] first.
     pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
-        let desk = Desk { lost_after: settings.lost_after, ..Desk::default() };
+        let desk = Desk { lost_after: settings.lost_after, poison: settings.poison.clone(), ..Desk::default() };
         Self { settings, ledger, desk, unstopped: Default::default(), behind: Default::default(), jumps: 0, wake: None }
     }
 
@@ -300,6 +303,9 @@ impl Controller {
     fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
         let now = cx.now;
         self.come_back(cx);
+        if self.desk.poison.safe_until(now.wall).is_some() {
+            self.desk.safe_at = now.boot;
+        }
         for contact in self.desk.contacts.values_mut() {
             let Some((_, _, handshake, since)) = &contact.handshake else { continue };
             if planner::is_stale(handshake, *since, now.boot) {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     id::{LeaseId, NodeId, Nonce, RolloutId},
+    poison::Poison,
     run::{
         Phase,
         message::{GO_WITHIN, MAX_SKEW, Refusal},
@@ -84,6 +85,10 @@ pub struct Desk {
     pub rival: Option<BootTime>,
     /// Silence after which a host counts as lost while nothing is known of its reboots.
     pub lost_after: Duration,
+    /// What earlier lives of the process died of: nothing is granted in safe mode.
+    pub poison: Poison,
+    /// When safe mode was last on: until then nobody could be seen.
+    pub safe_at: BootTime,
 }
 
 /// What may happen next.
@@ -116,7 +121,7 @@ impl Desk {
                 let learned = ledger.reboots.get(node).map(|reboots| reboots.patience(self.lost_after));
                 silent > learned.unwrap_or(self.lost_after)
             }
-            Progress::NotStarted => silent > self.lost_after && !contact.alive,
+            Progress::NotStarted => silent.min(now.since(self.safe_at)) > self.lost_after && !contact.alive,
             _ => false,
         }
     }
@@ -221,6 +226,9 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     }
     if desk.superseded {
         return Some(Waiting::Superseded);
+    }
+    if let Some(until) = desk.poison.safe_until(now.wall) {
+        return Some(Waiting::SafeMode { until });
     }
     if desk.stands_back(now.boot) {
         return Some(if desk.rival.is_some() { Waiting::Rival } else { Waiting::Listening });

@@ -20,6 +20,7 @@ use crate::{
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
     patch::{Baseline, PatchCounters},
+    poison::{Abort, Poison},
     run::{
         Phase,
         message::{Answer, LeaseFrame, Outcome, Refusal, RefusalCode, Report, RunError, ToCoordinator, ToHost},
@@ -53,6 +54,7 @@ fn settings() -> Settings {
         serial: 1,
         lost_after: Duration::from_secs(60),
         patience: Duration::from_secs(30),
+        poison: Poison::default(),
     }
 }
 

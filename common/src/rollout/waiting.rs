@@ -1,6 +1,6 @@
 //! Why a host is not moving, as a type: the product's voice.
 
-use crate::{id::RolloutId, run::message::Refusal, schedule::Opening};
+use crate::{id::RolloutId, run::message::Refusal, schedule::Opening, time::WallTime};
 
 /// Why a host of a rollout is not moving.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,11 @@ pub enum Waiting {
     Listening,
     /// Another coordinator is at work, and this one has the copy.
     Rival,
+    /// The coordinator died so often that it believes no records: it knows too little to grant anything.
+    SafeMode {
+        /// Until then.
+        until: WallTime,
+    },
 }
 
 impl Waiting {
@@ -87,6 +92,7 @@ impl Waiting {
             Self::Released => "released",
             Self::Listening => "listening",
             Self::Rival => "rival",
+            Self::SafeMode { .. } => "safe-mode",
         }
     }
 
@@ -133,6 +139,13 @@ impl Waiting {
                 "another coordinator of this mesh is at work, and this one runs on a copy or an old backup of its ledger: it \
                  stands back and grants nothing; end one of the two"
                     .into()
+            }
+            Self::SafeMode { until } => {
+                format!(
+                    "the coordinator aborted three times in ten minutes: it grants nothing until {}; STOPs and reports go on; \
+                     its log says what it died of",
+                    until.rfc3339()
+                )
             }
         }
     }

@@ -9,6 +9,7 @@ use patchmesh_common::{
     inventory::{PackageChange, Transaction},
     membership::{Credential, Membership, Role},
     patch::Baseline,
+    poison::Poison,
     rollout::{
         Operation, RebootOption, controller,
         plan::{Plan, PlannedHost, ResolvedLimit},
@@ -99,6 +100,7 @@ pub(crate) fn settings() -> controller::Settings {
         // Nobody is ever lost: a host that is killed starts again.
         lost_after: Duration::from_secs(3_600),
         patience: PATIENCE,
+        poison: Poison::default(),
     }
 }
 

@@ -2,6 +2,7 @@ use patchmesh_common::{
     id::{Epoch, Incarnation, LeaseId, MeshId, NodeId},
     inventory::{PackageChange, Transaction},
     patch::{Baseline, PatchCounters},
+    poison::{Abort, Poison},
     rollout::{
         Operation, RebootOption,
         ledger::{LedgerAct, LedgerEntry},
@@ -306,6 +307,15 @@ fn reasons_are_grouped_and_the_largest_group_comes_first() {
     let groups: Vec<_> = progress.waiting.iter().map(|group| (group.code.as_str(), group.hosts)).collect();
     assert_eq!(groups, [("slot", 3), ("silent", 1)]);
     assert_eq!(progress.active.iter().map(|active| active.host.as_str()).collect::<Vec<_>>(), ["host-1"]);
+}
+
+#[test]
+fn a_coordinator_in_safe_mode_says_so_also_while_hosts_are_at_work() {
+    let mut world = World::new(2, 0, vec![]);
+    world.grant(1);
+    let abort = Abort { at: world.view().now.wall, in_hand: vec![] };
+    world.desk.poison = Poison::fold([abort.clone(), abort.clone(), abort]);
+    assert_eq!(world.state(), word("Running", "safe-mode"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use patchmesh_common::{
     id::{CommandId, Epoch, Incarnation, NodeId, RolloutId},
     machine::{Cx, Machine},
     patch::Baseline,
+    poison::Poison,
     rollout::{
         Operation, RebootOption,
         controller::{Controller, Effect, Event, Seen, Settings, open_answer},
@@ -73,7 +74,8 @@ pub(super) struct Desk {
 }
 
 fn settings() -> Settings {
-    Settings { mesh: MESH, me: node(COORDINATOR), serial: 1, lost_after: LOST_AFTER, patience: PATIENCE }
+    let poison = Poison::default();
+    Settings { mesh: MESH, me: node(COORDINATOR), serial: 1, lost_after: LOST_AFTER, patience: PATIENCE, poison }
 }
 
 impl Desk {

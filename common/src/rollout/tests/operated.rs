@@ -254,3 +254,34 @@ fn the_next_host_prepares_once_a_minute_while_a_host_past_its_transaction_reboot
     assert_eq!((world.state().tally.succeeded, world.overlap), (2, 1));
     assert_eq!(world.judge.violations(), []);
 }
+
+/// It believes no records then, so that it sees nobody.
+#[test]
+fn in_safe_mode_nothing_is_granted_reports_are_taken_and_nobody_is_given_up() {
+    let mut world = World::new(3);
+    world.apply(plan_of(3, 1, 0, open()));
+    while world.running.is_empty() {
+        world.round();
+    }
+    let ledger = world.controller.ledger().clone();
+    let aborts = [1, 2, 3].map(|at| Abort { at: world.now.wall.plus(Duration::from_secs(at)), in_hand: vec![] });
+    let until = aborts[2].at.plus(Duration::from_secs(3_600));
+    world.pass(3_000);
+    world.controller = Controller::rebuild(Settings { poison: Poison::fold(aborts), ..settings() }, ledger);
+    world.send(Event::Started { incarnation: Incarnation(2), continues: true });
+    world.told.clear();
+    world.finish_one();
+    assert_eq!(world.state().tally.succeeded, 1);
+    let why =
+        |world: &World, at| planner::waiting(world.controller.ledger(), ID, at, world.controller.desk(), world.now);
+    for _ in 0..60 {
+        world.pass(59_000);
+        assert_eq!(why(&world, 2), Some(Waiting::SafeMode { until }));
+    }
+    assert!(!world.told.iter().any(|(_, body)| matches!(body, ToHost::Offer(_) | ToHost::Go { .. })));
+    world.pass(60_000);
+    assert_eq!((why(&world, 2), world.state().ended_at), (Some(Waiting::Silent), None), "nobody was heard yet");
+    world.see_all();
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 3);
+}
