@@ -305,17 +305,22 @@ impl Again {
             None => line.replace(from.to_str().expect("UTF-8"), to.to_str().expect("UTF-8")) + "\n",
         };
         fs::write(&config, text.lines().map(own).collect::<String>()).expect("the configuration");
-        let log = File::create(to.join("serve.log")).expect("a log");
+        self.start_copy(&to);
+        to
+    }
+
+    /// Starts the coordinator in `folder`, for the first time or again.
+    pub(crate) fn start_copy(&mut self, folder: &Path) {
+        let log = File::options().create(true).append(true).open(folder.join("serve.log")).expect("a log");
         let child = Command::new(&self.program)
             .args(["serve", "--dir"])
-            .arg(&to)
+            .arg(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
             .expect("the program starts");
         self.children.insert("copy".to_owned(), child);
-        to
     }
 
     /// Starts a host of this fleet that has ended.

@@ -109,6 +109,12 @@ fn a_second_coordinator_on_a_copied_store_grants_nothing_and_says_so_while_the_f
         ["listening", "rival", "reconciling"].contains(&code).then_some(status)
     });
     eprintln!("the copy says: {}", status["reason"]["text"]);
+    again.kill("copy");
+    again.start_copy(&copy);
+    wait_for("the copy, started again, to know what it is", || {
+        let status = again.cli_json(&["rollout", "status", &id, "--socket", socket.to_str().unwrap(), "-o", "json"])?;
+        ["listening", "rival"].contains(&status["reason"]["code"].as_str()?).then_some(())
+    });
     let recap = wait_for("the first coordinator to finish its wave", || {
         let status = again.cli_json(&["rollout", "status", &id, "-o", "json"])?;
         (!status["endedAt"].is_null()).then_some(status)
