@@ -3,7 +3,8 @@
 //!
 //! Whoever handles a message says so first, by its [`Name`], in a place that outlives the process. A next life finds there what
 //! the last one died of: an [`Abort`]. Two aborts over one message quarantine it: it is dropped unread. Three aborts in ten
-//! minutes, over whatever, start *safe mode*: no record of others is applied and no lease is taken or granted; STOPs and reports still are.
+//! minutes, over whatever, start *safe mode*: no record of others is applied and no lease is taken or granted; STOPs and
+//! reports still are.
 
 use core::{fmt, time::Duration};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
