@@ -89,8 +89,13 @@ pub enum Truth {
     CopyStarted(BootTime),
     /// Such a coordinator saved a new epoch.
     CopyOpened(BootTime),
-    /// Such a coordinator heard from a host that had adopted its epoch, and obeys another one's by now.
-    RivalHeard(BootTime),
+    /// Such a coordinator heard from a host that obeys another one's epoch.
+    RivalHeard {
+        /// By the clock of its machine.
+        now: BootTime,
+        /// Whether the host had adopted this one's before.
+        adopted: bool,
+    },
     /// A report is durable in a ledger.
     Folded {
         /// Which rollout.

@@ -1,7 +1,7 @@
 //! One live lease per host, and nothing under an old or a twin's epoch.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     id::{Epoch, LeaseId},
@@ -15,37 +15,47 @@ use crate::truth::{Spot, Truth};
 pub(super) const STATEMENT: &str = "at most one live lease per host; no host acts under an epoch lower than the highest it saved, or \
     equal to it but of another incarnation; once a host has saved that a lease was released, it begins no disruptive step under it; \
     a coordinator on a copied or restored store saves no Go in the first 30 s after it started or came back, neither a Go nor an \
-    epoch for five minutes after it heard that a host which had adopted its epoch obeys another one's, and never more than four \
-    epochs in five minutes";
+    epoch for five minutes after it heard that a host which had adopted its epoch, or any host after it jumped three times, or \
+    once after it came back, obeys another one's";
 
 /// How long whoever has a copy listens before it grants anything.
 const LISTENS: Duration = Duration::from_secs(30);
 /// How long it leaves the field to another one that is at work.
 const STANDS_BACK: Duration = Duration::from_secs(300);
 
-/// As many epochs as it opens before it leaves the field: at its start, and above three of others.
-const OPENS: usize = 4;
+/// So often it jumps above the epochs of others before it leaves the field.
+const JUMPS: u32 = 3;
 
 /// A coordinator on a copy, by the clock of its machine.
 struct Copy {
     listens: BootTime,
     /// Until when it leaves the field, if it heard of another one.
     back: Option<BootTime>,
-    /// When it opened its last epochs.
-    opened: VecDeque<BootTime>,
+    /// How often it may still jump before any host's word makes it leave the field; the epoch of its start is one of them.
+    jumps: u32,
 }
 
 impl Copy {
-    /// It opens an epoch. Until when it should not have.
-    fn opens(&mut self, now: BootTime) -> BootTime {
-        let back = self.back.take();
-        if back.is_some() {
-            self.listens = now.plus(LISTENS);
+    /// It hears that a host obeys another one.
+    fn hears(&mut self, now: BootTime, adopted: bool) {
+        if adopted || self.jumps == 0 {
+            self.back.get_or_insert(now.plus(STANDS_BACK));
         }
-        self.opened.push_back(now);
-        let full = self.opened.len() > OPENS;
-        let often = self.opened.pop_front_if(|_| full).map(|first| first.plus(STANDS_BACK));
-        back.max(often).unwrap_or_default()
+    }
+
+    /// It opens an epoch. Whether it may.
+    fn opens(&mut self, now: BootTime) -> bool {
+        match self.back.take() {
+            Some(until) => {
+                (self.listens, self.jumps) = (now.plus(LISTENS), 1);
+                now >= until
+            }
+            None => {
+                let may = self.jumps > 0;
+                self.jumps = self.jumps.saturating_sub(1);
+                may
+            }
+        }
     }
 }
 
@@ -87,18 +97,19 @@ impl Promise for Fencing {
                 });
             }
             Truth::CopyStarted(now) => {
-                self.copies.insert(spot, Copy { listens: now.plus(LISTENS), back: None, opened: VecDeque::new() });
+                self.copies.insert(spot, Copy { listens: now.plus(LISTENS), back: None, jumps: JUMPS + 1 });
             }
-            Truth::RivalHeard(now) => {
+            Truth::RivalHeard { now, adopted } => {
                 if let Some(copy) = self.copies.get_mut(&spot) {
-                    copy.back.get_or_insert(now.plus(STANDS_BACK));
+                    copy.hears(*now, *adopted);
                 }
             }
             Truth::CopyOpened(now) => {
-                if let Some(until) = self.copies.get_mut(&spot).map(|copy| copy.opens(*now)) {
-                    record.demand("fencing", at, &[spot], *now >= until, || {
+                if let Some(copy) = self.copies.get_mut(&spot) {
+                    let back = copy.back;
+                    record.demand("fencing", at, &[spot], copy.opens(*now), || {
                         format!(
-                            "a coordinator on a copy opened an epoch at {now:?}, and was to open none until {until:?}"
+                            "a coordinator on a copy opened an epoch at {now:?} and had to leave the field, until {back:?}"
                         )
                     });
                 }

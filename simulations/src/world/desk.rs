@@ -113,12 +113,12 @@ impl Desk {
         self.asking.is_empty() && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
     }
 
-    /// Whether a host that obeys `saved` shows that another coordinator is at work, and this one has the copy.
-    fn is_left_for(&self, saved: Epoch, host: NodeId) -> bool {
+    /// Whether `saved` is another coordinator's epoch, and this one has the copy.
+    fn has_rival(&self, saved: Epoch) -> bool {
         let Self { shadow, copied, .. } = self;
         // Otherwise it is an answer to an earlier epoch, which came late.
         let later = shadow.follows.is_some() || !saved.admits(&shadow.epoch.unwrap_or_default());
-        *copied && shadow.adopted.contains(&host) && later && !shadow.epochs.contains(&saved)
+        *copied && later && !shadow.epochs.contains(&saved)
     }
 
     /// Who holds a slot.
@@ -354,10 +354,11 @@ impl World {
                         asking.survey.answered(from, result);
                     }
                 }
-                ToCoordinator::Fenced { saved, .. }
-                    if self.seats[spot as usize].desk().is_some_and(|desk| desk.is_left_for(saved, from)) =>
-                {
-                    self.tell(spot, Truth::RivalHeard(now.boot));
+                ToCoordinator::Fenced { saved, .. } => {
+                    let desk = self.seats[spot as usize].desk().filter(|desk| desk.has_rival(saved));
+                    if let Some(adopted) = desk.map(|desk| desk.shadow.adopted.contains(&from)) {
+                        self.tell(spot, Truth::RivalHeard { now: now.boot, adopted });
+                    }
                 }
                 _ => {}
             }
