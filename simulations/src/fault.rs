@@ -48,6 +48,8 @@ pub enum Moment {
     Hook,
     /// When a runner is about to start the package manager.
     Install,
+    /// When a package manager that a daemon hears of has ended well, and a package asks for a reboot.
+    Installed,
     /// When a host asks its package manager what it would do.
     Look,
     /// When a host's run reboots.
@@ -143,6 +145,8 @@ kinds! {
     StopEverything "stop-everything" Busy 2,
     /// Operators release the slot of a host that is at work.
     OperatorRelease "operator-release" Busy 2,
+    /// The package manager says that all went well and leaves the database unclean, sometimes so that no repair helps.
+    PackageUnclean "package-unclean" Installed 1,
 }
 
 /// Faults of the network that strike single messages.

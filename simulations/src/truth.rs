@@ -164,6 +164,13 @@ pub enum Truth {
         /// How far the host's wall clock is wrong, in milliseconds.
         error: i64,
     },
+    /// A host's machine has asked for a reboot.
+    Reboots {
+        /// Under this lease.
+        lease: LeaseId,
+        /// What is wrong with the package database at that moment.
+        dirty: Option<String>,
+    },
     /// Hooks begin.
     Hook {
         /// Under this lease.

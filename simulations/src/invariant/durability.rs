@@ -1,4 +1,4 @@
-//! Nothing is lost, and nothing is installed twice.
+//! Nothing is lost, nothing is installed twice, and no host reboots on a dirty package database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::truth::{Spot, Step, Truth};
 /// The promise.
 pub(super) const STATEMENT: &str = "killed at any instruction, a host or coordinator resumes or ends in a known, reported state; no \
     report is lost; an install is never repeated once it has begun and its result is saved; a hook may run again, with a higher \
-    attempt number";
+    attempt number; no reboot begins while the package database is dirty";
 
 /// Remembers what began and what was said about it.
 #[derive(Default)]
@@ -38,6 +38,12 @@ impl Promise for Durability {
                 let before = self.attempts.insert((spot, *rollout, *point), *attempt);
                 record.demand("durability", at, &[spot], before < Some(*attempt), || {
                     format!("{} hooks ran with attempt {attempt} after {before:?}", point.as_str())
+                });
+            }
+            Truth::Reboots { lease, dirty } => {
+                record.demand("durability", at, &[spot], dirty.is_none(), || {
+                    let what = dirty.as_deref().unwrap_or_default();
+                    format!("a host reboots under lease {lease} on a dirty package database: {what}")
                 });
             }
             Truth::Folded { lease, .. } => {

@@ -51,13 +51,23 @@ impl Sabotage for PackagesUnchecked {
             Event::Ended {
                 end: ActEnd::Transaction(end) | ActEnd::Repaired(end) | ActEnd::Adopted(Adoption::Finished(end)),
                 ..
-            } => {
-                (end.verdict, end.dirty) = (Verdict::Ok, None);
-            }
-            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => {
-                verified.comparison.differences.clear();
-                verified.dirty = None;
-            }
+            } => end.verdict = Verdict::Ok,
+            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => verified.comparison.differences.clear(),
+            _ => {}
+        }
+    }
+}
+
+pub(super) struct DirtUnseen;
+
+impl Sabotage for DirtUnseen {
+    fn host_event(&mut self, event: &mut Event) {
+        match event {
+            Event::Ended {
+                end: ActEnd::Transaction(end) | ActEnd::Repaired(end) | ActEnd::Adopted(Adoption::Finished(end)),
+                ..
+            } => end.dirty = None,
+            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => verified.dirty = None,
             _ => {}
         }
     }

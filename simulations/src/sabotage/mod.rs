@@ -100,6 +100,7 @@ pub const ALL: &[Entry] = &[
         host::RunnersForgotten,
         killed
     ),
+    entry!("dirt-unseen", "durability", "no host hears that a package database is dirty", host::DirtUnseen, unclean),
     entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten, stopped),
     entry!(
         "stops-unsaved",

@@ -54,6 +54,14 @@ pub(super) fn failing() -> Scenario {
     with(Kind::PackageBroken, 0)
 }
 
+/// A package manager says that all went well and leaves its database unclean. If no package of the first wave asks for a reboot,
+/// one of the second does.
+pub(super) fn unclean() -> Scenario {
+    let mut scenario = with(Kind::PackageUnclean, 0);
+    scenario.waves.push(Wave { at: 3 * MINUTE, ..scenario.waves[0].clone() });
+    scenario
+}
+
 /// The first pre-install hook fails.
 pub(super) fn failing_hook() -> Scenario {
     with(Kind::HookFail, 0)

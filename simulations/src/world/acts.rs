@@ -21,6 +21,8 @@ use crate::{
 
 /// How often a host's daemon looks whether its runner has ended, in milliseconds.
 const LOOK: u64 = 500;
+/// One in so many databases that are left unclean stays so until somebody comes who knows what to do.
+const STUBBORN: u64 = 3;
 
 /// A runner's folder.
 #[derive(Clone, Debug)]
@@ -235,15 +237,22 @@ impl World {
         if !matches!(run.stage, Stage::Working | Stage::Orphaned) {
             return;
         }
+        // Also a package that was unpacked before another one failed may ask.
+        let reboot_required = Installed::asks_for_reboot(&run.transaction);
         if !fails {
             host.installed.unpack(&run.transaction, run.transaction.changes.len());
-            host.installed.configure();
-        } else if clean {
+        }
+        let heard = !fails && reboot_required && matches!(run.stage, Stage::Working);
+        let unclean = heard && self.chaos.strike(self.now, spot, Moment::Installed).is_some();
+        let Some(host) = self.seats[spot as usize].host_mut() else { return };
+        if unclean {
+            host.stubborn = host.packages.once_in(STUBBORN);
+            self.chaos.effective(Kind::PackageUnclean.word());
+        } else if clean || !fails {
             host.installed.configure();
         }
         let verdict = if fails { Verdict::Failed(String::from("postinst ended with 1")) } else { Verdict::Ok };
         let dirty = host.installed.dirty();
-        let reboot_required = Installed::asks_for_reboot(&run.transaction) && !fails;
         let end = TransactionEnd { verdict, output: String::from("Setting up…"), reboot_required, dirty };
         let orphaned = matches!(run.stage, Stage::Orphaned);
         self.set_stage(spot, stage, if orphaned { Stage::Dead } else { Stage::Finished(end) });
@@ -350,14 +359,16 @@ impl World {
                 ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }))
             }
             Look::Repair(lease, transaction, because) => {
-                host.installed.configure();
+                if !host.stubborn {
+                    host.installed.configure();
+                }
                 let comparison = compare(host.before.get(lease), &host.installed.set(), transaction);
                 let verdict = match comparison.differences.first() {
                     None => Verdict::Ok,
                     Some(first) => Verdict::Failed(format!("{because}; after a repair, {first}")),
                 };
-                let reboot_required = Installed::asks_for_reboot(transaction);
-                ActEnd::Repaired(TransactionEnd { verdict, output: String::new(), reboot_required, dirty: None })
+                let (reboot_required, dirty) = (Installed::asks_for_reboot(transaction), host.installed.dirty());
+                ActEnd::Repaired(TransactionEnd { verdict, output: String::new(), reboot_required, dirty })
             }
         };
         if let Some((_, kind)) = obstacle.filter(|_| matches!(look, Look::Resolve | Look::Check(_))) {
@@ -372,6 +383,9 @@ impl World {
             return;
         };
         self.step(spot, lease, rollout, Step::Reboot);
+        if let Some(dirty) = self.seats[spot as usize].host().map(|host| host.installed.dirty()) {
+            self.tell(spot, Truth::Reboots { lease, dirty });
+        }
         let fault = self.chaos.strike(self.now, spot, Moment::Reboot);
         if fault.as_ref().is_some_and(|fault| fault.kind == Kind::RebootRefused) {
             self.chaos.effective(Kind::RebootRefused.word());

@@ -463,6 +463,9 @@ impl World {
             (seat.paused_until, seat.slow_until) = (0, 0);
             if let Some(host) = seat.host_mut() {
                 (host.full_until, host.slow_disk, host.locked_until, host.offline_until) = (0, (0, 0), 0, 0);
+                if std::mem::take(&mut host.stubborn) {
+                    host.installed.configure();
+                }
             }
             if copy {
                 self.retire(spot);

@@ -229,7 +229,10 @@ impl World {
             keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());
             keep(format!("push {}", seat.spot), seat.push.kept());
             let inner = match &mut seat.part {
-                super::seat::Part::Host(host) => host.chance.kept(),
+                super::seat::Part::Host(host) => {
+                    keep(format!("packages {}", seat.spot), host.packages.kept());
+                    host.chance.kept()
+                }
                 super::seat::Part::Desk(desk) => desk.chance.kept(),
             };
             keep(format!("run {}", seat.spot), inner);

@@ -57,6 +57,10 @@ pub(super) struct Host {
     pub(super) locked_until: u64,
     pub(super) offline_until: u64,
     pub(super) installed: Installed,
+    /// For what becomes of an unclean package database.
+    pub(super) packages: Chance,
+    /// The package database is unclean and no repair helps.
+    pub(super) stubborn: bool,
     /// The package set before the first transaction of a lease: durable.
     pub(super) before: BTreeMap<LeaseId, PackageSet>,
     /// The package set when a lease was granted: the truth.
@@ -69,7 +73,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(chance: Chance, node: NodeId) -> Self {
+    pub(super) fn new(chance: Chance, packages: Chance, node: NodeId) -> Self {
         let settings = Settings { mesh: MESH, me: node, mode: Mode::Enforce, boot_id: BootId([0; 16]) };
         Self {
             machine: PatchRun::rebuild(settings, []),
@@ -85,6 +89,8 @@ impl Host {
             locked_until: 0,
             offline_until: 0,
             installed: Installed::default(),
+            packages,
+            stubborn: false,
             before: BTreeMap::new(),
             granted_with: BTreeMap::new(),
             runs: BTreeMap::new(),

@@ -71,7 +71,7 @@ impl World {
         let part = if coordinator {
             Part::Desk(Box::new(Desk::new(inner)))
         } else {
-            Part::Host(Box::new(Host::new(inner, me)))
+            Part::Host(Box::new(Host::new(inner, self.seeds.chance(&named("packages")), me)))
         };
         let until = expires.map_or(WallTime::MAX, true_wall);
         self.seats.push(Seat {
