@@ -147,6 +147,9 @@ kinds! {
     OperatorRelease "operator-release" Busy 2,
     /// The package manager says that all went well and leaves the database unclean, sometimes so that no repair helps.
     PackageUnclean "package-unclean" Installed 1,
+    /// A member sends one host the same message over and over, and a daemon that handles it aborts; a second message, if it lasts
+    /// long.
+    PoisonMessage "poison-message" Busy 2,
 }
 
 /// Faults of the network that strike single messages.

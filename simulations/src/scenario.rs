@@ -11,6 +11,8 @@ use crate::{
 pub const MAX_HOSTS: u32 = 4_000;
 /// One minute in milliseconds.
 pub const MINUTE: u64 = 60_000;
+/// A poison that lasts so long is followed by another one, in milliseconds.
+pub const POISON_AGAIN: u64 = 2 * MINUTE;
 /// One hour in milliseconds.
 pub const HOUR: u64 = 60 * MINUTE;
 
@@ -215,6 +217,8 @@ impl Scenario {
                     Kind::RebootLate => MINUTE + chance.below(10 * MINUTE),
                     Kind::ManagerLocked | Kind::RepositoryGone if chance.once_in(2) => 300 + chance.below(4_000),
                     Kind::DiskSlow => 200 + chance.below(8_000),
+                    // Two messages are four deaths, and those are an hour of safe mode.
+                    Kind::PoisonMessage => [POISON_AGAIN, MINUTE][usize::from(!chance.once_in(6))],
                     Kind::Suspend => 5_000 + chance.below(5 * MINUTE),
                     _ => 5_000 + chance.below(2 * MINUTE),
                 };

@@ -2,6 +2,7 @@
 //! sweeps, every sabotage.
 
 mod caught;
+mod poison;
 mod reference;
 mod regressions;
 mod sweeps;

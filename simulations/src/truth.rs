@@ -3,13 +3,14 @@
 use patchmesh_common::{
     id::{BootId, Epoch, Incarnation, LeaseId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
+    poison::Name,
     rollout::Operation,
     run::{
         HookPoint, Phase,
         message::{LatestStart, OrderStamp, Outcome, StopScope},
     },
     schedule::Opening,
-    time::{BootTime, Now},
+    time::{BootTime, Now, WallTime},
 };
 
 /// A machine of the world: hosts, coordinators, clones. Not an identity.
@@ -231,6 +232,8 @@ pub enum Truth {
         rank: (Incarnation, u64),
         /// Of its bytes.
         digest: u64,
+        /// The reader's wall clock.
+        wall: WallTime,
     },
     /// A view starts from what was remembered.
     ViewStarted,
@@ -239,6 +242,20 @@ pub enum Truth {
         /// Whether the power failed or the host rebooted.
         power: bool,
     },
+    /// A daemon dies of a message.
+    Aborted {
+        /// Which.
+        message: Name,
+        /// Its boot.
+        boot: BootId,
+        /// By its wall clock.
+        at: WallTime,
+    },
     /// A daemon runs again.
-    Started,
+    Started {
+        /// Its boot.
+        boot: BootId,
+        /// By its wall clock.
+        at: WallTime,
+    },
 }

@@ -29,7 +29,7 @@ impl Promise for Authorship {
             Truth::Sealed { author, rank, digest } => {
                 self.sealed.entry(*author).or_default().insert((*rank, *digest));
             }
-            Truth::Believed { author, rank, digest } => {
+            Truth::Believed { author, rank, digest, .. } => {
                 let own = self.sealed.get(author).is_some_and(|sealed| sealed.contains(&(*rank, *digest)));
                 record.demand("authorship", seen.at, &[seen.spot], own, || {
                     format!("a view took a record {rank:?} of {author}, which {author} never sealed")

@@ -3,6 +3,7 @@
 use patchmesh_common::{
     id::{LeaseId, NodeId, RolloutId},
     membership::Role,
+    poison::Poison,
     run::{
         act::{Act, ActEnd, Adoption, Verdict},
         journal::JournalEntry,
@@ -154,6 +155,24 @@ impl Sabotage for ReleasesForgotten {
         let saved = self.heard.take().map(|lease| Effect::Save(JournalEntry::Released { lease }));
         effects.extend(saved);
         None
+    }
+}
+
+pub(super) struct AbortsForgotten;
+
+impl Sabotage for AbortsForgotten {
+    fn remembered(&mut self, poison: &mut Poison) {
+        *poison = Poison::default();
+    }
+}
+
+pub(super) struct SafeModeUnheard;
+
+impl Sabotage for SafeModeUnheard {
+    fn host_event(&mut self, event: &mut Event) {
+        if let Event::Safe(safe) = event {
+            *safe = false;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Wrappers that edit what machines hear and say, so that a promise breaks: the proof that the observers see.
 
-use patchmesh_common::{gossip, id::NodeId, rollout::controller, run::machine};
+use patchmesh_common::{gossip, id::NodeId, poison::Poison, rollout::controller, run::machine};
 
 /// Edits events before a machine hears them, and effects before they are performed.
 pub trait Sabotage {
@@ -14,6 +14,8 @@ pub trait Sabotage {
     fn desk_event(&mut self, _event: &mut controller::Event) {}
     /// Before a coordinator's effects are performed.
     fn desk_effects(&mut self, _effects: &mut Vec<controller::Effect>) {}
+    /// When a daemon starts: what is remembered of earlier lives' deaths.
+    fn remembered(&mut self, _poison: &mut Poison) {}
     /// Before a host's mesh hears it.
     fn mesh_event(&mut self, _event: &mut gossip::Event) {}
 }
@@ -110,6 +112,14 @@ pub const ALL: &[Entry] = &[
         all_stopped
     ),
     entry!("go-unsent", "liveness", "no Go ever leaves the coordinator", desk::GoUnsent, wave),
+    entry!(
+        "aborts-forgotten",
+        "liveness",
+        "what a daemon died of is forgotten at its next start",
+        host::AbortsForgotten,
+        poisoned
+    ),
+    entry!("safe-mode-unheard", "liveness", "no host's run hears of safe mode", host::SafeModeUnheard, poisoned_twice),
 ];
 
 /// The sabotage called `name`.

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Kind},
-    scenario::{MINUTE, Network, Pace, Scenario, Wave},
+    scenario::{HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave},
 };
 
 /// Three hosts and one wave over an ordinary network.
@@ -59,6 +59,22 @@ pub(super) fn failing() -> Scenario {
 pub(super) fn unclean() -> Scenario {
     let mut scenario = with(Kind::PackageUnclean, 0);
     scenario.waves.push(Wave { at: 3 * MINUTE, ..scenario.waves[0].clone() });
+    scenario
+}
+
+/// A host that does not reboot, which would make its deaths void, is sent poison.
+pub(super) fn poisoned() -> Scenario {
+    let mut scenario = with(Kind::PoisonMessage, 0);
+    scenario.waves[0].reboot = false;
+    scenario
+}
+
+/// A host is sent poison of two kinds, and a wave begins while it is in safe mode.
+pub(super) fn poisoned_twice() -> Scenario {
+    let mut scenario = poisoned();
+    scenario.faults[0].lasts = POISON_AGAIN;
+    scenario.patience = 2 * HOUR;
+    scenario.waves.push(Wave { at: 8 * MINUTE, ..scenario.waves[0].clone() });
     scenario
 }
 

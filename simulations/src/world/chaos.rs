@@ -356,6 +356,7 @@ impl World {
             }
             Kind::StopEverything => return self.stop_everything(primary, lasts),
             Kind::Forge => return self.forge(),
+            Kind::PoisonMessage => return self.send_poison(lasts),
             Kind::Replay | Kind::Flood => {
                 let count = if kind == Kind::Flood { 600 } else { 60 };
                 for _ in 0..count {

@@ -224,10 +224,12 @@ impl World {
         keep("copies".into(), self.chaos.copies.kept());
         keep("operators".into(), self.operators.chance.kept());
         keep("operators afield".into(), self.operators.afield.kept());
+        keep("poison".into(), self.poisoner.kept());
         for seat in &mut self.seats {
             keep(format!("machine {}", seat.spot), seat.chance.kept());
             keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());
             keep(format!("push {}", seat.spot), seat.push.kept());
+            keep(format!("hand {}", seat.spot), seat.hand.kept());
             let inner = match &mut seat.part {
                 super::seat::Part::Host(host) => {
                     keep(format!("packages {}", seat.spot), host.packages.kept());

@@ -155,7 +155,7 @@ impl World {
         let Some(host) = self.seats[spot as usize].host_mut() else { return };
         if host.pending.is_empty() {
             self.run_step(spot, event);
-        } else if host.inbox.len() < MAILBOX || matches!(event, Event::Ended { .. }) {
+        } else if host.inbox.len() < MAILBOX || matches!(event, Event::Ended { .. } | Event::Safe(_)) {
             host.inbox.push_back(event);
         }
     }
@@ -301,6 +301,10 @@ impl World {
             return;
         }
         let Ok(frame) = wire::decode::<LeaseFrame>(bytes, MAX_FRAME) else { return };
+        if !self.takes_up(spot, &frame) {
+            return;
+        }
+        self.tell_safe(spot);
         match self.seats[spot as usize].desk().is_some() {
             true => self.desk_hears(spot, frame),
             false => self.run_event(spot, Event::Command(Box::new(frame))),

@@ -12,6 +12,7 @@ use patchmesh_common::{
 use super::{
     Happening, World,
     desk::Desk,
+    hand::Hand,
     host::Host,
     mesh::Heard,
     push::Push,
@@ -90,6 +91,7 @@ impl World {
             slow_until: 0,
             view_lost: false,
             chance,
+            hand: Hand::new(self.seeds.chance(&named("hand"))),
             mesh_chance,
             gossip: None,
             kept: Vec::new(),
@@ -115,11 +117,14 @@ impl World {
         }
         seat.up = true;
         seat.life += 1;
-        self.tell(spot, Truth::Started);
+        let (boot, at) = (seat.boot_id(), seat.clock.now(self.now).wall);
+        self.tell(spot, Truth::Started { boot, at });
+        self.open_hand(spot);
         match self.seats[spot as usize].part {
             Part::Host(_) => self.start_run(spot),
             Part::Desk(_) => self.start_desk(spot),
         }
+        self.tell_safe(spot);
         if self.seats[spot as usize].up {
             self.start_mesh(spot);
         }

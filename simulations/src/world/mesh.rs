@@ -123,7 +123,7 @@ pub(super) struct Reply {
 
 /// What a step is about, beside its event.
 #[derive(Clone)]
-enum About {
+pub(super) enum About {
     Nothing,
     News(Spot, Rc<News>),
     Question(Spot),
@@ -155,8 +155,11 @@ impl World {
             ..Settings::default()
         };
         let seat = &mut self.seats[spot as usize];
-        let saved = std::mem::take(&mut seat.kept);
-        let orders = seat.kept_orders.clone();
+        let (mut saved, mut orders) = (std::mem::take(&mut seat.kept), seat.kept_orders.clone());
+        if seat.hand.drops_memory() {
+            saved.clear();
+            orders.clear();
+        }
         let start = Start { me: seat.node, mesh: MESH, settings, bootstrap, saved, orders };
         (seat.mesh_wake, seat.rested, seat.skew) = (0, 0, None);
         seat.gossip = Some(Box::new(Gossip::new(start, seat.mesh_now(now), &self.readers)));
@@ -194,7 +197,7 @@ impl World {
         self.mesh_step(spot, Event::Order(signed), About::Nothing);
     }
 
-    fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
+    pub(super) fn mesh_step(&mut self, spot: Spot, event: Event, about: About) {
         // Nothing else moves what is known of the neighbours' clocks.
         let clocks =
             matches!(event, Event::LinkUp { .. } | Event::LinkDown(_) | Event::Asked { .. } | Event::Answered { .. });
@@ -338,7 +341,8 @@ impl World {
         let Some(member) = view.and_then(|view| view.get(&author)) else { return };
         let rank = member.stamp().rank();
         let digest = keys::digest(&item.record.body);
-        self.tell(spot, Truth::Believed { author, rank, digest });
+        let wall = self.seats[spot as usize].clock.now(self.now).wall;
+        self.tell(spot, Truth::Believed { author, rank, digest, wall });
     }
 
     /// A neighbour with this key.
@@ -372,25 +376,7 @@ impl World {
         if !seat.up || !seat.heard.hear(news, self.now) {
             return;
         }
-        let item = item.clone();
-        self.mesh_step(spot, Event::Announced { token: 0, item }, About::News(from, Rc::clone(news)));
-    }
-
-    pub(super) fn asked(&mut self, spot: Spot, from: Spot, question: Rc<Question>) {
-        if self.seats[spot as usize].links.contains(&from) {
-            let from_node = self.seats[from as usize].node;
-            let request = Rc::unwrap_or_clone(question).request;
-            let event = Event::Asked { from: from_node, token: 0, request };
-            self.mesh_step(spot, event, About::Question(from));
-        }
-    }
-
-    pub(super) fn answered(&mut self, spot: Spot, from: Spot, reply: Rc<Reply>) {
-        if self.seats[spot as usize].links.contains(&from) {
-            let from_node = self.seats[from as usize].node;
-            let answer = Rc::unwrap_or_clone(reply).answer;
-            self.mesh_step(spot, Event::Answered { from: from_node, answer }, About::Nothing);
-        }
+        self.announced(spot, item.clone(), from, news);
     }
 
     fn dial(&mut self, spot: Spot, wanted: &NodeId, addresses: &[String]) {

@@ -6,23 +6,31 @@ mod chaos;
 mod desk;
 mod end;
 mod forgery;
+mod hand;
 mod host;
 mod life;
 mod mesh;
 mod net;
 mod operators;
 mod orders;
+mod poison;
 mod push;
 mod rest;
 mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+};
 
-use patchmesh_common::run::{
-    act::{ActEnd, ActId},
-    message::SignedStop,
+use patchmesh_common::{
+    poison::Name,
+    run::{
+        act::{ActEnd, ActId},
+        message::SignedStop,
+    },
 };
 
 use self::{
@@ -34,7 +42,7 @@ use self::{
     seat::Seat,
 };
 use crate::{
-    chance::{Draws, Seeds},
+    chance::{Chance, Draws, Seeds},
     invariant::{Observers, Seen},
     keys,
     packages::Repository,
@@ -191,6 +199,9 @@ pub struct World {
     operators: operators::Operators,
     observers: Observers,
     sabotage: Option<Box<dyn Sabotage>>,
+    /// Messages of which a daemon dies.
+    poisons: BTreeSet<Name>,
+    poisoner: Chance,
     trace: Trace,
     events: u64,
     bytes: u64,
@@ -256,6 +267,7 @@ impl World {
             seeds.chance("operators afield"),
             scenario.waves.len(),
         );
+        let poisoner = seeds.chance("poison");
         let mut world = Self {
             now: 0,
             queue: crate::queue::Queue::default(),
@@ -267,6 +279,8 @@ impl World {
             operators,
             observers: Observers::default(),
             sabotage: None,
+            poisons: BTreeSet::new(),
+            poisoner,
             trace: Trace::default(),
             events: 0,
             bytes: 0,

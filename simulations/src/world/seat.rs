@@ -10,7 +10,7 @@ use patchmesh_common::{
     time::{BootTime, Now},
 };
 
-use super::{Happening, desk::Desk, host::Host, mesh::Heard, push::Push};
+use super::{Happening, desk::Desk, hand::Hand, host::Host, mesh::Heard, push::Push};
 use crate::{chance::Chance, clock::Clock, truth::Spot};
 
 /// What the machine is for.
@@ -42,6 +42,8 @@ pub(super) struct Seat {
     /// Its store of the mesh is lost at the next start.
     pub(super) view_lost: bool,
     pub(super) chance: Chance,
+    /// What its daemon dies of.
+    pub(super) hand: Hand,
     pub(super) mesh_chance: Chance,
     pub(super) gossip: Option<Box<Gossip>>,
     pub(super) kept: Vec<Item>,
