@@ -3,7 +3,6 @@
 use patchmesh_common::{
     id::{BootId, Epoch, Incarnation, LeaseId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
-    poison::Name,
     rollout::Operation,
     run::{
         HookPoint, Phase,
@@ -245,7 +244,7 @@ pub enum Truth {
     /// A daemon dies of a message.
     Aborted {
         /// Which.
-        message: Name,
+        poison: u32,
         /// Its boot.
         boot: BootId,
         /// By its wall clock.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use patchmesh_common::{
     id::{BootId, RolloutId},
-    poison::{Abort, Name, Poison, TO_QUARANTINE},
+    poison::{Abort, Poison, TO_QUARANTINE},
     time::WallTime,
 };
 
@@ -21,9 +21,9 @@ pub(super) const STATEMENT: &str = "when the faults heal, every view converges a
 pub(super) struct Liveness {
     ended: BTreeMap<(Spot, RolloutId), u64>,
     /// The last death, until the next start: in a new boot nothing is known of it.
-    dead: BTreeMap<Spot, (BootId, Name, WallTime)>,
+    dead: BTreeMap<Spot, (BootId, u32, WallTime)>,
     /// How often a daemon died of a message in a boot that it then saw again.
-    deaths: BTreeMap<(Spot, Name), usize>,
+    deaths: BTreeMap<(Spot, u32), usize>,
     /// What every daemon should remember.
     books: BTreeMap<Spot, Poison>,
 }
@@ -51,17 +51,17 @@ impl Promise for Liveness {
                     format!("rollout {rollout} granted after it had ended")
                 });
             }
-            Truth::Aborted { message, boot, at } => {
-                let before = self.deaths.get(&(seen.spot, *message)).copied().unwrap_or(0);
+            Truth::Aborted { poison, boot, at } => {
+                let before = self.deaths.get(&(seen.spot, *poison)).copied().unwrap_or(0);
                 record.demand("liveness", seen.at, &[seen.spot], before < TO_QUARANTINE, || {
-                    format!("a daemon died of message {message} after it had died of it {before} times")
+                    format!("a daemon died of poison {poison} after it had died of it {before} times")
                 });
-                self.dead.insert(seen.spot, (*boot, *message, *at));
+                self.dead.insert(seen.spot, (*boot, *poison, *at));
             }
             Truth::Started { boot, at } => {
                 let dead = self.dead.remove(&seen.spot).filter(|(other, ..)| other == boot);
-                if let Some((_, message, died)) = dead {
-                    *self.deaths.entry((seen.spot, message)).or_default() += 1;
+                if let Some((_, poison, died)) = dead {
+                    *self.deaths.entry((seen.spot, poison)).or_default() += 1;
                     let abort = Abort { at: died.min(*at), in_hand: Vec::new() };
                     self.books.entry(seen.spot).or_default().push(abort);
                 }

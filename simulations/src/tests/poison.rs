@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use patchmesh_common::poison::{Name, SAFE_FOR, TO_BE_SAFE, TO_QUARANTINE};
+use patchmesh_common::poison::{SAFE_FOR, TO_BE_SAFE, TO_QUARANTINE};
 
 use crate::{
     sabotage::find,
@@ -20,11 +20,11 @@ fn honest(stage: &str, seed: u64) -> Outcome {
 }
 
 /// When who died of what.
-fn deaths(outcome: &Outcome) -> BTreeMap<(Spot, Name), Vec<u64>> {
+fn deaths(outcome: &Outcome) -> BTreeMap<(Spot, u32), Vec<u64>> {
     let mut deaths: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for (at, spot, truth) in &outcome.history {
-        if let Truth::Aborted { message, .. } = truth {
-            deaths.entry((*spot, *message)).or_default().push(*at);
+        if let Truth::Aborted { poison, .. } = truth {
+            deaths.entry((*spot, *poison)).or_default().push(*at);
         }
     }
     deaths

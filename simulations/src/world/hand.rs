@@ -171,12 +171,12 @@ impl World {
         if !seat.up {
             return true;
         }
-        let Some(message) = names.iter().find(|name| self.poisons.contains(name)).copied() else { return false };
+        let Some(poison) = names.iter().find_map(|name| self.poisons.get(name)).copied() else { return false };
         let (boot, at) = (seat.boot_id(), seat.clock.now(self.now).wall);
         seat.hand.left = Some((seat.boots, Abort { at, in_hand: names.to_vec() }));
         let pause = seat.hand.chance.between(BACK.0, BACK.1);
         self.chaos.effective(Kind::PoisonMessage.word());
-        self.tell(spot, Truth::Aborted { message, boot, at });
+        self.tell(spot, Truth::Aborted { poison, boot, at });
         self.die(spot, false);
         self.after(pause, Happening::Start { spot });
         true

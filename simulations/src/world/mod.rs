@@ -21,7 +21,7 @@ mod seat;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
 };
 
@@ -199,8 +199,8 @@ pub struct World {
     operators: operators::Operators,
     observers: Observers,
     sabotage: Option<Box<dyn Sabotage>>,
-    /// Messages of which a daemon dies.
-    poisons: BTreeSet<Name>,
+    /// Names of messages of which a daemon dies: which poison they are, whatever they are called.
+    poisons: BTreeMap<Name, u32>,
     poisoner: Chance,
     trace: Trace,
     events: u64,
@@ -279,7 +279,7 @@ impl World {
             operators,
             observers: Observers::default(),
             sabotage: None,
-            poisons: BTreeSet::new(),
+            poisons: BTreeMap::new(),
             poisoner,
             trace: Trace::default(),
             events: 0,

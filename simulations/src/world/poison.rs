@@ -66,7 +66,8 @@ impl World {
             body: ToHost::Acknowledge { lease: LeaseId([0; 16]) },
         };
         let frame = LeaseFrame { credential: from.credential.clone(), sealed: Sealed::seal(&Key(from.node), &command) };
-        self.poisons.insert(Name::of_bytes(&wire::encode(&frame.sealed)));
+        let poison = self.poisons.len() as u32;
+        self.poisons.insert(Name::of_bytes(&wire::encode(&frame.sealed)), poison);
         let bytes: Rc<[u8]> = wire::encode(&frame).into();
         for time in 0..SENT {
             self.after(5 + delay + time * PAUSE, Happening::Frame { spot: victim, bytes: Rc::clone(&bytes) });
@@ -84,11 +85,11 @@ impl World {
         let Ok(mut record) = wire::decode::<NodeRecord>(&own.record.body, NodeRecord::LIMIT) else { return };
         record.body.tags.insert("poison".into(), (self.now + delay).to_string());
         let wall = from.clock.now(self.now).wall;
-        let key = Key(from.node);
+        let (key, poison) = (Key(from.node), self.poisons.len() as u32);
         for time in 0..SENT {
             record.version += 1;
             let item = Item { credential: own.credential.clone(), record: Sealed::seal(&key, &record) };
-            self.poisons.insert(Name::of_record(&item.record));
+            self.poisons.insert(Name::of_record(&item.record), poison);
             // The first comes with others, over the link that there still is.
             let what = if time % 2 == 0 {
                 let items = innocent.iter().chain([&item]).cloned().collect();
