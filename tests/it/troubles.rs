@@ -48,6 +48,20 @@ fn lock_age(told: &str) -> u64 {
     age.and_then(|age| age.parse().ok()).unwrap_or_else(|| panic!("no age in: {told}"))
 }
 
+/// The coordinator waits so many seconds longer than usual for a host that refuses for a passing reason.
+fn be_patient(fleet: &mut Again, longer: u64) {
+    if longer == 0 {
+        return;
+    }
+    let config = fleet.folder().join("coordinator/coordinator.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let usual = "refusal_patience = \"20s\"";
+    assert!(text.contains(usual), "{text}");
+    fs::write(&config, text.replace(usual, &format!("refusal_patience = \"{}s\"", longer + 60))).unwrap();
+    fleet.terminate("coordinator");
+    fleet.restart_coordinator();
+}
+
 /// dpkg on this host hangs in a transaction until `gate` is there.
 fn make_dpkg_hang(home: &Path, gate: &Path) {
     let script = format!(
@@ -66,8 +80,9 @@ fn make_dpkg_hang(home: &Path, gate: &Path) {
 fn a_held_lock_a_dirty_database_and_a_hanging_manager_are_told() {
     let Some(program) = program() else { return };
     let held_for = std::env::var("PATCHMESH_LOCK_SECONDS").map_or(0, |text| text.parse().expect("seconds"));
-    let fleet = Again::fresh(&program, 3);
+    let mut fleet = Again::fresh(&program, 3);
     let hosts = fleet.folder().join("hosts");
+    be_patient(&mut fleet, held_for);
     fleet.wait_for_hosts(3);
     let gate = fleet.dir.path().join("gate");
     make_dpkg_hang(&hosts.join("demo-03"), &gate);
