@@ -138,6 +138,14 @@ pub fn launch(folder: &Path, program: &[String], unit: Option<&str>, spec: &Spec
         .spawn()
 }
 
+/// What the runner of `folder` was told to do.
+///
+/// # Errors
+/// Its spec cannot be read, or is none.
+pub fn spec(folder: &Path) -> io::Result<Spec> {
+    Ok(serde_json::from_slice(&std::fs::read(folder.join(SPEC))?)?)
+}
+
 /// `command` as a transient service named `unit`, in a control group of its own, so that what stops the daemon's own service
 /// never touches it. The client waits for the service's end; should it be killed, the service goes on.
 fn as_service(folder: &Path, unit: &str, command: &[String]) -> Vec<String> {

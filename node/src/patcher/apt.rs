@@ -45,7 +45,7 @@ impl Backend for Apt {
         async move {
             match mend {
                 Mend::Configure => Ok(vec![self.configure_plan()]),
-                Mend::Complete => self.complete_plan(transaction).await.map_err(words),
+                Mend::Complete => self.complete_plan(transaction).await.map(|step| vec![step]).map_err(words),
             }
         }
         .boxed()

@@ -28,7 +28,8 @@ pub trait Backend: Send + Sync + 'static {
     fn resolve(&self, baseline: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>>;
     /// Whether exactly `transaction` would be done now, and could be.
     fn check<'a>(&'a self, baseline: Baseline, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
-    /// The commands that do exactly `transaction`. The error says why there are none.
+    /// The commands that do exactly `transaction`: the first changes packages, the others only finish, and may run again. The
+    /// error says why there are none.
     fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String>;
     /// The commands of one step of a repair after `transaction` was cut off. They remove nothing and install nothing that
     /// `transaction` does not. The error says why there are none.

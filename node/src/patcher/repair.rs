@@ -18,14 +18,16 @@ use patchmesh_common::{
 
 use super::{acts::Host, backend::Mend};
 use crate::host::{
-    adopt,
-    runner::{Adopted, StepExit},
+    adopt::{self, Adopted},
+    runner::{self, StepExit},
 };
 
 /// The steps, each only while the database is unclean. What these do not mend needs a person.
 const RECIPE: [Mend; 3] = [Mend::Configure, Mend::Complete, Mend::Configure];
 /// Most runners of one repair, with those that were cut off.
 const MAX_RUNNERS: u32 = 9;
+/// Most runners of what follows on a repair.
+const MAX_FINISHES: u32 = 3;
 /// Pause after a runner of this life was cut off, times the number of runners so far: a host that has just booted may not be
 /// able to start services yet.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -70,6 +72,9 @@ impl Host {
             output = format!("{output}\n{printed}{told}\n");
         }
         let dirty = self.dirty().await;
+        if dirty.is_none() {
+            output.push_str(&self.finish(lease, attempt).await);
+        }
         let verdict = match self.compare(lease, transaction).await {
             Ok(comparison) if !comparison.differences.is_empty() => {
                 Verdict::Failed(format!("{because}; after a repair, {}", comparison.differences.join("; ")))
@@ -79,6 +84,33 @@ impl Host {
             Err(error) => Verdict::Failed(format!("{because}; what is installed cannot be seen: {error}")),
         };
         TransactionEnd { verdict, output, reboot_required: self.backend.reboot_required().await, dirty }
+    }
+
+    /// What the transaction was to do after its package manager: automatic marks, as they were before apt saw the names. What it
+    /// printed, and how it ended.
+    async fn finish(&self, lease: LeaseId, attempt: u32) -> String {
+        let rest = match runner::spec(&self.folder(lease, &attempt.to_string())) {
+            Ok(spec) => spec.steps.into_iter().skip(1).collect::<Vec<_>>(),
+            Err(error) => return format!("what was to follow is not known: {error}\n"),
+        };
+        if rest.is_empty() {
+            return String::new();
+        }
+        for number in 1..=MAX_FINISHES {
+            let folder = self.folder(lease, &format!("finish-{number}"));
+            let told = if folder.exists() {
+                told(&self.ended(&folder).await)
+            } else {
+                match self.launch(&folder, rest.clone(), None).await {
+                    Ok(()) => told(&self.ended(&folder).await),
+                    Err(text) => Some(format!("left out: {text}")),
+                }
+            };
+            if let Some(told) = told {
+                return format!("{}afterwards: {told}\n", adopt::output(&folder));
+            }
+        }
+        "what was to follow was cut off each time\n".to_owned()
     }
 
     /// One step of the recipe; how it ended as [`told`].

@@ -101,7 +101,7 @@ impl Backend for Scripted {
     fn install_plan(&self, _: &Transaction) -> Result<Vec<Step>, String> {
         let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; echo 2 > \"$1/version\"; \
                       echo run >> \"$1/installs\"";
-        Ok(vec![shell(script, &[&self.0])])
+        Ok(vec![shell(script, &[&self.0]), shell("echo mark >> \"$1/marks\"", &[&self.0])])
     }
     fn repair_plan<'a>(&'a self, mend: Mend, planned: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>> {
         assert_eq!(*planned, transaction());

@@ -10,7 +10,7 @@ use super::{
     command::{argv, environment, failed, list},
     config,
     resolve::exact_one,
-    simulate::{Install, Simulation},
+    simulate::Install,
     status,
     status::Installed,
     unreadable,
@@ -56,15 +56,15 @@ impl Apt {
         Step { argv: configure, env: environment(&self.change) }
     }
 
-    /// The commands by which apt supplies what is missing after `transaction` was cut off. What they would do is simulated
-    /// first. A package that was cut off while it was unpacked has no whole version any more, and apt repairs it only by name:
-    /// it gets the planned one, because repositories rarely keep the one before. Where that needs more of the plan than was
-    /// unpacked, the rest of the plan is installed: of what is named, apt leaves nothing broken, but beside it, apt adds nothing.
+    /// The command by which apt supplies what is missing after `transaction` was cut off. What it would do is simulated first.
+    /// A package that was cut off while it was unpacked has no whole version any more, and apt repairs it only by name: it gets
+    /// the planned one, because repositories rarely keep the one before. Where that is refused, the rest of the plan is named,
+    /// too: beside what is named, apt adds nothing, and what it adds by itself may have another version than the plan.
     ///
     /// # Errors
     /// `PlanChanged` naming what it would remove, or install beyond `transaction` and the versions that are there; otherwise
     /// `ManagerFailed` with apt's message.
-    pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, Refusal> {
+    pub async fn complete_plan(&self, transaction: &Transaction) -> Result<Step, Refusal> {
         let packages = self.packages()?;
         let found = |change: &PackageChange| {
             packages.iter().find(|package| (&package.name, &package.arch) == (&change.name, &change.arch))
@@ -74,15 +74,24 @@ impl Apt {
         let changes = || transaction.changes.iter();
         let least: Vec<_> = changes().filter(torn).collect();
         let rest: Vec<_> = changes().filter(|change| torn(change) || behind(change)).collect();
-        let (named, fix, simulation) = match self.simulate_fix(&least).await {
-            Ok((fix, simulation)) => (least, fix, simulation),
-            Err(_) if rest.len() > least.len() => {
-                let (fix, simulation) = self.simulate_fix(&rest).await?;
-                (rest, fix, simulation)
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        let installed = status::versions(&packages);
+        match self.fix(&least, transaction, &packages).await {
+            Err(_) if rest.len() > least.len() => self.fix(&rest, transaction, &packages).await,
+            tried => tried,
+        }
+    }
+
+    /// The command that repairs with `named` and does nothing beyond `transaction`.
+    async fn fix(
+        &self,
+        named: &[&PackageChange],
+        transaction: &Transaction,
+        packages: &[Installed],
+    ) -> Result<Step, Refusal> {
+        let exact = named.iter().map(|change| exact_one(change)).collect::<Result<Vec<_>, _>>()?;
+        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "--reinstall", "install"];
+        let fix = [argv(&fix), exact].concat();
+        let simulation = self.simulate(&[argv(&["apt-get", "-s"]), fix.clone()].concat()).await?;
+        let installed = status::versions(packages);
         let allowed = |install: &Install| {
             let planned = transaction
                 .changes
@@ -101,17 +110,7 @@ impl Apt {
                 remedy: "repair the host by hand".into(),
             });
         }
-        let fix = Step { argv: [argv(&["apt-get"]), fix].concat(), env: environment(&self.change) };
-        Ok([fix].into_iter().chain(self.mark_plan(&named)?).collect())
-    }
-
-    /// The arguments that repair with `named`, and what would happen.
-    async fn simulate_fix(&self, named: &[&PackageChange]) -> Result<(Vec<String>, Simulation), Refusal> {
-        let exact = named.iter().map(|change| exact_one(change)).collect::<Result<Vec<_>, _>>()?;
-        let fix = ["-y", "-q", "-f", "--no-remove", "--no-install-recommends", "--reinstall", "install"];
-        let fix = [argv(&fix), exact].concat();
-        let simulation = self.simulate(&[argv(&["apt-get", "-s"]), fix.clone()].concat()).await?;
-        Ok((fix, simulation))
+        Ok(Step { argv: [argv(&["apt-get"]), fix].concat(), env: environment(&self.change) })
     }
 }
 

@@ -146,25 +146,23 @@ impl Apt {
         if transaction.changes.is_empty() {
             return Ok(Vec::new());
         }
+        let env = environment(&self.change);
         let mut install = argv(&["apt-get", "-y", "-q", "--no-remove", "--no-install-recommends", "install"]);
         install.extend(exact(transaction)?);
-        let install = Step { argv: install, env: environment(&self.change) };
-        Ok([install].into_iter().chain(self.mark_plan(&transaction.changes.iter().collect::<Vec<_>>())?).collect())
-    }
-
-    /// The command that gives `named` their automatic marks back after they were named to apt, if any had one.
-    pub(super) fn mark_plan(&self, named: &[&PackageChange]) -> Result<Option<Step>, Refusal> {
+        let mut steps = vec![Step { argv: install, env: env.clone() }];
         let marks = self.automatic_marks()?;
-        let automatic = |change: &&&PackageChange| {
-            change.from.is_none() || marks.contains(&(change.name.clone(), self.filed(&change.arch)))
-        };
-        let again: Vec<_> = named
+        let again: Vec<_> = transaction
+            .changes
             .iter()
-            .filter(automatic)
+            .filter(|change| change.from.is_none() || marks.contains(&(change.name.clone(), self.filed(&change.arch))))
             .map(|change| format!("{}:{}", change.name, self.filed(&change.arch)))
             .collect();
-        let argv = [argv(&["apt-mark", "-q", "auto"]), again.clone()].concat();
-        Ok((!again.is_empty()).then(|| Step { argv, env: environment(&self.change) }))
+        if !again.is_empty() {
+            let mut mark = argv(&["apt-mark", "-q", "auto"]);
+            mark.extend(again);
+            steps.push(Step { argv: mark, env });
+        }
+        Ok(steps)
     }
 
     /// # Errors

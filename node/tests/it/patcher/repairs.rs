@@ -70,8 +70,13 @@ fn a_runner_that_was_killed_is_repaired() {
         assert_eq!((report.outcome, report.error), (Outcome::Succeeded, None), "what the repair left is exact");
         let step = report.steps.iter().find(|step| step.phase == Phase::Transaction).unwrap();
         let told = "unpacking\n\na repair was cut off, and is begun anew\n\nconfiguring\nrepair 1 of 3: /bin/sh: exit status: 1\n\ncompleted\nrepair 2 of 3: /bin/sh: exit status: 0\n\n\
-                    configuring\nrepair 3 of 3: /bin/sh: exit status: 0\n";
+                    configuring\nrepair 3 of 3: /bin/sh: exit status: 0\nafterwards: /bin/sh: exit status: 0\n";
         assert_eq!(step.output, told, "every step is in the report");
+        assert_eq!(
+            std::fs::read_to_string(host.path("marks")).unwrap(),
+            "mark\n",
+            "what follows an install does so once"
+        );
         assert!(!host.path("installs").exists() && !host.path("dirty").exists());
     });
 }
