@@ -121,7 +121,8 @@ fn a_held_lock_a_dirty_database_and_a_hanging_manager_are_told() {
     assert!(dirty.contains("`dpkg --configure -a`"), "{dirty}");
 
     // A hanging transaction is not killed; after some minutes it is told, also while it goes on.
-    why(&fleet, "demo-03", "in phase transaction: waiting for nobody");
+    let hanging = why(&fleet, "demo-03", "waiting for nobody");
+    assert!(hanging.contains("in phase transaction"), "{hanging}");
     let runner = runner_of(&hosts.join("demo-03")).expect("it runs");
     let output = wait_for("its output", || {
         let run = fs::read_dir(hosts.join("demo-03/state/run")).ok()?.next()?.ok()?.path();
