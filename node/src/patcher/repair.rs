@@ -19,7 +19,7 @@ use patchmesh_common::{
 use super::{acts::Host, backend::Mend};
 use crate::host::{
     adopt::{self, Adopted},
-    runner::{self, StepExit},
+    runner::{self, Step, StepExit},
 };
 
 /// The steps, each only while the database is unclean. What these do not mend needs a person.
@@ -28,8 +28,8 @@ const RECIPE: [Mend; 3] = [Mend::Configure, Mend::Complete, Mend::Configure];
 const MAX_RUNNERS: u32 = 9;
 /// Most runners of what follows on a repair.
 const MAX_FINISHES: u32 = 3;
-/// Pause after a runner of this life was cut off, times the number of runners so far: a host that has just booted may not be
-/// able to start services yet.
+/// Pause after a runner of this life was cut off, times the number of runners so far: what ends it at once, such as a machine
+/// without memory, may pass.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Host {
@@ -51,7 +51,7 @@ impl Host {
             } else if self.dirty().await.is_none() {
                 break;
             } else {
-                let told = self.mend(&folder, *mend, transaction).await;
+                let told = self.work_off(&folder, self.backend.repair_plan(*mend, transaction).await).await;
                 if told.is_none() {
                     tokio::time::sleep(PAUSE * number).await;
                 }
@@ -98,13 +98,9 @@ impl Host {
         }
         for number in 1..=MAX_FINISHES {
             let folder = self.folder(lease, &format!("finish-{number}"));
-            let told = if folder.exists() {
-                told(&self.ended(&folder).await)
-            } else {
-                match self.launch(&folder, rest.clone(), None).await {
-                    Ok(()) => told(&self.ended(&folder).await),
-                    Err(text) => Some(format!("left out: {text}")),
-                }
+            let told = match folder.exists() {
+                true => told(&self.ended(&folder).await),
+                false => self.work_off(&folder, Ok(rest.clone())).await,
             };
             if let Some(told) = told {
                 return format!("{}afterwards: {told}\n", adopt::output(&folder));
@@ -113,9 +109,9 @@ impl Host {
         "what was to follow was cut off each time\n".to_owned()
     }
 
-    /// One step of the recipe; how it ended as [`told`].
-    async fn mend(&self, folder: &Path, mend: Mend, transaction: &Transaction) -> Option<String> {
-        let launched = match self.backend.repair_plan(mend, transaction).await {
+    /// Runs `steps` in `folder`; how they ended as [`told`].
+    async fn work_off(&self, folder: &Path, steps: Result<Vec<Step>, String>) -> Option<String> {
+        let launched = match steps {
             Ok(steps) => self.launch(folder, steps, None).await,
             Err(text) => Err(text),
         };
@@ -126,7 +122,7 @@ impl Host {
     }
 }
 
-/// How a step of the recipe ended, for people; `None` if it did not: its runner was killed, or never began because the daemon
+/// How a runner of a repair ended, for people; `None` if it did not: its runner was killed, or never began because the daemon
 /// was killed just then.
 fn told(adopted: &io::Result<Adopted>) -> Option<String> {
     let exit = |exit: &StepExit| format!("{}: {}", exit.program, exit.text);
