@@ -251,6 +251,32 @@ async fn a_repair_goes_on_with_the_plan_where_what_was_unpacked_needs_it() {
 }
 
 #[tokio::test]
+async fn a_repair_takes_the_versions_of_the_plan_and_not_those_that_apt_would_choose() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let planned = apt.resolve(Baseline::Security).await.unwrap().transaction;
+    let status = fixture.root().join("var/lib/dpkg/status");
+    let text = fs::read_to_string(&status).unwrap();
+    // As if a new `stays`, which is in no repository any more, had been unpacked and needed a newer `mixed`: security has 2,
+    // and apt would choose 3.
+    let at = text.find("Package: stays\n").unwrap();
+    let torn = text[at..].replacen("Version: 1\n", "Version: 9\nDepends: mixed (>= 2)\n", 1);
+    fs::write(&status, text[..at].to_owned() + &torn).unwrap();
+    let beyond = apt.complete_plan(&Transaction::default()).await.unwrap_err();
+    assert!(
+        beyond.text.contains("install mixed:") && beyond.text.contains(" 3, which the plan does not"),
+        "{}",
+        beyond.text
+    );
+    let (ok, output) = fixture.perform(&[apt.complete_plan(&planned).await.unwrap()]);
+    assert!(ok, "{output}");
+    assert_eq!(apt.installed().unwrap()[&("mixed".into(), fixture.native.into())], "2");
+}
+
+#[tokio::test]
 async fn a_repair_that_would_install_more_than_was_planned_is_left_out() {
     if !possible() {
         return;
