@@ -29,6 +29,9 @@ const RESEND: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(500);
 /// A host whose leases end deferred this often is refused: its clock or its deadlines do not fit the openings.
 const MAX_DEFERRALS: u32 = 5;
+/// By how much the epoch grows at most on one host's word. More than any coordinator is started between two backups, and 2^64
+/// is out of reach by it.
+const EPOCH_JUMP: u64 = 1 << 20;
 
 /// What never changes while the process lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -196,13 +199,17 @@ impl Controller {
 
     /// Opens an epoch at least as high as `counter`, and higher than the present one, without a new start: it keeps the
     /// incarnation, by which the ledger tells the two apart.
+    ///
+    /// `counter` is what one host says, without proof: it moves the own one by [`EPOCH_JUMP`] at most, so that no member can use
+    /// the numbers up. Behind an honest one, the next refusal goes on from there.
     fn jump(&mut self, cx: &mut Cx<'_, Effect>, counter: u64) {
         let Epoch { counter: own, incarnation, .. } = self.epoch();
-        self.open_epoch(cx, counter.max(own.saturating_add(1)), incarnation, false);
+        let counter = counter.clamp(own.saturating_add(1), own.saturating_add(EPOCH_JUMP));
+        self.open_epoch(cx, counter, incarnation, false);
     }
 
     fn started(&mut self, cx: &mut Cx<'_, Effect>, incarnation: Incarnation, continues: bool) {
-        let counter = self.epoch().counter + 1;
+        let counter = self.epoch().counter.saturating_add(1);
         self.open_epoch(cx, counter, incarnation, continues);
         self.listen(cx);
         let targets: Vec<NodeId> = self.targets().collect();

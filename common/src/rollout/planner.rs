@@ -29,6 +29,9 @@ const OFFER_SLOW: Duration = Duration::from_secs(3);
 /// A host that prepared before a slot was free, and in vain, is not asked to again for this long: a reboot may take minutes,
 /// and every preparation refreshes package indexes.
 const AHEAD_PAUSE: Duration = Duration::from_secs(60);
+/// Nothing is granted later than this before the last start. A lease counts whole seconds from its offer, so that a later one
+/// leaves no time to begin: the host could only give it back, and the next offer would follow at once.
+const LAST_GRANT: Duration = Duration::from_secs(1);
 /// A host that left an offer unanswered is asked again after this, or when it says anything.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 
@@ -142,6 +145,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
         return decision;
     }
     let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
+    let in_time = |opening: &Opening| opening.admits_start(now.wall.plus(LAST_GRANT));
     let limit = state.plan.max_concurrency.resolved as usize;
     let mut free = limit.saturating_sub(ledger.slots_held(state));
     // A host past its transaction frees its slot soon: the next one prepares meanwhile. Not later than that, because a host
@@ -157,7 +161,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
         match &contact.handshake {
             Some((rollout, lease, Handshake::Ready { opening, nonce }, since)) if *rollout == id => {
                 offers -= 1;
-                let usable = now.boot.since(*since) <= READY_USABLE && opening.admits_start(now.wall);
+                let usable = now.boot.since(*since) <= READY_USABLE && in_time(opening);
                 let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
                 if free > 0 && usable && !holds && ledger.fenced(node).is_none() {
                     free -= 1;
@@ -166,7 +170,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
             }
             Some((rollout, _, _, since)) if *rollout == id && now.boot.since(*since) < OFFER_SLOW => offers -= 1,
             Some(_) => {}
-            None if host_blocked(ledger, id, node, contact, now).is_none() => {
+            None if in_time(&opening) && host_blocked(ledger, id, node, contact, now).is_none() => {
                 let ahead = offers <= soon;
                 offers -= 1;
                 if !ahead || contact.in_vain.is_none_or(|since| now.boot.since(since) > AHEAD_PAUSE) {

@@ -385,7 +385,7 @@ fn too_many_failures_halt_and_nothing_is_granted_afterwards() {
 fn a_window_that_closes_in_the_middle_resumes_at_the_next_opening_under_the_same_limits() {
     let openings = [0, 10].map(|hour| Opening {
         opens: WallTime(hour * HOUR),
-        last_start: WallTime(hour * HOUR + 1200),
+        last_start: WallTime(hour * HOUR + 2200),
         closes: WallTime(hour * HOUR + 600_000),
     });
     let mut world = World::new(6);
@@ -405,6 +405,30 @@ fn a_window_that_closes_in_the_middle_resumes_at_the_next_opening_under_the_same
     world.run();
     assert_eq!((world.state().tally.succeeded, world.state().peak), (6, 2));
     assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn nothing_is_granted_in_the_last_second_of_the_starts() {
+    let opening = Opening { opens: WallTime(0), last_start: WallTime(5_000), closes: WallTime(600_000) };
+    let mut world = World::new(2);
+    world.script(1, Script::Silent);
+    world.script(2, Script::Silent);
+    let offers = |world: &World| world.told.iter().filter(|(_, body)| matches!(body, ToHost::Offer(_))).count();
+    world.pass((3_990 - world.now.wall.0) as u64);
+    world.apply(plan_of(2, 1, 0, vec![opening]));
+    let offered = world.told.iter().find_map(|(_, body)| match body {
+        ToHost::Offer(lease) => Some((lease.id, lease.latest_start.pre_install)),
+        _ => None,
+    });
+    let (lease, deadline) = offered.expect("an offer");
+    assert_eq!(deadline, 1, "a whole second is left");
+    world.pass(20);
+    world.answer(1, ToCoordinator::Ready { lease, nonce: Nonce([9; 16]) });
+    assert!(world.state().tally.busy.is_empty(), "its answer came too late");
+    let mut late = World::new(1);
+    late.pass((4_010 - late.now.wall.0) as u64);
+    late.apply(plan_of(1, 1, 0, vec![opening]));
+    assert_eq!(offers(&late), 0, "its deadline would be its offer");
 }
 
 #[test]

@@ -55,6 +55,20 @@ fn a_fenced_coordinator_jumps_above_the_other_and_reconciles_again() {
 }
 
 #[test]
+fn one_host_cannot_use_the_epochs_up() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    let own = world.controller.epoch().counter;
+    let saved = Epoch { serial: 1, counter: u64::MAX, incarnation: Incarnation(77) };
+    world.answer(1, ToCoordinator::Fenced { saved, held: None });
+    assert_eq!(world.controller.epoch().counter, own + (1 << 20));
+    world.answer(1, ToCoordinator::Fenced { saved, held: None });
+    assert_eq!(world.controller.epoch().counter, own + (2 << 20), "behind an honest one it goes on");
+    world.rebuild();
+    assert!(world.controller.epoch().counter > own + (2 << 20), "and it starts again");
+}
+
+#[test]
 fn a_forged_or_foreign_answer_changes_nothing() {
     let mut world = World::new(1);
     world.apply(plan_of(1, 1, 0, open()));
