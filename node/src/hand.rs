@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -23,7 +23,10 @@ use patchmesh_common::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{host::boot::kernel_boot_id, store::durable};
+use crate::{
+    host::boot::kernel_boot_id,
+    store::{durable, lock::Locked},
+};
 
 /// What is in hand. Boot id (16), whether a panic ended the process (1), then for the actors' thread and for the mesh's how many
 /// names (1) and the names.
@@ -40,7 +43,7 @@ const SIZE: usize = MESH + 1 + NAME;
 const JITTER: Duration = Duration::from_secs(10);
 
 /// The file of this process, for the panic hook.
-static MARK: OnceLock<Arc<File>> = OnceLock::new();
+static MARK: OnceLock<Arc<Locked>> = OnceLock::new();
 
 /// One remembered death, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +57,7 @@ struct Line {
 #[derive(Debug)]
 pub struct Hand {
     /// `None` where nothing is kept between lives.
-    file: Option<Arc<File>>,
+    file: Option<Arc<Locked>>,
     poison: Poison,
     aborted: bool,
     told: Mutex<BTreeSet<Name>>,
@@ -96,11 +99,7 @@ impl Hand {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(failed(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Self::empty()),
-            Err(TryLockError::Error(source)) => return Err(failed(&path)(source)),
-        }
+        let Some(file) = Locked::take(file).map_err(failed(&path))? else { return Ok(Self::empty()) };
         let left = left(&file, boot, now.wall).map_err(failed(&path))?;
         let aborted = left.is_some();
         if let Some(abort) = left {

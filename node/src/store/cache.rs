@@ -4,18 +4,23 @@
 //! number and a checksum, a head entry carries a digest over all of them, a marker file carries the number of the last
 //! flush, and a store that does not agree with these is moved aside and begun anew.
 
+use core::time::Duration;
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     thread,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use super::lock::Locked;
+use crate::clock;
 
 /// sled's own cache; its default is 1 GiB.
 const SLED_CACHE: u64 = 8 << 20;
+/// sled does not unlock its file, it only closes it: a child of this process that was forked meanwhile has the lock until its
+/// program begins. So long it is waited for.
+const SLED_LOCK: Duration = Duration::from_secs(5);
 /// Damaged stores kept for people to look at; beyond it they are deleted.
 const KEPT_ASIDE: u32 = 8;
 /// Bytes before the value: number and checksum.
@@ -33,7 +38,7 @@ pub struct Cache {
     number: u64,
     hashes: BTreeMap<Vec<u8>, [u8; 32]>,
     digest: [u8; 32],
-    _lock: File,
+    _lock: Locked,
 }
 
 /// A key and its value.
@@ -85,7 +90,8 @@ impl Cache {
     pub fn open(state: &Path) -> Result<(Self, Option<Repair>), CacheError> {
         let failed = |source| CacheError::Io { dir: state.into(), source };
         fs::create_dir_all(state).map_err(failed)?;
-        let lock = take_lock(state)?;
+        let lock = Locked::own(&state.join("cache.lock")).map_err(failed)?;
+        let lock = lock.map_err(|owner| CacheError::InUse { dir: state.into(), owner })?;
         let (dir, opening) = (state.join("cache"), state.join("cache.opening"));
         // sled may end the process while it opens a damaged store; then this file tells the next start.
         let ended = opening.exists().then(|| String::from("the last attempt to open it ended the process"));
@@ -178,17 +184,24 @@ fn open_checked(state: &Path, dir: &Path) -> Result<Parts, String> {
     thread::Builder::new()
         .name(format!("open {}", dir.display()))
         .spawn(move || {
-            let db = sled::Config::new()
-                .path(path)
-                .cache_capacity(SLED_CACHE)
-                .flush_every_ms(None)
-                .open()
-                .map_err(|error| error.to_string())?;
-            check(db, &marker)
+            let config = sled::Config::new().path(path).cache_capacity(SLED_CACHE).flush_every_ms(None);
+            let until = clock::now().boot.plus(SLED_LOCK);
+            let opened = loop {
+                match config.open() {
+                    Err(error) if is_locked(&error) && clock::now().boot < until => thread::yield_now(),
+                    opened => break opened,
+                }
+            };
+            check(opened.map_err(|error| error.to_string())?, &marker)
         })
         .map_err(|error| error.to_string())?
         .join()
         .unwrap_or_else(|_| Err(String::from("sled panicked while it was opened")))
+}
+
+/// Nobody else has the store open, because [`Cache`] has a lock of its own.
+fn is_locked(error: &sled::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn check(db: sled::Db, marker: &Path) -> Result<Parts, String> {
@@ -253,24 +266,6 @@ fn entry_hash(key: &[u8], value: &[u8]) -> [u8; 32] {
 
 fn xor(digest: &mut [u8; 32], hash: &[u8; 32]) {
     digest.iter_mut().zip(hash).for_each(|(a, b)| *a ^= b);
-}
-
-fn take_lock(state: &Path) -> Result<File, CacheError> {
-    let failed = |source| CacheError::Io { dir: state.into(), source };
-    let path = state.join("cache.lock");
-    let mut lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut owner = String::new();
-            let _ = (&lock).take(32).read_to_string(&mut owner);
-            let owner = if owner.trim().is_empty() { String::from("(unknown)") } else { owner.trim().to_owned() };
-            return Err(CacheError::InUse { dir: state.into(), owner });
-        }
-        Err(error) => return Err(failed(error.into())),
-    }
-    lock.set_len(0).and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes())).map_err(failed)?;
-    Ok(lock)
 }
 
 /// Moves store and marker away, so that a new store begins with nothing.

@@ -4,13 +4,14 @@
 //! frame is an error that changes nothing.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use super::{
     durable,
+    lock::Locked,
     log_format::{HEADER, Parsed, frame, parse},
 };
 
@@ -24,7 +25,7 @@ pub struct Log {
     next: u64,
     /// Set by a failed append: what is on disk is uncertain, so nothing may follow it.
     broken: bool,
-    _lock: File,
+    _lock: Locked,
 }
 
 /// What opening found.
@@ -174,23 +175,10 @@ fn load(file: &mut File, path: &Path) -> Result<(Vec<Vec<u8>>, u64, u64), LogErr
     }
 }
 
-fn lock(path: &Path) -> Result<File, LogError> {
+fn lock(path: &Path) -> Result<Locked, LogError> {
     let name = beside(path, "lock");
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name);
-    let mut file = open.map_err(|source| failed("open", &name, source))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            let known = file.take(32).read_to_string(&mut owner).is_ok_and(|size| size > 0);
-            let owner = if known { owner.trim().to_owned() } else { String::from("unknown") };
-            return Err(LogError::Locked { path: path.to_owned(), owner });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed("lock", &name, source)),
-    }
-    let named = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    named.map_err(|source| failed("write", &name, source))?;
-    Ok(file)
+    let owned = Locked::own(&name).map_err(|source| failed("lock", &name, source))?;
+    owned.map_err(|owner| LogError::Locked { path: path.to_owned(), owner })
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod durable;
+pub mod lock;
 pub mod log;
 mod log_format;
 pub mod trust;
