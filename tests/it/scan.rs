@@ -6,6 +6,20 @@ use crate::{
 };
 
 #[test]
+fn a_scan_that_cannot_fetch_the_indexes_fails_and_names_the_repository() {
+    let Some(fleet) = unpatched(1) else { return };
+    std::fs::rename(fleet.folder().join("repository"), fleet.folder().join("gone")).unwrap();
+    let (exit, recap) = fleet.apply(
+        "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {name: look}\nspec:\n  operation: Scan\n  \
+         targets: {all: true}\n  baseline: all\n  maxConcurrency: 1\n  maxErrors: 1\n",
+    );
+    assert_eq!((exit, &recap["hosts"]["failed"]), (4, &1.into()), "{recap}");
+    let told = recap["results"][0]["error"]["text"].as_str().unwrap();
+    eprintln!("{told}");
+    assert!(told.contains("cannot refresh") && told.contains("/repository"), "{told}");
+}
+
+#[test]
 fn a_scan_reports_what_is_missing_and_changes_nothing() {
     let Some(fleet) = unpatched(3) else { return };
     let before = versions(&fleet.folder(), "demo-02");

@@ -63,6 +63,10 @@ impl Backend for Apt {
         async move { Apt::installed(self).map_err(words) }.boxed()
     }
 
+    fn refresh(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move { Apt::refresh(self).await.map_err(words) }.boxed()
+    }
+
     fn scan(&self, baseline: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>> {
         async move { Apt::scan(self, baseline).await.map(|scan| scan.counters).map_err(words) }.boxed()
     }

@@ -40,6 +40,8 @@ pub trait Backend: Send + Sync + 'static {
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Every installed version by (name, architecture).
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>>;
+    /// Fetches the package indexes. The error names every repository that could not be reached; the others are fresh then.
+    fn refresh(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Counters against `baseline`. The error says why the host could not be scanned.
     fn scan(&self, baseline: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>>;
     /// Whether a package has asked for a reboot since the last one.

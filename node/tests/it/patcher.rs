@@ -120,6 +120,9 @@ impl Backend for Scripted {
         let set = PackageSet::from([(("tool".into(), "all".into()), self.version())]);
         async { Ok(set) }.boxed()
     }
+    fn refresh(&self) -> BoxFuture<'_, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
     fn scan(&self, _: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>> {
         async { Ok(PatchCounters { installed: 1, ..PatchCounters::default() }) }.boxed()
     }
