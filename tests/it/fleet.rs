@@ -16,10 +16,12 @@ use patchmesh_coordinator::demo::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::runs::runs_of;
+
 /// The demo's packages.
 pub(crate) const PACKAGES: [&str; 3] = ["pm-demo-kernel", "pm-demo-lib", "pm-demo-service"];
 /// Longest wait for anything: these tests share two cores with each other.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The built program: beside the folder of this test binary, wherever that was copied to. `None` says so and skips.
 pub(crate) fn program() -> Option<PathBuf> {
@@ -145,16 +147,11 @@ pub(crate) fn host_names(demo: &Path) -> Vec<String> {
     names
 }
 
-/// Most hosts between their first and their last hook line at once.
+/// Most hosts at once between what they were granted and what they reported, by their own journals.
 pub(crate) fn overlap(demo: &Path) -> usize {
-    let mut spans = Vec::new();
-    for host in host_names(demo) {
-        let lines = hooks_of(demo, &host);
-        if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
-            spans.push((first.at, last.at));
-        }
-    }
-    overlapping(&spans)
+    let hosts = host_names(demo);
+    let runs = hosts.iter().flat_map(|host| runs_of(demo, host));
+    overlapping(&runs.map(|ran| (ran.granted, ran.settled.unwrap_or(i64::MAX))).collect::<Vec<_>>())
 }
 
 /// Most of `spans` (begin and end) at once.
@@ -218,14 +215,14 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    /// A fleet of `hosts` on which nothing was done yet.
-    pub(crate) fn fresh(program: &Path, hosts: u32) -> Self {
+    /// A fleet of `hosts` on which nothing was done yet. The service's postinst prints for as long as `slow`.
+    pub(crate) fn fresh(program: &Path, hosts: u32, slow: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let folder = dir.path().canonicalize().expect("it is there").join("demo");
         let dpkg = Command::new("dpkg").arg("--print-architecture").output().expect("dpkg runs");
         let architecture = String::from_utf8(dpkg.stdout).expect("UTF-8");
         let repository = folder.join("repository");
-        let repository = Repository::build(repository, architecture.trim(), Duration::ZERO).expect("a repository");
+        let repository = Repository::build(repository, architecture.trim(), slow).expect("a repository");
         let template = Template::build(folder.join("template"), &repository).expect("a root");
         let hosts: Vec<_> = (1..=hosts).map(|n| HostFiles::new(&folder.join("hosts"), n, hosts)).collect();
         hosts.iter().for_each(|host| template.instantiate(host, false).expect("a root"));
@@ -261,18 +258,30 @@ impl Again {
         self.children.insert(name.to_owned(), child);
     }
 
-    /// Ends a process of this fleet as an init system does; its exit status, and how long it took.
-    pub(crate) fn terminate(&mut self, name: &str) -> (ExitStatus, Duration) {
+    /// Ends a process of this fleet as an init system does; its exit status.
+    pub(crate) fn terminate(&mut self, name: &str) -> ExitStatus {
         let child = self.children.get_mut(name).expect("a process of this fleet");
-        let asked = Instant::now();
         signal(child.id().into(), Signal::TERM);
-        (child.wait().expect("the child is ours"), asked.elapsed())
+        child.wait().expect("the child is ours")
     }
 
     /// Whether a process of this fleet has ended by itself: one that finds its port taken does.
     pub(crate) fn has_ended(&mut self, name: &str) -> bool {
         let child = self.children.get_mut(name).expect("a process of this fleet");
         child.try_wait().expect("the child is ours").is_some()
+    }
+
+    /// Starts what has ended by itself: another process may have taken a port meanwhile.
+    fn restart_ended(&mut self) {
+        let fleet = json(&self.folder().join("fleet.json")).expect("the fleet is written");
+        let hosts =
+            fleet["hosts"].as_array().expect("a list").iter().map(|host| host["name"].as_str().expect("a name"));
+        let ended: Vec<String> =
+            hosts.chain(["coordinator"]).filter(|name| self.has_ended(name)).map(Into::into).collect();
+        for name in ended {
+            let process = fleet["hosts"].as_array().expect("a list").iter().find(|host| host["name"] == *name);
+            self.spawn(&name, process.unwrap_or(&fleet["coordinator"]));
+        }
     }
 
     /// Starts the coordinator of this fleet, which has ended.
@@ -342,8 +351,9 @@ impl Again {
     }
 
     /// Waits until the coordinator hears every one of `hosts` and each has scanned.
-    pub(crate) fn wait_for_hosts(&self, count: usize) {
+    pub(crate) fn wait_for_hosts(&mut self, count: usize) {
         wait_for("every host to be live", || {
+            self.restart_ended();
             let hosts = self.cli_json(&["get", "hosts", "-o", "json"])?;
             let hosts = hosts["hosts"].as_array()?.clone();
             let live = |host: &&Value| host["presence"] == "live" && !host["counters"].is_null();

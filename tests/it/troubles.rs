@@ -63,7 +63,7 @@ fn be_patient(fleet: &mut Again, longer: u64) {
 }
 
 /// dpkg on this host hangs in a transaction until `gate` is there.
-fn make_dpkg_hang(home: &Path, gate: &Path) {
+pub(crate) fn make_dpkg_hang(home: &Path, gate: &Path) {
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in *--unpack*|*--configure*)\n  echo 'waiting for nobody'\n  \
          while [ ! -e '{}' ]; do sleep 0.05; done;;\nesac\nexec /usr/bin/dpkg \"$@\"\n",
@@ -80,7 +80,7 @@ fn make_dpkg_hang(home: &Path, gate: &Path) {
 fn a_held_lock_a_dirty_database_and_a_hanging_manager_are_told() {
     let Some(program) = program() else { return };
     let held_for = std::env::var("PATCHMESH_LOCK_SECONDS").map_or(0, |text| text.parse().expect("seconds"));
-    let mut fleet = Again::fresh(&program, 3);
+    let mut fleet = Again::fresh(&program, 3, Duration::ZERO);
     let hosts = fleet.folder().join("hosts");
     be_patient(&mut fleet, held_for);
     fleet.wait_for_hosts(3);

@@ -7,11 +7,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use patchmesh_common::time::WallTime;
+use patchmesh_common::{
+    run::{Phase, journal::JournalEntry},
+    time::WallTime,
+};
 use serde_json::Value;
 
-use crate::fleet::{
-    Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, kill, overlap, program, versions, wait_for,
+use crate::{
+    fleet::{
+        Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, kill, overlap, program, versions,
+        wait_for,
+    },
+    runs::journal_of,
+    troubles::make_dpkg_hang,
 };
 
 pub(crate) fn result<'a>(recap: &'a Value, host: &str) -> &'a Value {
@@ -31,16 +39,9 @@ pub(crate) fn unpatched(hosts: u32) -> Option<Again> {
     unpatched_and_slow(hosts, 0)
 }
 
-/// A fleet of `hosts` on which nothing was patched: the first host's package breaks, and one failure halts. The service's
-/// postinst prints for so many `seconds`.
+/// A fleet of `hosts` on which nothing was patched. The service's postinst prints for so many `seconds`.
 pub(crate) fn unpatched_and_slow(hosts: u32, seconds: u32) -> Option<Again> {
-    let program = program()?;
-    let (hosts_flag, seconds) = (hosts.to_string(), seconds.to_string());
-    let flags = ["--hosts", &hosts_flag, "--max-concurrency", "1", "--max-errors", "0", "--break", "1"];
-    let slow = ["--install-seconds", &seconds];
-    let (status, recap, dir) = Demo::start(&program, &[&flags[..], &slow].concat()).finish();
-    assert_eq!((status.code(), recap["state"].as_str()), (Some(3), Some("Halted")), "{recap}");
-    let again = Again::start(&program, dir);
+    let mut again = Again::fresh(&program()?, hosts, Duration::from_secs(seconds.into()));
     again.wait_for_hosts(hosts as usize);
     Some(again)
 }
@@ -66,17 +67,14 @@ fn a_wave_patches_every_host_once_under_its_limit() {
         assert_eq!(phases, ["pre-install", "post-install", "post-reboot", "on-exit"], "{host}");
         assert_installed_once(&demo, &host);
         let result = result(&recap, &host);
-        assert_eq!(
-            (&result["outcome"], &result["rebooted"], &result["attempts"]),
-            (&"succeeded".into(), &true.into(), &1.into())
-        );
+        assert_eq!((&result["outcome"], &result["rebooted"]), (&"succeeded".into(), &true.into()));
     }
 }
 
 #[test]
 fn a_package_that_breaks_halts_the_wave() {
     let Some(program) = program() else { return };
-    let flags = ["--hosts", "8", "--max-concurrency", "2", "--max-errors", "1", "--break", "3"];
+    let flags = ["--hosts", "8", "--max-concurrency", "2", "--max-errors", "1", "--break", "8"];
     let (status, recap, dir) = Demo::start(&program, &flags).finish();
     assert_eq!((status.code(), recap["state"].as_str()), (Some(3), Some("Halted")), "{recap}");
     assert!(recap["hosts"]["notStarted"].as_u64().unwrap() >= 5, "{recap}");
@@ -84,7 +82,8 @@ fn a_package_that_breaks_halts_the_wave() {
     // Nothing was granted after the second failure was folded: at most one host was still at work then.
     let started = host_names(&demo).iter().filter(|host| !hooks_of(&demo, host).is_empty()).count();
     assert!(started <= 3, "{started} hosts were started");
-    let failed = result(&recap, "demo-01");
+    let results = recap["results"].as_array().unwrap();
+    let failed = results.iter().find(|result| result["outcome"] == "failed").expect("a host that failed");
     assert_eq!(failed["error"]["code"], "transaction-failed");
     assert!(failed["error"]["log"].as_str().unwrap().contains("pm-demo-service"), "{failed}");
 }
@@ -120,7 +119,7 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
     let demo = Demo::start(&program, &["--hosts", "2", "--max-concurrency", "1", "--install-seconds", "4"]);
     let pid = wait_for("a postinst that prints", || {
         let fleet = demo.fleet()?;
-        printing(&demo.folder(), "demo-01")?;
+        printing(&demo.folder(), "demo-01", "Setting up")?;
         fleet["hosts"][0]["pid"].as_u64()
     });
     kill(pid);
@@ -131,30 +130,33 @@ fn a_daemon_killed_while_its_package_is_configured_adopts_its_runner() {
     assert_eq!(audit(&demo, "demo-01"), "");
 }
 
-/// The folder of the attempt whose postinst prints now.
-pub(crate) fn printing(demo: &Path, host: &str) -> Option<PathBuf> {
+/// The folder of the attempt on `host` whose package manager has printed `words`.
+pub(crate) fn printing(demo: &Path, host: &str, words: &str) -> Option<PathBuf> {
     let runs = fs::read_dir(demo.join("hosts").join(host).join("state/run")).ok()?;
     let mut attempts = runs.flatten().map(|run| run.path().join("1"));
-    attempts.find(|run| fs::read_to_string(run.join("output.log")).is_ok_and(|text| text.contains("Setting up")))
+    attempts.find(|run| fs::read_to_string(run.join("output.log")).is_ok_and(|text| text.contains(words)))
 }
 
 #[test]
 fn a_daemon_that_is_told_to_end_leaves_its_transaction_alone_and_adopts_it() {
-    let Some(mut again) = unpatched_and_slow(2, 4) else { return };
+    let Some(mut again) = unpatched(2) else { return };
     let demo = again.folder();
+    let gate = again.dir.path().join("gate");
+    make_dpkg_hang(&demo.join("hosts/demo-02"), &gate);
     let file = again.dir.path().join("rollout.yaml");
     fs::write(&file, manifest(&["demo-02"], 1, "")).unwrap();
     let started = again.cli(&["apply", "-f", file.to_str().unwrap(), "--detach"]);
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     let id = String::from_utf8(started.stdout).unwrap().trim().to_owned();
-    let run = wait_for("a postinst that prints", || printing(&demo, "demo-02"));
-    let (status, took) = again.terminate("demo-02");
+    let run = wait_for("a dpkg that waits", || printing(&demo, "demo-02", "waiting for nobody"));
+    // That it ends while its transaction does not is the proof that it waits for nothing.
+    let status = again.terminate("demo-02");
     assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(2), "the daemon took {took:?} to end");
     let claim = json(&run.join("claim.json")).expect("a claim");
     let runner = claim["runner"]["pid"].as_u64().expect("the runner's pid");
     assert!(Path::new(&format!("/proc/{runner}")).exists() && !run.join("result.json").exists(), "the runner goes on");
     again.restart("demo-02");
+    fs::write(&gate, "").unwrap();
     let recap = wait_for("the rollout to end", || {
         let status = again.cli_json(&["rollout", "status", &id, "-o", "json"])?;
         (!status["endedAt"].is_null()).then_some(status)
@@ -163,34 +165,49 @@ fn a_daemon_that_is_told_to_end_leaves_its_transaction_alone_and_adopts_it() {
     assert_installed_once(&demo, "demo-02");
 }
 
+/// Milliseconds of the wall clock at which `host` judged that it may start: when its pre-install hooks were begun.
+fn start_of(demo: &Path, host: &str) -> i64 {
+    let mut starts = journal_of(&demo.join("hosts").join(host)).into_iter().filter_map(|entry| match entry {
+        JournalEntry::Began { phase: Phase::PreInstall, wall, .. } => Some(wall.0),
+        _ => None,
+    });
+    // A lease that came too late for its opening was given back.
+    starts.next_back().expect("a start")
+}
+
 #[test]
 fn a_wave_waits_for_its_second_opening_and_goes_on_under_one_limit() {
-    // One host at a time, three seconds each: the fourth cannot start within the first eight.
-    let Some(again) = unpatched_and_slow(5, 3) else { return };
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-    let at = |seconds: i64| WallTime((now + seconds) * 1000).rfc3339();
+    let Some(again) = unpatched(3) else { return };
+    let demo = again.folder();
+    let hosts = ["demo-01", "demo-02", "demo-03"];
+    let now = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let file = again.dir.path().join("measured.yaml");
+    fs::write(&file, manifest(&hosts, 1, "")).unwrap();
+    let before = now();
+    assert!(again.cli(&["plan", "-f", file.to_str().unwrap(), "-o", "json"]).status.success());
+    // Whole seconds, as the manifest has them; time enough to plan again and to start one host.
+    let last_start = (now() + 2 * (now() - before) + 8_000) / 1000 * 1000;
+    let second = last_start + 6_000;
+    let at = |millis: i64| WallTime(millis).rfc3339();
     let openings = format!(
         "  openings:\n    - {{opens: {}, lastStart: {}, closes: {}}}\n    - {{opens: {}, lastStart: {}, closes: {}}}\n",
-        at(-5),
-        at(8),
-        at(60),
-        at(14),
-        at(600),
-        at(900)
+        at(before - 5_000),
+        at(last_start),
+        at(last_start + 600_000),
+        at(second),
+        at(second + 600_000),
+        at(second + 900_000)
     );
-    let hosts = ["demo-02", "demo-03", "demo-04", "demo-05"];
+    // Whoever starts in the first opening is at work until its last start is past.
+    let hold = format!("while [ $(date +%s) -le {} ]; do sleep 0.1; done", last_start / 1000);
+    hosts.iter().for_each(|host| hook(&demo, host, "post-install", &hold, 0o755));
     let (code, recap) = again.apply(&manifest(&hosts, 1, &openings));
     assert_eq!((code, recap["state"].as_str()), (0, Some("Succeeded")), "{recap}");
     assert_eq!(recap["peakConcurrency"], 1);
-    // A lease that comes too late for its opening may leave on-exit lines: a run starts with its pre-install hook.
-    let started = |host: &str| {
-        let lines = hooks_of(&again.folder(), host);
-        let first = lines.iter().find(|line| line.phase == "pre-install").expect("a pre-install line");
-        i64::try_from(first.at / 1_000_000_000).unwrap() - now
-    };
-    let starts: Vec<_> = hosts.iter().map(|host| started(host)).collect();
-    assert!(starts.iter().all(|start| *start <= 8 || *start >= 14), "started outside the openings: {starts:?}");
-    assert!(starts[0] <= 8 && starts[3] >= 14, "the wave does not span both openings: {starts:?}");
+    let starts: Vec<_> = hosts.iter().map(|host| start_of(&demo, host) - last_start).collect();
+    let (early, late): (Vec<i64>, Vec<i64>) = starts.iter().partition(|start| **start < 0);
+    assert_eq!((early.len(), late.len()), (1, 2), "milliseconds from the last start: {starts:?}");
+    assert!(late.iter().all(|start| *start >= second - last_start), "started outside the openings: {starts:?}");
 }
 
 pub(crate) fn hook(demo: &Path, host: &str, point: &str, script: &str, mode: u32) {
@@ -205,7 +222,7 @@ fn bad_hooks_fail_their_own_host_with_a_reason_and_disturb_nobody() {
     let demo = again.folder();
     hook(&demo, "demo-02", "pre-install", "exec sleep 600", 0o755);
     hook(&demo, "demo-03", "pre-install", "true", 0o777);
-    hook(&demo, "demo-04", "pre-install", "head -c 100000000 /dev/zero | tr '\\0' x", 0o755);
+    hook(&demo, "demo-04", "pre-install", "head -c 5000000 /dev/zero | tr '\\0' x", 0o755);
     hook(&demo, "demo-05", "pre-install", "echo the balancer said no; exit 7", 0o755);
     hook(&demo, "demo-06", "post-install", "exit 7", 0o755);
     let hosts = ["demo-02", "demo-03", "demo-04", "demo-05", "demo-06", "demo-07"];
@@ -291,7 +308,7 @@ fn a_repository_that_vanishes_and_a_version_that_is_gone_refuse_with_a_reason() 
 
 #[test]
 fn a_second_coordinator_on_the_same_store_is_turned_away() {
-    let Some(again) = unpatched(2) else { return };
+    let Some(mut again) = unpatched(2) else { return };
     let output = again.cli(&["serve", "--dir", again.folder().join("coordinator").to_str().unwrap()]);
     let text = String::from_utf8_lossy(&output.stderr);
     eprintln!("{text}");

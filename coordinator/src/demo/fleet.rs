@@ -27,8 +27,9 @@ use super::{
 const VALID: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many earlier hosts a host dials first, beside the coordinator.
 const NEIGHBOURS: usize = 2;
-/// Silence after which a demo host with a slot counts as lost: a killed daemon is back within a second or two.
-const LOST_AFTER: &str = "15s";
+/// Silence after which a demo host with a slot counts as lost: a killed daemon is back within a second or two, on a machine
+/// with more to do within some more.
+const LOST_AFTER: &str = "45s";
 /// How long a demo host may refuse for a passing reason: nobody else holds a lock in a private root for long.
 const REFUSAL_PATIENCE: &str = "20s";
 

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long the mesh may take to be complete: a fixed part, and a part for every host.
-const COMPLETE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(2));
+const COMPLETE: (Duration, Duration) = (Duration::from_secs(180), Duration::from_secs(5));
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(200);
 /// Time-out of one hook; the demo's own take milliseconds.
