@@ -100,7 +100,7 @@ pub(super) struct Outsider {
 
 fn asking(name: &'static str) -> request_response::Behaviour<Raw> {
     let protocol = (StreamProtocol::new(name), ProtocolSupport::Full);
-    request_response::Behaviour::new([protocol], request_response::Config::default())
+    request_response::Behaviour::new([protocol], request_response::Config::default().with_request_timeout(PATIENCE))
 }
 
 fn framed(bytes: &[u8]) -> Vec<u8> {
