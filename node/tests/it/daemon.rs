@@ -187,9 +187,10 @@ fn a_service_manager_is_told_when_it_runs_and_when_it_ends() {
 fn a_panic_ends_the_process() {
     let fixture = Fixture::new();
     fixture.enrol();
-    // Without a free file descriptor there is no runtime, which is the one panic that can be had from outside.
+    // Without a free file descriptor there is no runtime, which is the one panic that can be had from outside. Whoever runs the
+    // tests may have left one open.
     let output = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n 4; exec \"$@\"", "sh"])
+        .args(["-c", "exec 3>&-; ulimit -n 4; exec \"$@\"", "sh"])
         .arg(daemon())
         .arg("--config")
         .arg(fixture.path("host.toml"))

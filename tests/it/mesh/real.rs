@@ -104,9 +104,10 @@ fn a_panic_ends_the_program_too() {
     let Some(program) = fleet::program() else { return };
     let mesh = Mesh::new();
     let daemon = Daemon::start(&mesh, &program);
-    // Without a free file descriptor there is no runtime, which is the one panic that can be had from outside.
+    // Without a free file descriptor there is no runtime, which is the one panic that can be had from outside. Whoever runs the
+    // tests may have left one open.
     let output = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n 4; exec \"$@\"", "sh"])
+        .args(["-c", "exec 3>&-; ulimit -n 4; exec \"$@\"", "sh"])
         .arg(&program)
         .args(["daemon", "--config"])
         .arg(daemon.dir.path().join("host.toml"))
