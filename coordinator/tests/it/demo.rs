@@ -181,7 +181,7 @@ fn pid(number: u64) -> Pid {
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Polls `ready` until it gives something, or fails with `what`.
-async fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(super) async fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = ready() {
