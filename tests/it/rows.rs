@@ -134,9 +134,12 @@ fn is(row: Row, entry: &JournalEntry) -> bool {
 fn strike(fleet: &mut Again, host: &str, row: Row) -> Option<Hit> {
     let home = fleet.folder().join("hosts").join(host);
     let pid = u64::from(fleet.children[host].id());
-    stop(pid);
     let end = Instant::now() + PATIENCE;
-    while !has_stopped(pid) {
+    // Again and again: the kernel drops a stop that meets an exec, which is how these daemons reboot.
+    while {
+        stop(pid);
+        !has_stopped(pid)
+    } {
         assert!(Instant::now() < end, "{host} does not stand still");
         if fleet.has_ended(host) {
             fleet.restart(host);
