@@ -17,7 +17,7 @@ const SEEDS: u64 = 12;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Overlays that are measured at most, each with daemons of its own.
+/// Overlays that are measured at most, each with daemons of its own; those that are not void are two.
 const OVERLAYS: usize = 5;
 /// No further one is begun after this time: on a machine where that takes long it is void as well.
 const BEGUN: Duration = Duration::from_secs(120);
@@ -160,7 +160,6 @@ fn judge(real: Curve, reals: &mut Vec<Curve>, simulated: &Curve) -> bool {
         line("void", &real);
         return false;
     }
-    // Any one overlay may be an odd one: the mean counts.
     reals.push(real);
     alike(&mean(reals), simulated)
 }
@@ -172,7 +171,8 @@ fn news_spread_through_simulated_hosts_as_through_real_daemons() {
     let (mut reals, mut fleets) = (Vec::new(), Vec::new());
     let (begun, mut good, mut missing) = (Instant::now(), false, None);
     for _ in 0..OVERLAYS {
-        if good || missing.is_some() || begun.elapsed() > BEGUN {
+        // The first overlay may be an odd one: then the mean with a second one counts.
+        if good || reals.len() == 2 || missing.is_some() || begun.elapsed() > BEGUN {
             break;
         }
         match runtime.block_on(real(&counts, &mut fleets)) {

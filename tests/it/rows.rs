@@ -35,8 +35,6 @@ const LIMIT: usize = 4;
 const FLEET: usize = 12;
 /// Most rollouts: a row is missed if the kernel lets a daemon go on for too long, and tried again.
 const ROUNDS: usize = 24;
-/// The same in an ordinary run: a machine may be too fast, or too busy, for one of them.
-const FEW_ROUNDS: usize = 6;
 const PHASES: [Phase; 7] = [
     Phase::PreInstall,
     Phase::Transaction,
@@ -241,9 +239,8 @@ fn round(program: &Path, wanted: &[Row]) -> (Again, BTreeMap<String, Hit>, Value
 #[test]
 fn killed_after_any_entry_a_run_goes_on_by_its_row() {
     let Some(program) = program() else { return };
-    let all = std::env::var("PATCHMESH_ROWS").is_ok_and(|rows| rows == "all");
-    let mut missing = if all { rows() } else { few() };
-    for _ in 0..if all { ROUNDS } else { FEW_ROUNDS } {
+    let mut missing = if std::env::var("PATCHMESH_ROWS").is_ok_and(|rows| rows == "all") { rows() } else { few() };
+    for _ in 0..ROUNDS {
         let tried = missing.len().min(FLEET);
         let (fleet, hits, recap) = round(&program, &missing[..tried]);
         let demo = fleet.folder();
@@ -281,7 +278,5 @@ fn killed_after_any_entry_a_run_goes_on_by_its_row() {
         missing.rotate_left(tried - done.len());
         println!("{} rows are not hit yet", missing.len());
     }
-    let hit = few().len() - missing.len().min(few().len());
-    assert!(!all && hit > 0, "never hit: {missing:?}");
-    println!("this machine lets the daemons go on too fast, or the test too slowly: not hit here are {missing:?}");
+    panic!("never hit: {missing:?}");
 }

@@ -15,7 +15,6 @@ use super::fleet::{Board, Fleet, Process};
 
 /// Between a death and the next start: within the second that is promised, and slow enough not to spin.
 const RESTART: Duration = Duration::from_millis(300);
-const _: () = assert!(RESTART.as_secs() == 0, "a second is promised");
 /// How long a daemon may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at what is still running.

@@ -227,7 +227,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn what_dies_is_started_again_and_everything_is_stopped() {
+fn what_dies_is_started_again_within_a_second_and_everything_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     block_on(async {
         let fleet = Arc::new(sleepers(folder.path()));
@@ -235,14 +235,23 @@ fn what_dies_is_started_again_and_everything_is_stopped() {
         let mut supervisor = Supervisor::start(&fleet, &board, true);
         assert_eq!(pids(folder.path()), None, "not before it is published");
         board.publish(&fleet).unwrap();
-        let before = all_pids(folder.path()).await;
-        kill_process(pid(before[1]), Signal::KILL).unwrap();
-        let after = wait_for("it is started again", || {
-            let now: Vec<u64> = pids(folder.path())?.into_iter().collect::<Option<_>>()?;
-            (now != before).then_some(now)
-        });
-        let after = after.await;
-        assert_eq!((before[0], before[2]), (after[0], after[2]));
+        let (mut after, mut quickest) = (all_pids(folder.path()).await, Duration::MAX);
+        // A machine may be busy for a moment, and not each time.
+        for _ in 0..20 {
+            let (before, killed) = (after, Instant::now());
+            kill_process(pid(before[1]), Signal::KILL).unwrap();
+            let again = wait_for("it is started again", || {
+                let now: Vec<u64> = pids(folder.path())?.into_iter().collect::<Option<_>>()?;
+                (now != before).then_some(now)
+            });
+            after = again.await;
+            assert_eq!((before[0], before[2]), (after[0], after[2]));
+            quickest = quickest.min(killed.elapsed());
+            if quickest < Duration::from_secs(1) {
+                break;
+            }
+        }
+        assert!(quickest < Duration::from_secs(1), "{quickest:?}");
         supervisor.stop(|busy| panic!("nothing is at work, but {busy:?}")).await;
         for number in after {
             assert!(test_kill_process(pid(number)).is_err(), "{number} is gone");

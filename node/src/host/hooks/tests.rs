@@ -115,9 +115,9 @@ async fn a_hook_ends_with_the_daemon() {
 }
 
 #[tokio::test]
-async fn a_hook_that_prints_10_mb_is_drained_and_capped() {
+async fn a_hook_that_prints_100_mb_is_drained_and_capped() {
     let hooks = Hooks::new();
-    hooks.add(HookPoint::PreInstall, "10-loud", "echo begin; head -c 10000000 /dev/zero | tr '\\0' x; echo; echo end");
+    hooks.add(HookPoint::PreInstall, "10-loud", "echo begin; head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end");
     let end = hooks.run(HookPoint::PreInstall, PATIENT).await;
     assert_eq!(end.error, None);
     assert!(
