@@ -171,7 +171,7 @@ impl World {
         if !seat.up {
             return true;
         }
-        let Some(poison) = names.iter().find_map(|name| self.poisons.get(name)).copied() else { return false };
+        let Some(poison) = names.iter().find_map(|name| self.poisons.get(name)) else { return false };
         let (boot, at) = (seat.boot_id(), seat.clock.now(self.now).wall);
         seat.hand.left = Some((seat.boots, Abort { at, in_hand: names.to_vec() }));
         let pause = seat.hand.chance.between(BACK.0, BACK.1);

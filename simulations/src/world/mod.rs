@@ -20,17 +20,11 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-};
+use std::{collections::VecDeque, rc::Rc};
 
-use patchmesh_common::{
-    poison::Name,
-    run::{
-        act::{ActEnd, ActId},
-        message::SignedStop,
-    },
+use patchmesh_common::run::{
+    act::{ActEnd, ActId},
+    message::SignedStop,
 };
 
 use self::{
@@ -199,8 +193,8 @@ pub struct World {
     operators: operators::Operators,
     observers: Observers,
     sabotage: Option<Box<dyn Sabotage>>,
-    /// Names of messages of which a daemon dies: which poison they are, whatever they are called.
-    poisons: BTreeMap<Name, u32>,
+    /// What daemons die of.
+    poisons: poison::Poisons,
     poisoner: Chance,
     trace: Trace,
     events: u64,
@@ -279,7 +273,7 @@ impl World {
             operators,
             observers: Observers::default(),
             sabotage: None,
-            poisons: BTreeMap::new(),
+            poisons: poison::Poisons::default(),
             poisoner,
             trace: Trace::default(),
             events: 0,

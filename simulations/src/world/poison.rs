@@ -1,7 +1,7 @@
 //! Messages of which a daemon dies, sent to one host by a member: a lease frame, or a record of its own that it seals anew each
 //! time, announced and in exchanges among records of others.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use patchmesh_common::{
     gossip::{ExchangeRequest, Item, NodeRecord},
@@ -29,6 +29,27 @@ const SENT: u64 = TO_QUARANTINE as u64 + 4;
 const PAUSE: u64 = 20_000;
 /// Records of others in an exchange.
 const INNOCENT: usize = 3;
+
+/// Everything that was ever sent of which a daemon dies, numbered in the order in which it was sent first.
+#[derive(Default)]
+pub(super) struct Poisons(BTreeMap<Name, u32>);
+
+impl Poisons {
+    /// What is sent again, in the same millisecond by the same enemy, keeps its number, and no other gets that number.
+    fn insert(&mut self, name: Name) {
+        let number = self.0.len() as u32;
+        self.0.entry(name).or_insert(number);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number of what has this name, if it is poison.
+    pub(super) fn get(&self, name: &Name) -> Option<u32> {
+        self.0.get(name).copied()
+    }
+}
 
 impl World {
     /// A member sends a neighbour poison. Answers whether there are two such.
@@ -66,8 +87,7 @@ impl World {
             body: ToHost::Acknowledge { lease: LeaseId([0; 16]) },
         };
         let frame = LeaseFrame { credential: from.credential.clone(), sealed: Sealed::seal(&Key(from.node), &command) };
-        let poison = self.poisons.len() as u32;
-        self.poisons.insert(Name::of_bytes(&wire::encode(&frame.sealed)), poison);
+        self.poisons.insert(Name::of_bytes(&wire::encode(&frame.sealed)));
         let bytes: Rc<[u8]> = wire::encode(&frame).into();
         for time in 0..SENT {
             self.after(5 + delay + time * PAUSE, Happening::Frame { spot: victim, bytes: Rc::clone(&bytes) });
@@ -85,11 +105,11 @@ impl World {
         let Ok(mut record) = wire::decode::<NodeRecord>(&own.record.body, NodeRecord::LIMIT) else { return };
         record.body.tags.insert("poison".into(), (self.now + delay).to_string());
         let wall = from.clock.now(self.now).wall;
-        let (key, poison) = (Key(from.node), self.poisons.len() as u32);
+        let key = Key(from.node);
         for time in 0..SENT {
             record.version += 1;
             let item = Item { credential: own.credential.clone(), record: Sealed::seal(&key, &record) };
-            self.poisons.insert(Name::of_record(&item.record), poison);
+            self.poisons.insert(Name::of_record(&item.record));
             // The first comes with others, over the link that there still is.
             let what = if time % 2 == 0 {
                 let items = innocent.iter().chain([&item]).cloned().collect();
@@ -101,5 +121,18 @@ impl World {
             };
             self.after(5 + delay + time * PAUSE, what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_poisons_never_share_a_number() {
+        let mut poisons = Poisons::default();
+        let name = |n| Name([n; 32]);
+        [1, 2, 2, 3].map(name).into_iter().for_each(|name| poisons.insert(name));
+        assert_eq!([1, 2, 3, 4].map(|n| poisons.get(&name(n))), [Some(0), Some(1), Some(2), None]);
     }
 }
