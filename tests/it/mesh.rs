@@ -347,6 +347,12 @@ fn the_end_of_a_membership_closes_the_doors() {
             logged(&["peer refused", &node.to_string(), "membership of brief expired"]).then_some(())
         })
         .await;
+        // Each host closes its own links, within a second of the end.
+        until("it hears nobody any more", async || {
+            let view = brief.view().await;
+            view.iter().all(|known| known.own || known.presence == Presence::Silent).then_some(())
+        })
+        .await;
         hosts[1]
             .peer
             .address
