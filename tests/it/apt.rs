@@ -75,7 +75,7 @@ async fn a_scan_is_what_apt_would_do_and_changes_nothing() {
     let expected = upgrades(&fixture.apt(&["-s", "-y", "dist-upgrade"]), fixture.native);
     assert!(expected.len() >= 6, "{expected:?}");
     let before = snapshot(&fixture.root());
-    let apt = Apt::look(Root::open(&fixture.root()).unwrap()).await.unwrap();
+    let apt = Apt::look(Root::open(&fixture.root()).unwrap(), None).await.unwrap();
     let scan = apt.scan(Baseline::All).await.unwrap();
     assert_eq!(free(&scan, fixture.native), expected);
     assert_eq!(
@@ -129,6 +129,7 @@ async fn the_command_prints_the_same_for_a_private_root() {
         root: fixture.root(),
         baseline: "all".into(),
         refresh: false,
+        no_cache: true,
         output: patchmesh_coordinator::output::Format::Json,
     };
     let document = serde_json::to_value(command::scan::document(&args).await.unwrap()).unwrap();
@@ -164,7 +165,7 @@ impl Machine {
             places.iter().flat_map(|path| snapshot(Path::new(path))).collect::<Vec<_>>()
         };
         let before = state();
-        let apt = Apt::look(Root::open(Path::new("/")).unwrap()).await.unwrap();
+        let apt = Apt::look(Root::open(Path::new("/")).unwrap(), None).await.unwrap();
         let scanned = apt.scan(Baseline::All).await;
         let after = state();
         // Without caches: apt would write them anew under the feet of the same test as an ordinary user.
@@ -317,6 +318,7 @@ async fn a_scan_goes_on_without_a_repository_and_not_without_the_right_to_refres
         root: fixture.root(),
         baseline: "all".into(),
         refresh: true,
+        no_cache: true,
         output: patchmesh_coordinator::output::Format::Json,
     };
     let document = serde_json::to_value(command::scan::document(&args).await.unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use patchmesh_common::{
@@ -12,7 +12,8 @@ use patchmesh_common::{
 };
 use patchmesh_node::host::{
     apt::{
-        Apt,
+        Apt, facts,
+        memory::Memory,
         scan::{Row, Scan},
     },
     root::{Root, RootError},
@@ -42,6 +43,9 @@ pub struct Args {
     /// Refresh the package indexes first; the only thing that this command ever changes.
     #[arg(long)]
     pub refresh: bool,
+    /// Neither use nor keep the last answer, which otherwise holds as long as nothing changes that it depends on.
+    #[arg(long)]
+    pub no_cache: bool,
     /// How to print: table or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
@@ -118,7 +122,13 @@ pub async fn run(args: Args) -> Result<Exit, Fault> {
 pub async fn document(args: &Args) -> Result<Document, Fault> {
     require_local(args.local, "scan")?;
     let baseline = baseline(&args.baseline)?;
-    let apt = look(&args.root).await?;
+    let root = open(&args.root)?;
+    let memory = if args.no_cache { None } else { Memory::of_user(&root) };
+    let known = memory.as_ref().filter(|_| !args.refresh).and_then(|memory| memory.recall(&root, baseline));
+    if let Some(known) = known {
+        return assemble(host_of(&root, &known.native)?, baseline, known.scan);
+    }
+    let apt = Apt::look(root, memory).await.map_err(refused)?;
     if args.refresh {
         match apt.refresh().await {
             // The other repositories are fresh, and these are judged by what is known: the scan goes on.
@@ -233,23 +243,30 @@ pub(super) fn require_local(local: bool, verb: &str) -> Result<(), Fault> {
 }
 
 /// The package manager of a root, for one look.
-pub(super) async fn look(root: &std::path::Path) -> Result<Apt, Fault> {
-    let root = Root::open(root).map_err(|error| {
+pub(super) async fn look(root: &Path) -> Result<Apt, Fault> {
+    Apt::look(open(root)?, None).await.map_err(refused)
+}
+
+fn open(root: &Path) -> Result<Root, Fault> {
+    Root::open(root).map_err(|error| {
         let (what, remedy) = (error.to_string(), "name `/` or a folder that holds a Debian system");
         let fault = Fault::new("bad-root", what, "nothing was changed", remedy);
         match error {
             RootError::Unreadable { source, .. } => fault.because(source),
             _ => fault,
         }
-    })?;
-    Apt::look(root).await.map_err(refused)
+    })
 }
 
 /// The host of a document.
 pub(super) fn host(apt: &Apt) -> Result<Host, Fault> {
-    let facts = apt.facts().map_err(refused)?;
+    host_of(apt.root(), apt.native())
+}
+
+fn host_of(root: &Root, native: &str) -> Result<Host, Fault> {
+    let facts = facts(root, native).map_err(refused)?;
     let known = |text: String| (!text.is_empty()).then_some(text);
-    let own_name = if apt.root().is_host() { None } else { apt.root().read_small("etc/hostname").ok().flatten() };
+    let own_name = if root.is_host() { None } else { root.read_small("etc/hostname").ok().flatten() };
     let name = own_name.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     Ok(Host {
         name: name.and_then(|name| known(name.trim().to_owned())),
@@ -257,7 +274,7 @@ pub(super) fn host(apt: &Apt) -> Result<Host, Fault> {
         os_version: known(facts.os_version),
         arch: facts.arch,
         manager: facts.manager,
-        root: apt.root().path().display().to_string(),
+        root: root.path().display().to_string(),
     })
 }
 
@@ -307,8 +324,6 @@ fn warn(refusal: &Refusal) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::path::Path;
-
     use patchmesh_common::patch::{Blocked, PatchCounters, PatchState};
     use patchmesh_node::host::apt::scan::Source;
     use serde_json::Value;
@@ -431,7 +446,8 @@ pub(super) mod tests {
     }
 
     fn args() -> Args {
-        Args { local: true, root: "/".into(), baseline: "all".into(), refresh: false, output: Format::Json }
+        let root = "/".into();
+        Args { local: true, root, baseline: "all".into(), refresh: false, no_cache: true, output: Format::Json }
     }
 
     #[tokio::test]

@@ -113,7 +113,7 @@ async fn a_scan_of_any_root_is_what_apt_would_do() {
         fixture.apt(&["update"]);
         let judge = fixture.command("apt-get").args(["-s", "-y", "dist-upgrade"]).output().unwrap();
         let judged = String::from_utf8(judge.stdout).unwrap();
-        let apt = Apt::look(Root::open(&fixture.root()).unwrap()).await.unwrap();
+        let apt = Apt::look(Root::open(&fixture.root()).unwrap(), None).await.unwrap();
         match apt.scan(Baseline::All).await {
             Ok(scan) => {
                 assert!(judge.status.success(), "seed {seed}: apt fails, the scan does not");

@@ -62,6 +62,19 @@ pub fn target_args() -> Vec<String> {
     super::command::argv(&["apt-get", "indextargets", "--format", &format, "Created-By: Packages"])
 }
 
+/// As [`target_args`], of the sources alone: every index that they name, whether it is there or not, and nothing of its Release.
+/// `nowhere` is an empty folder: with nothing to look into, apt does not spend its time on a cache.
+pub(super) fn named_args(nowhere: &str) -> Vec<String> {
+    let mut args = target_args();
+    let lists = format!("Dir::State::lists={nowhere}");
+    for option in [lists.as_str(), "Dir::State::status=/dev/null", "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache="]
+    {
+        args.extend(["-o".to_owned(), option.to_owned()]);
+    }
+    args.push("--no-release-info".to_owned());
+    args
+}
+
 /// Reads the answer to [`target_args`]. A field that an archive does not have comes back as its own name.
 ///
 /// # Errors
@@ -101,26 +114,43 @@ impl Target {
         ["InRelease", "Release"].iter().map(|end| PathBuf::from(format!("{prefix}{end}"))).collect()
     }
 
-    fn automatic(&self) -> Automatic {
+    /// The head of the archive's Release; empty if it has none.
+    fn release(&self) -> String {
         for path in self.releases() {
             let Ok(file) = fs::File::open(path) else { continue };
             let mut head = Vec::new();
             if file.take(MAX_RELEASE_HEAD).read_to_end(&mut head).is_ok() {
-                return automatic(&String::from_utf8_lossy(&head));
+                return String::from_utf8_lossy(&head).into_owned();
             }
         }
-        Automatic::Yes
+        String::new()
     }
+
+    /// Whether the archive wants to be chosen.
+    pub(super) fn automatic(&self) -> Automatic {
+        automatic(&self.release())
+    }
+
+    /// Takes from the Release what [`target_args`] would make apt say of it.
+    pub(super) fn describe(&mut self) {
+        let release = self.release();
+        let field = |name| before_sums(&release, name).filter(|value| !value.is_empty()).map(str::to_owned);
+        self.suite = field("Suite:");
+        self.codename = field("Codename:");
+        self.origin = field("Origin:");
+        self.label = field("Label:");
+    }
+}
+
+/// The value of a field that stands before the first list of checksums.
+fn before_sums<'a>(release: &'a str, field: &str) -> Option<&'a str> {
+    let mut before = release.lines().take_while(|line| !line.starts_with("MD5Sum:") && !line.starts_with("SHA256:"));
+    before.find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
 /// Whether an archive wants to be chosen, by the head of its Release, signed inline or not.
 pub fn automatic(release: &str) -> Automatic {
-    let says = |field: &str| {
-        let mut before_sums =
-            release.lines().take_while(|line| !line.starts_with("MD5Sum:") && !line.starts_with("SHA256:"));
-        let value = before_sums.find_map(|line| line.strip_prefix(field));
-        value.is_some_and(|value| value.trim().eq_ignore_ascii_case("yes"))
-    };
+    let says = |field: &str| before_sums(release, field).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
     match (says("NotAutomatic:"), says("ButAutomaticUpgrades:")) {
         (false, _) => Automatic::Yes,
         (true, true) => Automatic::Upgrades,
@@ -192,7 +222,7 @@ pub fn collect(
 }
 
 /// A reader of the plain text of an index, by the ending of its name.
-fn unpack(path: &Path, config: &Path) -> io::Result<Box<dyn BufRead>> {
+pub(super) fn unpack(path: &Path, config: &Path) -> io::Result<Box<dyn BufRead>> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let open = || fs::File::open(path).map(|file| BufReader::with_capacity(BUFFER, file));
     let buffered = |reader: Box<dyn Read>| Box::new(BufReader::with_capacity(BUFFER, Capped::new(reader, MAX_LIST)));

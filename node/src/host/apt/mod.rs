@@ -7,8 +7,12 @@ pub mod audit;
 pub mod command;
 pub mod conffiles;
 pub mod config;
+mod fingerprint;
 pub mod lists;
 pub mod lock;
+pub mod memory;
+mod native;
+mod options;
 mod others;
 pub mod resolve;
 pub mod scan;
@@ -34,6 +38,7 @@ use patchmesh_common::{
 use self::{
     command::{Output, argv, failed, list, shorten},
     config::Purpose,
+    memory::Memory,
     status::{Installed, Versions},
 };
 use super::root::{Root, RootError, is_quotable};
@@ -53,6 +58,9 @@ pub struct Apt {
     read: PathBuf,
     change: PathBuf,
     refreshing: tokio::sync::Mutex<()>,
+    memory: Option<Memory>,
+    /// An empty folder, for commands that shall find nothing.
+    nowhere: PathBuf,
     /// Removed when the backend is dropped.
     _scratch: Option<Scratch>,
 }
@@ -103,22 +111,26 @@ impl Apt {
     pub async fn open(root: Root, folder: &Path) -> Result<Self, Refusal> {
         fs::create_dir_all(folder)
             .map_err(|error| unreadable(&format!("cannot create {}", folder.display()), &error))?;
-        Self::start(root, folder, None).await
+        let mut apt = Self::start(root, folder, None).await?;
+        apt.memory = Some(Memory::in_folder(folder));
+        Ok(apt)
     }
 
     /// Opens the backend for one look: everything that is written goes to a private temporary folder, removed at the end.
-    /// Nothing below the root is changed by scans and inventories.
+    /// Nothing below the root is changed by scans and inventories. A scan's answer is kept in `memory`, if there is one.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn look(root: Root) -> Result<Self, Refusal> {
+    pub async fn look(root: Root, memory: Option<Memory>) -> Result<Self, Refusal> {
         let scratch = Scratch::new().map_err(|error| unreadable("cannot create a temporary folder", &error))?;
         for cache in ["pkgcache.bin", "srcpkgcache.bin"] {
             // apt reads a cache that is still true through the link, and replaces the link when it is not.
             let _ = symlink(root.join("var/cache/apt").join(cache), scratch.0.join(cache));
         }
         let folder = scratch.0.clone();
-        Self::start(root, &folder, Some(scratch)).await
+        let mut apt = Self::start(root, &folder, Some(scratch)).await?;
+        apt.memory = memory;
+        Ok(apt)
     }
 
     async fn start(root: Root, folder: &Path, scratch: Option<Scratch>) -> Result<Self, Refusal> {
@@ -137,8 +149,19 @@ impl Apt {
             };
             write(path).map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
         }
-        let mut apt =
-            Self { root, native: String::new(), read, change, refreshing: Default::default(), _scratch: scratch };
+        let nowhere = folder.join("nowhere");
+        fs::create_dir_all(&nowhere)
+            .map_err(|error| unreadable(&format!("cannot create {}", nowhere.display()), &error))?;
+        let mut apt = Self {
+            root,
+            native: String::new(),
+            read,
+            change,
+            refreshing: Default::default(),
+            memory: None,
+            nowhere,
+            _scratch: scratch,
+        };
         let output = apt.look_with(&argv(&["dpkg", "--print-architecture"])).await?;
         apt.native = output.stdout.trim().to_owned();
         if !output.success() || apt.native.is_empty() {
@@ -167,22 +190,7 @@ impl Apt {
     /// # Errors
     /// `ManagerFailed` if a file that is there cannot be read.
     pub fn facts(&self) -> Result<HostFacts, Refusal> {
-        let mut release = String::new();
-        for file in ["etc/os-release", "usr/lib/os-release"] {
-            let text = self.root.read_small(file).map_err(|error| unreadable(file, &error))?;
-            if let Some(text) = text {
-                release = text;
-                break;
-            }
-        }
-        Ok(HostFacts {
-            os: os_release(&release, "ID").unwrap_or_default(),
-            os_version: os_release(&release, "VERSION_ID").unwrap_or_default(),
-            arch: self.native.clone(),
-            manager: "apt".into(),
-            agent_version: env!("CARGO_PKG_VERSION").into(),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-        })
+        facts(&self.root, &self.native)
     }
 
     /// The installed packages, sorted by (name, architecture), straight from dpkg's file.
@@ -281,6 +289,29 @@ impl Apt {
             remedy: "run `dpkg --configure -a`, then `apt-get -f install`".into(),
         })
     }
+}
+
+/// What kind of machine a root is, whose native architecture is known. A member that the root does not tell is empty.
+///
+/// # Errors
+/// `ManagerFailed` if a file that is there cannot be read.
+pub fn facts(root: &Root, native: &str) -> Result<HostFacts, Refusal> {
+    let mut release = String::new();
+    for file in ["etc/os-release", "usr/lib/os-release"] {
+        let text = root.read_small(file).map_err(|error| unreadable(file, &error))?;
+        if let Some(text) = text {
+            release = text;
+            break;
+        }
+    }
+    Ok(HostFacts {
+        os: os_release(&release, "ID").unwrap_or_default(),
+        os_version: os_release(&release, "VERSION_ID").unwrap_or_default(),
+        arch: native.to_owned(),
+        manager: "apt".into(),
+        agent_version: env!("CARGO_PKG_VERSION").into(),
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+    })
 }
 
 /// The value of a variable in the text of os-release, without its quotes.

@@ -4,6 +4,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    time::SystemTime,
 };
 
 use patchmesh_common::{
@@ -11,11 +12,16 @@ use patchmesh_common::{
     patch::{Baseline, Blocked, Candidate, Manager, PatchCounters, PatchState, judge},
     run::message::Refusal,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     Apt,
     command::{Output, argv, failed, shorten},
+    fingerprint::{Fingerprint, elsewhere},
     lists::{self, Offers, Target},
+    memory::Fresh,
+    native::{self, Doubt},
+    options::Options,
     simulate::{self, Install, Simulation},
     status::Installed,
 };
@@ -27,6 +33,8 @@ pub enum Source {
     Native,
     /// apt was asked.
     Manager,
+    /// Nothing that the last answer depends on has changed.
+    Unchanged,
 }
 
 impl Source {
@@ -35,12 +43,13 @@ impl Source {
         match self {
             Self::Native => "native",
             Self::Manager => "manager",
+            Self::Unchanged => "unchanged",
         }
     }
 }
 
 /// One installed (name, architecture).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Binary package name.
     pub name: String,
@@ -84,6 +93,13 @@ pub struct Stocked {
     pub candidates: Vec<Candidate>,
 }
 
+/// A scan and what it depends on.
+struct Answer {
+    scan: Scan,
+    /// Indexes outside of apt's folder of lists; `None` if not everything is known that the answer depends on.
+    elsewhere: Option<Vec<String>>,
+}
+
 /// What a scan is made from.
 pub(super) struct Survey {
     pub(super) packages: Vec<Installed>,
@@ -97,7 +113,71 @@ impl Apt {
     /// # Errors
     /// `ManagerFailed` with apt's own message where apt fails, or with file and line of what cannot be read.
     pub async fn scan(&self, baseline: Baseline) -> Result<Scan, Refusal> {
-        Ok(self.judged(baseline, &self.survey(baseline).await?))
+        let Some(memory) = &self.memory else { return Ok(self.answer(baseline).await?.scan) };
+        if let Some(known) = memory.recall(&self.root, baseline) {
+            return Ok(known.scan);
+        }
+        let began = SystemTime::now();
+        let before = Fingerprint::take(&self.root, &[]);
+        let answer = self.answer(baseline).await?;
+        if let (Some(before), Some(more)) = (before, answer.elsewhere) {
+            let fresh = Fresh { root: &self.root, baseline, native: &self.native, more, began };
+            memory.keep(&before, fresh, &answer.scan);
+        }
+        Ok(answer.scan)
+    }
+
+    async fn answer(&self, baseline: Baseline) -> Result<Answer, Refusal> {
+        let manager =
+            async |elsewhere| Ok(Answer { scan: self.judged(baseline, &self.survey(baseline).await?), elsewhere });
+        let (options, named) = tokio::join!(self.options(), self.named());
+        // Where these fail, asking apt fails with its own words.
+        let (Ok(options), Ok(named)) = (options, named) else { return manager(None).await };
+        let targets = native::present(&self.root, named, &self.nowhere).filter(|_| options.is_watched(&self.root));
+        let Some(mut targets) = targets.filter(|_| options.native() == self.native) else { return manager(None).await };
+        targets.iter_mut().for_each(Target::describe);
+        let elsewhere = elsewhere(&self.root, targets.iter().map(|target| &target.file));
+        let (root, config) = (self.root.clone(), self.read.clone());
+        let read = tokio::task::spawn_blocking(move || native::read(&root, &options, &targets, &config)).await;
+        let reading = match read.map_err(|error| failed(format!("reading the indexes ended: {error}"), "try again"))? {
+            Ok(reading) => reading,
+            Err(Doubt(why)) => {
+                tracing::debug!(why, "apt is asked");
+                return manager(elsewhere).await;
+            }
+        };
+        let (packages, offers) = (reading.packages, reading.offers);
+        let (simulation, native) = match reading.decided {
+            Ok(simulation) => (Some(simulation), true),
+            Err(Doubt(why)) => {
+                tracing::debug!(why, "apt is asked");
+                (None, false)
+            }
+        };
+        let mut survey = Survey { packages, offers, simulation };
+        let needed = baseline == Baseline::All || self.judged(baseline, &survey).counters.missing > 0;
+        if survey.simulation.is_none() && needed {
+            survey.simulation = Some(self.simulate(&upgrade_args()).await?);
+        }
+        let mut scan = self.judged(baseline, &survey);
+        if native {
+            scan.source = Source::Native;
+        }
+        Ok(Answer { scan, elsewhere })
+    }
+
+    async fn options(&self) -> Result<Options, Refusal> {
+        let output = self.look_with(&argv(&["apt-config", "dump"])).await?;
+        if !output.success() {
+            return Err(failed(format!("apt-config: {}", output.errors()), "correct the configuration"));
+        }
+        Ok(Options::parse(&output.stdout))
+    }
+
+    /// The indexes that the sources name.
+    async fn named(&self) -> Result<Vec<Target>, Refusal> {
+        let output = self.look_with(&lists::named_args(&self.nowhere.display().to_string())).await?;
+        self.read_targets(&output)
     }
 
     /// Every installed package with what repositories offer. Changes nothing, needs no right but to read.
@@ -167,6 +247,10 @@ impl Apt {
 
     async fn targets(&self) -> Result<Vec<Target>, Refusal> {
         let output = self.look_with(&lists::target_args()).await?;
+        self.read_targets(&output)
+    }
+
+    fn read_targets(&self, output: &Output) -> Result<Vec<Target>, Refusal> {
         if !output.success() {
             return Err(failed(format!("apt-get indextargets: {}", output.errors()), "correct the sources"));
         }

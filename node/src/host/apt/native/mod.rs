@@ -1,0 +1,131 @@
+//! A scan without apt's resolver: dpkg's database and the indexes are read directly, and where it is provable what apt would do,
+//! that is the answer. Every doubt ends in asking apt: an answer is never a guess.
+
+mod paragraphs;
+mod pins;
+mod prove;
+mod relations;
+mod stock;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use self::stock::Stock;
+use super::{
+    lists::{self, Offers, Target},
+    options::Options,
+    simulate::{Install, Simulation},
+    stanza::Capped,
+    status::{self, Installed, MAX_STATUS},
+};
+use crate::host::root::{Root, STATUS};
+
+/// Why apt has to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt(pub(super) String);
+
+impl Doubt {
+    fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// What could be read, and what apt would do if that is certain.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// By (name, architecture).
+    pub(super) packages: Vec<Installed>,
+    /// What is not older than an installed package.
+    pub(super) offers: Offers,
+    /// What apt would do.
+    pub(super) decided: Result<Simulation, Doubt>,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// Something is not plain; the usual readers say what of it is wrong, if anything is.
+pub(super) fn read(root: &Root, options: &Options, targets: &[Target], config: &Path) -> Result<Reading, Doubt> {
+    let file = File::open(root.join(STATUS)).map_err(|error| Doubt::new(format!("{STATUS}: {error}")))?;
+    let mut stock = Stock::installed(Capped::new(file, MAX_STATUS), options.native())?;
+    for target in targets {
+        let place = target.file.display();
+        let named = |why: String| Doubt::new(format!("{place}: {why}"));
+        let reader = lists::unpack(&target.file, config).map_err(|error| named(error.to_string()))?;
+        stock.offer(reader, target, target.automatic()).map_err(|Doubt(why)| named(why))?;
+    }
+    let decided = decide(root, options, &stock);
+    let mut packages = Vec::with_capacity(stock.items.len());
+    let mut offers = Offers::new();
+    for (key, item) in stock.items {
+        let candidates: Vec<_> = item.offers.into_iter().map(|offered| offered.candidate).collect();
+        if !candidates.is_empty() {
+            offers.insert(key, candidates);
+        }
+        packages.push(item.installed);
+    }
+    packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+    Ok(Reading { packages, offers, decided })
+}
+
+/// What apt would do.
+fn decide(root: &Root, options: &Options, stock: &Stock) -> Result<Simulation, Doubt> {
+    if let Some(name) = options.meddles() {
+        return Err(Doubt::new(format!("{name} is set")));
+    }
+    if status::interrupted(root).unwrap_or(true) {
+        return Err(Doubt::new("dpkg was interrupted"));
+    }
+    if let Some(item) =
+        stock.items.values().find(|item| item.installed.arch != "all" && !options.knows(&item.installed.arch))
+    {
+        return Err(Doubt::new(format!("{} is of an architecture that apt does not know", item.installed.name)));
+    }
+    marks(root)?;
+    let upgrades = prove::upgrades(stock, pins::read(root)?)?;
+    let installs = upgrades.into_iter().filter_map(|(key, new)| {
+        let item = stock.items.get(&key)?;
+        let old = Some(item.installed.version.clone());
+        Some(Install { name: key.0, filed: key.1, old, new, arch: item.installed.arch.clone() })
+    });
+    Ok(Simulation { installs: installs.collect(), ..Simulation::default() })
+}
+
+/// apt's own notes must be such that apt can read them.
+fn marks(root: &Root) -> Result<(), Doubt> {
+    let path = root.join("var/lib/apt/extended_states");
+    match File::open(&path) {
+        Ok(file) => status::automatic(std::io::BufReader::new(Capped::new(file, MAX_STATUS)), "extended_states")
+            .map(|_| ())
+            .map_err(|error| Doubt::new(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Doubt::new(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// The indexes that are there, of those that the sources name; `None` if one is there in two forms.
+pub(super) fn present(root: &Root, named: Vec<Target>, nowhere: &Path) -> Option<Vec<Target>> {
+    let lists = root.join(super::fingerprint::LISTS);
+    let mut targets = Vec::new();
+    for mut target in named {
+        if target.file.parent() == Some(nowhere) {
+            target.file = lists.join(target.file.file_name()?);
+        }
+        let base = target.file.clone().into_os_string();
+        let forms = ["", ".zst", ".lz4", ".gz", ".xz", ".bz2", ".lzma"].map(|ending| {
+            let mut name = base.clone();
+            name.push(ending);
+            PathBuf::from(name)
+        });
+        let mut there = forms.into_iter().filter(|path| path.exists());
+        let Some(file) = there.next() else { continue };
+        if there.next().is_some() {
+            return None;
+        }
+        target.file = file;
+        targets.push(target);
+    }
+    Some(targets)
+}

@@ -1,0 +1,252 @@
+//! What is installed and what is offered for it, with everything that decides whether apt would take it.
+
+use std::{collections::BTreeMap, io::Read};
+
+use core::cmp::Ordering;
+
+use patchmesh_common::{
+    inventory::deb,
+    patch::{Automatic, Candidate},
+};
+
+use super::{
+    Doubt,
+    paragraphs::{self, Field, Paragraph},
+};
+use crate::host::apt::{lists::Target, space::kibibytes, status::Installed};
+
+/// Whether packages of other architectures may use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum MultiArch {
+    #[default]
+    No,
+    Same,
+    Foreign,
+    Allowed,
+}
+
+/// What one version of a package asks of others, and what else tells it from one of the same number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) number: String,
+    pub(super) multi_arch: MultiArch,
+    /// The system does not work without it, or apt takes it for that.
+    pub(super) essential: bool,
+    pub(super) depends: String,
+    pub(super) pre_depends: String,
+    pub(super) recommends: String,
+    pub(super) conflicts: String,
+    pub(super) breaks: String,
+    pub(super) provides: String,
+    replaces: String,
+    unpacked: String,
+    /// Bytes of the archive file; dpkg's database does not know it.
+    download: String,
+}
+
+/// A version that a repository offers.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) candidate: Candidate,
+    pub(super) version: Version,
+}
+
+/// One installed package and what is not older than it, in the order of the host's sources.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) installed: Installed,
+    pub(super) version: Version,
+    /// dpkg is asked to keep or install it, not to remove it.
+    pub(super) wanted: bool,
+    pub(super) offers: Vec<Offered>,
+}
+
+/// By (name, architecture); an `all` package counts as native.
+pub(super) type Key = (String, String);
+
+/// Everything of a root that takes part.
+#[derive(Debug, Default)]
+pub(super) struct Stock {
+    pub(super) native: String,
+    pub(super) items: BTreeMap<Key, Item>,
+    /// Names of packages that apt installs because the system needs them, and that are not installed.
+    pub(super) needed: Vec<String>,
+}
+
+impl Version {
+    fn read(paragraph: &Paragraph) -> Result<Self, Doubt> {
+        let text = |field| paragraph.text(field).map(str::to_owned);
+        let multi_arch = match paragraph.text(Field::MultiArch)? {
+            "" | "no" => MultiArch::No,
+            "same" => MultiArch::Same,
+            "foreign" => MultiArch::Foreign,
+            "allowed" => MultiArch::Allowed,
+            other => return Err(Doubt::new(format!("a Multi-Arch of {other}"))),
+        };
+        let essential = [Field::Essential, Field::Protected, Field::Important];
+        Ok(Self {
+            number: text(Field::Version)?,
+            multi_arch,
+            essential: essential.iter().any(|field| paragraph.says_yes(*field)),
+            depends: text(Field::Depends)?,
+            pre_depends: text(Field::PreDepends)?,
+            recommends: text(Field::Recommends)?,
+            conflicts: text(Field::Conflicts)?,
+            breaks: text(Field::Breaks)?,
+            provides: text(Field::Provides)?,
+            replaces: text(Field::Replaces)?,
+            unpacked: text(Field::InstalledSize)?,
+            download: text(Field::Size)?,
+        })
+    }
+
+    /// Whether apt takes two of one number for the same: it compares what they ask of others and their sizes, and upgrades to one of
+    /// the same number that differs.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let parts = |version: &Self| {
+            [&version.depends, &version.pre_depends, &version.conflicts, &version.breaks, &version.replaces].map(
+                |text| {
+                    let mut plain: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+                    plain.make_ascii_lowercase();
+                    plain
+                },
+            )
+        };
+        let sizes = self.download.is_empty() || other.download.is_empty() || self.download == other.download;
+        self.number == other.number
+            && self.multi_arch == other.multi_arch
+            && self.unpacked == other.unpacked
+            && sizes
+            && parts(self) == parts(other)
+    }
+}
+
+impl Stock {
+    /// Reads dpkg's database.
+    ///
+    /// # Errors
+    /// It holds what apt has to judge: a package that is not whole, one that shall be removed, or what is not plain.
+    pub(super) fn installed(reader: impl Read, native: &str) -> Result<Self, Doubt> {
+        let mut stock = Self { native: native.to_owned(), ..Self::default() };
+        paragraphs::each(reader, |_| true, |paragraph, _| stock.install(paragraph))?;
+        Ok(stock)
+    }
+
+    fn install(&mut self, paragraph: &Paragraph) -> Result<(), Doubt> {
+        let name = paragraph.text(Field::Package)?.to_owned();
+        let [want, flag, state] = paragraph.text(Field::Status)?.split_ascii_whitespace().collect::<Vec<_>>()[..]
+        else {
+            return Err(Doubt::new(format!("{name} has no Status of three words")));
+        };
+        if matches!(state, "not-installed" | "config-files") && flag == "ok" {
+            return Ok(());
+        }
+        if flag != "ok" || state != "installed" {
+            return Err(Doubt::new(format!("{name} is {flag} {state}")));
+        }
+        let version = Version::read(paragraph)?;
+        let arch = paragraph.text(Field::Architecture)?.to_owned();
+        if arch.is_empty() || deb::check(&version.number).is_err() {
+            return Err(Doubt::new(format!("{name} has no plain version or architecture")));
+        }
+        let known =
+            |field| paragraph.bytes(field).is_some().then(|| paragraph.text(field).map(str::to_owned)).transpose();
+        let installed = Installed {
+            name: name.clone(),
+            arch: arch.clone(),
+            version: version.number.clone(),
+            hold: want == "hold",
+            broken: None,
+            section: known(Field::Section)?,
+            priority: known(Field::Priority)?,
+            unpacked: kibibytes(&version.unpacked),
+        };
+        let wanted = matches!(want, "install" | "hold");
+        let key = (name, self.filed(&arch).to_owned());
+        match self.items.insert(key, Item { installed, version, wanted, offers: vec![] }) {
+            None => Ok(()),
+            Some(twice) => Err(Doubt::new(format!("{} is installed twice", twice.installed.name))),
+        }
+    }
+
+    fn filed<'a>(&'a self, arch: &'a str) -> &'a str {
+        if arch == "all" { &self.native } else { arch }
+    }
+
+    /// Reads what one index offers for what is installed.
+    ///
+    /// # Errors
+    /// It holds what is not plain.
+    pub(super) fn offer(&mut self, reader: impl Read, target: &Target, automatic: Automatic) -> Result<(), Doubt> {
+        let names: Vec<Vec<u8>> = {
+            let mut names: Vec<_> = self.items.keys().map(|(name, _)| name.as_bytes().to_vec()).collect();
+            names.dedup();
+            names
+        };
+        debug_assert!(names.is_sorted());
+        let wants = |name: &[u8]| names.binary_search_by(|known| known.as_slice().cmp(name)).is_ok();
+        paragraphs::each(reader, wants, |paragraph, wanted| {
+            let name = paragraph.bytes(Field::Package).unwrap_or_default();
+            // apt takes itself for essential.
+            if paragraph.says_yes(Field::Essential) || name == b"apt" {
+                self.need(paragraph)?;
+            }
+            if wanted { self.add(paragraph, target, automatic) } else { Ok(()) }
+        })
+    }
+
+    fn need(&mut self, paragraph: &Paragraph) -> Result<(), Doubt> {
+        let key =
+            (paragraph.text(Field::Package)?.to_owned(), self.filed(paragraph.text(Field::Architecture)?).to_owned());
+        if key.1 == self.native && !self.items.contains_key(&key) {
+            self.needed.push(key.0);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, paragraph: &Paragraph, target: &Target, automatic: Automatic) -> Result<(), Doubt> {
+        let (name, number) = (paragraph.text(Field::Package)?, paragraph.text(Field::Version)?);
+        let arch = paragraph.text(Field::Architecture)?;
+        if arch.is_empty() || deb::check(number).is_err() {
+            return Err(Doubt::new(format!("{name} is offered without a plain version or architecture")));
+        }
+        let key = (name.to_owned(), self.filed(arch).to_owned());
+        let Some(item) = self.items.get_mut(&key) else { return Ok(()) };
+        match deb::compare(number, &item.version.number) {
+            Ordering::Less => return Ok(()),
+            Ordering::Equal if number != item.version.number => {
+                return Err(Doubt::new(format!("{name} {number} is as new as the installed one")));
+            }
+            _ => {}
+        }
+        let known =
+            |field| paragraph.bytes(field).is_some().then(|| paragraph.text(field).map(str::to_owned)).transpose();
+        let phased = match known(Field::Phased)? {
+            None => None,
+            Some(text) => {
+                Some(text.parse().map_err(|_| Doubt::new(format!("{name} is handed out to {text} per cent of all")))?)
+            }
+        };
+        let version = Version::read(paragraph)?;
+        let candidate = Candidate {
+            version: number.to_owned(),
+            archive: target.suite.clone(),
+            origin: target.origin.clone(),
+            label: target.label.clone(),
+            component: target.component.clone(),
+            section: known(Field::Section)?,
+            priority: known(Field::Priority)?,
+            sha256: known(Field::Sha256)?.map(|sum| sum.to_ascii_lowercase()),
+            download: version.download.parse().ok(),
+            unpacked: kibibytes(&version.unpacked),
+            security: target.is_security(),
+            automatic,
+            phased,
+        };
+        // One archive may offer a package in several indexes: `binary-all` beside `binary-amd64`.
+        if !item.offers.iter().any(|offered| offered.candidate == candidate && offered.version == version) {
+            item.offers.push(Offered { candidate, version });
+        }
+        Ok(())
+    }
+}
