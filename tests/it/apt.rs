@@ -3,6 +3,7 @@
 mod fixture;
 mod generated;
 mod preflight;
+mod worlds;
 
 use std::{
     fs,

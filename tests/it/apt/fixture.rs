@@ -17,6 +17,14 @@ use tempfile::TempDir;
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Name of the folder, suite and further fields of every archive. A root's sources name the first two.
+const SUITES: [(&str, &str, &str); 4] = [
+    ("main", "stable", ""),
+    ("sec", "stable-security", ""),
+    ("back", "stable-backports", "NotAutomatic: yes\nButAutomaticUpgrades: yes\n"),
+    ("exp", "experimental", "NotAutomatic: yes\n"),
+];
+
 /// One binary package in one suite.
 pub(super) struct Deb {
     pub(super) suite: &'static str,
@@ -223,10 +231,11 @@ impl Fixture {
 
     /// Writes the indexes that `index` gives for suite and architecture.
     pub(super) fn publish_indexes(&self, index: impl Fn(&str, &str) -> String) {
-        for (suite, name) in [("main", "stable"), ("sec", "stable-security")] {
+        for (suite, name, fields) in SUITES {
             let dist = self.repo().join("dists").join(suite);
             let mut release = format!(
-                "Origin: Test\nLabel: Test\nSuite: {name}\nCodename: {suite}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
+                "Origin: Test\nLabel: Test\nSuite: {name}\nCodename: {suite}\n{fields}Date: Thu, 01 Jan 2026 \
+                 00:00:00 UTC\n"
             );
             writeln!(release, "Architectures: {} {}\nComponents: main\nSHA256:", self.native, self.foreign).unwrap();
             for arch in [self.native, self.foreign] {
@@ -239,6 +248,14 @@ impl Fixture {
             }
             fs::write(dist.join("Release"), release).unwrap();
         }
+    }
+
+    /// Makes the root's sources name every archive.
+    pub(super) fn with_all_archives(&self) {
+        let repo = self.repo().display().to_string();
+        let lines: Vec<_> =
+            SUITES.iter().map(|(name, ..)| format!("deb [trusted=yes] file:{repo} {name} main\n")).collect();
+        fs::write(self.root().join("etc/apt/sources.list"), lines.concat()).unwrap();
     }
 
     fn make_root(&self) {

@@ -1,96 +1,43 @@
-//! Roots that nobody thought of: generated packages, versions, dependencies, holds and pins, judged by apt itself.
+//! Roots that nobody thought of: generated packages, versions, relations, archives, holds and pins, judged by apt itself.
 
-use std::{fmt::Write as _, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use patchmesh_common::{inventory::deb, patch::Baseline, run::message::RefusalCode};
-use patchmesh_node::host::{apt::Apt, root::Root};
-
-use super::{
-    fixture::{Fixture, possible, upgrades},
-    free,
+use patchmesh_node::host::{
+    apt::{
+        Apt,
+        scan::{Scan, Source},
+    },
+    root::Root,
 };
 
-/// Ascending in Debian's order.
-const VERSIONS: [&str; 9] = ["0.9", "1.0~rc1", "1.0", "1.0-1", "1.0-1+b1", "2.0~beta", "2.0", "10.0", "1:0.1"];
-const PACKAGES: usize = 14;
+use super::{
+    fixture::{Fixture, possible, run, upgrades},
+    free,
+    worlds::{VERSIONS, world},
+};
+
 /// Enough that holds, pins, conflicts and failures of apt all occur (asserted below).
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 40;
+/// Sets another number.
+const ROOTS: &str = "PATCHMESH_ROOTS";
+/// As many of them are resolved too, which takes far longer.
+const RESOLVED: u64 = 10;
 
-/// xorshift64*: the same roots in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-
-    fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
+/// What happened in all worlds.
+#[derive(Debug, Default)]
+struct Seen {
+    lists: usize,
+    failures: usize,
+    blocked: BTreeSet<&'static str>,
+    /// Native answers without and with upgrades, and answers of apt's.
+    idle: usize,
+    provable: usize,
+    asked: usize,
 }
 
-/// What a seed makes: a package database, two indexes of (architecture, paragraph), and pins.
-#[derive(Default)]
-struct World {
-    status: String,
-    main: Vec<(String, String)>,
-    security: Vec<(String, String)>,
-    pins: String,
-}
-
-fn world(seed: u64, native: &str, foreign: &str) -> World {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut world = World::default();
-    for number in 0..PACKAGES {
-        let kind = dice.below(4);
-        let arches = match kind {
-            0 => vec!["all"],
-            1 => vec![native, foreign],
-            2 => vec![foreign],
-            _ => vec![native],
-        };
-        let same = if kind == 1 { "Multi-Arch: same\n" } else { "" };
-        let installed = VERSIONS[dice.below(6)];
-        let is_installed = dice.percent(80);
-        let held = dice.percent(15);
-        for arch in &arches {
-            let head = |version: &str| format!("Package: p{number}\nVersion: {version}\nArchitecture: {arch}\n{same}");
-            if is_installed {
-                let want = if held { "hold" } else { "install" };
-                // Rarely a dependency that nothing meets: apt then refuses everything.
-                let broken = if dice.percent(1) { "Depends: nowhere\n" } else { "" };
-                writeln!(world.status, "{}Status: {want} ok installed\nMaintainer: t\n{broken}", head(installed))
-                    .unwrap();
-            }
-        }
-        for _ in 0..dice.below(4) {
-            let version = VERSIONS[dice.below(VERSIONS.len())];
-            let mut relations = String::new();
-            if dice.percent(40) {
-                writeln!(relations, "Depends: p{} (>= {})", dice.below(PACKAGES), VERSIONS[dice.below(5)]).unwrap();
-            }
-            if dice.percent(10) {
-                writeln!(relations, "Conflicts: p{}", (number + 1 + dice.below(PACKAGES - 1)) % PACKAGES).unwrap();
-            }
-            let index = if dice.percent(30) { &mut world.security } else { &mut world.main };
-            for arch in &arches {
-                let paragraph = format!(
-                    "Package: p{number}\nVersion: {version}\nArchitecture: {arch}\n{same}{relations}Maintainer: t\n\
-                     Filename: pool/p{number}_{version}_{arch}.deb\nSize: 1\nSHA256: {:064x}\n\n",
-                    number
-                );
-                index.push(((*arch).to_owned(), paragraph));
-            }
-        }
-        if dice.percent(20) {
-            let (version, priority) = (VERSIONS[dice.below(VERSIONS.len())], [-1, 50, 700, 1001][dice.below(4)]);
-            writeln!(world.pins, "Package: p{number}\nPin: version {version}\nPin-Priority: {priority}\n").unwrap();
-        }
-    }
-    world
+async fn look(fixture: &Fixture) -> Apt {
+    Apt::look(Root::open(&fixture.root()).unwrap(), None).await.unwrap()
 }
 
 #[tokio::test]
@@ -99,51 +46,101 @@ async fn a_scan_of_any_root_is_what_apt_would_do() {
         return;
     }
     assert!(VERSIONS.is_sorted_by(|a, b| deb::compare(a, b).is_lt()));
-    let (mut lists, mut failures, mut blocked) = (0, 0, std::collections::BTreeSet::new());
-    for seed in 1..=SEEDS {
-        let fixture = Fixture::bare();
-        let world = world(seed, fixture.native, fixture.foreign);
-        fixture.publish_indexes(|suite, arch| {
-            let index = if suite == "sec" { &world.security } else { &world.main };
-            let listed = index.iter().filter(|(of, _)| of == arch || of == "all");
-            listed.map(|(_, paragraph)| paragraph.as_str()).collect()
-        });
-        fs::write(fixture.root().join("var/lib/dpkg/status"), &world.status).unwrap();
-        fs::write(fixture.root().join("etc/apt/preferences.d/pins"), &world.pins).unwrap();
-        fixture.apt(&["update"]);
-        let judge = fixture.command("apt-get").args(["-s", "-y", "dist-upgrade"]).output().unwrap();
-        let judged = String::from_utf8(judge.stdout).unwrap();
-        let apt = Apt::look(Root::open(&fixture.root()).unwrap(), None).await.unwrap();
-        match apt.scan(Baseline::All).await {
-            Ok(scan) => {
-                assert!(judge.status.success(), "seed {seed}: apt fails, the scan does not");
-                let expected = upgrades(&judged, fixture.native);
-                assert_eq!(free(&scan, fixture.native), expected, "seed {seed}\n{judged}");
-                lists += usize::from(!expected.is_empty());
-                blocked.extend(scan.rows.iter().filter_map(|row| row.blocked));
-                for baseline in [Baseline::All, Baseline::Security] {
-                    match apt.resolve(baseline).await {
-                        // What was resolved can be installed as it is, or no plan would ever hold.
-                        Ok(resolution) => {
-                            let checked = apt.check(&resolution.transaction).await;
-                            assert_eq!(checked, Ok(()), "seed {seed} {baseline:?} {resolution:?}");
-                        }
-                        Err(refusal) if baseline == Baseline::All => {
-                            assert_eq!(refusal.code, RefusalCode::RemovalsNeeded, "seed {seed}: {}", refusal.text);
-                            assert!(judged.contains("\nRemv "), "seed {seed}");
-                        }
-                        Err(refusal) => {
-                            let codes = [RefusalCode::RemovalsNeeded, RefusalCode::ManagerFailed];
-                            assert!(codes.contains(&refusal.code), "seed {seed}: {}", refusal.text);
-                        }
-                    }
-                }
+    let seeds = std::env::var(ROOTS).map_or(SEEDS, |text| text.parse().unwrap());
+    let mut seen = Seen::default();
+    for seed in 1..=seeds {
+        judge(seed, &mut seen).await;
+    }
+    eprintln!("{seeds} roots: {seen:?}");
+    assert!(seen.lists >= 3 && seen.failures >= 1 && seen.blocked.len() >= 3, "{seen:?}: the dice are too tame");
+    assert!(seen.idle >= 5 && seen.provable >= 4 && seen.asked >= 5, "{seen:?}: one way is hardly ever taken");
+}
+
+async fn judge(seed: u64, seen: &mut Seen) {
+    let fixture = Fixture::bare();
+    let world = world(seed, fixture.native, fixture.foreign);
+    fixture.with_all_archives();
+    fixture.publish_indexes(|suite, arch| {
+        let archive = ["main", "sec", "back", "exp"].iter().position(|known| *known == suite).unwrap();
+        let listed = world.archives[archive].iter().filter(|(of, _)| of == arch || of == "all");
+        listed.map(|(_, paragraph)| paragraph.as_str()).collect()
+    });
+    fs::write(fixture.root().join("var/lib/dpkg/status"), &world.status).unwrap();
+    fs::write(fixture.root().join("etc/apt/preferences.d/pins"), &world.pins).unwrap();
+    fixture.apt(&["update"]);
+    pack(&fixture, seed);
+    let judge = fixture.command("apt-get").args(["-s", "-y", "dist-upgrade"]).output().unwrap();
+    let judged = String::from_utf8(judge.stdout).unwrap();
+    let about = format!("{}\n{judged}", world.about);
+    let apt = look(&fixture).await;
+    let scan = match apt.scan(Baseline::All).await {
+        Ok(scan) => scan,
+        Err(refusal) => {
+            assert!(!judge.status.success(), "the scan fails, apt does not: {} {about}", refusal.text);
+            seen.failures += 1;
+            return;
+        }
+    };
+    assert!(judge.status.success(), "apt fails, the scan does not: {:?} {about}", scan.source);
+    let expected = upgrades(&judged, fixture.native);
+    assert_eq!(free(&scan, fixture.native), expected, "{:?} {about}", scan.source);
+    seen.lists += usize::from(!expected.is_empty());
+    seen.blocked.extend(scan.rows.iter().filter_map(|row| row.blocked).map(|blocked| blocked.as_str()));
+    match scan.source {
+        Source::Native if expected.is_empty() => seen.idle += 1,
+        Source::Native => seen.provable += 1,
+        _ => seen.asked += 1,
+    }
+    if scan.source == Source::Native {
+        same_as_asked(&fixture, &apt, scan, &about).await;
+    }
+    if seed <= RESOLVED {
+        resolve(&apt, &judged, &about).await;
+    }
+}
+
+/// Stores the indexes as other hosts do.
+fn pack(fixture: &Fixture, seed: u64) {
+    let Some(program) = [None, Some("gzip"), Some("xz")][seed as usize % 3] else { return };
+    if Command::new(program).arg("--version").output().is_err() {
+        return;
+    }
+    for entry in fs::read_dir(fixture.root().join("var/lib/apt/lists")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with("_Packages") {
+            run(Command::new(program).arg("-f").arg(path));
+        }
+    }
+}
+
+/// Every member of every row is what it would be had apt been asked: an option that says nothing makes that so.
+async fn same_as_asked(fixture: &Fixture, apt: &Apt, native: Scan, about: &str) {
+    let security = apt.scan(Baseline::Security).await.unwrap();
+    fs::write(fixture.root().join("etc/apt/apt.conf.d/ask"), "APT::Get::Nothing \"1\";\n").unwrap();
+    for (baseline, native) in [(Baseline::All, native), (Baseline::Security, security)] {
+        let asked = apt.scan(baseline).await.unwrap();
+        assert!(asked.source == Source::Manager || baseline == Baseline::Security, "{about}");
+        assert_eq!(native.rows, asked.rows, "{about}");
+        assert_eq!(native.counters, asked.counters, "{about}");
+    }
+}
+
+/// What is resolved can be installed as it is, or no plan would ever hold.
+async fn resolve(apt: &Apt, judged: &str, about: &str) {
+    for baseline in [Baseline::All, Baseline::Security] {
+        match apt.resolve(baseline).await {
+            Ok(resolution) => {
+                let checked = apt.check(&resolution.transaction).await;
+                assert_eq!(checked, Ok(()), "{baseline:?} {resolution:?} {about}");
+            }
+            Err(refusal) if baseline == Baseline::All => {
+                assert_eq!(refusal.code, RefusalCode::RemovalsNeeded, "{} {about}", refusal.text);
+                assert!(judged.contains("\nRemv "), "{about}");
             }
             Err(refusal) => {
-                assert!(!judge.status.success(), "seed {seed}: the scan fails, apt does not: {}", refusal.text);
-                failures += 1;
+                let codes = [RefusalCode::RemovalsNeeded, RefusalCode::ManagerFailed];
+                assert!(codes.contains(&refusal.code), "{} {about}", refusal.text);
             }
         }
     }
-    assert!(lists >= 3 && failures >= 1 && blocked.len() >= 3, "{lists} {failures} {blocked:?}: the dice are too tame");
 }
