@@ -3,6 +3,7 @@
 mod fixture;
 mod generated;
 mod preflight;
+mod unchanged;
 mod worlds;
 
 use std::{

@@ -139,8 +139,13 @@ fn relations(dice: &mut Dice, habits: &Habits, packages: &[Package], number: usi
     };
     for field in ["Depends", "Pre-Depends", "Recommends", "Suggests"] {
         let rate = if field == "Pre-Depends" { habits.relation / 4 } else { habits.relation };
-        if dice.percent(rate) {
-            let wild = dice.percent(wildness);
+        let before = at.checked_sub(1).map_or("", |before| packages[number].versions[before].1.as_str());
+        let kept = before.lines().find(|line| line.starts_with(field)).filter(|_| dice.percent(50));
+        if let Some(kept) = kept {
+            writeln!(said, "{kept}").unwrap();
+        } else if dice.percent(rate) {
+            // What is only recommended need not be there.
+            let wild = dice.percent(if field == "Recommends" { 30 } else { wildness });
             if let Some(other) = some(dice, wild) {
                 writeln!(said, "{field}: {other}").unwrap();
             }
@@ -160,6 +165,8 @@ fn relations(dice: &mut Dice, habits: &Habits, packages: &[Package], number: usi
     }
     match dice.below(10) {
         0 => writeln!(said, "Provides: virtual, other (= {})", at + 1).unwrap(),
+        2 if dice.percent(wildness) => writeln!(said, "Conflicts: virtual\nProvides: virtual").unwrap(),
+        3 if dice.percent(wildness) => writeln!(said, "Breaks: other (>= 2)").unwrap(),
         1 if dice.percent(wildness) => writeln!(said, "Depends: virtual").unwrap(),
         _ => {}
     }

@@ -211,7 +211,15 @@ impl Apt {
         match baseline {
             Baseline::All => {
                 let upgrade = upgrade_args();
-                let (simulation, offers) = tokio::try_join!(self.simulate(&upgrade), self.offers(names(&packages)))?;
+                let (simulation, offers) = tokio::join!(self.simulate(&upgrade), self.offers(names(&packages)));
+                let (simulation, offers) = match (simulation, offers) {
+                    // apt does not always say which file it is; whoever else read it does.
+                    (Err(apt), Err(own)) => {
+                        let text = if apt.text == own.text { apt.text } else { format!("{} ({})", apt.text, own.text) };
+                        return Err(Refusal { text, ..apt });
+                    }
+                    (simulation, offers) => (simulation?, offers?),
+                };
                 Ok(Survey { packages, offers, simulation: Some(simulation) })
             }
             Baseline::Security => {

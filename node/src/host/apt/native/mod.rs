@@ -84,7 +84,7 @@ fn decide(root: &Root, options: &Options, stock: &Stock) -> Result<Simulation, D
         return Err(Doubt::new(format!("{} is of an architecture that apt does not know", item.installed.name)));
     }
     marks(root)?;
-    let upgrades = prove::upgrades(stock, pins::read(root)?)?;
+    let upgrades = prove::upgrades(stock, &pins::read(root)?)?;
     let installs = upgrades.into_iter().filter_map(|(key, new)| {
         let item = stock.items.get(&key)?;
         let old = Some(item.installed.version.clone());

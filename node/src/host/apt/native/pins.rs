@@ -1,6 +1,7 @@
 //! apt's preferences, as far as one must know that they choose nothing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Cursor, Read as _},
 };
@@ -13,13 +14,36 @@ const MAX_BYTES: u64 = 1 << 20;
 /// From this priority on apt goes back to an older version.
 const GOES_BACK: i32 = 1000;
 
-/// What the preferences of a root can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pins {
-    /// There are none.
-    None,
-    /// They may keep a newer version away, or choose between newer ones.
-    AmongNewer,
+/// What the preferences of a root can do: keep a newer version away, or choose between newer ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pins {
+    /// Of these packages.
+    names: BTreeSet<String>,
+    /// Of any package: there are patterns.
+    any: bool,
+}
+
+impl Pins {
+    /// Whether they may have a say in the version of a package.
+    pub(super) fn concern(&self, name: &str) -> bool {
+        self.any || self.names.contains(name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(packages: &[&str]) -> Self {
+        let mut pins = Self::default();
+        packages.iter().for_each(|packages| pins.add(packages));
+        pins
+    }
+
+    /// Adds the value of a `Package`. Whatever is more than plain names may be a pattern.
+    fn add(&mut self, packages: &str) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        for name in packages.split_ascii_whitespace() {
+            self.any |= !name.bytes().all(plain);
+            self.names.insert(name.to_owned());
+        }
+    }
 }
 
 /// Reads the preferences of `root`.
@@ -38,7 +62,7 @@ pub(super) fn read(root: &Root) -> Result<Pins, Doubt> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(Doubt::new(format!("preferences.d: {error}"))),
     }
-    let mut pins = Pins::None;
+    let mut pins = Pins::default();
     for path in files {
         let unreadable = |error: io::Error| Doubt::new(format!("{}: {error}", path.display()));
         let mut text = Vec::new();
@@ -50,20 +74,17 @@ pub(super) fn read(root: &Root) -> Result<Pins, Doubt> {
         if text.len() as u64 > MAX_BYTES {
             return Err(Doubt::new(format!("{} is larger than {MAX_BYTES} bytes", path.display())));
         }
-        if parse(&text, &path.display().to_string())? {
-            pins = Pins::AmongNewer;
-        }
+        parse(&text, &path.display().to_string(), &mut pins)?;
     }
     Ok(pins)
 }
 
-/// Whether there is a pin.
-fn parse(text: &[u8], place: &str) -> Result<bool, Doubt> {
+fn parse(text: &[u8], place: &str, pins: &mut Pins) -> Result<(), Doubt> {
     let mut stanzas = Stanzas::new(Cursor::new(text), place, &["Package", "Pin", "Pin-Priority"]);
-    let mut any = false;
     while let Some(stanza) = stanzas.read_next().map_err(|error| Doubt::new(error.to_string()))? {
         let field = |name| stanza.get(name).filter(|value: &&str| !value.is_empty());
-        let (Some(_), Some(pin), Some(priority)) = (field("Package"), field("Pin"), field("Pin-Priority")) else {
+        let (Some(packages), Some(pin), Some(priority)) = (field("Package"), field("Pin"), field("Pin-Priority"))
+        else {
             return Err(Doubt::new(format!("{place} has a pin that is not plain")));
         };
         let kind = pin.split_ascii_whitespace().next().unwrap_or_default();
@@ -74,28 +95,43 @@ fn parse(text: &[u8], place: &str) -> Result<bool, Doubt> {
         if !harmless || !matches!(kind, "version" | "release" | "origin") {
             return Err(Doubt::new(format!("{place} has a pin of priority {priority}")));
         }
-        any = true;
+        pins.add(packages);
     }
-    Ok(any)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn told(text: &str) -> Result<String, Doubt> {
+        let mut pins = Pins::default();
+        parse(text.as_bytes(), "x", &mut pins)?;
+        let concerned = ["a", "b", "c"].map(|name| if pins.concern(name) { name } else { "-" });
+        Ok(concerned.concat())
+    }
+
     #[test]
     fn pins_that_go_back_are_told_from_those_that_choose_among_newer_ones() {
         let pin = |priority: &str| {
-            format!("# why\nExplanation: x\nPackage: a\nPin: version 1*\nPin-Priority: {priority}\n\n")
+            format!("# why\nExplanation: x\nPackage: a c\nPin: version 1*\nPin-Priority: {priority}\n\n")
         };
-        assert_eq!(parse(b"# nothing\n\n", "x"), Ok(false));
+        assert_eq!(told("# nothing\n\n").unwrap(), "---");
         for harmless in ["-1", "never", "100", "999"] {
-            assert_eq!(parse(pin(harmless).as_bytes(), "x"), Ok(true), "{harmless}");
+            assert_eq!(told(&pin(harmless)).unwrap(), "a-c", "{harmless}");
         }
         for other in ["1000", "1001", "0", "x", "99999999999", ""] {
-            assert!(parse(pin(other).as_bytes(), "x").is_err(), "{other}");
+            assert!(told(&pin(other)).is_err(), "{other}");
         }
-        assert!(parse(b"Package: a\nPin: verison 1\nPin-Priority: 1\n", "x").is_err());
-        assert!(parse(b"Package: a\nPin-Priority: 1\n", "x").is_err());
+        assert!(told("Package: a\nPin: verison 1\nPin-Priority: 1\n").is_err());
+        assert!(told("Package: a\nPin-Priority: 1\n").is_err());
+    }
+
+    #[test]
+    fn patterns_concern_everything() {
+        for pattern in ["*", "x*", "/x/", "x?", "[x]", "src:x", "x:amd64", "x,"] {
+            let pins = told(&format!("Package: {pattern}\nPin: release a=x\nPin-Priority: 1\n")).unwrap();
+            assert_eq!(pins, "abc", "{pattern}");
+        }
     }
 }

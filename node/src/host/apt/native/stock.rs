@@ -250,3 +250,153 @@ impl Stock {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    const STATUS: &str = "\
+Package: a
+Status: install ok installed
+Version: 1.0
+Architecture: amd64
+Depends: b (>= 1), c
+
+Package: left
+Status: deinstall ok config-files
+Version: 1
+Architecture: all
+
+Package: doc
+Status: hold ok installed
+Version: 3
+Architecture: all
+";
+
+    fn stock() -> Stock {
+        Stock::installed(STATUS.as_bytes(), "amd64").unwrap()
+    }
+
+    fn offered(index: &str) -> Result<Stock, Doubt> {
+        let mut stock = stock();
+        stock.offer(index.as_bytes(), &Target::default(), Automatic::Yes)?;
+        Ok(stock)
+    }
+
+    fn offers(stock: &Stock, name: &str) -> Vec<String> {
+        let item = &stock.items[&(name.to_owned(), "amd64".to_owned())];
+        item.offers.iter().map(|offered| offered.version.number.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_installed_is_read_and_all_counts_as_native() {
+        let stock = stock();
+        let told: Vec<_> = stock.items.values().map(|item| (&*item.installed.name, item.installed.hold)).collect();
+        assert_eq!(told, [("a", false), ("doc", true)]);
+    }
+
+    #[test]
+    fn a_database_that_is_not_whole_is_not_judged() {
+        for (from, to) in [
+            ("install ok installed", "install ok half-configured"),
+            ("install ok installed", "install reinstreq installed"),
+            ("install ok installed", "install ok"),
+            ("Version: 1.0\n", ""),
+            ("Package: doc\nStatus: hold", "Package: a\nStatus: hold"),
+            ("Architecture: amd64\n", "Architecture: amd64\nMulti-Arch: some\n"),
+        ] {
+            let text = STATUS.replacen(from, to, 1);
+            assert_ne!(text, STATUS);
+            assert!(Stock::installed(text.as_bytes(), "amd64").is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_older_is_kept() {
+        let stanza = |name: &str, version: &str, arch: &str| {
+            format!("Package: {name}\nVersion: {version}\nArchitecture: {arch}\n\n")
+        };
+        let index = [
+            stanza("a", "0.9", "amd64"),
+            stanza("a", "2.0", "amd64"),
+            stanza("a", "1.0", "amd64"),
+            stanza("a", "3.0", "i386"),
+            stanza("doc", "4", "all"),
+            stanza("other", "1", "amd64"),
+        ];
+        let stock = offered(&index.concat()).unwrap();
+        assert_eq!(offers(&stock, "a"), ["2.0", "1.0"]);
+        assert_eq!(offers(&stock, "doc"), ["4"]);
+        assert!(offered(&stanza("a", "1.00", "amd64")).is_err(), "as new, but written in another way");
+        assert!(offered(&stanza("a", "x", "amd64")).is_err());
+        assert!(offered("Package: a\nVersion: 2\nArchitecture: amd64\nPhased-Update-Percentage: some\n").is_err());
+    }
+
+    #[test]
+    fn essential_packages_that_are_not_installed_are_noted() {
+        let stanza =
+            |name: &str, arch: &str, more: &str| format!("Package: {name}\nVersion: 1\nArchitecture: {arch}\n{more}\n");
+        let needed = |text: String| offered(&text).unwrap().needed;
+        assert_eq!(needed(stanza("base", "amd64", "Essential: yes\n")), ["base"]);
+        assert_eq!(needed(stanza("apt", "amd64", "")), ["apt"]);
+        for harmless in [stanza("base", "i386", "Essential: yes\n"), stanza("a", "amd64", "Essential: yes\n")] {
+            assert_eq!(needed(harmless), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn another_build_of_one_number_is_told_by_what_it_asks_for() {
+        let version = |said: &str| {
+            let text = format!("Package: a\nVersion: 1.0\nArchitecture: amd64\n{said}\n");
+            let stock = offered(&text).unwrap();
+            stock.items.values().next().unwrap().offers[0].version.clone()
+        };
+        let installed = stock().items.into_values().next().unwrap().version;
+        assert!(installed.is_same(&version("Depends: b (>=1) ,c\nSize: 9\nSuggests: x\n")));
+        for other in [
+            "Depends: b (>= 1)\n",
+            "Depends: b (>= 1), c\nInstalled-Size: 1\n",
+            "Depends: b (>= 1), c\nMulti-Arch: same\n",
+        ] {
+            assert!(!installed.is_same(&version(other)), "{other}");
+        }
+        let sized = |size: &str| version(&format!("Depends: b (>= 1), c\nSize: {size}\n"));
+        assert!(!sized("1").is_same(&sized("2")));
+    }
+
+    /// An index without end in sight, made as it is read.
+    struct Endless {
+        left: u64,
+        stanza: Vec<u8>,
+        at: usize,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(buffer.len() <= 1 << 20, "a buffer of {} bytes", buffer.len());
+            if self.left == 0 && self.at == 0 {
+                return Ok(0);
+            }
+            let rest = &self.stanza[self.at..];
+            let read = rest.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&rest[..read]);
+            self.at = (self.at + read) % self.stanza.len();
+            self.left = self.left.saturating_sub(read as u64);
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn an_index_of_200_megabytes_takes_one_buffer() {
+        let stanza = format!(
+            "Package: other\nVersion: 1\nArchitecture: amd64\nDepends: x (>= 1), y\nDescription: {}\n\n",
+            "x".repeat(40_000)
+        );
+        let mut stock = stock();
+        let reader = Endless { left: 200_000_000, stanza: stanza.into_bytes(), at: 0 };
+        stock.offer(reader, &Target::default(), Automatic::Yes).unwrap();
+        assert!(stock.items.values().all(|item| item.offers.is_empty()));
+    }
+}
