@@ -83,6 +83,11 @@ pub(super) fn world(seed: u64, native: &str, foreign: &str) -> World {
     world.status +=
         "Package: left\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: all\nMaintainer: t\n\n";
     world.archives[0].push(("all".into(), stanza("left", "2", "all", "", "1")));
+    if dice.percent(habits.odd * 2) {
+        let (suite, priority) =
+            (["experimental", "stable-backports", "stable"][dice.below(3)], [99, 500, 990][dice.below(3)]);
+        writeln!(world.pins, "Package: *\nPin: release a={suite}\nPin-Priority: {priority}\n").unwrap();
+    }
     if dice.percent(habits.odd * 3) {
         world.archives[1].push((native.into(), stanza("needed", "1", native, "Essential: yes\n", "1")));
     }
@@ -224,7 +229,7 @@ impl World {
                 }
             }
         }
-        if dice.percent(habits.odd) {
+        if dice.percent(habits.odd + 2) {
             let (version, priority) = (VERSIONS[dice.below(VERSIONS.len())], [-1, 50, 700, 1001][dice.below(4)]);
             writeln!(self.pins, "Package: p{number}\nPin: version {version}\nPin-Priority: {priority}\n").unwrap();
         }

@@ -20,7 +20,7 @@ const MAX_LIST: u64 = 1 << 30;
 /// How much of a Release file is looked at: what is wanted stands before its first list of checksums.
 const MAX_RELEASE_HEAD: u64 = 64 << 10;
 /// Buffer of a reader: large enough that unpacking, not reading, takes the time.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 64 << 10;
 
 const FIELDS: &[&str] = &[
     "Package",

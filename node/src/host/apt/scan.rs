@@ -20,7 +20,7 @@ use super::{
     fingerprint::{Fingerprint, elsewhere},
     lists::{self, Offers, Target},
     memory::Fresh,
-    native::{self, Doubt},
+    native::{self, Doubt, Draft},
     options::Options,
     simulate::{self, Install, Simulation},
     status::Installed,
@@ -130,7 +130,9 @@ impl Apt {
     async fn answer(&self, baseline: Baseline) -> Result<Answer, Refusal> {
         let manager =
             async |elsewhere| Ok(Answer { scan: self.judged(baseline, &self.survey(baseline).await?), elsewhere });
-        let (options, named) = tokio::join!(self.options(), self.named());
+        let (root, native) = (self.root.clone(), self.native.clone());
+        let draft = tokio::task::spawn_blocking(move || Draft::read(&root, &native));
+        let (options, named, draft) = tokio::join!(self.options(), self.named(), draft);
         // Where these fail, asking apt fails with its own words.
         let (Ok(options), Ok(named)) = (options, named) else { return manager(None).await };
         let targets = native::present(&self.root, named, &self.nowhere).filter(|_| options.is_watched(&self.root));
@@ -138,12 +140,16 @@ impl Apt {
         targets.iter_mut().for_each(Target::describe);
         let elsewhere = elsewhere(&self.root, targets.iter().map(|target| &target.file));
         let (root, config) = (self.root.clone(), self.read.clone());
-        let read = tokio::task::spawn_blocking(move || native::read(&root, &options, &targets, &config)).await;
-        let reading = match read.map_err(|error| failed(format!("reading the indexes ended: {error}"), "try again"))? {
+        let finish =
+            tokio::task::spawn_blocking(move || draft.map(|draft| draft?.finish(&root, &options, &targets, &config)));
+        let ended = |error| failed(format!("reading the indexes ended: {error}"), "try again");
+        let reading = match finish.await.and_then(|read| read).map_err(ended)? {
             Ok(reading) => reading,
             Err(Doubt(why)) => {
                 tracing::debug!(why, "apt is asked");
-                return manager(elsewhere).await;
+                // apt does not always say which file it cannot read.
+                let told = |refusal: Refusal| Refusal { text: format!("{} ({why})", refusal.text), ..refusal };
+                return manager(elsewhere).await.map_err(told);
             }
         };
         let (packages, offers) = (reading.packages, reading.offers);
@@ -211,15 +217,7 @@ impl Apt {
         match baseline {
             Baseline::All => {
                 let upgrade = upgrade_args();
-                let (simulation, offers) = tokio::join!(self.simulate(&upgrade), self.offers(names(&packages)));
-                let (simulation, offers) = match (simulation, offers) {
-                    // apt does not always say which file it is; whoever else read it does.
-                    (Err(apt), Err(own)) => {
-                        let text = if apt.text == own.text { apt.text } else { format!("{} ({})", apt.text, own.text) };
-                        return Err(Refusal { text, ..apt });
-                    }
-                    (simulation, offers) => (simulation?, offers?),
-                };
+                let (simulation, offers) = tokio::try_join!(self.simulate(&upgrade), self.offers(names(&packages)))?;
                 Ok(Survey { packages, offers, simulation: Some(simulation) })
             }
             Baseline::Security => {

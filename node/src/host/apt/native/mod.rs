@@ -8,12 +8,14 @@ mod relations;
 mod stock;
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
-use self::stock::Stock;
+use self::stock::{Sifted, Stock};
 use super::{
+    fingerprint::LISTS,
     lists::{self, Offers, Target},
     options::Options,
     simulate::{Install, Simulation},
@@ -43,31 +45,72 @@ pub(super) struct Reading {
     pub(super) decided: Result<Simulation, Doubt>,
 }
 
-/// Reads everything.
-///
-/// # Errors
-/// Something is not plain; the usual readers say what of it is wrong, if anything is.
-pub(super) fn read(root: &Root, options: &Options, targets: &[Target], config: &Path) -> Result<Reading, Doubt> {
-    let file = File::open(root.join(STATUS)).map_err(|error| Doubt::new(format!("{STATUS}: {error}")))?;
-    let mut stock = Stock::installed(Capped::new(file, MAX_STATUS), options.native())?;
-    for target in targets {
-        let place = target.file.display();
-        let named = |why: String| Doubt::new(format!("{place}: {why}"));
-        let reader = lists::unpack(&target.file, config).map_err(|error| named(error.to_string()))?;
-        stock.offer(reader, target, target.automatic()).map_err(|Doubt(why)| named(why))?;
-    }
-    let decided = decide(root, options, &stock);
-    let mut packages = Vec::with_capacity(stock.items.len());
-    let mut offers = Offers::new();
-    for (key, item) in stock.items {
-        let candidates: Vec<_> = item.offers.into_iter().map(|offered| offered.candidate).collect();
-        if !candidates.is_empty() {
-            offers.insert(key, candidates);
+/// What was read before it is known which indexes the sources name.
+#[derive(Debug)]
+pub(super) struct Draft {
+    stock: Stock,
+    sifted: BTreeMap<PathBuf, Result<Sifted, Doubt>>,
+}
+
+impl Draft {
+    /// Reads dpkg's database and every index in apt's folder that needs no program to be unpacked: while apt is still telling of its
+    /// sources, which takes as long. An index that turns out not to be named is left out later.
+    ///
+    /// # Errors
+    /// Something of the database is not plain.
+    pub(super) fn read(root: &Root, native: &str) -> Result<Self, Doubt> {
+        let file = File::open(root.join(STATUS)).map_err(|error| Doubt::new(format!("{STATUS}: {error}")))?;
+        let stock = Stock::installed(Capped::new(file, MAX_STATUS), native)?;
+        let mut draft = Self { stock, sifted: BTreeMap::new() };
+        for entry in fs::read_dir(root.join(LISTS)).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = path.to_string_lossy();
+            if ["_Packages", "_Packages.lz4", "_Packages.gz"].iter().any(|ending| name.ends_with(ending)) {
+                let sifted = draft.sift(&path, Path::new(""));
+                draft.sifted.insert(path, sifted);
+            }
         }
-        packages.push(item.installed);
+        Ok(draft)
     }
-    packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
-    Ok(Reading { packages, offers, decided })
+
+    fn sift(&self, path: &Path, config: &Path) -> Result<Sifted, Doubt> {
+        let named = |why: String| Doubt::new(format!("{}: {why}", path.display()));
+        let reader = lists::unpack(path, config).map_err(|error| named(error.to_string()))?;
+        self.stock.sift(reader).map_err(|Doubt(why)| named(why))
+    }
+
+    /// Reads what is missing, and decides.
+    ///
+    /// # Errors
+    /// Something is not plain; the usual readers say what of it is wrong, if anything is.
+    pub(super) fn finish(
+        mut self,
+        root: &Root,
+        options: &Options,
+        targets: &[Target],
+        config: &Path,
+    ) -> Result<Reading, Doubt> {
+        for target in targets {
+            let sifted = match self.sifted.remove(&target.file) {
+                Some(sifted) => sifted?,
+                None => self.sift(&target.file, config)?,
+            };
+            self.stock.add(sifted, target, target.automatic());
+        }
+        let stock = self.stock;
+        let decided = decide(root, options, &stock);
+        let mut packages = Vec::with_capacity(stock.items.len());
+        let mut offers = Offers::new();
+        for (key, item) in stock.items {
+            let candidates: Vec<_> = item.offers.into_iter().map(|offered| offered.candidate).collect();
+            if !candidates.is_empty() {
+                offers.insert(key, candidates);
+            }
+            packages.push(item.installed);
+        }
+        packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+        Ok(Reading { packages, offers, decided })
+    }
 }
 
 /// What apt would do.
@@ -107,7 +150,7 @@ fn marks(root: &Root) -> Result<(), Doubt> {
 
 /// The indexes that are there, of those that the sources name; `None` if one is there in two forms.
 pub(super) fn present(root: &Root, named: Vec<Target>, nowhere: &Path) -> Option<Vec<Target>> {
-    let lists = root.join(super::fingerprint::LISTS);
+    let lists = root.join(LISTS);
     let mut targets = Vec::new();
     for mut target in named {
         if target.file.parent() == Some(nowhere) {

@@ -10,7 +10,7 @@ use super::{Doubt, relations::is_plain};
 /// Longest line: the longest real ones (`Provides` of Rust packages) have about 100 kB.
 const MAX_LINE: usize = 4 << 20;
 /// What is read at once.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 64 << 10;
 
 /// A field that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,9 @@ impl Field {
             24 => &[(Self::Phased, "Phased-Update-Percentage")],
             _ => &[],
         };
-        candidates.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name)).map(|(field, _)| *field)
+        // Most names are none of them, which their first letter tells.
+        let may_be = |known: &[u8]| (known[0] ^ name[0]) & !0x20 == 0 && known.eq_ignore_ascii_case(name);
+        candidates.iter().find(|(_, known)| may_be(known.as_bytes())).map(|(field, _)| *field)
     }
 
     fn is_relation(self) -> bool {

@@ -323,7 +323,8 @@ mod tests {
         let mut stock = Stock::installed(status.as_bytes(), "amd64").map_err(|doubt| doubt.0)?;
         for (automatic, index) in indexes {
             let index = text(index, "");
-            stock.offer(index.as_bytes(), &Target::default(), *automatic).map_err(|doubt| doubt.0)?;
+            let sifted = stock.sift(index.as_bytes()).map_err(|doubt| doubt.0)?;
+            stock.add(sifted, &Target::default(), *automatic);
         }
         let pinned = Pins::of(pins);
         let upgrades = upgrades(&stock, &pinned).map_err(|doubt| doubt.0)?;

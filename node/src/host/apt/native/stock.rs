@@ -61,6 +61,13 @@ pub(super) struct Item {
     pub(super) offers: Vec<Offered>,
 }
 
+/// What one index offers.
+#[derive(Debug, Default)]
+pub(super) struct Sifted {
+    offers: Vec<(Key, Offered)>,
+    needed: Vec<String>,
+}
+
 /// By (name, architecture); an `all` package counts as native.
 pub(super) type Key = (String, String);
 
@@ -149,16 +156,14 @@ impl Stock {
         if arch.is_empty() || deb::check(&version.number).is_err() {
             return Err(Doubt::new(format!("{name} has no plain version or architecture")));
         }
-        let known =
-            |field| paragraph.bytes(field).is_some().then(|| paragraph.text(field).map(str::to_owned)).transpose();
         let installed = Installed {
             name: name.clone(),
             arch: arch.clone(),
             version: version.number.clone(),
             hold: want == "hold",
             broken: None,
-            section: known(Field::Section)?,
-            priority: known(Field::Priority)?,
+            section: known(paragraph, Field::Section)?,
+            priority: known(paragraph, Field::Priority)?,
             unpacked: kibibytes(&version.unpacked),
         };
         let wanted = matches!(want, "install" | "hold");
@@ -177,51 +182,67 @@ impl Stock {
     ///
     /// # Errors
     /// It holds what is not plain.
-    pub(super) fn offer(&mut self, reader: impl Read, target: &Target, automatic: Automatic) -> Result<(), Doubt> {
-        let names: Vec<Vec<u8>> = {
-            let mut names: Vec<_> = self.items.keys().map(|(name, _)| name.as_bytes().to_vec()).collect();
-            names.dedup();
-            names
-        };
-        debug_assert!(names.is_sorted());
-        let wants = |name: &[u8]| names.binary_search_by(|known| known.as_slice().cmp(name)).is_ok();
+    pub(super) fn sift(&self, reader: impl Read) -> Result<Sifted, Doubt> {
+        let mut names: Vec<_> = self.items.keys().map(|(name, _)| name.as_bytes()).collect();
+        names.dedup();
+        let wants = |name: &[u8]| names.binary_search(&name).is_ok();
+        let mut sifted = Sifted::default();
         paragraphs::each(reader, wants, |paragraph, wanted| {
             let name = paragraph.bytes(Field::Package).unwrap_or_default();
             // apt takes itself for essential.
             if paragraph.says_yes(Field::Essential) || name == b"apt" {
-                self.need(paragraph)?;
+                sifted.needed.extend(self.need(paragraph)?);
             }
-            if wanted { self.add(paragraph, target, automatic) } else { Ok(()) }
-        })
+            if wanted {
+                sifted.offers.extend(self.offered(paragraph)?);
+            }
+            Ok(())
+        })?;
+        Ok(sifted)
     }
 
-    fn need(&mut self, paragraph: &Paragraph) -> Result<(), Doubt> {
-        let key =
-            (paragraph.text(Field::Package)?.to_owned(), self.filed(paragraph.text(Field::Architecture)?).to_owned());
-        if key.1 == self.native && !self.items.contains_key(&key) {
-            self.needed.push(key.0);
+    /// Adds what an index of an archive offers.
+    pub(super) fn add(&mut self, sifted: Sifted, target: &Target, automatic: Automatic) {
+        self.needed.extend(sifted.needed);
+        for (key, mut offered) in sifted.offers {
+            let Some(item) = self.items.get_mut(&key) else { continue };
+            offered.candidate.archive.clone_from(&target.suite);
+            offered.candidate.origin.clone_from(&target.origin);
+            offered.candidate.label.clone_from(&target.label);
+            offered.candidate.component.clone_from(&target.component);
+            offered.candidate.security = target.is_security();
+            offered.candidate.automatic = automatic;
+            // One archive may offer a package in several indexes: `binary-all` beside `binary-amd64`.
+            let known = |known: &Offered| known.candidate == offered.candidate && known.version == offered.version;
+            if !item.offers.iter().any(known) {
+                item.offers.push(offered);
+            }
         }
-        Ok(())
     }
 
-    fn add(&mut self, paragraph: &Paragraph, target: &Target, automatic: Automatic) -> Result<(), Doubt> {
+    fn need(&self, paragraph: &Paragraph) -> Result<Option<String>, Doubt> {
+        let arch = self.filed(paragraph.text(Field::Architecture)?).to_owned();
+        let key = (paragraph.text(Field::Package)?.to_owned(), arch);
+        Ok((key.1 == self.native && !self.items.contains_key(&key)).then_some(key.0))
+    }
+
+    /// A version, unless it is older than the installed one. Its archive is not known here.
+    fn offered(&self, paragraph: &Paragraph) -> Result<Option<(Key, Offered)>, Doubt> {
         let (name, number) = (paragraph.text(Field::Package)?, paragraph.text(Field::Version)?);
         let arch = paragraph.text(Field::Architecture)?;
         if arch.is_empty() || deb::check(number).is_err() {
             return Err(Doubt::new(format!("{name} is offered without a plain version or architecture")));
         }
         let key = (name.to_owned(), self.filed(arch).to_owned());
-        let Some(item) = self.items.get_mut(&key) else { return Ok(()) };
+        let Some(item) = self.items.get(&key) else { return Ok(None) };
         match deb::compare(number, &item.version.number) {
-            Ordering::Less => return Ok(()),
+            Ordering::Less => return Ok(None),
             Ordering::Equal if number != item.version.number => {
                 return Err(Doubt::new(format!("{name} {number} is as new as the installed one")));
             }
             _ => {}
         }
-        let known =
-            |field| paragraph.bytes(field).is_some().then(|| paragraph.text(field).map(str::to_owned)).transpose();
-        let phased = match known(Field::Phased)? {
+        let phased = match known(paragraph, Field::Phased)? {
             None => None,
             Some(text) => {
                 Some(text.parse().map_err(|_| Doubt::new(format!("{name} is handed out to {text} per cent of all")))?)
@@ -230,25 +251,21 @@ impl Stock {
         let version = Version::read(paragraph)?;
         let candidate = Candidate {
             version: number.to_owned(),
-            archive: target.suite.clone(),
-            origin: target.origin.clone(),
-            label: target.label.clone(),
-            component: target.component.clone(),
-            section: known(Field::Section)?,
-            priority: known(Field::Priority)?,
-            sha256: known(Field::Sha256)?.map(|sum| sum.to_ascii_lowercase()),
+            section: known(paragraph, Field::Section)?,
+            priority: known(paragraph, Field::Priority)?,
+            sha256: known(paragraph, Field::Sha256)?.map(|sum| sum.to_ascii_lowercase()),
             download: version.download.parse().ok(),
             unpacked: kibibytes(&version.unpacked),
-            security: target.is_security(),
-            automatic,
             phased,
+            ..Candidate::default()
         };
-        // One archive may offer a package in several indexes: `binary-all` beside `binary-amd64`.
-        if !item.offers.iter().any(|offered| offered.candidate == candidate && offered.version == version) {
-            item.offers.push(Offered { candidate, version });
-        }
-        Ok(())
+        Ok(Some((key, Offered { candidate, version })))
     }
+}
+
+/// The value of a field; `None` if the paragraph lacks it.
+fn known(paragraph: &Paragraph, field: Field) -> Result<Option<String>, Doubt> {
+    paragraph.bytes(field).is_some().then(|| paragraph.text(field).map(str::to_owned)).transpose()
 }
 
 #[cfg(test)]
@@ -281,7 +298,8 @@ Architecture: all
 
     fn offered(index: &str) -> Result<Stock, Doubt> {
         let mut stock = stock();
-        stock.offer(index.as_bytes(), &Target::default(), Automatic::Yes)?;
+        let sifted = stock.sift(index.as_bytes())?;
+        stock.add(sifted, &Target::default(), Automatic::Yes);
         Ok(stock)
     }
 
@@ -394,9 +412,7 @@ Architecture: all
             "Package: other\nVersion: 1\nArchitecture: amd64\nDepends: x (>= 1), y\nDescription: {}\n\n",
             "x".repeat(40_000)
         );
-        let mut stock = stock();
         let reader = Endless { left: 200_000_000, stanza: stanza.into_bytes(), at: 0 };
-        stock.offer(reader, &Target::default(), Automatic::Yes).unwrap();
-        assert!(stock.items.values().all(|item| item.offers.is_empty()));
+        assert!(stock().sift(reader).unwrap().offers.is_empty());
     }
 }
