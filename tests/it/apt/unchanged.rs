@@ -22,6 +22,9 @@ use super::{
 /// Files that were written a moment ago may be written again unseen, so an answer is kept only after a while. So long this waits.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Something that is done to a root, and its name.
+type Change<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 /// Scans until the answer is an old one, and returns it.
 async fn settle(apt: &Apt) -> patchmesh_node::host::apt::scan::Scan {
     let begun = Instant::now();
@@ -50,7 +53,7 @@ async fn an_unchanged_host_is_not_scanned_again_and_every_change_is_seen() {
 
     let pins = fixture.root().join("etc/apt/preferences.d/pins");
     let hold = |word: &'static str| run(fixture.command("apt-mark").args([word, "epo"]));
-    let changes: [(&str, Box<dyn Fn() + '_>); 6] = [
+    let changes: [Change<'_>; 6] = [
         ("a hold", Box::new(|| drop(hold("hold")))),
         ("no hold", Box::new(|| drop(hold("unhold")))),
         ("a pin", Box::new(|| fs::write(&pins, "Package: til\nPin: version 1.0~beta10\nPin-Priority: 990\n").unwrap())),
