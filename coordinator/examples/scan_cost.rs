@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     // The measured process is this program in its other role.
     if args.get(1).is_some_and(|word| word == "scan") {
-        return patchmesh_coordinator::cli::main(args.into_iter());
+        return patchmesh_coordinator::cli::main(args);
     }
     let runs = args.get(1).and_then(|text| text.to_str()?.parse().ok()).unwrap_or(RUNS).max(RUNS);
     if fs::metadata("/var/lib/dpkg/status").is_err() || !Path::new("/usr/bin/apt").exists() {
