@@ -12,12 +12,18 @@ use patchmesh_node::{
     config,
     host::apt::{
         lists::{self, Offers, Target},
-        simulate, status, update,
+        native, simulate, status, update,
     },
     store::log::{self, LogError, MAX_FRAME_BYTES},
 };
 
 const NATIVE: &str = "amd64";
+/// A host that the samples of indexes offer something for.
+const STATUS: &[u8] = b"Package: lib\nStatus: install ok installed\nVersion: 1.0\nArchitecture: amd64\n\n\
+    Package: doc\nStatus: hold ok installed\nVersion: 1\nArchitecture: all\nDepends: lib (>= 1) | virtual\n\n";
+/// The other way round.
+const INDEX: &[u8] = b"Package: lib\nVersion: 9\nArchitecture: amd64\nProvides: virtual (= 1)\n\n\
+    Package: a\nVersion: 9\nArchitecture: amd64\nBreaks: lib (<< 1)\n\n";
 /// The first bytes of a journal file; without them nothing else of it is looked at.
 const LOG_HEADER: &[u8; 16] = b"patchmesh-log\0\x01\n";
 
@@ -30,8 +36,22 @@ pub(super) fn dpkg_status(bytes: &[u8]) {
             assert_ne!(package.broken.as_deref(), Some("installed"), "sound and broken at once");
         }
     }
+    newer_ones(bytes, INDEX);
     // Marks that cannot be read are an error, whatever it is.
     let _ = status::automatic(bytes, "extended_states");
+}
+
+/// What is certain to be upgraded is installed, and to something newer.
+fn newer_ones(status: &[u8], index: &[u8]) {
+    let Ok(upgrades) = native::upgrades(status, index, NATIVE) else { return };
+    // Of what is not installed the other reader reads more.
+    let Ok(packages) = status::parse(status, "status") else { return };
+    for (name, arch, version) in upgrades {
+        let filed = |of: &str| if of == "all" { NATIVE } else { of }.to_owned();
+        let old = packages.iter().find(|package| package.name == name && filed(&package.arch) == arch);
+        let newer = old.is_some_and(|old| !old.hold && deb::compare(&version, &old.version) == Ordering::Greater);
+        assert!(newer, "{name}:{arch} would become {version}");
+    }
 }
 
 /// The first byte chooses plain, lz4, gzip, a Release's head, or apt's list of indexes.
@@ -46,6 +66,7 @@ pub(super) fn apt_index(bytes: &[u8]) {
                 assert!(offers.keys().all(|(name, _)| wanted.contains(name)), "a name that nobody asked for");
                 assert!(offers.values().all(|candidates| !candidates.is_empty()), "an offer of nothing");
             }
+            newer_ones(STATUS, bytes);
         }
         1 | 2 => {
             let file = written(if *kind == 1 { "Packages.lz4" } else { "Packages.gz" }, bytes);

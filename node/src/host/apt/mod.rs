@@ -11,7 +11,7 @@ mod fingerprint;
 pub mod lists;
 pub mod lock;
 pub mod memory;
-mod native;
+pub mod native;
 mod options;
 mod others;
 pub mod resolve;

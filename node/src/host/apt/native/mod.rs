@@ -13,7 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::stock::{Sifted, Stock};
+use patchmesh_common::patch::Automatic;
+
+use self::{
+    pins::Pins,
+    stock::{Sifted, Stock},
+};
 use super::{
     fingerprint::LISTS,
     lists::{self, Offers, Target},
@@ -32,6 +37,22 @@ impl Doubt {
     fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
+}
+
+/// What apt would upgrade on a host of this package database and one index, without pins and options, as (name, architecture,
+/// version); an `all` package counts as native.
+///
+/// # Errors
+/// Why apt has to be asked.
+pub fn upgrades(status: &[u8], index: &[u8], native: &str) -> Result<Vec<(String, String, String)>, String> {
+    let decide = || {
+        let mut stock = Stock::installed(status, native)?;
+        let sifted = stock.sift(index)?;
+        stock.add(sifted, &Target::default(), Automatic::Yes);
+        prove::upgrades(&stock, &Pins::default())
+    };
+    let upgrades = decide().map_err(|Doubt(why)| why)?;
+    Ok(upgrades.into_iter().map(|((name, arch), version)| (name, arch, version)).collect())
 }
 
 /// What could be read, and what apt would do if that is certain.
