@@ -132,7 +132,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::oracle, *};
 
     #[test]
     fn tilde_comes_before_the_end_and_the_end_before_letters() {
@@ -173,25 +173,15 @@ mod tests {
 
     #[test]
     fn the_order_is_the_one_of_dpkg() {
-        let compare_with_dpkg = |a: &str, op: &str, b: &str| {
-            Command::new("dpkg").args(["--compare-versions", a, op, b]).status().map(|status| status.success())
-        };
-        if compare_with_dpkg("1", "eq", "1").is_err() {
+        if Command::new("dpkg").arg("--version").output().is_err() {
             eprintln!("skipped: there is no dpkg to compare with");
             return;
         }
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(128));
-        runner
-            .run(&(version(), version()), |(a, b)| {
-                let op = match compare(&a, &b) {
-                    Ordering::Less => "lt",
-                    Ordering::Equal => "eq",
-                    Ordering::Greater => "gt",
-                };
-                prop_assert!(compare_with_dpkg(&a, op, &b).unwrap(), "dpkg denies {} {} {}", a, op, b);
-                Ok(())
-            })
-            .unwrap();
+        let script =
+            r#"while read -r a op b; do dpkg --compare-versions "$a" "$op" "$b" || echo "$a $op $b"; done; echo end"#;
+        // dpkg warns of what is no version, and orders it all the same.
+        let valid = oracle::pairs(version()).into_iter().filter(|(a, b)| check(a).is_ok() && check(b).is_ok());
+        oracle::ask("sh", &["-c", script], valid.map(|(a, b)| format!("{a} {} {b}\n", oracle::word(compare(&a, &b)))));
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 //! What a host says about itself: facts, packages, version order.
 
 pub mod deb;
+#[cfg(test)]
+mod oracle;
+pub mod rpm;
 
 use serde::{Deserialize, Serialize};
 

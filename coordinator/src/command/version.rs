@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use patchmesh_common::inventory::deb;
+use patchmesh_common::inventory::{deb, rpm};
 
 use super::scan::print;
 use crate::fault::{Exit, Fault};
@@ -20,7 +20,9 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Action {
     /// Prints lt, eq or gt.
-    #[command(after_help = "Example:\n  patchmesh version compare deb 1:2.0-1 2.1-1")]
+    #[command(
+        after_help = "Examples:\n  patchmesh version compare deb 1:2.0-1 2.1-1\n  patchmesh version compare rpm 1.0^git1-1.el9 1.0-1.el9"
+    )]
     Compare {
         /// Whose order.
         family: Family,
@@ -43,7 +45,7 @@ pub enum Family {
 /// Compares and prints.
 ///
 /// # Errors
-/// What is not built, or a text that is no version.
+/// A text that is no version.
 pub fn run(args: &Args) -> Result<Exit, Fault> {
     let Action::Compare { family, a, b } = &args.action;
     print(&format!("{}\n", compare(*family, a, b)?))?;
@@ -51,20 +53,21 @@ pub fn run(args: &Args) -> Result<Exit, Fault> {
 }
 
 fn compare(family: Family, a: &str, b: &str) -> Result<&'static str, Fault> {
-    if family == Family::Rpm {
-        return Err(Fault::not_built("the order of rpm versions", "use `patchmesh version compare deb` for Debian's"));
-    }
+    let refused = |message: String, remedy: &str| Fault::new("bad-version", message, "nothing was changed", remedy);
     for text in [a, b] {
-        deb::check(text).map_err(|error| {
-            Fault::new(
-                "bad-version",
-                error.to_string(),
-                "nothing was changed",
-                "write it as [epoch:]upstream[-revision]",
-            )
-        })?;
+        match family {
+            Family::Deb => deb::check(text)
+                .map_err(|error| refused(error.to_string(), "write it as [epoch:]upstream[-revision]"))?,
+            Family::Rpm => {
+                rpm::check(text).map_err(|error| refused(error.to_string(), "write it as [epoch:]version[-release]"))?
+            }
+        }
     }
-    Ok(match deb::compare(a, b) {
+    let order = match family {
+        Family::Deb => deb::compare(a, b),
+        Family::Rpm => rpm::compare(a, b),
+    };
+    Ok(match order {
         Ordering::Less => "lt",
         Ordering::Equal => "eq",
         Ordering::Greater => "gt",
@@ -82,6 +85,10 @@ mod tests {
         assert_eq!(compare(Family::Deb, "1:0", "9").unwrap(), "gt");
         let fault = compare(Family::Deb, "1.0", "x y").unwrap_err();
         assert!(fault.message.starts_with("\"x y\" is not a Debian version"), "{}", fault.message);
-        assert_eq!(compare(Family::Rpm, "1", "2").unwrap_err().exit, Exit::Usage);
+        assert_eq!(compare(Family::Rpm, "1.0^git1", "1.0").unwrap(), "gt");
+        assert_eq!(compare(Family::Rpm, "1.0-1", "1_0-1").unwrap(), "eq");
+        assert_eq!(compare(Family::Rpm, "1.0~rc1-1", "1.0-1").unwrap(), "lt");
+        let fault = compare(Family::Rpm, "1.0", "é").unwrap_err();
+        assert!(fault.message.starts_with("\"é\" is not an rpm version"), "{}", fault.message);
     }
 }
