@@ -180,8 +180,9 @@ mod tests {
         let script =
             r#"while read -r a op b; do dpkg --compare-versions "$a" "$op" "$b" || echo "$a $op $b"; done; echo end"#;
         // dpkg warns of what is no version, and orders it all the same.
-        let valid = oracle::pairs(version()).into_iter().filter(|(a, b)| check(a).is_ok() && check(b).is_ok());
-        oracle::ask("sh", &["-c", script], valid.map(|(a, b)| format!("{a} {} {b}\n", oracle::word(compare(&a, &b)))));
+        let pairs = oracle::pairs(version(), |text| check(text).is_ok());
+        let lines = pairs.into_iter().map(|(a, b)| format!("{a} {} {b}\n", oracle::word(compare(&a, &b))));
+        oracle::ask("sh", &["-c", script], lines);
     }
 
     proptest! {
