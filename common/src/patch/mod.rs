@@ -1,6 +1,9 @@
 //! Patches, baselines and states.
 
+pub mod baseline;
 pub mod candidate;
+pub mod glob;
+pub mod groups;
 pub mod judge;
 
 pub use candidate::{Automatic, Candidate};

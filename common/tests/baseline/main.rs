@@ -1,0 +1,7 @@
+//! Baselines from outside: every limit broken by one, files of AWS there and back, and hand-worked evaluations.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
+
+mod arbitrary;
+mod identity;
+mod limits;
