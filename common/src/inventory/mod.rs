@@ -1,6 +1,7 @@
 //! What a host says about itself: facts, packages, version order.
 
 pub mod deb;
+pub mod document;
 #[cfg(test)]
 mod oracle;
 pub mod rpm;

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod candidate;
+pub mod evaluation;
 pub mod glob;
 pub mod groups;
 pub mod judge;

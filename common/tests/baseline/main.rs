@@ -4,4 +4,6 @@
 
 mod arbitrary;
 mod identity;
+mod laws;
 mod limits;
+mod table;

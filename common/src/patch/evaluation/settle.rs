@@ -1,0 +1,155 @@
+//! What a run changes in a report: failures, and what waits for a reboot (spec 3.1, 3.2, 6.4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Evaluation, Row, State};
+use crate::id::BootId;
+
+/// (name, arch) of a package.
+pub type Key = (String, String);
+
+/// What runs installed without a reboot after it. Kept by the host, one entry per (name, arch).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    entries: BTreeMap<Key, Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    version: String,
+    boot: BootId,
+}
+
+/// Most entries: more than one transaction can have.
+pub const MAX_PENDING: usize = 16_384;
+
+impl Pending {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Notes that a run in the boot `boot` really installed these (name, arch, version). What does not fit is not noted.
+    pub fn note(&mut self, boot: BootId, installed: impl IntoIterator<Item = (String, String, String)>) {
+        for (name, arch, version) in installed {
+            let key = (name, arch);
+            if self.entries.len() < MAX_PENDING || self.entries.contains_key(&key) {
+                self.entries.insert(key, Entry { version, boot });
+            }
+        }
+    }
+
+    /// Forgets what an earlier boot installed: the host has started since. By the boot's id, so that no clock can be wrong.
+    pub fn started(&mut self, boot: BootId) {
+        self.entries.retain(|_, entry| entry.boot == boot);
+    }
+
+    /// Marks what waits. Only what the last run of ours changed does, and only in the version that it brought (spec 10, F); it is
+    /// marked until a scan after the reboot.
+    pub fn mark(&self, evaluation: &mut Evaluation) {
+        for row in &mut evaluation.rows {
+            let entry = self.entries.get(&(row.name.clone(), row.arch.clone()));
+            let waits = entry.is_some_and(|entry| row.installed.as_ref() == Some(&entry.version));
+            if waits && row.state == State::Installed {
+                row.state = State::InstalledPendingReboot;
+                row.reason.text.push_str("; it was installed since the host started");
+            }
+        }
+    }
+
+    /// Whether AWS's RebootIfNeeded reboots: something was installed, needed or not, or waits since an earlier run (spec 6.4).
+    pub fn reboots(&self, installed_something: bool) -> bool {
+        installed_something || !self.is_empty()
+    }
+}
+
+/// Turns the look behind an Install into its report: what is still missing has failed. With an override list (`listed`), only
+/// what was on it was tried; the rest stays missing.
+pub fn after_install(evaluation: &mut Evaluation, listed: Option<&BTreeSet<Key>>) {
+    let tried = |row: &Row| listed.is_none_or(|listed| listed.contains(&(row.name.clone(), row.arch.clone())));
+    for row in evaluation.rows.iter_mut().filter(|row| row.state == State::Missing) {
+        if tried(row) {
+            row.state = State::Failed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Reason, *};
+    use crate::patch::baseline::{ComplianceLevel, SecurityUpdates};
+
+    fn row(name: &str, state: State) -> Row {
+        Row {
+            name: name.into(),
+            arch: "amd64".into(),
+            installed: Some("2".into()),
+            available: None,
+            state,
+            level: ComplianceLevel::High,
+            classification: None,
+            reason: Reason {
+                code: "approved-rule",
+                text: String::new(),
+                rule: None,
+                opens_at: None,
+                ignored_date_gate: false,
+            },
+        }
+    }
+
+    fn look() -> Evaluation {
+        Evaluation {
+            rows: vec![row("a", State::Installed), row("b", State::Missing), row("c", State::InstalledOther)],
+            not_applicable: 0,
+        }
+    }
+
+    fn states(evaluation: &Evaluation) -> Vec<State> {
+        evaluation.rows.iter().map(|row| row.state).collect()
+    }
+
+    fn noted(name: &str, version: &str) -> (String, String, String) {
+        (name.into(), "amd64".into(), version.into())
+    }
+
+    const FIRST: BootId = BootId([1; 16]);
+    const SECOND: BootId = BootId([2; 16]);
+
+    #[test]
+    fn an_install_leaves_nothing_missing_unless_it_was_not_listed() {
+        let mut all = look();
+        after_install(&mut all, None);
+        assert_eq!(states(&all), [State::Installed, State::Failed, State::InstalledOther]);
+        let mut listed = look();
+        after_install(&mut listed, Some(&BTreeSet::from([("x".into(), "amd64".into())])));
+        assert_eq!(states(&listed)[1], State::Missing);
+    }
+
+    #[test]
+    fn what_a_run_installed_waits_until_the_host_has_started_and_is_scanned() {
+        let mut pending = Pending::default();
+        assert!(!pending.reboots(false) && pending.reboots(true));
+        pending.note(FIRST, [noted("a", "2"), noted("c", "2"), noted("b", "3")]);
+        let mut scan = look();
+        pending.mark(&mut scan);
+        assert_eq!(states(&scan), [State::InstalledPendingReboot, State::Missing, State::InstalledOther]);
+        assert_eq!(scan.summary(SecurityUpdates::Compliant).severity, Some(ComplianceLevel::High));
+        assert!(pending.reboots(false));
+        pending.started(FIRST);
+        assert!(!pending.is_empty());
+        pending.started(SECOND);
+        let mut after = look();
+        pending.mark(&mut after);
+        assert_eq!(states(&after)[0], State::Installed);
+    }
+
+    #[test]
+    fn another_version_than_the_run_brought_does_not_wait() {
+        let mut pending = Pending::default();
+        pending.note(FIRST, [noted("a", "1")]);
+        let mut scan = look();
+        pending.mark(&mut scan);
+        assert_eq!(states(&scan)[0], State::Installed);
+    }
+}
