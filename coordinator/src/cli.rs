@@ -72,6 +72,23 @@ enum Verb {
     /// Ask why something is where it is.
     #[command(subcommand, after_help = "Example:\n  patchmesh why host web-1")]
     Why(command::get::WhyKind),
+    /// Judge an inventory by a baseline, offline.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  patchmesh baseline evaluate --baseline web.yaml --inventory inventory.json"
+    )]
+    Baseline(command::baseline::BaselineVerb),
+    /// Take a baseline from AWS Patch Manager into a folder of manifests.
+    #[command(
+        after_help = "Example:\n  aws ssm get-patch-baseline --baseline-id pb-0123456789abcdef0 > web.json\n  patchmesh import web.json --dir baselines"
+    )]
+    Import(command::transfer::ImportArgs),
+    /// Print something in a format of others.
+    #[command(subcommand, after_help = "Example:\n  patchmesh export baseline web --format aws --dir baselines")]
+    Export(command::transfer::ExportKind),
+    /// Check a manifest or a file of AWS's, offline.
+    #[command(after_help = "Example:\n  patchmesh validate -f web.yaml")]
+    Validate(command::transfer::ValidateArgs),
     /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
     #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
     Serve(command::process::ServeArgs),
@@ -169,6 +186,10 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Inventory(args) => command::block_on(command::inventory::run(args)),
         Verb::Mesh(args) => command::block_on(command::mesh::run(args)),
         Verb::Rate(args) => command::rate::run(&args),
+        Verb::Baseline(verb) => command::baseline::run(&verb),
+        Verb::Import(args) => command::transfer::import(&args),
+        Verb::Export(kind) => command::transfer::export(&kind),
+        Verb::Validate(args) => command::transfer::validate(&args),
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),

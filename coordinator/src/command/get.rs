@@ -1,10 +1,10 @@
-//! `get`, `describe` and `why`: questions to the coordinator.
+//! `get`, `describe` and `why`: questions to the coordinator, and to folders of manifests.
 
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use super::{block_on, refused};
+use super::{baselines, block_on, refused};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -12,8 +12,9 @@ use crate::{
     render,
 };
 
-const LIST: [Format; 6] = [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv, Format::Name];
-const ONE: [Format; 3] = [Format::Table, Format::Json, Format::Yaml];
+pub(super) const LIST: [Format; 6] =
+    [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv, Format::Name];
+pub(super) const ONE: [Format; 3] = [Format::Table, Format::Json, Format::Yaml];
 
 /// Flags of what lists things.
 #[derive(Debug, Args)]
@@ -44,6 +45,9 @@ pub enum GetKind {
     /// Every rollout of the ledger
     #[command(visible_alias = "rollout", after_help = "Example:\n  patchmesh get rollouts -o json")]
     Rollouts(ListArgs),
+    /// The predefined baselines, and those of a folder; needs no coordinator
+    #[command(visible_alias = "baseline", after_help = "Example:\n  patchmesh get baselines --dir baselines")]
+    Baselines(baselines::ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -55,6 +59,11 @@ pub enum DescribeKind {
     /// One host
     #[command(after_help = "Example:\n  patchmesh describe host web-1")]
     Host(NameArgs),
+    /// One baseline; needs no coordinator
+    #[command(
+        after_help = "Examples:\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
+    )]
+    Baseline(baselines::ShowArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -87,11 +96,11 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
             let document = block_on(args.socket.client().rollouts())?;
             output::print_rows(&document, &render::rollouts(&document), format)?;
         }
+        GetKind::Baselines(args) => baselines::list(args)?,
         GetKind::Other(words) => {
-            let instead = "use get hosts or get rollouts";
-            let to_come =
-                ["baselines", "policies", "windows", "calendars", "services", "patches", "snapshots", "leases"];
-            return Err(refused::kind("get", words, "hosts|rollouts", &to_come.map(|kind| (kind, instead))));
+            let instead = "use get hosts, get rollouts or get baselines";
+            let to_come = ["policies", "windows", "calendars", "services", "patches", "snapshots", "leases"];
+            return Err(refused::kind("get", words, "hosts|rollouts|baselines", &to_come.map(|kind| (kind, instead))));
         }
     }
     Ok(Exit::Done)
@@ -111,13 +120,13 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
                 _ => output::print_document(&document, format)?,
             }
         }
+        DescribeKind::Baseline(args) => baselines::show(args)?,
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
                 ("patch", "use patchmesh scan --local -o json on the host"),
-                ("baseline", "baselines all and security are built in"),
             ];
-            return Err(refused::kind("describe", words, "host NAME", &to_come));
+            return Err(refused::kind("describe", words, "host NAME or baseline NAME", &to_come));
         }
     }
     Ok(Exit::Done)

@@ -1,5 +1,7 @@
 //! One file per verb, or per family of verbs.
 
+pub mod baseline;
+pub mod baselines;
 pub mod get;
 pub mod inventory;
 pub mod mesh;
@@ -11,6 +13,7 @@ pub mod rollout;
 pub mod scan;
 pub mod slots;
 pub mod stop;
+pub mod transfer;
 pub mod version;
 pub mod watch;
 

@@ -5,17 +5,12 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 13] = [
+const VERBS: [(&str, &str); 8] = [
     ("windows", "write the times themselves into the openings of a Rollout"),
     ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
     ("compliance", "use patchmesh get hosts -o json, which carries every host's counters"),
-    ("import", "write a Rollout with baseline all or security"),
-    ("export", "keep the manifests in a version control system"),
-    ("baseline", "use patchmesh scan --local --baseline all or security"),
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
-    ("version", "use patchmesh --version, or dpkg --compare-versions A lt B to compare"),
     ("diff", "use patchmesh plan -f FILE"),
-    ("stop", "use patchmesh rollout stop ID for every rollout of patchmesh get rollouts"),
     ("token", "use patchmesh mesh sign with the owner key"),
     ("join", "use patchmesh mesh sign with the owner key"),
     ("approve", "review the plan with patchmesh plan -f FILE, then apply it"),

@@ -1,11 +1,13 @@
 //! Manifests: what people write. Read strictly; everything wrong is named with file, line and field.
 
+pub mod baseline;
 pub mod duration;
+mod locate;
 mod rollout;
 
 use std::{io::Read, path::Path};
 
-use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_common::{patch::baseline::PatchBaseline, rollout::spec::RolloutSpec};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_saphyr::{Error as YamlError, Location, Options, Spanned};
 
@@ -16,7 +18,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 5] = ["PatchBaseline", "PatchPolicy", "MaintenanceWindow", "Calendar", "Service"];
+const KINDS_TO_COME: [&str; 4] = ["PatchPolicy", "MaintenanceWindow", "Calendar", "Service"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 
@@ -33,24 +35,66 @@ struct Head {
 /// # Errors
 /// Exit 1 for a file that cannot be read or says something wrong, exit 64 for what is not built yet.
 pub fn read_rollout(path: &Path) -> Result<RolloutSpec, Fault> {
+    let (shown, text) = read_text(path, MAX_MANIFEST, "check the path given with -f")?;
+    parse_rollout(&shown, &text)
+}
+
+/// The name in errors and the text of the file at `path`; `-` is stdin. `remedy` is what to do if it cannot be read.
+///
+/// # Errors
+/// Exit 1 for a file that cannot be read, is larger than `most` bytes, or is no text.
+pub(crate) fn read_text(path: &Path, most: usize, remedy: &str) -> Result<(String, String), Fault> {
     let shown = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
-    let limit = MAX_MANIFEST as u64 + 1;
+    let limit = most as u64 + 1;
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     read.map_err(|error| {
-        Fault::new("manifest-unreadable", format!("cannot read {shown}"), UNCHANGED, "check the path given with -f")
-            .because(error)
+        Fault::new("manifest-unreadable", format!("cannot read {shown}"), UNCHANGED, remedy).because(error)
     })?;
     let place = Place { file: &shown };
-    if bytes.len() > MAX_MANIFEST {
-        return Err(place.fault(None, format!("the file is larger than {MAX_MANIFEST} bytes")));
+    if bytes.len() > most {
+        return Err(place.fault(None, format!("the file is larger than {most} bytes")));
     }
     let text = String::from_utf8(bytes).map_err(|_| place.fault(None, "the file is not UTF-8 text"))?;
-    parse_rollout(&shown, &text)
+    Ok((shown, text))
+}
+
+/// The kind that a manifest says it is, built or not.
+///
+/// # Errors
+/// A text that is no manifest.
+pub fn kind(file: &str, text: &str) -> Result<String, Fault> {
+    let head: Head = Place { file }.yaml(text)?;
+    Ok(head.kind.value)
+}
+
+/// What a manifest may be.
+#[derive(Debug)]
+pub enum Manifest {
+    /// `kind: Rollout`.
+    Rollout(Box<RolloutSpec>),
+    /// `kind: PatchBaseline`, or AWS's JSON.
+    Baseline(Box<PatchBaseline>),
+}
+
+/// Parses a manifest of any kind that is built; a file whose name ends in `.json` may also be AWS's.
+///
+/// # Errors
+/// As [`read_rollout`].
+pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
+    let place = Place { file };
+    if file.ends_with(".json") && !baseline::is_manifest(text) {
+        return Ok(Manifest::Baseline(Box::new(baseline::parse_aws(file, text)?)));
+    }
+    let head: Head = place.yaml(text)?;
+    match head.kind.value.as_str() {
+        "PatchBaseline" => Ok(Manifest::Baseline(Box::new(baseline::parse(file, text)?))),
+        _ => Ok(Manifest::Rollout(Box::new(parse_rollout(file, text)?))),
+    }
 }
 
 /// Parses the text of a Rollout manifest; `file` is its name in errors.
@@ -67,6 +111,10 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
     }
     match head.kind.value.as_str() {
         "Rollout" => rollout::spec(&place, place.yaml(text)?),
+        "PatchBaseline" => {
+            let message = "kind PatchBaseline is no Rollout: patchmesh validate -f reads it";
+            Err(place.fault(Some(head.kind.referenced), message))
+        }
         kind if KINDS_TO_COME.contains(&kind) => {
             let what = place.at(Some(head.kind.referenced), &format!("kind {kind}"));
             Err(Fault::not_built(
@@ -75,7 +123,7 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
             ))
         }
         kind => {
-            let message = format!("kind {:?} is unknown: only Rollout is read", clip(kind));
+            let message = format!("kind {:?} is unknown: only Rollout and PatchBaseline are read", clip(kind));
             Err(place.fault(Some(head.kind.referenced), message))
         }
     }
@@ -128,9 +176,7 @@ impl Place<'_> {
                 YamlError::SerdeMissingField { field, .. } => {
                     return self.fault(None, format!("field {field} is missing"));
                 }
-                YamlError::MultipleDocuments { .. } => {
-                    "the file holds several documents: one Rollout is expected".into()
-                }
+                YamlError::MultipleDocuments { .. } => "the file holds several documents: one is expected".into(),
                 // The position is ours to print, in one form everywhere.
                 other => {
                     let text = other.to_string();

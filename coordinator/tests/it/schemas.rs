@@ -185,6 +185,33 @@ fn rate_prints_what_is_published() {
 }
 
 #[test]
+fn what_is_said_of_baselines_is_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("mesh.yaml", include_str!("../scripts/mesh.yaml")),
+        ("inventory.json", include_str!("../scripts/inventory.json")),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let printed = |line: &str| {
+        let output = patchmesh(folder.path()).args(line.split(' ')).args(["-o", "json"]).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let at = "--at 2026-12-01T02:00:00Z";
+    published!("evaluation")
+        .holds_text(&printed(&format!("baseline evaluate --baseline mesh.yaml --inventory inventory.json {at}")));
+    published!("baselines").holds_text(&printed("get baselines"));
+    published!("baseline").holds_text(&printed("describe baseline web-mesh --dir ."));
+    published!("validation").holds_text(&printed("validate -f mesh.yaml"));
+    // The manifest itself has a schema of its own, for editors; it is the one inside of what is described.
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let own = parse(include_str!("../../schemas/patch-baseline.v1.schema.json"));
+    let described = parse(include_str!("../../schemas/baseline.v1.schema.json"));
+    assert_eq!(own["properties"], described["properties"]["manifest"]["properties"]);
+}
+
+#[test]
 fn the_check_itself_finds_what_is_wrong() {
     let wrong = |change: fn(&mut Value)| {
         let mut value = serde_json::to_value(fake::rollout(RolloutState::Halted)).unwrap();

@@ -8,7 +8,12 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const MANIFESTS: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 9] = [
+    ("inventory.json", include_str!("../scripts/inventory.json")),
+    ("limits.yaml", include_str!("../scripts/limits.yaml")),
+    ("mesh.yaml", include_str!("../scripts/mesh.yaml")),
+    ("typo.json", include_str!("../scripts/typo.json")),
+    ("web.json", include_str!("../scripts/web.json")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
@@ -20,7 +25,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
 fn session(name: &str, text: &str) {
     let served = Served::start(Fake::default());
     fake::members(served.folder.path());
-    for (name, manifest) in MANIFESTS {
+    for (name, manifest) in FILES {
         fs::write(served.folder.path().join(name), manifest).unwrap();
     }
     let mut printed = String::new();
@@ -60,6 +65,11 @@ fn run(command: &str, folder: &Path) -> String {
         code => text.push_str(&format!("? {}\n", code.unwrap())),
     }
     text
+}
+
+#[test]
+fn baselines() {
+    session("baseline.txt", include_str!("../scripts/baseline.txt"));
 }
 
 #[test]

@@ -1,0 +1,257 @@
+//! Baselines by name: the predefined ones, and those of a folder of manifests.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use patchmesh_common::patch::baseline::{OperatingSystem, PatchBaseline, predefined};
+
+use crate::{
+    fault::Fault,
+    manifest::{self, Manifest, baseline::Written},
+};
+
+/// Most files that are looked at in a folder.
+const MAX_FILES: usize = 2000;
+
+/// A baseline and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shelved {
+    /// The baseline.
+    pub baseline: PatchBaseline,
+    /// Its file; `None` for a predefined one.
+    pub file: Option<PathBuf>,
+}
+
+impl Shelved {
+    /// Whose patches it judges.
+    pub fn os(&self) -> OperatingSystem {
+        let word = self.baseline.spec.operating_system.as_deref();
+        word.and_then(OperatingSystem::parse).unwrap_or(OperatingSystem::Windows)
+    }
+
+    /// Whether it judges the hosts of its operating system unless another one is registered.
+    pub fn is_default(&self) -> bool {
+        predefined::default_for(self.os()) == self.baseline.name
+    }
+}
+
+/// All baselines that a command can name.
+#[derive(Debug)]
+pub struct Shelf {
+    found: BTreeMap<String, Shelved>,
+    broken: Option<Fault>,
+}
+
+impl Shelf {
+    /// The predefined ones, and those of `folder`, which win over predefined ones of the same name. Only `*.yaml` and `*.yml` are
+    /// looked at, and manifests of other kinds are passed over.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or holds too much. A broken file is told when something is missed ([`Self::find`], [`Self::all`]).
+    pub fn open(folder: Option<&Path>) -> Result<Self, Fault> {
+        let own = predefined::all().into_iter().map(|baseline| Shelved { baseline, file: None });
+        let mut shelf = Self { found: own.map(|one| (one.baseline.name.clone(), one)).collect(), broken: None };
+        if let Some(folder) = folder {
+            for file in manifests(folder)? {
+                shelf.add(file);
+            }
+        }
+        Ok(shelf)
+    }
+
+    fn add(&mut self, file: PathBuf) {
+        let read = manifest::read_text(&file, manifest::MAX_MANIFEST, "check who may read it")
+            .and_then(|(shown, text)| manifest::kind(&shown, &text).map(|kind| (shown, text, kind)))
+            .and_then(|(shown, text, kind)| match kind.as_str() {
+                manifest::baseline::KIND => manifest::baseline::parse(&shown, &text).map(Some),
+                _ => Ok(None),
+            });
+        let found = match read {
+            Ok(Some(baseline)) => baseline,
+            Ok(None) => return,
+            Err(fault) => {
+                self.broken.get_or_insert(fault);
+                return;
+            }
+        };
+        let name = found.name.clone();
+        match self.found.get(&name).and_then(|known| known.file.as_ref()) {
+            Some(other) => {
+                let message = format!("{} and {} both hold baseline {name}", other.display(), file.display());
+                self.broken.get_or_insert(Fault::new(
+                    "baseline-twice",
+                    message,
+                    "nothing was changed",
+                    "give one of them another name",
+                ));
+            }
+            None => {
+                self.found.insert(name, Shelved { baseline: found, file: Some(file) });
+            }
+        }
+    }
+
+    /// The baseline of this name.
+    ///
+    /// # Errors
+    /// If there is none; if a file could not be read, what is wrong with that.
+    pub fn find(mut self, name: &str) -> Result<Shelved, Fault> {
+        match (self.found.remove(name), predefined::find(name)) {
+            (Some(found), _) => Ok(found),
+            // One of them has two names.
+            (None, Some(baseline)) => Ok(Shelved { baseline, file: None }),
+            (None, None) => Err(self.broken.unwrap_or_else(|| {
+                let remedy = "see patchmesh get baselines; --dir DIR also looks at the manifests of a folder";
+                let clipped: String = name.chars().take(128).collect();
+                Fault::new("not-found", format!("there is no baseline {clipped:?}"), "nothing was changed", remedy)
+            })),
+        }
+    }
+
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// What is wrong with a file of the folder: a list without it would be wrong.
+    pub fn all(self) -> Result<Vec<Shelved>, Fault> {
+        match self.broken {
+            Some(fault) => Err(fault),
+            None => Ok(self.found.into_values().collect()),
+        }
+    }
+}
+
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let unreadable = |error: io::Error| {
+        let message = format!("cannot read the folder {}", folder.display());
+        Fault::new("folder-unreadable", message, "nothing was changed", "check the path given with --dir")
+            .because(error)
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let fits = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if fits && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > MAX_FILES {
+            let message = format!("the folder {} holds more than {MAX_FILES} manifests", folder.display());
+            return Err(Fault::new("folder-too-large", message, "nothing was changed", "use several folders"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Writes `baseline` to `folder/NAME.yaml`, whole or not at all, and makes the folder. An earlier file of the name is replaced.
+///
+/// # Errors
+/// A folder or file that cannot be written.
+pub fn write(folder: &Path, baseline: PatchBaseline) -> Result<PathBuf, Fault> {
+    let path = folder.join(format!("{}.yaml", baseline.name));
+    let failed = |error: io::Error| {
+        let message = format!("cannot write {}", path.display());
+        Fault::new("folder-unwritable", message, "no file was changed", "check the path given with --dir")
+            .because(error)
+    };
+    let text = yaml(baseline)?;
+    fs::create_dir_all(folder).map_err(failed)?;
+    // Not a manifest by its ending, so that nobody reads half of it.
+    let half = folder.join(format!(".import-{}.tmp", std::process::id()));
+    let written = fs::write(&half, &text).and_then(|()| fs::rename(&half, &path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&half);
+        return Err(failed(error));
+    }
+    Ok(path)
+}
+
+/// The manifest of `baseline`.
+///
+/// # Errors
+/// If what is written would not be read as the same baseline.
+pub fn yaml(baseline: PatchBaseline) -> Result<String, Fault> {
+    let failed = |cause: String| {
+        let message = format!("baseline {} cannot be written as YAML", baseline.name);
+        Fault::new("output-failed", message, "nothing was changed", "use --format aws").because(cause)
+    };
+    let text = serde_saphyr::to_string(&Written::from(baseline.clone())).map_err(|error| failed(error.to_string()))?;
+    match manifest::baseline::parse("what was written", &text) {
+        Ok(back) if back == baseline => Ok(text),
+        Ok(_) => Err(failed("it would be read as another one".to_owned())),
+        Err(fault) => Err(failed(fault.chain())),
+    }
+}
+
+/// The baseline that a flag names: a file of ours or of AWS's, or a predefined one.
+///
+/// # Errors
+/// A file that cannot be read, is something else, or breaks a limit.
+pub fn named(text: &Path) -> Result<PatchBaseline, Fault> {
+    if let Some(found) = text.to_str().filter(|_| !text.exists()).and_then(predefined::find) {
+        return Ok(found);
+    }
+    let (shown, text) = manifest::read_text(text, manifest::MAX_MANIFEST, "check the path given with --baseline")?;
+    match manifest::parse(&shown, &text)? {
+        Manifest::Baseline(found) => Ok(*found),
+        Manifest::Rollout(_) => Err(Fault::new(
+            "manifest-invalid",
+            format!("{shown}: a Rollout is no baseline"),
+            "nothing was changed",
+            "give a manifest of kind PatchBaseline, or AWS's JSON",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(name: &str) -> PatchBaseline {
+        PatchBaseline { name: name.into(), spec: predefined::find("AWS-DebianDefaultPatchBaseline").unwrap().spec }
+    }
+
+    #[test]
+    fn a_folder_adds_to_the_predefined_ones_and_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deeper");
+        assert_eq!(write(&path, own("web")).unwrap(), path.join("web.yaml"));
+        write(&path, own("web")).unwrap();
+        write(&path, own("AWS-UbuntuDefaultPatchBaseline")).unwrap();
+        fs::write(path.join("notes.txt"), "kind: {").unwrap();
+        fs::write(path.join("other.yml"), "apiVersion: patchmesh/v1\nkind: Rollout\n").unwrap();
+        let open = || Shelf::open(Some(&path)).unwrap();
+        assert_eq!(open().all().unwrap().len(), predefined::all().len() + 1);
+        assert_eq!(open().find("web").unwrap().baseline, own("web"));
+        assert!(open().find("AWS-UbuntuDefaultPatchBaseline").unwrap().file.is_some());
+        let predefined = open().find("AWS-RaspbianDefaultPatchBaseline").unwrap();
+        assert!(predefined.file.is_none() && predefined.is_default());
+        assert_eq!(open().find("web2").unwrap_err().code, "not-found");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_broken_file_is_told_when_something_is_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), own("web")).unwrap();
+        fs::write(folder.path().join("broken.yaml"), "kind: {").unwrap();
+        let open = || Shelf::open(Some(folder.path())).unwrap();
+        assert!(open().find("web").is_ok());
+        assert!(open().find("other").unwrap_err().message.contains("broken.yaml"));
+        assert!(open().all().unwrap_err().message.contains("broken.yaml"));
+        fs::remove_file(folder.path().join("broken.yaml")).unwrap();
+        fs::copy(folder.path().join("web.yaml"), folder.path().join("web2.yaml")).unwrap();
+        assert!(open().all().unwrap_err().message.ends_with("both hold baseline web"));
+    }
+
+    #[test]
+    fn a_folder_that_is_absent_or_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("absent");
+        assert_eq!(Shelf::open(Some(&absent)).unwrap_err().code, "folder-unreadable");
+        fs::write(&absent, "").unwrap();
+        assert_eq!(write(&absent, own("web")).unwrap_err().code, "folder-unwritable");
+    }
+}

@@ -1,0 +1,133 @@
+//! `patchmesh import`, `export` and `validate`: baselines in and out of folders of manifests. Offline.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use patchmesh_common::patch::baseline::aws::AwsBaseline;
+use serde::Serialize;
+
+use crate::{
+    baselines::{self, Shelf},
+    cli::Output,
+    fault::{Exit, Fault},
+    manifest::{self, Manifest},
+    output::{self, Format},
+};
+
+/// Flags of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// AWS's JSON: what create-patch-baseline takes, or what get-patch-baseline prints; - is stdin
+    #[arg(value_name = "FILE.json")]
+    file: PathBuf,
+    /// The folder of manifests; it is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What is exported.
+#[derive(Debug, Subcommand)]
+pub enum ExportKind {
+    /// A baseline, as a manifest or as AWS's JSON
+    #[command(
+        after_help = "Examples:\n  patchmesh export baseline web --format aws --dir baselines > web.json\n  patchmesh export baseline AWS-DebianDefaultPatchBaseline"
+    )]
+    Baseline(ExportArgs),
+}
+
+/// Flags of `export baseline`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Its name
+    name: String,
+    /// As what
+    #[arg(long, value_enum, default_value = "yaml")]
+    format: ExportFormat,
+    /// A folder of manifests; without it only the predefined baselines are known
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportFormat {
+    /// What create-patch-baseline takes
+    Aws,
+    /// A manifest
+    Yaml,
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The manifest, or AWS's JSON (a name that ends in .json); - is stdin
+    #[arg(short, long)]
+    file: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// `patchmesh.validation/v1`.
+#[derive(Debug, Serialize)]
+struct ValidationDocument {
+    schema: &'static str,
+    file: String,
+    kind: &'static str,
+    name: String,
+    valid: bool,
+}
+
+/// Runs `import`: prints the path of the manifest that it wrote.
+///
+/// # Errors
+/// A file that is no baseline or breaks a limit, or a folder that cannot be written; exit 64 without `--dir`.
+pub fn import(args: &ImportArgs) -> Result<Exit, Fault> {
+    let Some(folder) = &args.dir else {
+        return Err(Fault::not_built("import into a coordinator", "import into a folder of manifests with --dir DIR"));
+    };
+    let (shown, text) = manifest::read_text(&args.file, manifest::MAX_MANIFEST, "check the path")?;
+    let path = baselines::write(folder, manifest::baseline::parse_aws(&shown, &text)?)?;
+    output::print(&format!("{}\n", path.display()))?;
+    Ok(Exit::Done)
+}
+
+/// Runs `export`.
+///
+/// # Errors
+/// A baseline that is not there, or that AWS's format has no words for.
+pub fn export(kind: &ExportKind) -> Result<Exit, Fault> {
+    let ExportKind::Baseline(args) = kind;
+    let found = Shelf::open(args.dir.as_deref())?.find(&args.name)?.baseline;
+    match args.format {
+        ExportFormat::Yaml => output::print(&baselines::yaml(found)?)?,
+        ExportFormat::Aws => {
+            let theirs = AwsBaseline::try_from(found).map_err(|error| {
+                let message = format!("baseline {} cannot be written as AWS's JSON", args.name);
+                let remedy = "use --format yaml, or leave approvalClock out";
+                Fault::new("no-counterpart", message, "nothing was written", remedy).because(error)
+            })?;
+            output::print_document(&theirs, Format::Json)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs `validate`.
+///
+/// # Errors
+/// Everything that is wrong, with file, line and field.
+pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
+    let format = args.output.format.among("validate", &[Format::Table, Format::Json, Format::Yaml])?;
+    let (file, text) = manifest::read_text(&args.file, manifest::MAX_MANIFEST, "check the path given with -f")?;
+    let (kind, name) = match manifest::parse(&file, &text)? {
+        Manifest::Baseline(baseline) => (manifest::baseline::KIND, baseline.name),
+        Manifest::Rollout(rollout) => ("Rollout", rollout.name),
+    };
+    match format {
+        Format::Table => output::print(&format!("{file}: {kind} {name} is right\n"))?,
+        _ => {
+            let document = ValidationDocument { schema: "patchmesh.validation/v1", file, kind, name, valid: true };
+            output::print_document(&document, format)?;
+        }
+    }
+    Ok(Exit::Done)
+}

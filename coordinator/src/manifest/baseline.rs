@@ -1,0 +1,260 @@
+//! `kind: PatchBaseline`, and the same as AWS's JSON.
+
+use patchmesh_common::patch::baseline::{PatchBaseline, Problem, Spec, aws::AwsBaseline};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_saphyr::Spanned;
+
+use super::{API_VERSION, Head, Place, clip, locate::locate};
+use crate::fault::Fault;
+
+/// The kind.
+pub const KIND: &str = "PatchBaseline";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+    labels: Option<Spanned<IgnoredAny>>,
+}
+
+/// A manifest as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: WrittenMetadata,
+    spec: Spec,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct WrittenMetadata {
+    name: String,
+}
+
+impl From<PatchBaseline> for Written {
+    fn from(baseline: PatchBaseline) -> Self {
+        let PatchBaseline { name, spec } = baseline;
+        Self { api_version: API_VERSION, kind: KIND, metadata: WrittenMetadata { name }, spec }
+    }
+}
+
+/// Parses a manifest of kind `PatchBaseline`, and holds it against every limit; `file` is its name in errors.
+///
+/// # Errors
+/// Exit 1, with file, line and field of everything that is wrong; exit 64 for what is not built yet.
+pub fn parse(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
+    let place = Place { file };
+    let head: Head = place.yaml(text)?;
+    if head.api_version.value != API_VERSION {
+        let message =
+            format!("apiVersion {:?} is unknown: {API_VERSION} is the only one", clip(&head.api_version.value));
+        return Err(place.fault(Some(head.api_version.referenced), message));
+    }
+    if head.kind.value != KIND {
+        let message = format!("kind {:?} is no baseline: {KIND} is expected", clip(&head.kind.value));
+        return Err(place.fault(Some(head.kind.referenced), message));
+    }
+    let Document { metadata, spec, .. } = place.yaml(text)?;
+    if let Some(labels) = metadata.labels {
+        return Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out"));
+    }
+    let baseline = PatchBaseline { name: metadata.name, spec };
+    judged(&place, text, baseline, |problem| match problem.field.as_str() {
+        "name" => "metadata.name".to_owned(),
+        field => format!("spec.{field}"),
+    })
+}
+
+/// Whether JSON is one of our manifests rather than a file of AWS's.
+pub(super) fn is_manifest(text: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Ours {
+        #[serde(rename = "apiVersion")]
+        _api_version: IgnoredAny,
+    }
+    serde_json::from_str::<Ours>(text).is_ok()
+}
+
+/// Parses AWS's JSON: what create-patch-baseline takes, or what get-patch-baseline prints.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_aws(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
+    let place = Place { file };
+    if text.trim_start().starts_with('[') {
+        let what = format!("{file}: a list of baselines (BaselineOverride)");
+        return Err(Fault::not_built(&what, "write one object of the list into a file of its own"));
+    }
+    let theirs: AwsBaseline = json(&place, text)?;
+    judged(&place, text, theirs.into(), Problem::aws_field)
+}
+
+/// Reads one JSON document; errors name file, line and field.
+pub(crate) fn json_document<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, Fault> {
+    json(&Place { file }, text)
+}
+
+fn json<T: for<'de> Deserialize<'de>>(place: &Place<'_>, text: &str) -> Result<T, Fault> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let wrong = |path: Option<String>, error: &serde_json::Error| {
+        let told = error.to_string();
+        let end = told.rfind(" at line ").unwrap_or(told.len());
+        let path = path.filter(|path| path != ".").map(|path| format!("{path}: ")).unwrap_or_default();
+        let at = format!("{}:{}:{}: {path}{}", place.file, error.line(), error.column(), clip_long(&told[..end]));
+        Fault::new("manifest-invalid", at, "nothing was changed", "correct the file and try again")
+    };
+    let found = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| wrong(Some(error.path().to_string()), error.inner()))?;
+    deserializer.end().map_err(|error| wrong(None, &error))?;
+    Ok(found)
+}
+
+/// Long enough for a list of every known field.
+fn clip_long(text: &str) -> String {
+    text.chars().take(800).collect()
+}
+
+/// The baseline, if it keeps every limit.
+fn judged(
+    place: &Place<'_>,
+    text: &str,
+    baseline: PatchBaseline,
+    spelled: impl Fn(&Problem) -> String,
+) -> Result<PatchBaseline, Fault> {
+    let Err(problems) = baseline.check() else { return Ok(baseline) };
+    let fields: Vec<_> = problems.iter().map(spelled).collect();
+    let told: Vec<_> = problems
+        .iter()
+        .zip(&fields)
+        .zip(locate(text, &fields))
+        .map(|((problem, field), at)| {
+            let said = match &problem.value {
+                Some(value) => format!("{field} {value}: {}", problem.limit),
+                None => format!("{field}: {}", problem.limit),
+            };
+            place.at(at, &said)
+        })
+        .collect();
+    let message = match told.as_slice() {
+        [one] => one.clone(),
+        several => format!("{}: {} problems: {}", place.file, several.len(), several.join("; ")),
+    };
+    Err(Fault::new("manifest-invalid", message, "nothing was changed", "correct the file and try again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fault::Exit, manifest};
+
+    const GOOD: &str = "\
+apiVersion: patchmesh/v1
+kind: PatchBaseline
+metadata: {name: web}
+spec:
+  operatingSystem: DEBIAN
+  approvalClock: mesh
+  approvalRules:
+    patchRules:
+      - patchFilterGroup: {patchFilters: [{key: PRIORITY, values: [Required]}]}
+        approveAfterDays: 7
+";
+
+    fn message(text: &str) -> String {
+        let fault = parse("b.yaml", text).unwrap_err();
+        assert_eq!((fault.exit, fault.code), (Exit::Error, "manifest-invalid"));
+        fault.chain()
+    }
+
+    #[test]
+    fn a_manifest_is_read_written_and_read_again() {
+        let baseline = parse("b.yaml", GOOD).unwrap();
+        assert_eq!(baseline.name, "web");
+        let text = serde_saphyr::to_string(&Written::from(baseline.clone())).unwrap();
+        assert_eq!(parse("b.yaml", &text).unwrap(), baseline);
+        assert!(
+            matches!(manifest::parse("b.yaml", GOOD), Ok(manifest::Manifest::Baseline(found)) if *found == baseline)
+        );
+        let as_json = serde_json::to_string(&Written::from(baseline.clone())).unwrap();
+        assert!(
+            matches!(manifest::parse("b.json", &as_json), Ok(manifest::Manifest::Baseline(found)) if *found == baseline)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_field() {
+        let with = |from: &str, to: &str| message(&GOOD.replace(from, to));
+        assert_eq!(
+            with("approveAfterDays: 7", "approveAfterDays: 361"),
+            "b.yaml:10:27: spec.approvalRules.patchRules[0].approveAfterDays \"361\": 0 to 360 days are allowed"
+        );
+        assert_eq!(
+            with("PRIORITY", "SEVERITY"),
+            "b.yaml:9:49: spec.approvalRules.patchRules[0].patchFilterGroup.patchFilters[0].key \"SEVERITY\": DEBIAN knows \
+             PRODUCT, PRIORITY, SECTION"
+        );
+        assert!(with("name: web", "name: a").starts_with("b.yaml:3:18: metadata.name \"a\": 1 characters"));
+        assert!(with("  approvalClock", "  clock").starts_with("b.yaml:6:3: unknown field \"clock\": known here are "));
+        assert!(with("approveAfterDays: 7", "approveAfterDays: soon").starts_with("b.yaml:10:27: "));
+        assert!(with("PatchBaseline", "Rollout").starts_with("b.yaml:2:7: kind \"Rollout\" is no baseline"));
+        assert!(with("patchmesh/v1", "v2").starts_with("b.yaml:1:13: apiVersion \"v2\""));
+        assert_eq!(message(&GOOD.replace("metadata: {name: web}\n", "")), "b.yaml: field metadata is missing");
+        let two = with("DEBIAN", "CENTOS");
+        assert!(two.starts_with("b.yaml: 2 problems: b.yaml:6:18: spec.approvalClock \"mesh\": "), "{two}");
+        let labels = parse("b.yaml", &GOOD.replace("web}", "web, labels: {a: b}}")).unwrap_err();
+        assert_eq!(labels.exit, Exit::Usage);
+        let plan = manifest::parse_rollout("b.yaml", GOOD).unwrap_err();
+        assert!(plan.message.starts_with("b.yaml:2:7: kind PatchBaseline is no Rollout"), "{}", plan.message);
+    }
+
+    #[test]
+    fn files_of_aws_are_judged_in_their_own_spelling() {
+        let wrong = |text: &str| parse_aws("b.json", text).unwrap_err().chain();
+        assert_eq!(
+            wrong(
+                "{\n \"Name\": \"web\",\n \"ApprovalRules\": {\"PatchRules\": [\n  {\"PatchFilterGroup\": {\"PatchFilters\": []}}]}\n}"
+            ),
+            "b.json:4:3: ApprovalRules.PatchRules[0].ApproveAfterDays: missing: write approveAfterDays or approveUntilDate"
+        );
+        let unknown = wrong("{\"Name\": \"web\", \"Descripton\": \"x\"}");
+        assert!(
+            unknown.starts_with("b.json:1:28: Descripton: unknown field `Descripton`, expected one of "),
+            "{unknown}"
+        );
+        let kind = wrong("{\"Name\": \"web\", \"ApprovedPatches\": [1]}");
+        assert!(
+            kind.starts_with("b.json:1:37: ApprovedPatches[0]: invalid type: integer `1`, expected a string"),
+            "{kind}"
+        );
+        assert!(wrong("{\"Name\": \"web\"} {}").contains("trailing characters"));
+        assert!(wrong("{\"Name\": \"web\", \"Name\": \"web\"}").contains("duplicate field"));
+        for text in ["", "null", "{", "3", "{\"name\": \"web\"}"] {
+            assert!(wrong(text).starts_with("b.json:"), "{text}");
+        }
+        assert_eq!(parse_aws("b.json", "[{}]").unwrap_err().exit, Exit::Usage);
+        assert!(wrong(&"[".repeat(100_000).replacen('[', "{\"Name\":[", 1)).starts_with("b.json:1:"));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_quickly() {
+        let bomb = (1..12).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+            let below = format!("*a{}, ", n - 1).repeat(9);
+            format!("{text}a{n}: &a{n} [{below}]\n")
+        });
+        assert!(message(&bomb).starts_with("b.yaml"));
+        assert!(message(&format!("{GOOD}  approvedPatches: [{}]\n", "x, ".repeat(100_000))).starts_with("b.yaml"));
+    }
+}
