@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::time::WallTime;
+use crate::{patch::Automatic, time::WallTime};
 
 /// The only schema.
 pub const SCHEMA: &str = "patchmesh.inventory/v1";
@@ -97,6 +97,9 @@ pub struct Offer {
     /// Whether it comes from a security pocket.
     #[serde(default)]
     pub security: bool,
+    /// Whether its archive wants to be chosen: `yes`, `upgrades` or `no`.
+    #[serde(default, deserialize_with = "automatic")]
+    pub automatic: Automatic,
     /// The advisories, patches or bulletins that name it.
     #[serde(default)]
     pub advisories: Vec<Advisory>,
@@ -222,6 +225,15 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WallTime>, 
             text.chars().take(80).collect::<String>()
         ))),
     }
+}
+
+fn automatic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Automatic, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(Automatic::Yes) };
+    let all = [Automatic::Yes, Automatic::Upgrades, Automatic::No];
+    all.into_iter().find(|known| known.as_str() == text).ok_or_else(|| {
+        let text: String = text.chars().take(80).collect();
+        D::Error::custom(format_args!("{text:?} is unknown: write yes, upgrades or no"))
+    })
 }
 
 /// RFC 3339, or what advisories hold, always in UTC: `YYYY-MM-DD`, ` HH:MM`, `:SS`, ` UTC` (spec 1.5).

@@ -14,6 +14,17 @@ pub enum Automatic {
     No,
 }
 
+impl Automatic {
+    /// The word in outputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Upgrades => "upgrades",
+            Self::No => "no",
+        }
+    }
+}
+
 /// One version in one archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Candidate {

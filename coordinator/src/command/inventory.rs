@@ -51,6 +51,9 @@ struct Package {
     arch: String,
     installed: String,
     hold: bool,
+    /// Section and priority of the installed version, which no archive may have any more.
+    section: Option<String>,
+    priority: Option<String>,
     candidates: Vec<Offer>,
 }
 
@@ -70,6 +73,7 @@ struct Offer {
     /// Known to a mesh that remembers, never to a single look.
     first_seen: Option<String>,
     security: bool,
+    automatic: &'static str,
     advisories: Vec<Advisory>,
 }
 
@@ -116,6 +120,8 @@ fn package(stocked: Stocked) -> Package {
         arch: stocked.package.arch,
         installed: stocked.package.version,
         hold: stocked.package.hold,
+        section: stocked.package.section,
+        priority: stocked.package.priority,
         candidates: stocked.candidates.into_iter().map(offer).collect(),
     }
 }
@@ -133,6 +139,7 @@ fn offer(candidate: Candidate) -> Offer {
         released: None,
         first_seen: None,
         security: candidate.security,
+        automatic: candidate.automatic.as_str(),
         advisories: Vec::new(),
     }
 }
@@ -197,6 +204,18 @@ mod tests {
             include_str!("../../schemas/inventory.v1.example.json"),
         );
         scan::hold(schema, shown, &to_json(&example()).unwrap());
+    }
+
+    #[test]
+    fn what_is_printed_is_what_a_baseline_is_evaluated_against() {
+        use patchmesh_common::inventory::document::{Inventory, SCHEMA};
+        let shown = include_str!("../../schemas/inventory.v1.example.json");
+        for text in [shown, &to_json(&example()).unwrap()] {
+            let read: Inventory = serde_json::from_str(text).unwrap();
+            assert_eq!((read.schema.as_str(), read.check()), (SCHEMA, Ok(())));
+            let package = &read.packages[0];
+            assert!(package.installed.is_some() && package.candidates[0].security && package.applicable);
+        }
     }
 
     #[test]

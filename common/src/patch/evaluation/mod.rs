@@ -14,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use counters::Summary;
 pub use verdict::{Ground, Judge, Verdict};
 
-use super::baseline::{Checked, ComplianceLevel, Family, OperatingSystem, RejectedAction};
+use super::{
+    Automatic,
+    baseline::{Checked, ComplianceLevel, Family, OperatingSystem, RejectedAction},
+};
 use crate::{
     inventory::{
         deb,
@@ -314,10 +317,19 @@ impl Bench<'_> {
         if newest.is_some_and(|newest| order(family, newest, installed).is_gt()) {
             return Vec::new();
         }
+        // A package that is newer than all of the usual archives came from one that offers upgrades only to its own.
+        let usual =
+            |offer: &Offer| offer.automatic == Automatic::Yes && order(family, &offer.version, installed).is_ge();
+        let from_elsewhere = !package.candidates.iter().any(usual);
         let mut newer: Vec<_> = package
             .candidates
             .iter()
             .filter(|offer| order(family, &offer.version, installed).is_gt())
+            .filter(|offer| match offer.automatic {
+                Automatic::Yes => true,
+                Automatic::Upgrades => from_elsewhere,
+                Automatic::No => false,
+            })
             .filter(|offer| family != Family::MacOs || offer.archive.as_deref() != Some("installer"))
             .collect();
         newer.sort_by(|a, b| order(family, &b.version, &a.version));
