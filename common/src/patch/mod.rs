@@ -6,6 +6,7 @@ pub mod evaluation;
 pub mod glob;
 pub mod groups;
 pub mod judge;
+pub mod sighting;
 
 pub use candidate::{Automatic, Candidate};
 pub use judge::{Blocked, Judgement, Manager, PatchState, judge};

@@ -1,0 +1,122 @@
+//! Since when a version exists, by the word of many hosts: what `approvalClock: mesh` reads on Debian and Ubuntu.
+//!
+//! Debian's indexes date themselves and not what they carry, so that hosts remember the first index in which each of them met a
+//! version. The evidence of a host is the date that the archive signed; its own clock counts only where there is none. Of many
+//! hosts the (liars + 1)-th earliest evidence counts: so many forged or skewed claims cannot open a gate before the earliest
+//! honest one would.
+
+use std::collections::BTreeMap;
+
+use crate::{id::NodeId, time::WallTime};
+
+/// Most hosts whose word is kept for one version: more say nothing new.
+pub const MAX_WITNESSES: usize = 16;
+
+/// When a host first met a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sighting {
+    /// By its clock.
+    pub seen: WallTime,
+    /// The signed date of the index that carried the version then; `None` if the index has none.
+    pub index: Option<WallTime>,
+}
+
+impl Sighting {
+    /// What the sighting proves: the version was there at this instant. A signed date is older than any look at it, so that it
+    /// also tells of the time before the mesh.
+    pub fn evidence(self) -> WallTime {
+        self.index.unwrap_or(self.seen)
+    }
+}
+
+/// The sightings of one version, one per host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sightings {
+    by: BTreeMap<NodeId, Sighting>,
+}
+
+impl Sightings {
+    /// Keeps the earliest word of `host`. Of many hosts the earliest are kept, so that the order of arrival changes nothing.
+    pub fn add(&mut self, host: NodeId, sighting: Sighting) {
+        let earlier = |a: Sighting, b: Sighting| if (b.evidence(), b) < (a.evidence(), a) { b } else { a };
+        let known = self.by.entry(host).or_insert(sighting);
+        *known = earlier(*known, sighting);
+        if self.by.len() > MAX_WITNESSES {
+            let last =
+                self.by.iter().max_by_key(|(host, word)| (word.evidence(), **word, **host)).map(|(host, _)| *host);
+            if let Some(last) = last {
+                self.by.remove(&last);
+            }
+        }
+    }
+
+    /// Since when the version exists, if at most `liars` of the hosts say what is not true. `None` if too few have seen it.
+    pub fn first_seen(&self, liars: usize) -> Option<WallTime> {
+        let mut evidence: Vec<_> = self.by.values().map(|sighting| sighting.evidence()).collect();
+        evidence.sort();
+        evidence.get(liars).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn node(n: u8) -> NodeId {
+        NodeId([n; 32])
+    }
+
+    fn sighting() -> impl Strategy<Value = Sighting> {
+        (0..1000_i64, proptest::option::of(0..1000_i64))
+            .prop_map(|(seen, index)| Sighting { seen: WallTime(seen), index: index.map(WallTime) })
+    }
+
+    fn all(words: impl IntoIterator<Item = (u8, Sighting)>) -> Sightings {
+        let mut sightings = Sightings::default();
+        words.into_iter().for_each(|(host, word)| sightings.add(node(host), word));
+        sightings
+    }
+
+    #[test]
+    fn a_signed_date_is_older_than_the_mesh_and_no_clock_is_asked_then() {
+        let word = |seen, index: Option<i64>| Sighting { seen: WallTime(seen), index: index.map(WallTime) };
+        assert_eq!(all([(1, word(900, Some(100)))]).first_seen(0), Some(WallTime(100)));
+        assert_eq!(all([(1, word(5, Some(100)))]).first_seen(0), Some(WallTime(100)));
+        assert_eq!(all([(1, word(900, None))]).first_seen(0), Some(WallTime(900)));
+        assert_eq!(all([(1, word(900, None))]).first_seen(1), None);
+        assert_eq!(all([(1, word(900, None)), (1, word(800, None))]).first_seen(1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn so_many_liars_open_nothing_before_the_earliest_honest_word(
+            honest in vec(sighting(), 1..6), forged in vec(sighting(), 0..4),
+        ) {
+            let earliest = honest.iter().map(|word| word.evidence()).min().unwrap();
+            let words = (0..).zip(honest).chain((100..).zip(forged.clone()));
+            if let Some(found) = all(words).first_seen(forged.len()) {
+                prop_assert!(found >= earliest, "{:?} is before {:?}", found, earliest);
+            }
+        }
+
+        #[test]
+        fn the_order_in_which_words_arrive_changes_nothing(words in vec((0..24_u8, sighting()), 0..40), seed in any::<usize>()) {
+            let mut turned = words.clone();
+            turned.rotate_left(seed.checked_rem(words.len()).unwrap_or(0));
+            turned.reverse();
+            let (one, other) = (all(words), all(turned));
+            for liars in 0..4 {
+                prop_assert_eq!(one.first_seen(liars), other.first_seen(liars));
+            }
+        }
+
+        #[test]
+        fn a_further_word_never_moves_the_date_later(words in vec((0..8_u8, sighting()), 1..20), more in (0..8_u8, sighting())) {
+            let before = all(words.clone()).first_seen(1);
+            let after = all(words.into_iter().chain([more])).first_seen(1);
+            prop_assert!(before.is_none() || after <= before);
+        }
+    }
+}
