@@ -249,6 +249,24 @@ spec:
     }
 
     #[test]
+    fn damaged_files_are_refused_or_read_and_never_more() {
+        let aws = r#"{"Name":"web","OperatingSystem":"CENTOS","RejectedPatches":["a*"],"CreatedDate":1.5}"#;
+        for at in 0..aws.len() {
+            for byte in *b"\"{[,:x9 \\" {
+                let mut damaged = aws.as_bytes().to_vec();
+                damaged[at] = byte;
+                let _ = parse_aws("b.json", &String::from_utf8(damaged).unwrap());
+            }
+            assert!(parse_aws("b.json", &aws[..at]).is_err());
+        }
+        for at in 0..GOOD.len() {
+            for text in [GOOD[..at].to_owned(), format!("{}\t&*{{{}", &GOOD[..at], &GOOD[at..])] {
+                let _ = manifest::parse("b.yaml", &text);
+            }
+        }
+    }
+
+    #[test]
     fn a_bomb_is_refused_quickly() {
         let bomb = (1..12).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
             let below = format!("*a{}, ", n - 1).repeat(9);

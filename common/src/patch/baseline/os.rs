@@ -140,27 +140,28 @@ impl OperatingSystem {
         matches!(self, Self::AmazonLinux2 | Self::AmazonLinux2023 | Self::RedHat)
     }
 
-    /// The operating system whose os-release says `id` and `version`; `None` for one that AWS does not name.
+    /// The operating system whose os-release says `id` and `version`, or whose word `id` is; `None` for one that AWS does not
+    /// name.
     pub fn of_host(id: &str, version: &str) -> Option<Self> {
-        Some(match id {
+        let id = id.to_ascii_lowercase();
+        Some(match id.as_str() {
             "debian" => Self::Debian,
             "ubuntu" => Self::Ubuntu,
             "raspbian" => Self::Raspbian,
-            "amzn" => match version {
+            "amzn" | "amazon" => match version {
                 "2" | "2.0" => Self::AmazonLinux2,
                 _ if version.starts_with("2022") => Self::AmazonLinux2022,
                 _ if version.starts_with("2023") => Self::AmazonLinux2023,
                 _ => Self::AmazonLinux,
             },
-            "rhel" => Self::RedHat,
+            "rhel" | "redhat" => Self::RedHat,
             "centos" => Self::CentOs,
-            "ol" => Self::Oracle,
+            "ol" | "oracle" => Self::Oracle,
             "rocky" => Self::Rocky,
-            "almalinux" => Self::Alma,
-            "sles" | "sles_sap" | "suse" => Self::Suse,
-            "macos" => Self::MacOs,
-            "windows" => Self::Windows,
-            _ => return None,
+            "almalinux" | "alma" => Self::Alma,
+            "sles" | "sles_sap" => Self::Suse,
+            "macos" | "darwin" => Self::MacOs,
+            word => return Self::parse(&word.to_ascii_uppercase()),
         })
     }
 
@@ -215,6 +216,8 @@ mod tests {
             ("rhel", "8.8", OperatingSystem::RedHat, "RedhatEnterpriseLinux8.8"),
             ("sles", "15.5", OperatingSystem::Suse, "Suse15.5"),
             ("almalinux", "9.3", OperatingSystem::Alma, "AlmaLinux9.3"),
+            ("AMAZON_LINUX_2", "2", OperatingSystem::AmazonLinux2, "AmazonLinux2"),
+            ("windows", "2019", OperatingSystem::Windows, "WindowsServer2019"),
         ] {
             assert_eq!(OperatingSystem::of_host(id, version), Some(os));
             assert_eq!(os.product(version), product);

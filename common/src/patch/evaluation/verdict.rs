@@ -263,7 +263,10 @@ impl Look<'_> {
             FilterKey::PatchSet => filter.holds(self.patch_set()),
             FilterKey::Priority => known(self.offer.priority.as_deref().or(self.package.priority.as_deref())),
             FilterKey::Section => known(self.offer.section.as_deref().or(self.package.section.as_deref())),
-            FilterKey::Classification if self.judge.family() == Family::MacOs => known(self.offer.archive.as_deref()),
+            FilterKey::Classification if self.judge.family() == Family::MacOs => {
+                let kind = self.advisory.and_then(|advisory| advisory.kind.as_deref());
+                known(self.offer.archive.as_deref().or(kind))
+            }
             FilterKey::Classification => match self.advisory {
                 Some(advisory) => known(advisory.kind.as_deref()),
                 None => filter.is_any() || self.lifted(),
