@@ -1,6 +1,9 @@
 //! Operating systems, and what baselines may say for each (spec 1.2, 1.3).
 
+use core::cmp::Ordering;
+
 use super::words::{FilterKey, words};
+use crate::inventory::{deb, rpm};
 
 words! {
     /// An operating system of a baseline.
@@ -57,6 +60,14 @@ impl Family {
     /// Whether a security gate, non-security updates and alternative sources mean anything.
     pub fn is_linux(self) -> bool {
         matches!(self, Self::Apt | Self::Rpm | Self::Zypper)
+    }
+
+    /// The order of versions.
+    pub fn order(self, a: &str, b: &str) -> Ordering {
+        match self {
+            Self::Apt => deb::compare(a, b),
+            _ => rpm::compare(a, b),
+        }
     }
 }
 

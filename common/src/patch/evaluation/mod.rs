@@ -8,7 +8,6 @@ pub mod settle;
 mod text;
 pub mod verdict;
 
-use core::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use counters::Summary;
@@ -19,11 +18,7 @@ use super::{
     baseline::{Checked, ComplianceLevel, Family, OperatingSystem, RejectedAction},
 };
 use crate::{
-    inventory::{
-        deb,
-        document::{Inventory, Offer, Package},
-        rpm,
-    },
+    inventory::document::{Inventory, Offer, Package},
     time::WallTime,
 };
 
@@ -173,20 +168,12 @@ fn newest_installed<'a>(baseline: &Checked, inventory: &'a Inventory) -> BTreeMa
     for package in &inventory.packages {
         if let Some(version) = package.installed.as_deref() {
             let known = newest.entry((package.name.as_str(), package.arch.as_str())).or_insert(version);
-            if order(baseline.os.family(), version, known).is_gt() {
+            if baseline.os.family().order(version, known).is_gt() {
                 *known = version;
             }
         }
     }
     newest
-}
-
-/// The order of versions of a family.
-fn order(family: Family, a: &str, b: &str) -> Ordering {
-    match family {
-        Family::Apt => deb::compare(a, b),
-        _ => rpm::compare(a, b),
-    }
 }
 
 enum Judged<'a> {
@@ -275,7 +262,7 @@ impl Bench<'_> {
     fn absent<'a>(&self, package: &'a Package) -> Judged<'a> {
         let family = self.family();
         let mut offers: Vec<_> = package.candidates.iter().collect();
-        offers.sort_by(|a, b| order(family, &b.version, &a.version));
+        offers.sort_by(|a, b| family.order(&b.version, &a.version));
         let judged: Vec<_> = offers.iter().map(|offer| (*offer, self.judge.verdict(package, offer))).collect();
         let Some((newest, newest_verdict)) = judged.first() else { return Judged::Nothing };
         let approved = judged.iter().find(|(_, verdict)| verdict.approves());
@@ -314,17 +301,17 @@ impl Bench<'_> {
     fn newer<'a>(&self, package: &'a Package, installed: &str) -> Vec<&'a Offer> {
         let family = self.family();
         let newest = self.newest.get(&(package.name.as_str(), package.arch.as_str()));
-        if newest.is_some_and(|newest| order(family, newest, installed).is_gt()) {
+        if newest.is_some_and(|newest| family.order(newest, installed).is_gt()) {
             return Vec::new();
         }
         // A package that is newer than all of the usual archives came from one that offers upgrades only to its own.
         let usual =
-            |offer: &Offer| offer.automatic == Automatic::Yes && order(family, &offer.version, installed).is_ge();
+            |offer: &Offer| offer.automatic == Automatic::Yes && family.order(&offer.version, installed).is_ge();
         let from_elsewhere = !package.candidates.iter().any(usual);
         let mut newer: Vec<_> = package
             .candidates
             .iter()
-            .filter(|offer| order(family, &offer.version, installed).is_gt())
+            .filter(|offer| family.order(&offer.version, installed).is_gt())
             .filter(|offer| match offer.automatic {
                 Automatic::Yes => true,
                 Automatic::Upgrades => from_elsewhere,
@@ -332,14 +319,14 @@ impl Bench<'_> {
             })
             .filter(|offer| family != Family::MacOs || offer.archive.as_deref() != Some("installer"))
             .collect();
-        newer.sort_by(|a, b| order(family, &b.version, &a.version));
+        newer.sort_by(|a, b| family.order(&b.version, &a.version));
         newer
     }
 
     /// The installed version as repositories offer it. What none offers any more has only its version.
     fn own(&self, package: &Package, installed: &str) -> Offer {
         let family = self.family();
-        let same = |offer: &&Offer| order(family, &offer.version, installed).is_eq();
+        let same = |offer: &&Offer| family.order(&offer.version, installed).is_eq();
         // The same version may be in several archives, of which one is enough.
         let mut offers: Vec<_> = package.candidates.iter().filter(same).collect();
         offers.sort_by_key(|offer| !self.judge.verdict(package, offer).approves());
