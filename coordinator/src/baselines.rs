@@ -185,20 +185,22 @@ pub fn yaml(baseline: PatchBaseline) -> Result<String, Fault> {
     }
 }
 
-/// The baseline that a flag names: a file of ours or of AWS's, or a predefined one.
+/// The baselines that a flag names: one in a file of ours or of AWS's, a predefined one, or AWS's `BaselineOverride`, of which
+/// one is for the host.
 ///
 /// # Errors
 /// A file that cannot be read, is something else, or breaks a limit.
-pub fn named(text: &Path) -> Result<PatchBaseline, Fault> {
+pub fn named(text: &Path) -> Result<Vec<PatchBaseline>, Fault> {
     if let Some(found) = text.to_str().filter(|_| !text.exists()).and_then(predefined::find) {
-        return Ok(found);
+        return Ok(vec![found]);
     }
     let (shown, text) = manifest::read_text(text, manifest::MAX_MANIFEST, "check the path given with --baseline")?;
     match manifest::parse(&shown, &text)? {
-        Manifest::Baseline(found) => Ok(*found),
-        Manifest::Rollout(_) => Err(Fault::new(
+        Manifest::Baseline(found) => Ok(vec![*found]),
+        Manifest::Override(several) => Ok(several),
+        Manifest::Rollout(_) | Manifest::InstallList(_) => Err(Fault::new(
             "manifest-invalid",
-            format!("{shown}: a Rollout is no baseline"),
+            format!("{shown}: this is no baseline"),
             "nothing was changed",
             "give a manifest of kind PatchBaseline, or AWS's JSON",
         )),

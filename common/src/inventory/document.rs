@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{patch::Automatic, time::WallTime};
+use crate::{
+    patch::{Automatic, baseline::OperatingSystem},
+    time::WallTime,
+};
 
 /// The only schema.
 pub const SCHEMA: &str = "patchmesh.inventory/v1";
@@ -173,6 +176,19 @@ pub enum BadInventory {
         /// What is wrong, as a fragment.
         what: &'static str,
     },
+}
+
+impl Host {
+    /// Its operating system, as baselines call it; `None` if it does not say, or is none of theirs.
+    pub fn operating_system(&self) -> Option<OperatingSystem> {
+        OperatingSystem::of_host(self.os.as_deref()?, self.os_version.as_deref().unwrap_or_default())
+    }
+
+    /// What PRODUCT filters of baselines of `os` call it.
+    pub fn product_of(&self, os: OperatingSystem) -> String {
+        let version = self.os_version.as_deref().unwrap_or_default();
+        self.product.clone().unwrap_or_else(|| os.product(version))
+    }
 }
 
 impl Inventory {

@@ -85,9 +85,7 @@ impl InstallList {
         at: WallTime,
     ) -> Option<&'a Offer> {
         let family = baseline.os.family();
-        let product = inventory.host.product.clone();
-        let version = inventory.host.os_version.as_deref().unwrap_or_default();
-        let product = product.unwrap_or_else(|| baseline.os.product(version));
+        let product = inventory.host.product_of(baseline.os);
         let judge = Judge { baseline, product: &product, at };
         let newer = |offer: &&Offer| match package.installed.as_deref() {
             Some(installed) => family.order(&offer.version, installed).is_gt(),

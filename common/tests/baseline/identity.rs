@@ -68,7 +68,9 @@ fn an_unknown_member_is_named() {
         let error = serde_json::from_value::<AwsBaseline>(file).unwrap_err().to_string();
         assert!(error.starts_with("unknown field `"), "{error}");
     }
-    assert!(serde_json::from_value::<AwsBaseline>(json!({})).unwrap_err().to_string().contains("`Name`"));
+    let nameless = serde_json::from_value::<AwsBaseline>(json!({})).unwrap();
+    assert_eq!(serde_json::to_value(&nameless).unwrap(), json!({}));
+    assert_eq!(PatchBaseline::from(nameless).check().unwrap_err()[0].field, "name");
 }
 
 proptest! {

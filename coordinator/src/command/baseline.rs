@@ -8,6 +8,7 @@ use patchmesh_common::{
     patch::{
         baseline::SecurityUpdates,
         evaluation::{self, Evaluation, Row},
+        overrides,
     },
     time::WallTime,
 };
@@ -38,7 +39,7 @@ pub enum BaselineVerb {
 /// Flags of `baseline evaluate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvaluateArgs {
-    /// A manifest of kind PatchBaseline, AWS's JSON, or the name of a predefined baseline
+    /// A manifest of kind PatchBaseline, AWS's JSON (also a BaselineOverride), or the name of a predefined baseline
     #[arg(long, value_name = "FILE")]
     baseline: PathBuf,
     /// What patchmesh inventory -o json printed; - is stdin
@@ -126,16 +127,27 @@ pub fn run(verb: &BaselineVerb) -> Result<Exit, Fault> {
 /// # Errors
 /// As [`run`].
 pub fn evaluate(args: &EvaluateArgs) -> Result<Document, Fault> {
-    let baseline = baselines::named(&args.baseline)?;
-    let checked = baseline.check().map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        Fault::new("manifest-invalid", first, "nothing was changed", "correct the baseline and try again")
-    })?;
+    let baselines = baselines::named(&args.baseline)?;
     let (shown, text) = manifest::read_text(&args.inventory, MAX_INVENTORY, "check the path given with --inventory")?;
     let inventory: Inventory = manifest::baseline::json_document(&shown, &text)?;
     let wrong = |code, message: String, remedy: &str| Fault::new(code, message, "nothing was changed", remedy);
     inventory.check().map_err(|error| {
         wrong("inventory-invalid", format!("{shown}: {error}"), "print it with patchmesh inventory -o json")
+    })?;
+    let baseline = match (baselines.as_slice(), inventory.host.operating_system()) {
+        ([one], _) => one,
+        (several, Some(os)) => overrides::choose(several, os).map_err(|error| {
+            let message = format!("{}: {error}", args.baseline.display());
+            wrong("baseline-mismatch", message, "give a list with one baseline per operating system")
+        })?,
+        (_, None) => {
+            let message = format!("{shown}: the host's operating system is not known");
+            return Err(wrong("baseline-mismatch", message, "give a single baseline"));
+        }
+    };
+    let checked = baseline.check().map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        wrong("manifest-invalid", first, "correct the baseline and try again")
     })?;
     let at = args.at.or_else(|| WallTime::parse(&now())).unwrap_or_default();
     let found = evaluation::evaluate(&checked, &inventory, at).map_err(|error| {

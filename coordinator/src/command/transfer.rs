@@ -72,7 +72,7 @@ struct ValidationDocument {
     schema: &'static str,
     file: String,
     kind: &'static str,
-    name: String,
+    name: Option<String>,
     valid: bool,
 }
 
@@ -119,11 +119,16 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("validate", &[Format::Table, Format::Json, Format::Yaml])?;
     let (file, text) = manifest::read_text(&args.file, manifest::MAX_MANIFEST, "check the path given with -f")?;
     let (kind, name) = match manifest::parse(&file, &text)? {
-        Manifest::Baseline(baseline) => (manifest::baseline::KIND, baseline.name),
-        Manifest::Rollout(rollout) => ("Rollout", rollout.name),
+        Manifest::Baseline(baseline) => (manifest::baseline::KIND, Some(baseline.name)),
+        Manifest::Rollout(rollout) => ("Rollout", Some(rollout.name)),
+        Manifest::Override(_) => ("BaselineOverride", None),
+        Manifest::InstallList(_) => ("InstallOverrideList", None),
     };
     match format {
-        Format::Table => output::print(&format!("{file}: {kind} {name} is right\n"))?,
+        Format::Table => {
+            let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+            output::print(&format!("{file}: {kind}{name} is right\n"))?;
+        }
         _ => {
             let document = ValidationDocument { schema: "patchmesh.validation/v1", file, kind, name, valid: true };
             output::print_document(&document, format)?;

@@ -1,6 +1,6 @@
 //! `kind: PatchBaseline`, and the same as AWS's JSON.
 
-use patchmesh_common::patch::baseline::{PatchBaseline, Problem, Spec, aws::AwsBaseline};
+use patchmesh_common::patch::baseline::{OperatingSystem, PatchBaseline, Problem, Spec, aws::AwsBaseline};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
@@ -94,13 +94,49 @@ pub(super) fn is_manifest(text: &str) -> bool {
 /// As [`parse`].
 pub fn parse_aws(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
     let place = Place { file };
-    if text.trim_start().starts_with('[') {
-        let what = format!("{file}: a list of baselines (BaselineOverride)");
-        return Err(Fault::not_built(&what, "write one object of the list into a file of its own"));
+    if is_list(text) {
+        let message = "this is a list of baselines (BaselineOverride), and one baseline is expected";
+        return Err(Fault::new(
+            "manifest-invalid",
+            place.at(None, message),
+            "nothing was changed",
+            "write each object of the list into a file of its own",
+        ));
     }
     let theirs: AwsBaseline = json(&place, text)?;
     judged(&place, text, theirs.into(), Problem::aws_field)
 }
+
+/// Whether JSON is a list, as a `BaselineOverride` is.
+pub(super) fn is_list(text: &str) -> bool {
+    text.trim_start().starts_with('[')
+}
+
+/// Parses AWS's `BaselineOverride`: a list of baselines, which need no names.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_override(file: &str, text: &str) -> Result<Vec<PatchBaseline>, Fault> {
+    let place = Place { file };
+    let theirs: Vec<AwsBaseline> = json(&place, text)?;
+    if theirs.len() > OperatingSystem::ALL.len() {
+        let message = format!("{} baselines, and at most one per operating system is expected", theirs.len());
+        return Err(place.fault(None, message));
+    }
+    let named = |mut theirs: AwsBaseline| {
+        if theirs.name.is_empty() {
+            theirs.name = OVERRIDE.to_owned();
+        }
+        PatchBaseline::from(theirs)
+    };
+    let numbered = theirs.into_iter().map(named).enumerate();
+    numbered
+        .map(|(at, baseline)| judged(&place, text, baseline, |problem| format!("[{at}].{}", problem.aws_field())))
+        .collect()
+}
+
+/// What a baseline of an override is called if it has no name.
+const OVERRIDE: &str = "BaselineOverride";
 
 /// Reads one JSON document; errors name file, line and field.
 pub(crate) fn json_document<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, Fault> {
@@ -244,8 +280,21 @@ spec:
         for text in ["", "null", "{", "3", "{\"name\": \"web\"}"] {
             assert!(wrong(text).starts_with("b.json:"), "{text}");
         }
-        assert_eq!(parse_aws("b.json", "[{}]").unwrap_err().exit, Exit::Usage);
+        assert!(
+            wrong("[{}]").ends_with("this is a list of baselines (BaselineOverride), and one baseline is expected")
+        );
         assert!(wrong(&"[".repeat(100_000).replacen('[', "{\"Name\":[", 1)).starts_with("b.json:1:"));
+    }
+
+    #[test]
+    fn a_list_of_baselines_is_judged_one_by_one() {
+        let found = parse_override("o.json", r#"[{"OperatingSystem": "DEBIAN"}, {"Name": "win"}]"#).unwrap();
+        assert_eq!((found[0].name.as_str(), found[1].name.as_str()), ("BaselineOverride", "win"));
+        let wrong = |text: &str| parse_override("o.json", text).unwrap_err().chain();
+        let second = wrong("[{},\n {\"Description\": \"\"}]");
+        assert!(second.starts_with("o.json:2:18: [1].Description \"\": 0 characters"), "{second}");
+        assert!(wrong(&format!("[{}{{}}]", "{},".repeat(15))).contains("16 baselines"));
+        assert!(wrong("[3]").starts_with("o.json:1:2: [0]: "));
     }
 
     #[test]

@@ -7,8 +7,14 @@ mod rollout;
 
 use std::{io::Read, path::Path};
 
-use patchmesh_common::{patch::baseline::PatchBaseline, rollout::spec::RolloutSpec};
-use serde::{Deserialize, de::DeserializeOwned};
+use patchmesh_common::{
+    patch::{baseline::PatchBaseline, overrides::InstallList},
+    rollout::spec::RolloutSpec,
+};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_saphyr::{Error as YamlError, Location, Options, Spanned};
 
 use crate::fault::{Exit, Fault};
@@ -28,6 +34,13 @@ const API_VERSION: &str = "patchmesh/v1";
 struct Head {
     api_version: Spanned<String>,
     kind: Spanned<String>,
+}
+
+/// What tells AWS's list of patches from a manifest.
+#[derive(Deserialize)]
+struct Bare {
+    kind: Option<IgnoredAny>,
+    patches: Option<IgnoredAny>,
 }
 
 /// Reads the Rollout manifest at `path`; `-` is stdin.
@@ -79,6 +92,10 @@ pub enum Manifest {
     Rollout(Box<RolloutSpec>),
     /// `kind: PatchBaseline`, or AWS's JSON.
     Baseline(Box<PatchBaseline>),
+    /// AWS's `BaselineOverride`.
+    Override(Vec<PatchBaseline>),
+    /// AWS's `InstallOverrideList`.
+    InstallList(InstallList),
 }
 
 /// Parses a manifest of any kind that is built; a file whose name ends in `.json` may also be AWS's.
@@ -88,7 +105,18 @@ pub enum Manifest {
 pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     let place = Place { file };
     if file.ends_with(".json") && !baseline::is_manifest(text) {
-        return Ok(Manifest::Baseline(Box::new(baseline::parse_aws(file, text)?)));
+        return match baseline::is_list(text) {
+            true => baseline::parse_override(file, text).map(Manifest::Override),
+            false => Ok(Manifest::Baseline(Box::new(baseline::parse_aws(file, text)?))),
+        };
+    }
+    // AWS's list of patches says neither version nor kind.
+    if let Ok(Bare { kind: None, patches: Some(_) }) = place.yaml(text) {
+        let list: InstallList = place.yaml(text)?;
+        return match list.check() {
+            Ok(()) => Ok(Manifest::InstallList(list)),
+            Err(error) => Err(place.fault(None, error.to_string())),
+        };
     }
     let head: Head = place.yaml(text)?;
     match head.kind.value.as_str() {

@@ -8,10 +8,12 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
+    ("list.yaml", include_str!("../scripts/list.yaml")),
     ("mesh.yaml", include_str!("../scripts/mesh.yaml")),
+    ("override.json", include_str!("../scripts/override.json")),
     ("typo.json", include_str!("../scripts/typo.json")),
     ("web.json", include_str!("../scripts/web.json")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),

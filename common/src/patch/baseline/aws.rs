@@ -11,6 +11,8 @@ use super::{FilterGroup, FilterText, Origin, PatchBaseline, RuleText, Rules, Sou
 pub struct AwsBaseline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_id: Option<String>,
+    /// Only a baseline of a `BaselineOverride` may be without one; it is empty then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operating_system: Option<String>,

@@ -130,11 +130,11 @@ pub fn evaluate(baseline: &Checked, inventory: &Inventory, at: WallTime) -> Resu
     let host = &inventory.host;
     let os = host.os.as_deref().filter(|os| !os.is_empty()).ok_or(Mismatch::Unknown)?;
     let version = host.os_version.as_deref().unwrap_or_default();
-    if !OperatingSystem::of_host(os, version).is_some_and(|host| baseline.os.judges(host)) {
+    if !host.operating_system().is_some_and(|host| baseline.os.judges(host)) {
         let os = format!("{os} {version}").trim_end().to_owned();
         return Err(Mismatch::OtherSystem { baseline: baseline.name.clone(), expected: baseline.os, os });
     }
-    let product = host.product.clone().unwrap_or_else(|| baseline.os.product(version));
+    let product = host.product_of(baseline.os);
     let bench =
         Bench { judge: Judge { baseline, product: &product, at }, newest: newest_installed(baseline, inventory) };
     let mut evaluation = Evaluation { rows: Vec::new(), not_applicable: 0 };

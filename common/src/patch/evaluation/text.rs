@@ -43,6 +43,9 @@ pub(super) fn reason(baseline: &Checked, ground: &Ground, version: &str) -> Reas
             reason.rule = Some(*number);
             format!("{version} is no security update (rule {number})")
         }
+        Ground::ListedNotSecurity { entry } => {
+            format!("{version} is no security update, and {entry:?} of the approved list is for those only")
+        }
         Ground::GlobalFilter => format!("{version} does not pass the global filters"),
         Ground::NotInPatch => format!("{version} is not part of any patch"),
         Ground::NoKb => String::from("the update has no KB id"),
@@ -63,7 +66,7 @@ fn code(ground: &Ground) -> &'static str {
         Ground::Waiting { .. } => "date-gate",
         Ground::TooLate { .. } => "after-cutoff",
         Ground::Unseen { .. } => "unseen",
-        Ground::NotSecurity { .. } => "not-security",
+        Ground::NotSecurity { .. } | Ground::ListedNotSecurity { .. } => "not-security",
         Ground::GlobalFilter => "global-filter",
         Ground::NotInPatch => "not-in-patch",
         Ground::NoKb => "no-kb",

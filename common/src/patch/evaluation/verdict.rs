@@ -50,6 +50,11 @@ pub enum Ground {
         /// The rule's place.
         number: u32,
     },
+    /// The approved list would approve it if it were a security update.
+    ListedNotSecurity {
+        /// The entry as it was written.
+        entry: String,
+    },
     /// A rule would approve it if it were a security update.
     NotSecurity {
         /// The rule's place.
@@ -111,10 +116,21 @@ impl Judge<'_> {
         if self.family() == Family::Windows && !is_kb(&package.name) {
             return Verdict::no(Ground::NoKb);
         }
+        let listed = self.named(&baseline.approved, package, offer);
         let gate = baseline.approved_non_security || self.passes_security(offer);
-        if let Some(entry) = self.named(&baseline.approved, package, offer).filter(|_| gate) {
-            return Verdict { ground: Ground::List { entry }, level: baseline.approved_level };
+        match listed {
+            Some(entry) if gate => Verdict { ground: Ground::List { entry }, level: baseline.approved_level },
+            Some(entry) => match self.unlisted(package, offer) {
+                // What the list would say is nearer to an approval than that no rule fits.
+                verdict if rank(&verdict.ground) >= RANK_OF_NEVER => Verdict::no(Ground::ListedNotSecurity { entry }),
+                verdict => verdict,
+            },
+            None => self.unlisted(package, offer),
         }
+    }
+
+    /// What the baseline says of a version that the lists do not decide.
+    fn unlisted(&self, package: &Package, offer: &Offer) -> Verdict {
         if self.family() == Family::Zypper && offer.advisories.is_empty() {
             return Verdict::no(Ground::NotInPatch);
         }
@@ -218,10 +234,13 @@ fn rank(ground: &Ground) -> (u8, WallTime) {
         Ground::Waiting { opens_at, .. } => (0, *opens_at),
         Ground::Unseen { .. } => (1, WallTime::MAX),
         Ground::TooLate { .. } => (2, WallTime::MAX),
-        _ => (3, WallTime::MAX),
+        Ground::List { .. } | Ground::Rule { .. } => (0, WallTime(0)),
+        _ => RANK_OF_NEVER,
     }
 }
 
+/// What no date changes.
+const RANK_OF_NEVER: (u8, WallTime) = (3, WallTime::MAX);
 const RANK_OF_NONE: (u8, WallTime) = (4, WallTime::MAX);
 
 /// Whether an update is named by a KB id.
