@@ -223,18 +223,13 @@ impl Bench<'_> {
         });
         let waiting = waiting.min_by_key(|(opens_at, ..)| *opens_at).map(|(_, offer, verdict)| (offer, verdict));
         let newest = judged.first().map(|(offer, verdict)| (*offer, verdict));
-        let (spoken, offer) = match (waiting, newest) {
-            _ if own_verdict.rejects() => (&own_verdict, newest.map(|(offer, _)| offer)),
-            (Some((offer, verdict)), _) => (verdict, Some(offer)),
-            (None, newest) if own_verdict.approves() => (&own_verdict, newest.map(|(offer, _)| offer)),
-            (None, Some((offer, verdict))) => (verdict, Some(offer)),
-            (None, None) => (&own_verdict, None),
-        };
-        let version = if core::ptr::eq(spoken, &own_verdict) { installed } else { offer.map_or("", |o| &o.version) };
-        let reason = text::reason(self.judge.baseline, &spoken.ground, version);
+        let decided = own_verdict.rejects() || (waiting.is_none() && own_verdict.approves());
+        let spoken = if decided { None } else { waiting.or(newest) };
+        let available = spoken.or(newest).map(|(offer, _)| offer.version.clone());
+        let (version, verdict) = spoken.map_or((installed, &own_verdict), |(offer, verdict)| (&offer.version, verdict));
+        let reason = text::reason(self.judge.baseline, &verdict.ground, version);
         let level = if state == State::Installed { own_verdict.level } else { ComplianceLevel::Unspecified };
         let classification = (state == State::InstalledRejected).then(|| self.classification(&own)).flatten();
-        let available = offer.map(|offer| offer.version.clone());
         let row = Row { available, state, level, classification, reason, ..row_of(package) };
         Judged::Row(Box::new(row), None)
     }
