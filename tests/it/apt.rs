@@ -15,9 +15,14 @@ use std::{
 };
 
 use patchmesh_common::{
-    inventory::Transaction,
-    patch::Baseline,
+    inventory::{Transaction, document::Inventory},
+    patch::{
+        Baseline,
+        baseline::{PatchBaseline, RuleText, Rules, Spec},
+        evaluation::{State, evaluate},
+    },
     run::{compare::compare, message::RefusalCode},
+    time::WallTime,
 };
 use patchmesh_coordinator::command;
 use patchmesh_node::host::{
@@ -149,6 +154,40 @@ async fn the_command_prints_the_same_for_a_private_root() {
     let document = serde_json::to_value(command::inventory::document(&args).await.unwrap()).unwrap();
     assert_eq!(document["packages"].as_array().unwrap().len(), 13);
     assert_eq!(snapshot(&fixture.root()), before);
+}
+
+/// (name, architecture, missing version) of every package that is missing.
+fn missing(patches: &serde_json::Value) -> Vec<(String, String, String)> {
+    let text = |row: &serde_json::Value, member: &str| row[member].as_str().unwrap().to_owned();
+    let rows = patches.as_array().unwrap().iter().filter(|row| row["state"] == "Missing");
+    rows.map(|row| (text(row, "name"), text(row, "arch"), text(row, "available"))).collect()
+}
+
+#[tokio::test]
+async fn a_baseline_of_everything_that_is_security_finds_what_the_scan_for_security_finds() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let output = patchmesh_coordinator::output::Format::Json;
+    let args =
+        command::scan::Args { local: true, root: fixture.root(), baseline: "security".into(), refresh: false, output };
+    let scan = serde_json::to_value(command::scan::document(&args).await.unwrap()).unwrap();
+    let args = command::inventory::Args { local: true, root: fixture.root(), output };
+    let inventory = serde_json::to_value(command::inventory::document(&args).await.unwrap()).unwrap();
+    let inventory: Inventory = serde_json::from_value(inventory).unwrap();
+    let rule = RuleText::default();
+    let spec = Spec {
+        operating_system: Some("DEBIAN".into()),
+        approval_rules: Some(Rules { patch_rules: vec![rule] }),
+        ..Spec::default()
+    };
+    let baseline = PatchBaseline { name: "security".into(), spec }.check().unwrap();
+    let found = evaluate(&baseline, &inventory, WallTime(0)).unwrap().rows;
+    assert_eq!(found.len(), scan["patches"].as_array().unwrap().len());
+    let found = found.into_iter().filter(|row| row.state == State::Missing);
+    let found: Vec<_> = found.map(|row| (row.name, row.arch, row.available.unwrap())).collect();
+    assert_eq!((found.len(), &found), (4, &missing(&scan["patches"])));
 }
 
 /// The machine itself before and after a scan, and what the scan and apt would upgrade; `None` if that failed.
