@@ -170,8 +170,14 @@ async fn a_baseline_of_everything_that_is_security_finds_what_the_scan_for_secur
     }
     let fixture = Fixture::new();
     let output = patchmesh_coordinator::output::Format::Json;
-    let args =
-        command::scan::Args { local: true, root: fixture.root(), baseline: "security".into(), refresh: false, output };
+    let args = command::scan::Args {
+        local: true,
+        root: fixture.root(),
+        baseline: "security".into(),
+        refresh: false,
+        no_cache: true,
+        output,
+    };
     let scan = serde_json::to_value(command::scan::document(&args).await.unwrap()).unwrap();
     let args = command::inventory::Args { local: true, root: fixture.root(), output };
     let inventory = serde_json::to_value(command::inventory::document(&args).await.unwrap()).unwrap();
