@@ -14,5 +14,6 @@ pub mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod seal;
+pub mod selector;
 pub mod time;
 pub mod wire;
