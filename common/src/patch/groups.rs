@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::baseline::{OperatingSystem, predefined};
 
 /// The tags whose value is the group. Letters' case counts.
@@ -10,6 +12,10 @@ pub const GROUP_TAGS: [&str; 2] = ["Patch Group", "PatchGroup"];
 pub const MAX_GROUP: usize = 256;
 /// Most groups of one baseline.
 pub const MAX_GROUPS: usize = 25;
+/// Most registrations in all: with the longest names they take some 2 MiB.
+pub const MAX_REGISTERED: usize = 5000;
+/// Longest name of a baseline, in characters.
+const MAX_BASELINE: usize = 128;
 
 /// Which baseline was chosen for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,9 @@ pub enum GroupError {
     /// The baseline has as many groups as it may.
     #[error("baseline {0} already has {MAX_GROUPS} patch groups")]
     TooMany(String),
+    /// The mesh has as many registrations as it may.
+    #[error("{MAX_REGISTERED} patch groups are registered, and no more are allowed")]
+    Full,
     /// No name of a group.
     #[error("{0:?} is no patch group: 1 to {MAX_GROUP} letters, digits, spaces and _.:/=+-@ are allowed")]
     Name(String),
@@ -60,8 +69,61 @@ pub enum GroupError {
     },
 }
 
+/// Why a written form is refused: which of its entries, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrittenError {
+    /// A registration that could not have been made.
+    #[error("groups[{0}]: {1}")]
+    Group(usize, GroupError),
+    /// An entry that is there twice.
+    #[error("{0}[{1}]: it is there twice")]
+    Twice(&'static str, usize),
+    /// A word that is no operating system.
+    #[error("{0}[{1}].operatingSystem: {2:?} is no operating system")]
+    System(&'static str, usize, String),
+    /// A baseline without a usable name.
+    #[error("{0}[{1}].baseline: a name has 1 to {MAX_BASELINE} characters")]
+    Baseline(&'static str, usize),
+    /// More entries than there can be.
+    #[error("{0}: {1} entries, and at most {2} are allowed")]
+    TooMany(&'static str, usize, usize),
+}
+
+/// What was registered, as it is kept and sent. [`Groups`] reads and writes it, and takes nothing that breaks a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Written {
+    /// By group, then operating system.
+    pub groups: Vec<WrittenGroup>,
+    /// By operating system. Those that are not here have their predefined baseline.
+    pub defaults: Vec<WrittenDefault>,
+}
+
+/// That a group has a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WrittenGroup {
+    /// 1 to [`MAX_GROUP`] characters.
+    pub group: String,
+    /// An [`OperatingSystem`].
+    pub operating_system: String,
+    /// The baseline's name.
+    pub baseline: String,
+}
+
+/// That an operating system has a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WrittenDefault {
+    /// An [`OperatingSystem`].
+    pub operating_system: String,
+    /// The baseline's name.
+    pub baseline: String,
+}
+
 /// What was registered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Groups {
     registered: BTreeMap<(String, OperatingSystem), String>,
     defaults: BTreeMap<OperatingSystem, String>,
@@ -107,6 +169,9 @@ impl Groups {
         if self.groups(baseline).count() >= MAX_GROUPS {
             return Err(GroupError::TooMany(baseline.to_owned()));
         }
+        if self.registered.len() >= MAX_REGISTERED {
+            return Err(GroupError::Full);
+        }
         self.registered.insert((group.to_owned(), os), baseline.to_owned());
         Ok(())
     }
@@ -118,9 +183,22 @@ impl Groups {
         self.registered.len() < before
     }
 
-    /// Makes `baseline` the default of `os`; a predefined one's name takes an earlier default back.
+    /// Makes `baseline` the default of `os`; the predefined default's name takes an earlier one back.
     pub fn set_default(&mut self, baseline: &str, os: OperatingSystem) {
-        self.defaults.insert(os, baseline.to_owned());
+        match baseline == predefined::default_for(os) {
+            true => self.defaults.remove(&os),
+            false => self.defaults.insert(os, baseline.to_owned()),
+        };
+    }
+
+    /// Every registration: group, operating system, baseline; by group, then operating system.
+    pub fn registered(&self) -> impl Iterator<Item = (&str, OperatingSystem, &str)> {
+        self.registered.iter().map(|((group, os), baseline)| (group.as_str(), *os, baseline.as_str()))
+    }
+
+    /// Every default that was set, by operating system.
+    pub fn defaults(&self) -> impl Iterator<Item = (OperatingSystem, &str)> {
+        self.defaults.iter().map(|(os, baseline)| (*os, baseline.as_str()))
     }
 
     /// The groups of a baseline, by name.
@@ -131,7 +209,7 @@ impl Groups {
     /// The default of `os`.
     pub fn default_of(&self, os: OperatingSystem) -> Resolved {
         let predefined = predefined::default_for(os);
-        match self.defaults.get(&os).filter(|name| *name != predefined) {
+        match self.defaults.get(&os) {
             Some(name) => Resolved { baseline: name.clone(), because: Because::Default },
             None => Resolved { baseline: predefined.to_owned(), because: Because::Predefined },
         }
@@ -147,6 +225,59 @@ impl Groups {
             Some(Resolved { baseline, because: Because::Group(group.to_owned()) })
         });
         Ok(registered.unwrap_or_else(|| self.default_of(os)))
+    }
+}
+
+impl From<Groups> for Written {
+    fn from(groups: Groups) -> Self {
+        let group = |(group, os, baseline): (&str, OperatingSystem, &str)| WrittenGroup {
+            group: group.to_owned(),
+            operating_system: os.as_str().to_owned(),
+            baseline: baseline.to_owned(),
+        };
+        let default = |(os, baseline): (OperatingSystem, &str)| WrittenDefault {
+            operating_system: os.as_str().to_owned(),
+            baseline: baseline.to_owned(),
+        };
+        Self { groups: groups.registered().map(group).collect(), defaults: groups.defaults().map(default).collect() }
+    }
+}
+
+impl TryFrom<Written> for Groups {
+    type Error = WrittenError;
+
+    fn try_from(written: Written) -> Result<Self, WrittenError> {
+        let most = OperatingSystem::ALL.len();
+        for (list, count, most) in
+            [("groups", written.groups.len(), MAX_REGISTERED), ("defaults", written.defaults.len(), most)]
+        {
+            if count > most {
+                return Err(WrittenError::TooMany(list, count, most));
+            }
+        }
+        let checked = |list, at, word: &str, baseline: &str| {
+            if !(1..=MAX_BASELINE).contains(&baseline.chars().count()) {
+                return Err(WrittenError::Baseline(list, at));
+            }
+            let clipped = || word.chars().take(80).collect();
+            OperatingSystem::parse(word).ok_or_else(|| WrittenError::System(list, at, clipped()))
+        };
+        let mut groups = Self::default();
+        for (at, one) in written.groups.into_iter().enumerate() {
+            let os = checked("groups", at, &one.operating_system, &one.baseline)?;
+            let before = groups.registered.len();
+            groups.register(&one.baseline, os, &one.group).map_err(|error| WrittenError::Group(at, error))?;
+            if groups.registered.len() == before {
+                return Err(WrittenError::Twice("groups", at));
+            }
+        }
+        for (at, one) in written.defaults.into_iter().enumerate() {
+            let os = checked("defaults", at, &one.operating_system, &one.baseline)?;
+            if groups.defaults.insert(os, one.baseline).is_some() {
+                return Err(WrittenError::Twice("defaults", at));
+            }
+        }
+        Ok(groups)
     }
 }
 
@@ -206,5 +337,47 @@ mod tests {
         for bad in ["", "a;b", &"x".repeat(257)] {
             assert!(matches!(group_of(&tags(&[("PatchGroup", bad)])), Err(GroupError::Name(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_was_registered_is_written_and_read_again() {
+        let mut groups = Groups::default();
+        groups.register("web", DEBIAN, "prod").unwrap();
+        groups.register("own", OperatingSystem::Ubuntu, "prod").unwrap();
+        groups.set_default("own", OperatingSystem::Ubuntu);
+        let written = Written::from(groups.clone());
+        let systems: Vec<_> = written.groups.iter().map(|one| one.operating_system.as_str()).collect();
+        assert_eq!((systems, written.defaults.len()), (vec!["UBUNTU", "DEBIAN"], 1));
+        assert_eq!(Groups::try_from(written), Ok(groups.clone()));
+        assert_eq!(crate::wire::decode::<Groups>(&crate::wire::encode(&groups), 1024), Ok(groups));
+    }
+
+    #[test]
+    fn a_written_form_that_breaks_a_rule_is_refused_with_its_place() {
+        let group = |group: &str, os: &str, baseline: &str| WrittenGroup {
+            group: group.into(),
+            operating_system: os.into(),
+            baseline: baseline.into(),
+        };
+        let default = |os: &str| WrittenDefault { operating_system: os.into(), baseline: "own".into() };
+        let wrong = |groups: Vec<WrittenGroup>, defaults: Vec<WrittenDefault>| {
+            Groups::try_from(Written { groups, defaults }).unwrap_err().to_string()
+        };
+        let one = || group("prod", "DEBIAN", "web");
+        assert_eq!(wrong(vec![one(), one()], vec![]), "groups[1]: it is there twice");
+        assert_eq!(
+            wrong(vec![one(), group("prod", "DEBIAN", "own")], vec![]),
+            "groups[1]: patch group \"prod\" already has baseline web for DEBIAN"
+        );
+        assert!(wrong(vec![group("a;b", "DEBIAN", "web")], vec![]).starts_with("groups[0]: \"a;b\" is no patch group"));
+        assert_eq!(
+            wrong(vec![group("a", "Debian", "web")], vec![]),
+            "groups[0].operatingSystem: \"Debian\" is no operating system"
+        );
+        assert!(wrong(vec![group("a", "DEBIAN", "")], vec![]).starts_with("groups[0].baseline: "));
+        assert_eq!(wrong(vec![], vec![default("DEBIAN"), default("DEBIAN")]), "defaults[1]: it is there twice");
+        assert!(wrong(vec![], vec![default("DEBIAN"); 16]).starts_with("defaults: 16 entries"));
+        let many = (0..=MAX_REGISTERED).map(|n| group(&format!("g{n}"), "DEBIAN", &format!("b{n}")));
+        assert!(wrong(many.collect(), vec![]).starts_with("groups: 5001 entries"));
     }
 }
