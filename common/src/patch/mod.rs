@@ -6,6 +6,7 @@ pub mod evaluation;
 pub mod glob;
 pub mod groups;
 pub mod judge;
+pub mod library;
 pub mod overrides;
 pub mod sighting;
 
