@@ -14,4 +14,5 @@ pub mod render;
 pub mod serve;
 pub mod service;
 pub mod status;
+pub mod store;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod duration;
+pub mod groups;
 mod locate;
 mod rollout;
 

@@ -1,0 +1,255 @@
+//! What the coordinator keeps of baselines and patch groups: `DIR/baselines/NAME.yaml` and `DIR/groups.yaml`.
+//!
+//! The files are the truth and are read for every question, so that a file which was edited by hand counts at once. One that
+//! cannot be read, or that contradicts another one, is refused by name: nothing is answered or changed beside it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use patchmesh_common::patch::{
+    baseline::PatchBaseline,
+    groups::{GroupError, Groups},
+    library::{Library, LibraryError, MAX_BASELINES, Put},
+};
+use patchmesh_node::store::durable;
+
+use crate::{
+    baselines,
+    fault::Fault,
+    manifest::{self, MAX_MANIFEST},
+};
+
+/// Folder of the baselines, in the coordinator's.
+const BASELINES: &str = "baselines";
+/// File of the registrations, in the coordinator's folder.
+const GROUPS: &str = "groups.yaml";
+/// Largest file of registrations, in bytes: twice as much as the most registrations with long names take.
+pub const MAX_GROUPS_FILE: usize = 8 << 20;
+/// Most files that are looked at: as many as there can be, and what crashes and people left.
+const MAX_FILES: usize = 2 * MAX_BASELINES;
+
+/// The files. Several questions may be asked at the same time.
+#[derive(Debug)]
+pub struct Store {
+    baselines: PathBuf,
+    groups: PathBuf,
+    turn: Mutex<()>,
+}
+
+impl Store {
+    /// The store in the coordinator's folder `dir`. Reads nothing.
+    pub fn new(dir: &Path) -> Self {
+        Self { baselines: dir.join(BASELINES), groups: dir.join(GROUPS), turn: Mutex::new(()) }
+    }
+
+    /// Everything that is kept, all of it right.
+    ///
+    /// # Errors
+    /// `store-damaged` names the first file that is not what the store wrote, or the registration without its baseline.
+    pub fn read(&self) -> Result<Library, Fault> {
+        let _turn = self.turn();
+        let library = self.load()?;
+        match library.check() {
+            Ok(()) => Ok(library),
+            Err(error) => Err(self.dangling(&error)),
+        }
+    }
+
+    /// Keeps `baseline` and answers what became of it.
+    ///
+    /// # Errors
+    /// What the library refuses, and as [`Self::read`]; a file that cannot be written.
+    pub fn put(&self, baseline: PatchBaseline) -> Result<(Put, Library), Fault> {
+        let _turn = self.turn();
+        let mut library = self.load()?;
+        let name = baseline.name.clone();
+        let put = library.put(baseline.clone()).map_err(|error| refused(error, &name))?;
+        if put != Put::Unchanged {
+            let text = baselines::yaml(baseline)?;
+            if text.len() > MAX_MANIFEST {
+                let message = format!("baseline {name} takes {} bytes as a manifest", text.len());
+                let remedy = format!("a manifest has at most {MAX_MANIFEST} bytes");
+                return Err(Fault::new("manifest-invalid", message, UNCHANGED, remedy));
+            }
+            fs::create_dir_all(&self.baselines).map_err(|error| unwritable(&self.baselines, error))?;
+            let path = self.file(&name);
+            durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))?;
+        }
+        Ok((put, library))
+    }
+
+    /// Takes the baseline `name` away, and answers what it was.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn delete(&self, name: &str) -> Result<PatchBaseline, Fault> {
+        let _turn = self.turn();
+        let mut library = self.load()?;
+        let gone = library.delete(name).map_err(|error| refused(error, name))?;
+        let path = self.file(&gone.name);
+        fs::remove_file(&path)
+            .and_then(|()| fs::File::open(&self.baselines)?.sync_all())
+            .map_err(|error| unwritable(&path, error))?;
+        Ok(gone)
+    }
+
+    /// Changes registrations by `change`, which speaks of the baseline `name`, and keeps them. A registration whose baseline is
+    /// not there does not keep it from being taken back.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Library) -> Result<(), LibraryError>,
+    ) -> Result<Library, Fault> {
+        let _turn = self.turn();
+        let mut library = self.load()?;
+        let before = library.groups().clone();
+        change(&mut library).map_err(|error| refused(error, name))?;
+        if *library.groups() != before {
+            let text = manifest::groups::text(library.groups())?;
+            durable::write_public(&self.groups, text.as_bytes()).map_err(|error| unwritable(&self.groups, error))?;
+        }
+        Ok(library)
+    }
+
+    /// Nothing of the store is in memory that a panic elsewhere could have left half done.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `name` passed the check of names: letters, digits and `_-.`.
+    fn file(&self, name: &str) -> PathBuf {
+        self.baselines.join(format!("{name}.yaml"))
+    }
+
+    fn load(&self) -> Result<Library, Fault> {
+        let mut found = Vec::new();
+        for path in self.files()? {
+            found.push(self.baseline(&path)?);
+        }
+        Library::new(found, self.registered()?).map_err(|error| {
+            let name = match &error {
+                LibraryError::Predefined(name) | LibraryError::Limit(name, _) => name.as_str(),
+                _ => "",
+            };
+            let place = if name.is_empty() { self.baselines.clone() } else { self.file(name) };
+            damaged(&place, error.to_string())
+        })
+    }
+
+    /// The manifests of the folder, by name. What lies there and is no manifest by its ending is left alone.
+    fn files(&self) -> Result<Vec<PathBuf>, Fault> {
+        let unreadable =
+            |error: io::Error| damaged(&self.baselines, "the folder cannot be read".to_owned()).because(error);
+        let entries = match fs::read_dir(&self.baselines) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut files = Vec::new();
+        for (count, entry) in entries.enumerate() {
+            if count >= MAX_FILES {
+                return Err(damaged(&self.baselines, format!("the folder holds more than {MAX_FILES} files")));
+            }
+            let path = entry.map_err(unreadable)?.path();
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("yaml") => files.push(path),
+                Some("yml") => return Err(damaged(&path, "a baseline is kept as NAME.yaml".to_owned())),
+                _ => {}
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn baseline(&self, path: &Path) -> Result<PatchBaseline, Fault> {
+        let (shown, text) = read(path, MAX_MANIFEST)?;
+        let found = manifest::baseline::parse(&shown, &text).map_err(told)?;
+        if path.file_stem().and_then(|stem| stem.to_str()) != Some(found.name.as_str()) {
+            return Err(damaged(path, format!("it holds baseline {}, which is kept as {0}.yaml", found.name)));
+        }
+        Ok(found)
+    }
+
+    fn registered(&self) -> Result<Groups, Fault> {
+        match fs::symlink_metadata(&self.groups) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Groups::default()),
+            _ => {
+                let (shown, text) = read(&self.groups, MAX_GROUPS_FILE)?;
+                manifest::groups::parse(&shown, &text).map_err(told)
+            }
+        }
+    }
+
+    fn dangling(&self, error: &LibraryError) -> Fault {
+        let remedy = match error {
+            LibraryError::Dangling { baseline, .. } => format!(
+                "put {} back, or take the registration back with patchmesh deregister, a default with patchmesh default",
+                self.file(baseline).display()
+            ),
+            _ => REMEDY.to_owned(),
+        };
+        Fault { remedy, ..damaged(&self.groups, error.to_string()) }
+    }
+}
+
+const UNCHANGED: &str = "nothing was changed";
+const REMEDY: &str = "mend this file in the coordinator's folder, or move it away, and try again";
+
+fn read(path: &Path, most: usize) -> Result<(String, String), Fault> {
+    manifest::read_text(path, most, REMEDY).map_err(told)
+}
+
+/// What a reader of manifests said, as said of a file of the store.
+fn told(fault: Fault) -> Fault {
+    Fault::new("store-damaged", fault.chain(), UNCHANGED, REMEDY)
+}
+
+fn damaged(path: &Path, what: String) -> Fault {
+    Fault::new("store-damaged", format!("{}: {what}", path.display()), UNCHANGED, REMEDY)
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Fault {
+    let message = format!("cannot write {}", path.display());
+    let remedy = "make room or give the coordinator the right to write there, and try again";
+    Fault::new("store-unwritable", message, UNCHANGED, remedy).because(error)
+}
+
+/// Why the library refuses something of the baseline `name`, with what to do.
+fn refused(error: LibraryError, name: &str) -> Fault {
+    let name: String = name.chars().take(128).collect();
+    let (code, remedy) = match &error {
+        LibraryError::Unknown(_) => ("not-found", "see patchmesh get baselines".to_owned()),
+        LibraryError::Predefined(_) => ("baseline-predefined", "give your own baseline another name".to_owned()),
+        LibraryError::Limit(..) => ("manifest-invalid", "correct the baseline and try again".to_owned()),
+        LibraryError::Full => ("too-many-baselines", "delete one with patchmesh delete baseline NAME".to_owned()),
+        LibraryError::InUse { .. } => (
+            "baseline-in-use",
+            format!("patchmesh deregister {name} --group GROUP, or make another one the default, then try again"),
+        ),
+        LibraryError::OtherSystem { of, .. } => (
+            "other-operating-system",
+            format!("leave --os out or write --os {}, or register a baseline of that operating system", of.as_str()),
+        ),
+        LibraryError::NotRegistered { .. } => ("not-registered", "see patchmesh get groups".to_owned()),
+        LibraryError::Dangling { .. } => ("store-damaged", REMEDY.to_owned()),
+        LibraryError::Group(GroupError::Taken { group, baseline, .. }) => {
+            ("group-taken", format!("patchmesh deregister {baseline} --group {group:?} first"))
+        }
+        LibraryError::Group(GroupError::TooMany(_)) => {
+            ("too-many-groups", "give the hosts' tag fewer values, or register a second baseline".to_owned())
+        }
+        LibraryError::Group(GroupError::Full) => ("too-many-groups", "deregister groups that no host has".to_owned()),
+        LibraryError::Group(GroupError::Name(_) | GroupError::TwoGroups { .. }) => {
+            ("bad-group", "write the value of the hosts' tag \"Patch Group\" or PatchGroup".to_owned())
+        }
+    };
+    Fault::new(code, error.to_string(), UNCHANGED, remedy)
+}
+
+#[cfg(test)]
+mod tests;
