@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    patch::{Automatic, baseline::OperatingSystem},
+    patch::{Automatic, Candidate, baseline::OperatingSystem},
     time::WallTime,
 };
 
@@ -91,6 +91,9 @@ pub struct Offer {
     /// Priority of a Debian package.
     #[serde(default)]
     pub priority: Option<String>,
+    /// SHA-256 of its archive file in lower-case hex.
+    #[serde(default)]
+    pub sha256: Option<String>,
     /// When it was built or released; on Debian's family the date of the signed index that first carried it.
     #[serde(default, deserialize_with = "time")]
     pub released: Option<WallTime>,
@@ -176,6 +179,22 @@ pub enum BadInventory {
         /// What is wrong, as a fragment.
         what: &'static str,
     },
+}
+
+impl From<Candidate> for Offer {
+    /// Debian's indexes have no dates and name no advisories.
+    fn from(candidate: Candidate) -> Self {
+        Self {
+            version: candidate.version,
+            archive: candidate.archive,
+            section: candidate.section,
+            priority: candidate.priority,
+            sha256: candidate.sha256,
+            security: candidate.security,
+            automatic: candidate.automatic,
+            ..Self::default()
+        }
+    }
 }
 
 impl Host {

@@ -120,15 +120,21 @@ pub fn judge<'a>(
         let state = if approved { PatchState::Installed } else { PatchState::InstalledOther };
         return Judgement { state, available: None, blocked: None };
     };
-    let blocked = match manager {
+    let blocked = blocked(hold, missing, manager);
+    Judgement { state: PatchState::Missing, available: Some(&missing.version), blocked }
+}
+
+/// What keeps `missing` from being installed; `None` if nothing does. `manager` is what a simulation of everything says of its
+/// package, and `hold` whether that is on hold.
+pub fn blocked(hold: bool, missing: &Candidate, manager: Manager<'_>) -> Option<Blocked> {
+    match manager {
         _ if hold => Some(Blocked::Hold),
         Manager::Chose(version) if deb::compare(version, &missing.version).is_ge() => None,
         Manager::Chose(_) | Manager::Silent => Some(Blocked::Pin),
         Manager::Phased => Some(Blocked::Phased),
         Manager::KeptBack if missing.phased.is_some_and(|percent| percent < 100) => Some(Blocked::Phased),
         Manager::KeptBack | Manager::Removes => Some(Blocked::KeptBack),
-    };
-    Judgement { state: PatchState::Missing, available: Some(&missing.version), blocked }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub mod overrides;
 pub mod sighting;
 
 pub use candidate::{Automatic, Candidate};
-pub use judge::{Blocked, Judgement, Manager, PatchState, judge};
+pub use judge::{Blocked, Judgement, Manager, PatchState, blocked, judge};
 use serde::{Deserialize, Serialize};
 
 /// Which patches are approved. `all` and `security` are built in.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{id::NodeId, time::WallTime};
+use crate::{id::NodeId, inventory::document::Inventory, time::WallTime};
 
 /// Most hosts whose word is kept for one version: more say nothing new.
 pub const MAX_WITNESSES: usize = 16;
@@ -58,11 +58,70 @@ impl Sightings {
     }
 }
 
+/// (name, architecture, version, SHA-256 of the archive file in lower-case hex): what is seen. Other contents under the same number
+/// are another version.
+pub type Seen = (String, String, String, String);
+
+/// Since when versions exist, as it was decided for one evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirstSeen {
+    by: BTreeMap<Seen, WallTime>,
+}
+
+impl FirstSeen {
+    /// Since when a version exists; `None` if nobody knows.
+    pub fn get(&self, seen: &Seen) -> Option<WallTime> {
+        self.by.get(seen).copied()
+    }
+
+    /// Tells an inventory what is known of what it is offered. What has no checksum is not told from others of its number, and
+    /// stays unknown.
+    pub fn fill(&self, inventory: &mut Inventory) {
+        if self.by.is_empty() {
+            return;
+        }
+        for package in &mut inventory.packages {
+            for offer in &mut package.candidates {
+                let Some(sha256) = offer.sha256.clone() else { continue };
+                let seen = (package.name.clone(), package.arch.clone(), offer.version.clone(), sha256);
+                offer.first_seen = self.get(&seen).or(offer.first_seen);
+            }
+        }
+    }
+}
+
+impl FromIterator<(Seen, WallTime)> for FirstSeen {
+    fn from_iter<T: IntoIterator<Item = (Seen, WallTime)>>(seen: T) -> Self {
+        Self { by: seen.into_iter().collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::inventory::document::{Host, Offer, Package, SCHEMA};
+
+    #[test]
+    fn other_contents_of_the_same_number_are_not_what_was_seen() {
+        let offer =
+            |sha256: Option<&str>| Offer { version: "2".into(), sha256: sha256.map(str::to_owned), ..Offer::default() };
+        let candidates = vec![offer(Some("aa")), offer(Some("bb")), offer(None)];
+        let package = Package { name: "web".into(), arch: "amd64".into(), candidates, ..Package::default() };
+        let foreign = Package { arch: "i386".into(), ..package.clone() };
+        let mut inventory = Inventory {
+            schema: SCHEMA.into(),
+            host: Host::default(),
+            collected_at: None,
+            packages: vec![package, foreign],
+        };
+        let seen = ("web".into(), "amd64".into(), "2".into(), "aa".into());
+        FirstSeen::from_iter([(seen, WallTime(5))]).fill(&mut inventory);
+        let dates: Vec<_> =
+            inventory.packages.iter().flat_map(|package| &package.candidates).map(|offer| offer.first_seen).collect();
+        assert_eq!(dates, [Some(WallTime(5)), None, None, None, None, None]);
+    }
 
     fn node(n: u8) -> NodeId {
         NodeId([n; 32])

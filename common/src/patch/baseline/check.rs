@@ -6,7 +6,9 @@ use jiff::civil::Date;
 
 use super::{
     ApprovalClock, ComplianceLevel, Family, FilterGroup, FilterKey, OperatingSystem, PatchBaseline, RejectedAction,
-    RuleText, SecurityUpdates, os::Values,
+    RuleText, SecurityUpdates,
+    entry::{self, Subject},
+    os::Values,
 };
 use crate::time::WallTime;
 
@@ -91,6 +93,15 @@ pub struct Checked {
     pub action: RejectedAction,
     /// Whether security updates that are not approved make a Windows host non-compliant.
     pub security_updates: SecurityUpdates,
+}
+
+impl Checked {
+    /// The entry of the rejected list that names a package in a version, whatever becomes of it.
+    pub fn rejects(&self, name: &str, arch: &str, version: &str) -> Option<&str> {
+        let subject = Subject { name, arch, version, advisories: &[], cves: &[], bugs: &[] };
+        let names = |entry: &&String| entry::names(self.os.family(), entry, &subject);
+        self.rejected.iter().find(names).map(String::as_str)
+    }
 }
 
 /// What a patch is compared with.

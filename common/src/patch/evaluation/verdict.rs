@@ -140,16 +140,8 @@ impl Judge<'_> {
     /// The entry of the rejected list that names what would come along with `offer`, and what that is.
     pub fn rejected_requirement(&self, offer: &Offer) -> Option<(String, String)> {
         offer.requires.iter().find_map(|needed| {
-            let subject = Subject {
-                name: &needed.name,
-                arch: &needed.arch,
-                version: &needed.version,
-                advisories: &[],
-                cves: &[],
-                bugs: &[],
-            };
-            let found = self.baseline.rejected.iter().find(|entry| entry::names(self.family(), entry, &subject))?;
-            Some((needed.name.clone(), found.clone()))
+            let found = self.baseline.rejects(&needed.name, &needed.arch, &needed.version)?;
+            Some((needed.name.clone(), found.to_owned()))
         })
     }
 
