@@ -2,6 +2,7 @@
 
 mod fixture;
 mod generated;
+mod judged;
 mod preflight;
 mod unchanged;
 mod worlds;

@@ -12,7 +12,9 @@ use patchmesh_common::{
 };
 use patchmesh_node::host::{
     apt::{
-        Apt, facts,
+        Apt,
+        document::host_name,
+        facts,
         memory::Memory,
         scan::{Row, Scan},
     },
@@ -266,10 +268,8 @@ pub(super) fn host(apt: &Apt) -> Result<Host, Fault> {
 fn host_of(root: &Root, native: &str) -> Result<Host, Fault> {
     let facts = facts(root, native).map_err(refused)?;
     let known = |text: String| (!text.is_empty()).then_some(text);
-    let own_name = if root.is_host() { None } else { root.read_small("etc/hostname").ok().flatten() };
-    let name = own_name.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     Ok(Host {
-        name: name.and_then(|name| known(name.trim().to_owned())),
+        name: host_name(root),
         os: known(facts.os),
         os_version: known(facts.os_version),
         arch: facts.arch,

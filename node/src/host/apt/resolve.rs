@@ -9,7 +9,7 @@ use std::{
 
 use patchmesh_common::{
     inventory::{MAX_CHANGES, PackageChange, PackageRemoval, Transaction, deb},
-    patch::{Baseline, PatchState},
+    patch::{Baseline, PatchState, evaluation::settle::Key},
     run::message::{Refusal, RefusalCode, Resolution},
 };
 
@@ -51,6 +51,12 @@ impl Apt {
                 if exact.is_empty() { Simulation::default() } else { self.simulate(&simulate_args(exact)).await? }
             }
         };
+        let transaction = self.closed(&simulation, survey.offers).await?;
+        Ok(Resolution { transaction, counters: scan.counters })
+    }
+
+    /// The closed transaction of a simulation that removes nothing and fits on the disks. `offers` may lack packages.
+    pub(super) async fn closed(&self, simulation: &Simulation, offers: Offers) -> Result<Transaction, Refusal> {
         if !simulation.removes.is_empty() {
             let told: Vec<_> =
                 simulation.removes.iter().map(|(name, arch, version)| format!("{name}:{arch} {version}")).collect();
@@ -60,9 +66,9 @@ impl Apt {
                 remedy: "hold what wants it, or remove it by hand".into(),
             });
         }
-        let (transaction, offers) = self.close(&simulation, survey.offers).await?;
+        let (transaction, offers) = self.close(simulation, offers).await?;
         self.require_space(&transaction, &offers)?;
-        Ok(Resolution { transaction, counters: scan.counters })
+        Ok(transaction)
     }
 
     /// Simulates exactly `transaction` now. Changes nothing.
@@ -106,35 +112,44 @@ impl Apt {
         self.require_no_conflict(transaction).await
     }
 
-    /// Refuses what was put on hold, or pinned below the planned version, since it was planned: naming a version to apt would
-    /// override a pin.
+    /// Refuses what was put on hold, or pinned below the planned version, since it was planned.
     async fn require_free(&self, transaction: &Transaction) -> Result<(), Refusal> {
-        let holds = self.holds()?;
-        let held = |change: &&PackageChange| holds.contains(&(change.name.clone(), change.arch.clone()));
-        let on_hold =
-            transaction.changes.iter().filter(held).map(|change| format!("{}:{} is on hold", change.name, change.arch));
-        let mut words = argv(&["apt-cache", "policy"]);
-        words.extend(transaction.changes.iter().map(|change| format!("{}:{}", change.name, self.filed(&change.arch))));
-        let output = self.look_with(&words).await?;
-        if !output.success() {
-            return Err(failed(format!("apt-cache policy: {}", output.errors()), "repair the configuration of apt"));
-        }
-        let candidates = candidates(&output.stdout, &self.native);
-        let pinned = transaction.changes.iter().filter_map(|change| {
-            let candidate = candidates.get(&(change.name.clone(), self.filed(&change.arch)))?;
-            let below = candidate.as_ref().is_none_or(|version| deb::compare(version, &change.to) == Ordering::Less);
-            let to = candidate.as_deref().unwrap_or("no version");
-            below.then(|| format!("{}:{} is pinned to {to}, below {}", change.name, change.arch, change.to))
-        });
-        let told: Vec<_> = on_hold.chain(pinned).collect();
-        if told.is_empty() {
+        let kept = self.kept(&transaction.changes).await?;
+        if kept.is_empty() {
             return Ok(());
         }
         Err(Refusal {
             code: RefusalCode::Held,
-            text: list(&told, ", "),
+            text: list(&kept.into_values().collect::<Vec<_>>(), ", "),
             remedy: "make a new plan, which leaves it out, or remove the hold or pin".into(),
         })
+    }
+
+    /// What is on hold or pinned below the version that it would become, with words about it: naming a version to apt would
+    /// override a pin.
+    pub(super) async fn kept(&self, changes: &[PackageChange]) -> Result<BTreeMap<Key, String>, Refusal> {
+        if changes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut words = argv(&["apt-cache", "policy"]);
+        words.extend(changes.iter().map(|change| format!("{}:{}", change.name, self.filed(&change.arch))));
+        let output = self.look_with(&words).await?;
+        if !output.success() {
+            return Err(failed(format!("apt-cache policy: {}", output.errors()), "repair the configuration of apt"));
+        }
+        let (holds, candidates) = (self.holds()?, candidates(&output.stdout, &self.native));
+        let kept = changes.iter().filter_map(|change| {
+            let key = (change.name.clone(), change.arch.clone());
+            if holds.contains(&key) {
+                let text = format!("{}:{} is on hold", change.name, change.arch);
+                return Some((key, text));
+            }
+            let candidate = candidates.get(&(change.name.clone(), self.filed(&change.arch)))?;
+            let below = candidate.as_ref().is_none_or(|version| deb::compare(version, &change.to) == Ordering::Less);
+            let to = candidate.as_deref().unwrap_or("no version");
+            below.then(|| (key, format!("{}:{} is pinned to {to}, below {}", change.name, change.arch, change.to)))
+        });
+        Ok(kept.collect())
     }
 
     /// The commands that install exactly `transaction`, for the runner. Packages that apt marks as automatically installed,
@@ -195,7 +210,7 @@ impl Apt {
     }
 
     /// The architecture under which apt files a package.
-    fn filed(&self, arch: &str) -> String {
+    pub(super) fn filed(&self, arch: &str) -> String {
         if arch == "all" { self.native.clone() } else { arch.to_owned() }
     }
 
@@ -283,7 +298,7 @@ fn plan_changed(difference: &str) -> Refusal {
 }
 
 /// The checksums under which a version is offered.
-fn sums<'a>(offers: &'a Offers, filed: &str, name: &str, version: &str) -> impl Iterator<Item = &'a str> {
+pub(super) fn sums<'a>(offers: &'a Offers, filed: &str, name: &str, version: &str) -> impl Iterator<Item = &'a str> {
     let known = offers.get(&(name.to_owned(), filed.to_owned())).map(Vec::as_slice).unwrap_or_default();
     let version = version.to_owned();
     known
@@ -293,7 +308,7 @@ fn sums<'a>(offers: &'a Offers, filed: &str, name: &str, version: &str) -> impl 
 }
 
 /// A simulation of installing exactly these, with everything that they need.
-fn simulate_args(exact: Vec<String>) -> Vec<String> {
+pub(super) fn simulate_args(exact: Vec<String>) -> Vec<String> {
     let mut words = argv(&["apt-get", "-s", "-y", "--no-install-recommends", "install"]);
     words.extend(exact);
     words
@@ -305,17 +320,22 @@ fn exact(transaction: &Transaction) -> Result<Vec<String>, Refusal> {
 }
 
 pub(super) fn exact_one(change: &PackageChange) -> Result<String, Refusal> {
+    exact_word(&change.name, &change.arch, &change.to)
+}
+
+/// `name:arch=version`, one plain word of a command line.
+pub(super) fn exact_word(name: &str, arch: &str, version: &str) -> Result<String, Refusal> {
     let bad = |why: String| failed(why, "make a new plan");
     let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
-    if !change.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !change.name.chars().all(name_ok) {
-        return Err(bad(format!("{:?} is not a package name", change.name)));
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(name_ok) {
+        return Err(bad(format!("{name:?} is not a package name")));
     }
     let arch_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !change.arch.starts_with(|c: char| c.is_ascii_lowercase()) || !change.arch.chars().all(arch_ok) {
-        return Err(bad(format!("{:?} is not an architecture", change.arch)));
+    if !arch.starts_with(|c: char| c.is_ascii_lowercase()) || !arch.chars().all(arch_ok) {
+        return Err(bad(format!("{arch:?} is not an architecture")));
     }
-    deb::check(&change.to).map_err(|error| bad(error.to_string()))?;
-    Ok(format!("{}:{}={}", change.name, change.arch, change.to))
+    deb::check(version).map_err(|error| bad(error.to_string()))?;
+    Ok(format!("{name}:{arch}={version}"))
 }
 
 fn differences(planned: &Transaction, now: &Transaction) -> Vec<String> {

@@ -20,7 +20,7 @@ use super::{
     fingerprint::{Fingerprint, elsewhere},
     lists::{self, Offers, Target},
     memory::Fresh,
-    native::{self, Doubt, Draft},
+    native::{self, Doubt, Draft, Reading},
     options::Options,
     simulate::{self, Install, Simulation},
     status::Installed,
@@ -100,6 +100,14 @@ struct Answer {
     elsewhere: Option<Vec<String>>,
 }
 
+/// What could be read without apt's resolver.
+struct Direct {
+    /// The error says what is in doubt; it is empty where asking apt fails with better words.
+    reading: Result<Reading, String>,
+    /// As in [`Answer`].
+    elsewhere: Option<Vec<String>>,
+}
+
 /// What a scan is made from.
 pub(super) struct Survey {
     pub(super) packages: Vec<Installed>,
@@ -128,39 +136,17 @@ impl Apt {
     }
 
     async fn answer(&self, baseline: Baseline) -> Result<Answer, Refusal> {
-        let manager =
-            async |elsewhere| Ok(Answer { scan: self.judged(baseline, &self.survey(baseline).await?), elsewhere });
-        let (root, native) = (self.root.clone(), self.native.clone());
-        let draft = tokio::task::spawn_blocking(move || Draft::read(&root, &native));
-        let (options, named, draft) = tokio::join!(self.options(), self.named(), draft);
-        // Where these fail, asking apt fails with its own words.
-        let (Ok(options), Ok(named)) = (options, named) else { return manager(None).await };
-        let targets = native::present(&self.root, named, &self.nowhere).filter(|_| options.is_watched(&self.root));
-        let Some(mut targets) = targets.filter(|_| options.native() == self.native) else { return manager(None).await };
-        targets.iter_mut().for_each(Target::describe);
-        let elsewhere = elsewhere(&self.root, targets.iter().map(|target| &target.file));
-        let (root, config) = (self.root.clone(), self.read.clone());
-        let finish =
-            tokio::task::spawn_blocking(move || draft.map(|draft| draft?.finish(&root, &options, &targets, &config)));
-        let ended = |error| failed(format!("reading the indexes ended: {error}"), "try again");
-        let reading = match finish.await.and_then(|read| read).map_err(ended)? {
+        let Direct { reading, elsewhere } = self.read_directly().await?;
+        let reading = match reading {
             Ok(reading) => reading,
-            Err(Doubt(why)) => {
-                tracing::debug!(why, "apt is asked");
-                // apt does not always say which file it cannot read.
-                let told = |refusal: Refusal| Refusal { text: format!("{} ({why})", refusal.text), ..refusal };
-                return manager(elsewhere).await.map_err(told);
+            Err(why) => {
+                let survey = self.survey(baseline).await.map_err(|refusal| doubted(refusal, &why))?;
+                return Ok(Answer { scan: self.judged(baseline, &survey), elsewhere });
             }
         };
-        let (packages, offers) = (reading.packages, reading.offers);
-        let (simulation, native) = match reading.decided {
-            Ok(simulation) => (Some(simulation), true),
-            Err(Doubt(why)) => {
-                tracing::debug!(why, "apt is asked");
-                (None, false)
-            }
-        };
-        let mut survey = Survey { packages, offers, simulation };
+        let simulation = decided(reading.decided);
+        let native = simulation.is_some();
+        let mut survey = Survey { packages: reading.packages, offers: reading.offers, simulation };
         let needed = baseline == Baseline::All || self.judged(baseline, &survey).counters.missing > 0;
         if survey.simulation.is_none() && needed {
             survey.simulation = Some(self.simulate(&upgrade_args()).await?);
@@ -170,6 +156,43 @@ impl Apt {
             scan.source = Source::Native;
         }
         Ok(Answer { scan, elsewhere })
+    }
+
+    /// Reads dpkg's file and the indexes without asking apt's resolver.
+    async fn read_directly(&self) -> Result<Direct, Refusal> {
+        let (root, native) = (self.root.clone(), self.native.clone());
+        let draft = tokio::task::spawn_blocking(move || Draft::read(&root, &native));
+        let (options, named, draft) = tokio::join!(self.options(), self.named(), draft);
+        // Where these fail, asking apt fails with its own words.
+        let unknown = Direct { reading: Err(String::new()), elsewhere: None };
+        let (Ok(options), Ok(named)) = (options, named) else { return Ok(unknown) };
+        let targets = native::present(&self.root, named, &self.nowhere).filter(|_| options.is_watched(&self.root));
+        let Some(mut targets) = targets.filter(|_| options.native() == self.native) else { return Ok(unknown) };
+        targets.iter_mut().for_each(Target::describe);
+        let elsewhere = elsewhere(&self.root, targets.iter().map(|target| &target.file));
+        let (root, config) = (self.root.clone(), self.read.clone());
+        let finish =
+            tokio::task::spawn_blocking(move || draft.map(|draft| draft?.finish(&root, &options, &targets, &config)));
+        let ended = |error| failed(format!("reading the indexes ended: {error}"), "try again");
+        let reading = finish.await.and_then(|read| read).map_err(ended)?;
+        if let Err(Doubt(why)) = &reading {
+            tracing::debug!(why, "apt is asked");
+        }
+        Ok(Direct { reading: reading.map_err(|Doubt(why)| why), elsewhere })
+    }
+
+    /// What a baseline of rules is judged from: as much as can be read directly, and a simulation only if that is certain.
+    pub(super) async fn survey_directly(&self) -> Result<Survey, Refusal> {
+        match self.read_directly().await?.reading {
+            Ok(Reading { packages, offers, decided: known }) => {
+                Ok(Survey { packages, offers, simulation: decided(known) })
+            }
+            Err(why) => {
+                let packages = self.packages()?;
+                let offers = self.offers(names(&packages)).await.map_err(|refusal| doubted(refusal, &why))?;
+                Ok(Survey { packages, offers, simulation: None })
+            }
+        }
     }
 
     async fn options(&self) -> Result<Options, Refusal> {
@@ -192,14 +215,18 @@ impl Apt {
     /// As [`Self::scan`].
     pub async fn inventory(&self) -> Result<Vec<Stocked>, Refusal> {
         let packages = self.packages()?;
-        let mut offers = self.offers(names(&packages)).await?;
+        let offers = self.offers(names(&packages)).await?;
+        Ok(self.stocked(packages, offers))
+    }
+
+    pub(super) fn stocked(&self, packages: Vec<Installed>, mut offers: Offers) -> Vec<Stocked> {
         let stocked = packages.into_iter().map(|package| {
             let mut candidates = offers.remove(&self.key(&package)).unwrap_or_default();
             candidates.retain(|candidate| deb::compare(&candidate.version, &package.version) != Ordering::Less);
             candidates.sort_by(|a, b| deb::compare(&a.version, &b.version).then_with(|| a.archive.cmp(&b.archive)));
             Stocked { package, candidates }
         });
-        Ok(stocked.collect())
+        stocked.collect()
     }
 
     /// The release of the newest installed kernel; `None` if none is installed.
@@ -293,6 +320,15 @@ impl Apt {
     }
 }
 
+/// apt does not always say which file it cannot read.
+fn doubted(refusal: Refusal, why: &str) -> Refusal {
+    if why.is_empty() { refusal } else { Refusal { text: format!("{} ({why})", refusal.text), ..refusal } }
+}
+
+fn decided(known: Result<Simulation, Doubt>) -> Option<Simulation> {
+    known.inspect_err(|Doubt(why)| tracing::debug!(why, "apt is asked")).ok()
+}
+
 /// The simulation that decides what is missing.
 pub(super) fn upgrade_args() -> Vec<String> {
     argv(&["apt-get", "-s", "-y", "dist-upgrade"])
@@ -321,14 +357,14 @@ pub(super) fn kernel_release(name: &str) -> Option<&str> {
 }
 
 /// A simulation by (name, architecture).
-struct Index<'a> {
+pub(super) struct Index<'a> {
     upgrades: BTreeMap<(&'a str, &'a str), &'a Install>,
     removes: BTreeSet<(&'a str, &'a str)>,
     simulation: &'a Simulation,
 }
 
 impl<'a> Index<'a> {
-    fn new(simulation: &'a Simulation) -> Self {
+    pub(super) fn new(simulation: &'a Simulation) -> Self {
         let upgrades = simulation.installs.iter().filter(|install| install.old.is_some());
         Self {
             upgrades: upgrades.map(|install| ((install.name.as_str(), install.filed.as_str()), install)).collect(),
@@ -337,7 +373,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn says(&self, key: &(String, String)) -> Manager<'a> {
+    pub(super) fn says(&self, key: &(String, String)) -> Manager<'a> {
         let borrowed = (key.0.as_str(), key.1.as_str());
         if let Some(install) = self.upgrades.get(&borrowed) {
             Manager::Chose(&install.new)

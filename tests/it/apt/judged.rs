@@ -1,0 +1,251 @@
+//! Private roots, judged by baselines of rules.
+
+use patchmesh_common::{
+    inventory::{Transaction, document::Inventory},
+    patch::{
+        baseline::{Checked, PatchBaseline, RuleText, Rules, Spec},
+        overrides::{InstallList, Listed},
+        sighting::FirstSeen,
+    },
+    run::compare::compare,
+    time::WallTime,
+};
+use patchmesh_coordinator::{command, output::Format};
+use patchmesh_node::host::apt::judged::Look;
+
+use super::{
+    fixture::{Fixture, possible, upgrades},
+    planned,
+};
+
+const DAY: i64 = 86_400_000;
+
+/// A baseline of one rule that approves everything, with what `spec` adds.
+fn everything(spec: Spec) -> Checked {
+    let rule = RuleText { enable_non_security: Some(true), ..RuleText::default() };
+    own(Spec { approval_rules: Some(Rules { patch_rules: vec![rule] }), ..spec })
+}
+
+fn own(spec: Spec) -> Checked {
+    let spec = Spec { operating_system: Some("DEBIAN".into()), ..spec };
+    PatchBaseline { name: "own".into(), spec }.check().unwrap()
+}
+
+fn rejecting(names: &[&str], action: &str) -> Spec {
+    Spec {
+        rejected_patches: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        rejected_patches_action: Some(action.into()),
+        ..Spec::default()
+    }
+}
+
+/// `NAME STATE AVAILABLE BLOCKED REASON` of the rows of a package.
+fn row(look: &Look, name: &str) -> Vec<String> {
+    let rows = look.evaluation.rows.iter().filter(|row| row.name == name);
+    rows.map(|row| {
+        let blocked = look.blocked.get(&(row.name.clone(), row.arch.clone())).map_or("-", |blocked| blocked.as_str());
+        let available = row.available.as_deref().unwrap_or("-");
+        format!("{} {available} {blocked} {}", row.state.as_str(), row.reason.code)
+    })
+    .collect()
+}
+
+fn names(transaction: &Transaction) -> Vec<&str> {
+    let mut names: Vec<_> = transaction.changes.iter().map(|change| change.name.as_str()).collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn the_typed_inventory_is_the_printed_one() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let args = command::inventory::Args { local: true, root: fixture.root(), output: Format::Json };
+    let printed = serde_json::to_value(command::inventory::document(&args).await.unwrap()).unwrap();
+    let printed: Inventory = serde_json::from_value(printed).unwrap();
+    let typed = fixture.open().await.document(printed.collected_at.unwrap()).await.unwrap();
+    assert_eq!(typed, printed);
+    assert_eq!((typed.check(), typed.host.name.as_deref()), (Ok(()), Some("private")));
+}
+
+#[tokio::test]
+async fn what_a_baseline_resolves_is_what_apt_does() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let look = apt.evaluate(&everything(Spec::default()), None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert_eq!(look.source.as_str(), "manager");
+    for (name, rows) in [
+        ("held", &["Missing 2 hold approved-rule", "Missing 2 keptBack approved-rule"][..]),
+        ("kept", &["Missing 2 keptBack approved-rule"]),
+        ("middle", &["Missing 3 pin approved-rule"]),
+        ("mixed", &["Missing 3 - approved-rule"]),
+        ("phased", &["Missing 2 phased approved-rule"]),
+        ("pinned", &["Missing 2 pin approved-rule"]),
+        ("stays", &["Installed - - approved-rule"]),
+    ] {
+        assert_eq!(row(&look, name), rows, "{name}");
+    }
+    let resolution = apt.resolve_by(&look).await.unwrap();
+    assert_eq!((resolution.counters.missing, resolution.counters.blocked), (12, 6));
+    let transaction = resolution.transaction;
+    let simulated = upgrades(&fixture.apt(&["-s", "-y", "dist-upgrade"]), fixture.native);
+    let mut changed: Vec<_> = transaction.changes.iter().filter(|change| change.from.is_some()).collect();
+    changed.sort_by_key(|change| (&change.name, &change.arch));
+    // A pin keeps the newest version of this one, which is the approved one.
+    let expected = simulated.iter().filter(|name| !name.starts_with("middle:")).count();
+    assert_eq!((changed.len(), names(&transaction).contains(&"newdep")), (expected, true), "{simulated:?}");
+    apt.check(&transaction).await.unwrap();
+    let before = apt.installed().unwrap();
+    let (ok, output) = fixture.perform(&apt.install_plan(&transaction).unwrap());
+    assert!(ok, "{output}");
+    let verified = compare(Some(&before), &apt.installed().unwrap(), &transaction);
+    assert_eq!((verified.differences, verified.changed), (vec![], transaction.changes));
+    let look = apt.evaluate(&everything(Spec::default()), None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert!(apt.resolve_by(&look).await.unwrap().transaction.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_blocked_never_comes_and_what_needs_it_stays_out() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let look = async |spec| {
+        let baseline = everything(spec);
+        apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap()
+    };
+    let free = look(Spec::default()).await;
+    let all = apt.resolve_by(&free).await.unwrap().transaction;
+    assert!(names(&all).contains(&"newdep") && names(&all).contains(&"app"));
+
+    let blocking = look(rejecting(&["newdep", "stays"], "BLOCK")).await;
+    assert_eq!(row(&blocking, "app"), ["Missing 1:1.0 - needs-rejected"]);
+    let reason = blocking.evaluation.rows.iter().find(|row| row.name == "app").unwrap().reason.text.clone();
+    assert!(reason.contains("needs newdep, which \"newdep\" of the rejected list blocks"), "{reason}");
+    assert_eq!(row(&blocking, "stays"), ["InstalledRejected - - rejected"]);
+    let fewer = apt.resolve_by(&blocking).await.unwrap().transaction;
+    let mut expected = all.clone();
+    expected.changes.retain(|change| !["app", "newdep"].contains(&change.name.as_str()));
+    assert_eq!(fewer, expected);
+    apt.check(&fewer).await.unwrap();
+
+    // A look of which nobody has noticed that something needs what is blocked.
+    let mut stale = free.clone();
+    stale.baseline = everything(rejecting(&["newdep"], "BLOCK"));
+    assert_eq!(apt.resolve_by(&stale).await.unwrap().transaction, expected);
+
+    let allowing = look(rejecting(&["newdep", "stays", "til"], "ALLOW_AS_DEPENDENCY")).await;
+    assert_eq!(row(&allowing, "app"), ["Missing 1:1.0 - approved-rule"]);
+    assert_eq!(row(&allowing, "stays"), ["InstalledOther - - rejected"]);
+    let mut expected = all.clone();
+    expected.changes.retain(|change| change.name != "til");
+    assert_eq!(apt.resolve_by(&allowing).await.unwrap().transaction, expected);
+
+    // Of two that cannot come the other one still does, and so does what both have nothing to do with.
+    let both = look(rejecting(&["newdep", "lib"], "BLOCK")).await;
+    assert_eq!(names(&apt.resolve_by(&both).await.unwrap().transaction), ["epo", "mixed", "til"]);
+}
+
+#[tokio::test]
+async fn a_delayed_package_waits_by_the_clock_of_the_mesh() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let rule = RuleText { enable_non_security: Some(true), approve_after_days: Some(7), ..RuleText::default() };
+    let baseline = own(Spec {
+        approval_rules: Some(Rules { patch_rules: vec![rule] }),
+        approval_clock: Some("mesh".into()),
+        ..Spec::default()
+    });
+    let inventory = apt.document(WallTime(0)).await.unwrap();
+    let epo = inventory.packages.iter().find(|package| package.name == "epo").unwrap();
+    let offer = epo.candidates.iter().find(|offer| offer.version == "1:0.5").unwrap();
+    let seen = (epo.name.clone(), epo.arch.clone(), offer.version.clone(), offer.sha256.clone().unwrap());
+    let first_seen: FirstSeen = [(seen.clone(), WallTime(DAY))].into_iter().collect();
+    let look = async |day: i64, first_seen: &FirstSeen| {
+        apt.evaluate(&baseline, None, WallTime(day * DAY), first_seen).await.unwrap()
+    };
+    let early = look(7, &first_seen).await;
+    assert_eq!(row(&early, "epo"), ["InstalledOther 1:0.5 - date-gate"]);
+    assert_eq!(row(&early, "til"), ["InstalledOther 1.0 - unseen"]);
+    assert!(apt.resolve_by(&early).await.unwrap().transaction.is_empty());
+    let late = look(8, &first_seen).await;
+    assert_eq!(row(&late, "epo"), ["Missing 1:0.5 - approved-rule"]);
+    let expected = [format!("epo:{} 9.0 1:0.5", fixture.native)];
+    assert_eq!(planned(&apt.resolve_by(&late).await.unwrap().transaction), expected);
+    // Other contents under the same number were not seen.
+    let other = (seen.0, seen.1, seen.2, "00".repeat(32));
+    let forged = look(8, &[(other, WallTime(DAY))].into_iter().collect()).await;
+    assert_eq!(row(&forged, "epo"), ["InstalledOther 1:0.5 - unseen"]);
+}
+
+#[tokio::test]
+async fn an_approved_list_takes_the_version_that_it_approves_and_not_the_newest() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let baseline = own(Spec { approved_patches: Some(vec!["mixed".into(), "lib".into()]), ..Spec::default() });
+    let look = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert_eq!(row(&look, "mixed"), ["Missing 2 - approved-list"]);
+    assert_eq!(row(&look, "epo"), ["InstalledOther 1:0.5 - no-rule"]);
+    let mut expected = [fixture.native, fixture.foreign].map(|arch| format!("lib:{arch} 1.0 2.0")).to_vec();
+    expected.sort();
+    expected.push(format!("mixed:{} 1 2", fixture.native));
+    assert_eq!(planned(&apt.resolve_by(&look).await.unwrap().transaction), expected);
+}
+
+#[tokio::test]
+async fn an_override_list_decides_alone_and_changes_no_state() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let apt = fixture.open().await;
+    let native = fixture.native;
+    let listed = |id: &str, title: Option<String>| Listed { id: id.into(), title };
+    let list = InstallList {
+        patches: vec![
+            listed("til.*", Some(format!("til.{native}:1.0~beta10"))),
+            listed("held.*", None),
+            listed("kept.*", None),
+            listed("middle.*", Some("middle.*:2".into())),
+            listed("newdep.*", None),
+        ],
+    };
+    let baseline = everything(rejecting(&["til"], "BLOCK"));
+    let plain = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    let look = apt.evaluate(&baseline, Some(&list), WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert_eq!((&look.evaluation, &look.blocked), (&plain.evaluation, &plain.blocked));
+    assert_eq!(row(&look, "til"), ["InstalledRejected 1.0 - rejected"]);
+    assert_eq!(look.listed().unwrap().len(), 5);
+    let expected = [format!("middle:{native} 1 2"), format!("til:{native} 1.0~beta2 1.0~beta10")];
+    assert_eq!(planned(&apt.resolve_by(&look).await.unwrap().transaction), expected);
+    // A dependency that is not on the list stays blocked.
+    let list = InstallList { patches: vec![listed("app.*", None)] };
+    let baseline = everything(rejecting(&["newdep"], "BLOCK"));
+    let look = apt.evaluate(&baseline, Some(&list), WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert!(apt.resolve_by(&look).await.unwrap().transaction.is_empty());
+}
+
+#[tokio::test]
+async fn a_baseline_of_another_system_judges_nothing() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let spec = Spec { operating_system: Some("UBUNTU".into()), ..Spec::default() };
+    let baseline = PatchBaseline { name: "ubuntu".into(), spec }.check().unwrap();
+    let apt = fixture.open().await;
+    let refusal = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap_err();
+    assert!(refusal.text.contains("baseline ubuntu is for UBUNTU"), "{}", refusal.text);
+}
