@@ -3,6 +3,7 @@
 mod fixture;
 mod generated;
 mod judged;
+mod pinned;
 mod preflight;
 mod unchanged;
 mod worlds;

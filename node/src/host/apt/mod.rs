@@ -16,6 +16,7 @@ pub mod memory;
 pub mod native;
 mod options;
 mod others;
+pub mod pinned;
 pub mod resolve;
 pub mod scan;
 mod sift;
