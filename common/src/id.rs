@@ -91,6 +91,11 @@ hex_id! {
     CommandId, 16
 }
 
+hex_id! {
+    /// What was approved for a rollout, frozen: the hash of its encoding ([`crate::patch::snapshot::Snapshot`]).
+    SnapshotId, 32
+}
+
 impl NodeId {
     /// The first eight hex digits: enough to tell hosts apart in a log line, never to decide anything.
     pub fn short(&self) -> String {

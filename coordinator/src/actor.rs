@@ -10,6 +10,7 @@ use patchmesh_common::{
     machine::{Cx, Machine},
     membership::Credential,
     rollout::{
+        Operation,
         controller::{self, Controller, Effect, Event, Seen, Settings},
         ledger::LedgerAct,
         plan::{ExcludedHost, PlannedHost},
@@ -33,6 +34,7 @@ use crate::{
     api::document::WatchEvent,
     fault::Fault,
     ledger::LedgerFile,
+    service::freeze::Question,
     status::View,
     watch::{self, Watcher},
 };
@@ -47,7 +49,8 @@ pub type Surveyed = (Vec<PlannedHost>, Vec<ExcludedHost>);
 
 struct Asking {
     request: CommandId,
-    spec: RolloutSpec,
+    operation: Operation,
+    question: Question,
     survey: Survey,
     reply: oneshot::Sender<Surveyed>,
 }
@@ -222,11 +225,11 @@ impl CoordinatorActor {
         }
     }
 
-    /// Asks the targets of `spec` what they would do.
+    /// Asks the targets of `spec` what they would do by `question`.
     ///
     /// # Errors
     /// A [`Fault`] if no host matches.
-    pub fn survey(&mut self, spec: RolloutSpec) -> Result<oneshot::Receiver<Surveyed>, Fault> {
+    pub fn survey(&mut self, spec: &RolloutSpec, question: Question) -> Result<oneshot::Receiver<Surveyed>, Fault> {
         let candidates = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),
@@ -235,12 +238,13 @@ impl CoordinatorActor {
             alive: host.presence == Presence::Alive,
         });
         let now = clock::now();
-        let survey = Survey::begin(&spec, candidates.collect(), now.boot).map_err(|error| {
+        let survey = Survey::begin(spec, candidates.collect(), now.boot).map_err(|error| {
             let remedy = "see patchmesh get hosts; a host is known once its daemon has joined the mesh";
             Fault::new("no-targets", error.to_string(), "nothing was planned", remedy)
         })?;
         let (reply, answer) = oneshot::channel();
-        let asking = Asking { request: CommandId(self.draw()), spec, survey, reply };
+        let (request, operation) = (CommandId(self.draw()), spec.operation);
+        let asking = Asking { request, operation, question, survey, reply };
         self.ask(&asking, now);
         self.asking.push(asking);
         self.finish_surveys(now);
@@ -249,7 +253,11 @@ impl CoordinatorActor {
 
     fn ask(&mut self, asking: &Asking, now: Now) {
         for node in asking.survey.pending().collect::<Vec<_>>() {
-            let body = ToHost::Resolve { request: asking.request, baseline: asking.spec.baseline };
+            let (request, operation) = (asking.request, asking.operation);
+            let body = match &asking.question {
+                Question::Plain(baseline) => ToHost::Resolve { request, baseline: *baseline },
+                Question::By(snapshot) => ToHost::ResolveBy { request, operation, snapshot: snapshot.clone() },
+            };
             self.tell(node, body, now);
         }
     }

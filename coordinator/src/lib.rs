@@ -13,6 +13,7 @@ pub mod output;
 pub mod render;
 pub mod serve;
 pub mod service;
+pub mod snapshots;
 pub mod status;
 pub mod store;
 pub mod watch;

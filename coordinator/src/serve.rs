@@ -34,6 +34,8 @@ use crate::{
     ledger::LedgerFile,
     manifest::duration,
     service::Coordinator,
+    snapshots::Snapshots,
+    store::Store,
 };
 
 /// Where the coordinator listens for members if its file does not say.
@@ -86,6 +88,11 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
     if membership.role != Role::Coordinator {
         let text = format!("{} gives the role {:?}, not coordinator", config.membership.display(), membership.role);
         return Err(Fault::new("not-a-coordinator", text, UNTOUCHED, "sign the key with --role coordinator"));
+    }
+    let store = Arc::new(Store::new(dir));
+    if let Err(fault) = store.read() {
+        // Rollouts that are on their way need none of it: whatever does is refused until it is mended.
+        tracing::error!(remedy = fault.remedy, "{}", fault.chain());
     }
     let opened = LedgerFile::open(dir, identity.node(), &Ed25519)
         .map_err(|error| refuse("the ledger cannot be continued", error))?;
@@ -157,7 +164,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                     );
                 }
                 tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
-                let service = Arc::new(Coordinator::new(actor.clone(), peer.address.clone()));
+                let service = Arc::new(Coordinator::new(actor.clone(), peer.address.clone(), store, Snapshots::new(dir)));
                 service_manager::ready(&format!("API on {}", socket.display()));
                 let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {

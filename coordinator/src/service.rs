@@ -1,12 +1,21 @@
 //! What the API is answered with: reads and commands on the coordinator actor.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use actix::{Addr, Context};
 use futures::channel::oneshot;
 use patchmesh_common::{
     id::{NodeId, RolloutId},
+    patch::{
+        Baseline,
+        baseline::OperatingSystem,
+        snapshot::{Choice, Rules, Snapshot},
+    },
     rollout::{
+        Operation,
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
@@ -17,7 +26,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::{
     api::{
-        document::{LeaseEnd, OrdersDocument, StopDocument},
+        document::{LeaseEnd, OrdersDocument, StopDocument, is_host},
         orders,
     },
     clock,
@@ -30,15 +39,19 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, HostDocument, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost, ReleaseDocument,
-            ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument, WatchEvent,
-            WhyDocument,
+            Excluded, Frozen, HostDocument, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
+            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument,
+            WatchEvent, WhyDocument,
         },
         not_found,
     },
     fault::{Exit, Fault},
+    snapshots::Snapshots,
     status::View,
+    store::Store,
 };
+
+use self::freeze::Question;
 
 /// How long a plan may be applied, in milliseconds: a day is long enough for a review.
 const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
@@ -48,12 +61,14 @@ const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
 pub struct Coordinator {
     actor: Addr<CoordinatorActor>,
     peer: Addr<PeerActor>,
+    store: Arc<Store>,
+    snapshots: Snapshots,
 }
 
 impl Coordinator {
-    /// The service over `actor`, whose mesh peer is `peer`.
-    pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>) -> Self {
-        Self { actor, peer }
+    /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
+    pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
+        Self { actor, peer, store, snapshots }
     }
 
     async fn ask<T: Send + 'static>(
@@ -89,13 +104,15 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
-        let asked = spec.clone();
+        let question = self.question(&spec).await?;
+        let (asked, with) = (spec.clone(), question.clone());
         let (planned, excluded) = self
-            .ask(move |actor, _| actor.survey(asked))
+            .ask(move |actor, _| actor.survey(&asked, with))
             .await??
             .await
             .map_err(|_| Fault::new("busy", "the survey was dropped", "nothing was planned", "plan again"))?;
         let now = clock::now().wall;
+        let frozen = self.freeze(&spec, question, &planned, now).await?;
         let hosts = planned
             .iter()
             .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot))
@@ -113,10 +130,48 @@ impl Coordinator {
             })
             .collect();
         let times = (Time(now), Time(WallTime(now.0.saturating_add(PLAN_LIFETIME))));
-        PlanDocument::new(&spec, times, hosts, excluded).map_err(|error| {
+        PlanDocument::new(&spec, frozen, times, hosts, excluded).map_err(|error| {
             Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
                 .because(error)
         })
+    }
+
+    /// What the hosts of `spec` are asked with.
+    async fn question(&self, spec: &RolloutSpec) -> Result<Question, Fault> {
+        let systems = self.ask(|actor, _| actor.members().iter().filter_map(operating_system).collect()).await?;
+        freeze::question(spec, &self.store.read()?, &self.snapshots, &systems, clock::now().wall)
+    }
+
+    /// Keeps what the hosts were asked with, and what they resolved.
+    async fn freeze(
+        &self,
+        spec: &RolloutSpec,
+        question: Question,
+        planned: &[PlannedHost],
+        now: WallTime,
+    ) -> Result<Frozen, Fault> {
+        let rules = match question {
+            Question::Plain(Baseline::All) => Snapshot { at: now, rules: Rules::plain(Choice::All), versions: None },
+            Question::Plain(Baseline::Security) => {
+                Snapshot { at: now, rules: Rules::plain(Choice::Security), versions: None }
+            }
+            Question::By(snapshot) => *snapshot,
+        };
+        let asked = if spec.baseline.plain().is_none() { Some(self.snapshots.keep(&rules)?) } else { None };
+        let versions = match (spec.operation, &rules.versions) {
+            (Operation::Scan, _) => None,
+            // Promoted as it is: what one fleet took of it is no smaller snapshot.
+            (Operation::Install, Some(_)) => asked,
+            (Operation::Install, None) => {
+                let facts = self.ask(|actor, _| facts(actor.members())).await?;
+                let resolved = planned.iter().filter_map(|host| {
+                    let (os, os_version) = facts.get(&host.node)?;
+                    Some((os.as_str(), os_version.as_str(), &host.transaction))
+                });
+                Some(self.snapshots.keep(&rules.frozen(resolved))?)
+            }
+        };
+        Ok(Frozen { rules: asked, versions })
     }
 
     async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
@@ -326,7 +381,9 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
         hash,
         created_at: document.created_at.0,
         operation: spec.operation,
-        baseline: spec.baseline,
+        baseline: document
+            .approval(&spec.baseline)
+            .ok_or_else(|| wrong("judgedBy", document.judged_by.as_deref().unwrap_or("null")))?,
         reboot: spec.reboot,
         hook_timeout: u32::try_from(spec.hook_timeout.as_secs()).unwrap_or(u32::MAX),
         max_concurrency: limit(&document.limits.max_concurrency),
@@ -351,6 +408,20 @@ fn document(host: &KnownHost) -> HostDocument {
     }
 }
 
+fn operating_system(host: &KnownHost) -> Option<OperatingSystem> {
+    let facts = &host.record.body.facts;
+    OperatingSystem::of_host(&facts.os, &facts.os_version).filter(|_| is_host(host))
+}
+
+fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
+    let of = |host: &KnownHost| {
+        let facts = &host.record.body.facts;
+        (host.node, (facts.os.clone(), facts.os_version.clone()))
+    };
+    members.iter().map(of).collect()
+}
+
+pub mod freeze;
 mod slots;
 mod why;
 

@@ -1,6 +1,7 @@
 //! Starts and ends the daemon.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use crate::{
     patcher::{PatchActor, PatcherSettings, Ports},
     peer::{self, PeerActor, PeerHandle, Setup, Stop, Subscribe},
     portrait::Portrait,
+    reports::Reports,
     service_manager,
     store::trust::private_folder,
 };
@@ -109,7 +111,8 @@ fn serve(path: &Path) -> Result<(), Fatal> {
             keys: &Ed25519,
         };
         let peer = peer::start(setup, Subscribe::default())?;
-        let host = start_host(&settings, &identity, credential, &peer, hand).await;
+        let tags = settings.tags.clone().into_iter().chain(membership.tags.clone()).collect();
+        let host = start_host(&settings, &identity, credential, tags, &peer, hand).await;
         if let Ok(host) = &host {
             tracing::info!(name = membership.name, node = %peer.node, mode = ?settings.mode, "running");
             service_manager::ready(&format!("member {}", membership.name));
@@ -155,11 +158,13 @@ struct Host {
     portrait: Addr<Portrait>,
 }
 
-/// Starts the patcher, and what the host says of itself. After an error neither runs.
+/// Starts the patcher, and what the host says of itself. `tags` are those that count: the membership's over the host's own. After
+/// an error neither runs.
 async fn start_host(
     settings: &config::Settings,
     identity: &Identity,
     credential: Credential,
+    tags: BTreeMap<String, String>,
     peer: &PeerHandle,
     hand: Arc<Hand>,
 ) -> Result<Host, Fatal> {
@@ -173,7 +178,9 @@ async fn start_host(
         ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?
     };
     let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
-    let portrait = Portrait::new(body, Arc::clone(&apt), peer.address.clone().recipient(), Arc::clone(&hand));
+    let reports = Reports::new(&settings.state);
+    let os = (body.facts.os.clone(), body.facts.os_version.clone());
+    let portrait = Portrait::new(body, Arc::clone(&apt), reports, peer.address.clone().recipient(), Arc::clone(&hand));
     let context = Context::new();
     let address: Addr<Portrait> = context.address();
     let boot = Boot::of(&path, &settings.state);
@@ -186,6 +193,8 @@ async fn start_host(
             mode: settings.mode,
             boot_id,
             root: path,
+            os,
+            tags,
             hooks: settings.hooks.clone(),
             state: settings.state.clone(),
             runner: vec![program, "runner".to_owned()],

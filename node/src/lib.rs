@@ -13,6 +13,7 @@ pub mod mesh;
 pub mod patcher;
 pub mod peer;
 pub mod portrait;
+pub mod reports;
 pub mod service_manager;
 pub mod store;
 

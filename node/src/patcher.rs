@@ -3,9 +3,11 @@
 mod acts;
 mod apt;
 mod backend;
+mod looks;
 mod repair;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -34,12 +36,13 @@ use tokio::sync::watch;
 
 pub use self::{
     acts::Reboot,
-    backend::{Backend, Mend},
+    backend::{Backend, Found, Mend, Question},
 };
 use crate::{
     chain, clock,
     hand::Hand,
     peer::{Deliver, Inbound, Ordered, Skew, Stop},
+    reports::Reports,
     store::log::{Log, LogError},
 };
 
@@ -77,6 +80,10 @@ pub struct PatcherSettings {
     pub boot_id: BootId,
     /// `/` or a private root.
     pub root: PathBuf,
+    /// `ID` and `VERSION_ID` of the root's os-release.
+    pub os: (String, String),
+    /// The host's tags, those of its membership over its own.
+    pub tags: BTreeMap<String, String>,
     /// The hook folders' folder.
     pub hooks: PathBuf,
     /// The daemon's state folder, which exists.
@@ -160,6 +167,10 @@ impl PatchActor {
             runs: settings.state.join(RUNS),
             journal: log.path().to_owned(),
             runner: settings.runner,
+            boot: settings.boot_id,
+            os: settings.os,
+            tags: settings.tags,
+            reports: Reports::new(&settings.state),
             detail: Arc::new(shown),
         };
         let me = ports.signer.id();

@@ -5,7 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
-use patchmesh_common::{gossip::RecordBody, patch::Baseline, run::message::Refusal};
+use patchmesh_common::{
+    gossip::RecordBody,
+    patch::{Baseline, compliance::TAG},
+    run::message::Refusal,
+};
 
 use crate::{
     clock,
@@ -16,6 +20,7 @@ use crate::{
     },
     patcher::{Held, SavedOrders},
     peer::{Describe, Stop},
+    reports::Reports,
 };
 
 /// How often a host scans without being asked: AWS's host management takes inventory as often.
@@ -25,6 +30,7 @@ const SCAN_EVERY: Duration = Duration::from_secs(30 * 60);
 pub struct Portrait {
     body: RecordBody,
     apt: Arc<Apt>,
+    reports: Reports,
     root: PathBuf,
     peer: Recipient<Describe>,
     hand: Arc<Hand>,
@@ -33,9 +39,9 @@ pub struct Portrait {
 
 impl Portrait {
     /// A portrait that begins as `body`.
-    pub fn new(body: RecordBody, apt: Arc<Apt>, peer: Recipient<Describe>, hand: Arc<Hand>) -> Self {
+    pub fn new(body: RecordBody, apt: Arc<Apt>, reports: Reports, peer: Recipient<Describe>, hand: Arc<Hand>) -> Self {
         let root = apt.root().path().to_owned();
-        Self { body, apt, root, peer, hand, scanning: false }
+        Self { body, apt, reports, root, peer, hand, scanning: false }
     }
 
     fn tell(&self) {
@@ -43,6 +49,17 @@ impl Portrait {
         body.tags.extend(self.hand.poison().tags(clock::now().wall));
         if self.peer.try_send(Describe(body)).is_err() {
             tracing::warn!("the mesh peer is busy; the host's record is late");
+        }
+    }
+
+    /// What the last run found, as it stands in the record.
+    fn read_report(&mut self) {
+        match self.reports.standing() {
+            Ok(Some(standing)) => drop(self.body.tags.insert(TAG.to_owned(), standing.to_tag())),
+            Ok(None) => drop(self.body.tags.remove(TAG)),
+            Err(error) => {
+                tracing::warn!(%error, "the report cannot be read; the record goes on telling the earlier one")
+            }
         }
     }
 
@@ -57,6 +74,7 @@ impl Portrait {
 
     fn scanned(&mut self, scan: Result<Scan, Refusal>) {
         self.scanning = false;
+        self.read_report();
         match scan {
             Ok(scan) => {
                 self.body.counters = scan.counters;
@@ -75,6 +93,7 @@ impl Actor for Portrait {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Context<Self>) {
+        self.read_report();
         self.tell();
         let now = clock::now().wall;
         if let Some(until) = self.hand.poison().safe_until(now) {

@@ -16,7 +16,7 @@ use patchmesh_common::{
         act::{Act, ActEnd, Adoption, HooksEnd, TransactionEnd, Verdict, Verified},
         journal::{Journal, JournalEntry},
         machine::{Effect, Event, PatchRun, Settings},
-        message::{Command, LeaseFrame, Resolution, ToCoordinator, ToHost},
+        message::{Command, LeaseFrame, Refusal, RefusalCode, Resolution, ToCoordinator, ToHost},
     },
     seal::{Payload, Sealed, Signature, Verifier},
     time::{BootTime, Now, WallTime},
@@ -156,13 +156,18 @@ impl Host {
     }
 }
 
+fn no_report() -> Refusal {
+    Refusal { code: RefusalCode::NoReport, text: String::new(), remedy: String::new() }
+}
+
 /// How an act ends where all is well.
 fn well(act: Act) -> ActEnd {
     let done = TransactionEnd { verdict: Verdict::Ok, output: String::new(), reboot_required: false, dirty: None };
     match act {
-        Act::Resolve { .. } => {
+        Act::Resolve { .. } | Act::ResolveBy { .. } => {
             ActEnd::Resolved(Ok(Resolution { transaction: Default::default(), counters: PatchCounters::default() }))
         }
+        Act::Patches => ActEnd::Patches(Err(no_report())),
         Act::Check { .. } => ActEnd::Checked(Ok(())),
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd::default()),
         Act::Transaction { .. } | Act::Repair { .. } => ActEnd::Transaction(done),

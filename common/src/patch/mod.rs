@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod candidate;
+pub mod compliance;
 pub mod evaluation;
 pub mod glob;
 pub mod groups;
@@ -9,12 +10,17 @@ pub mod judge;
 pub mod library;
 pub mod overrides;
 pub mod sighting;
+pub mod snapshot;
 
 pub use candidate::{Automatic, Candidate};
+use core::fmt;
 pub use judge::{Blocked, Judgement, Manager, PatchState, blocked, judge};
+
 use serde::{Deserialize, Serialize};
 
-/// Which patches are approved. `all` and `security` are built in.
+use crate::id::SnapshotId;
+
+/// Which patches are approved, where no baseline of the user's decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Baseline {
@@ -30,6 +36,38 @@ impl Baseline {
         match self {
             Self::All => "all",
             Self::Security => "security",
+        }
+    }
+}
+
+/// What a plan was resolved against, and what a lease is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// As [`Baseline::All`].
+    All,
+    /// As [`Baseline::Security`].
+    Security,
+    /// What was frozen under this id.
+    Snapshot(SnapshotId),
+}
+
+impl From<Baseline> for Approval {
+    fn from(baseline: Baseline) -> Self {
+        match baseline {
+            Baseline::All => Self::All,
+            Baseline::Security => Self::Security,
+        }
+    }
+}
+
+impl fmt::Display for Approval {
+    /// The word in manifests and flags; of a snapshot its id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str(Baseline::All.as_str()),
+            Self::Security => f.write_str(Baseline::Security.as_str()),
+            Self::Snapshot(id) => write!(f, "{id}"),
         }
     }
 }

@@ -22,14 +22,14 @@ pub const MAX_LISTED: usize = 5000;
 pub const MAX_TEXT: usize = 512;
 
 /// `InstallOverrideList`: YAML, as AWS takes it. Members that are unknown there are passed over here too.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InstallList {
     /// Of which one must name a patch.
     pub patches: Vec<Listed>,
 }
 
 /// An entry of an install list: id and title must both fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Listed {
     /// `name.arch` on Linux, name or `name.version` on macOS, a KB or bulletin id on Windows; shell patterns on Linux.
     pub id: String,

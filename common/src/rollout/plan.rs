@@ -7,7 +7,7 @@ use super::{Operation, RebootOption};
 use crate::{
     id::{NodeId, RolloutId},
     inventory::Transaction,
-    patch::Baseline,
+    patch::Approval,
     schedule::Opening,
     time::WallTime,
 };
@@ -75,7 +75,7 @@ pub struct Plan {
     /// Scan or Install.
     pub operation: Operation,
     /// What was resolved against.
-    pub baseline: Baseline,
+    pub baseline: Approval,
     /// Whether hosts reboot.
     pub reboot: RebootOption,
     /// Time-out of every single hook, in seconds.

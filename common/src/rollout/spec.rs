@@ -6,7 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Operation, RebootOption, limit::Limit};
-use crate::{patch::Baseline, schedule::Opening, time::WallTime};
+use crate::{
+    patch::{Approval, overrides::InstallList},
+    schedule::Opening,
+    time::WallTime,
+};
 
 /// Most hosts named one by one; larger fleets use labels.
 pub const MAX_NAMES: usize = 10_000;
@@ -46,6 +50,35 @@ impl Targets {
     }
 }
 
+/// What decides which patches are approved, as asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Asked {
+    /// Every newer version.
+    All,
+    /// Versions from a security archive.
+    Security,
+    /// One baseline of the coordinator's, or a predefined one, by name.
+    Baseline(String),
+    /// The baseline of every host's patch group, or the default of its operating system.
+    Group,
+    /// What was frozen under this id, or under the only one that begins so.
+    Snapshot(String),
+    /// A `BaselineOverride`: AWS's JSON.
+    Override(String),
+}
+
+impl Asked {
+    /// What hosts are asked with, where nothing has to be frozen for that.
+    pub fn plain(&self) -> Option<Approval> {
+        match self {
+            Self::All => Some(Approval::All),
+            Self::Security => Some(Approval::Security),
+            Self::Baseline(_) | Self::Group | Self::Snapshot(_) | Self::Override(_) => None,
+        }
+    }
+}
+
 /// One rollout as asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -57,7 +90,9 @@ pub struct RolloutSpec {
     /// Which hosts.
     pub targets: Targets,
     /// Which patches.
-    pub baseline: Baseline,
+    pub baseline: Asked,
+    /// What an Install installs instead of what is approved.
+    pub install_list: Option<InstallList>,
     /// How many hosts at once.
     pub max_concurrency: Limit,
     /// How many failed hosts are tolerated.
@@ -103,6 +138,12 @@ pub enum SpecError {
         opens = .1.opens.rfc3339(), last_start = .1.last_start.rfc3339(), closes = .1.closes.rfc3339()
     )]
     Opening(usize, Opening),
+    /// The install list breaks a bound.
+    #[error("installOverrideList: {0}")]
+    List(#[from] crate::patch::overrides::BadOverride),
+    /// The install list goes with something that it excludes.
+    #[error("installOverrideList cannot be used with {0}: leave one of them out")]
+    ListWith(&'static str),
     /// Zero, too long, or not whole seconds.
     #[error("the hook time-out {0:?} is not allowed: write whole seconds, between 1s and 24h")]
     HookTimeout(Duration),
@@ -133,6 +174,17 @@ impl RolloutSpec {
                 }
             }
         }
+        if let Some(list) = &self.install_list {
+            list.check()?;
+            let excluded = match (&self.baseline, self.operation) {
+                (_, Operation::Scan) => Some("operation: Scan"),
+                (Asked::Override(_), _) => Some("baselineOverride"),
+                (Asked::Snapshot(_), _) => Some("snapshot"),
+                (Asked::All | Asked::Security, _) => Some("baseline: all or security"),
+                _ => None,
+            };
+            excluded.map_or(Ok(()), |what| Err(SpecError::ListWith(what)))?;
+        }
         self.max_concurrency.clone().for_concurrency()?;
         bounded("openings", self.openings.len(), MAX_OPENINGS)?;
         for (index, opening) in self.openings.iter().enumerate() {
@@ -145,6 +197,11 @@ impl RolloutSpec {
             return Err(SpecError::HookTimeout(self.hook_timeout));
         }
         Ok(())
+    }
+
+    /// Whether hosts are asked before a plan is made: what would be installed, or whether they can be judged at all.
+    pub fn asks(&self) -> bool {
+        self.operation == Operation::Install || self.baseline.plain().is_none()
     }
 
     /// The openings, or one without end from `now` if none is given.
@@ -184,7 +241,8 @@ mod tests {
             name: "weekly.web-1".into(),
             operation: Operation::Install,
             targets: Targets::Names(["a".into(), "b".into()].into()),
-            baseline: Baseline::All,
+            baseline: Asked::All,
+            install_list: None,
             max_concurrency: "10%".parse().unwrap(),
             max_errors: "0".parse().unwrap(),
             openings: vec![Opening { opens: WallTime(0), last_start: WallTime(1000), closes: WallTime(1000) }],
@@ -202,8 +260,8 @@ mod tests {
     #[test]
     fn a_good_spec_passes_and_travels() {
         spec().check().unwrap();
-        let bytes = crate::wire::encode(&spec());
-        assert_eq!(crate::wire::decode::<RolloutSpec>(&bytes, 1024), Ok(spec()));
+        let text = serde_json::to_string(&spec()).unwrap();
+        assert_eq!(serde_json::from_str::<RolloutSpec>(&text).unwrap(), spec());
     }
 
     #[test]

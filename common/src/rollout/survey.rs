@@ -51,6 +51,7 @@ pub enum SurveyError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     operation: Operation,
+    asks: bool,
     targets: Vec<Candidate>,
     answers: BTreeMap<NodeId, Result<Resolution, Refusal>>,
     asked: BootTime,
@@ -78,18 +79,27 @@ impl Survey {
         }
         targets.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
         let deadline = now.plus(PATIENCE);
-        Ok(Self { operation: spec.operation, targets, answers: BTreeMap::new(), asked: now, deadline })
+        Ok(Self {
+            operation: spec.operation,
+            asks: spec.asks(),
+            targets,
+            answers: BTreeMap::new(),
+            asked: now,
+            deadline,
+        })
     }
 
-    /// Hosts that are to be asked and have not answered. Observing and silent hosts are not asked; a Scan asks nobody.
+    /// Hosts that are to be asked and have not answered. Silent hosts are not asked, and for an Install not those that observe; a
+    /// Scan by what no host has to be given asks nobody.
     pub fn pending(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let asks = self.operation == Operation::Install;
         self.targets
             .iter()
-            .filter(move |host| {
-                asks && host.alive && host.mode == Mode::Enforce && !self.answers.contains_key(&host.node)
-            })
+            .filter(|host| self.asks && host.alive && self.may(host) && !self.answers.contains_key(&host.node))
             .map(|host| host.node)
+    }
+
+    fn may(&self, host: &Candidate) -> bool {
+        self.operation == Operation::Scan || host.mode == Mode::Enforce
     }
 
     /// Whether the pending questions are to be repeated now; if so, the next time is later.
@@ -140,10 +150,10 @@ impl Survey {
         if !host.alive {
             return silent();
         }
-        if self.operation == Operation::Scan {
+        if !self.asks {
             return Ok(Transaction::default());
         }
-        if host.mode == Mode::Observe {
+        if !self.may(host) {
             let code = RefusalCode::ObserveMode.as_str().to_owned();
             let text = "the host's own file does not say mode = \"enforce\"".to_owned();
             let remedy = "set mode = \"enforce\" in the host's configuration file and restart its daemon".to_owned();
@@ -160,14 +170,15 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{patch::Baseline, rollout::RebootOption};
+    use crate::rollout::{RebootOption, spec::Asked};
 
     fn spec(targets: Targets, operation: Operation) -> RolloutSpec {
         RolloutSpec {
             name: "wave".into(),
             operation,
             targets,
-            baseline: Baseline::All,
+            baseline: Asked::All,
+            install_list: None,
             max_concurrency: "1".parse().unwrap(),
             max_errors: "0".parse().unwrap(),
             openings: vec![],

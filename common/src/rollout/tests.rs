@@ -19,7 +19,7 @@ use crate::{
     inventory::{PackageChange, Transaction},
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
-    patch::{Baseline, PatchCounters},
+    patch::{Approval, PatchCounters},
     poison::{Abort, Poison},
     run::{
         Phase,
@@ -75,7 +75,7 @@ fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> 
         hash: [0; 32],
         created_at: WallTime(0),
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 60,
         max_concurrency: limit(concurrency),

@@ -6,7 +6,8 @@ use super::{HookPoint, compare::Comparison, journal::Journal, message::Refusal, 
 use crate::{
     id::{CommandId, LeaseId, RolloutId},
     inventory::Transaction,
-    patch::{Baseline, PatchCounters},
+    patch::{Approval, Baseline, PatchCounters, compliance::HostReport, snapshot::Snapshot},
+    rollout::Operation,
     schedule::Opening,
     time::{BootTime, Now},
 };
@@ -25,10 +26,22 @@ pub enum Act {
         /// Against what.
         baseline: Baseline,
     },
+    /// Keep the snapshot, and for an Install ask the package manager what it would do by it. Changes no package. Ends as
+    /// [`ActEnd::Resolved`].
+    ResolveBy {
+        /// Of the request.
+        request: CommandId,
+        /// What it is for.
+        operation: Operation,
+        /// What is approved.
+        snapshot: Box<Snapshot>,
+    },
+    /// Read the host's current report. Ends as [`ActEnd::Patches`].
+    Patches,
     /// Simulate again and compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
     Check {
         /// Against what.
-        baseline: Baseline,
+        baseline: Approval,
         /// What the plan froze.
         transaction: Transaction,
     },
@@ -86,8 +99,10 @@ pub enum Act {
     Verify {
         /// The lease: names the folder with the package set before the transaction.
         lease: LeaseId,
+        /// For the report.
+        operation: Operation,
         /// For the counters.
-        baseline: Baseline,
+        baseline: Approval,
         /// What must have changed; empty if nothing may have been installed.
         expected: Transaction,
     },
@@ -129,8 +144,10 @@ impl Guard {
 /// How an act ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ActEnd {
-    /// Of [`Act::Resolve`].
+    /// Of [`Act::Resolve`] and [`Act::ResolveBy`].
     Resolved(Result<Resolution, Refusal>),
+    /// Of [`Act::Patches`].
+    Patches(Result<Box<HostReport>, Refusal>),
     /// Of [`Act::Check`].
     Checked(Result<(), Refusal>),
     /// Of [`Act::Hooks`].

@@ -6,14 +6,13 @@
 use core::time::Duration;
 
 use super::{
-    act::{Act, ActId},
+    act::{Act, ActEnd, ActId},
     frame::FrameError,
     guard::within_skew,
     journal::JournalEntry,
     machine::{Effect, PatchRun},
     message::{
-        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, Resolution, SignedStop, StopOrder, ToCoordinator,
-        ToHost,
+        Command, GO_WITHIN, Lease, LeaseFrame, Refusal, RefusalCode, SignedStop, StopOrder, ToCoordinator, ToHost,
     },
 };
 use crate::{
@@ -21,17 +20,34 @@ use crate::{
     id::{CommandId, LeaseId, NodeId, Nonce},
     machine::Cx,
     membership::Membership,
-    patch::Baseline,
     rollout::Operation,
     time::Now,
 };
 
 /// How far wall and boot clock may drift apart between `Ready` and `Go`: more is a step or a pause.
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
-/// How many resolutions may be in flight: each is a package manager process.
-const MAX_RESOLVING: usize = 2;
+/// How many questions may be in flight: each may be a package manager process.
+const MAX_LOOKING: usize = 2;
 /// How many checks may be in flight: that of the offer, and that of one which a newer coordinator made stale.
 const MAX_CHECKING: usize = 2;
+
+/// A question of a coordinator that changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Look {
+    /// What would be done.
+    Resolve,
+    /// What the last report found.
+    Patches,
+}
+
+impl Look {
+    fn refused(self, request: CommandId, why: Refusal) -> ToCoordinator {
+        match self {
+            Self::Resolve => ToCoordinator::Resolved { request, result: Err(why) },
+            Self::Patches => ToCoordinator::Patches { request, result: Err(why) },
+        }
+    }
+}
 
 /// A lease that may be started once the coordinator says so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +109,13 @@ impl PatchRun {
     fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, body: ToHost) -> Result<(), FrameError> {
         match body {
             ToHost::Adopt => self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() }),
-            ToHost::Resolve { request, baseline } => self.resolve(cx, from, request, baseline),
+            ToHost::Resolve { request, baseline } => {
+                self.look(cx, from, Look::Resolve, request, Act::Resolve { request, baseline });
+            }
+            ToHost::ResolveBy { request, operation, snapshot } => {
+                self.look(cx, from, Look::Resolve, request, Act::ResolveBy { request, operation, snapshot });
+            }
+            ToHost::Patches { request } => self.look(cx, from, Look::Patches, request, Act::Patches),
             ToHost::Offer(lease) if lease.host != self.settings.me => {
                 return Err(FrameError::OtherAddressee(lease.host));
             }
@@ -116,9 +138,10 @@ impl PatchRun {
         );
         match &command.body {
             ToHost::Offer(lease) if !self.knows(lease.id) => self.refuse(cx, from, lease.id, why),
-            ToHost::Resolve { request, .. } => {
-                self.answer(cx, from, ToCoordinator::Resolved { request: *request, result: Err(why) });
+            ToHost::Resolve { request, .. } | ToHost::ResolveBy { request, .. } => {
+                self.answer(cx, from, Look::Resolve.refused(*request, why));
             }
+            ToHost::Patches { request } => self.answer(cx, from, Look::Patches.refused(*request, why)),
             _ => {}
         }
     }
@@ -157,28 +180,32 @@ impl PatchRun {
         Ok((order, news))
     }
 
-    fn resolve(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, request: CommandId, baseline: Baseline) {
-        if self.resolving.values().any(|pending| *pending == (request, from)) {
+    /// Starts an act that only looks. It is started once, however often it is asked for.
+    fn look(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, look: Look, request: CommandId, act: Act) {
+        if self.looking.values().any(|pending| *pending == (look, request, from)) {
             return;
         }
         if self.safe {
-            return self.answer(cx, from, ToCoordinator::Resolved { request, result: Err(safe_mode()) });
+            return self.answer(cx, from, look.refused(request, safe_mode()));
         }
-        if self.resolving.len() >= MAX_RESOLVING {
+        if self.looking.len() >= MAX_LOOKING {
             let busy = refusal(
                 RefusalCode::Busy,
-                format!("{MAX_RESOLVING} resolutions are running already"),
+                format!("{MAX_LOOKING} other questions are being answered already"),
                 "ask again when they have ended",
             );
-            return self.answer(cx, from, ToCoordinator::Resolved { request, result: Err(busy) });
+            return self.answer(cx, from, look.refused(request, busy));
         }
-        let id = self.start(cx, Act::Resolve { request, baseline });
-        self.resolving.insert(id, (request, from));
+        let id = self.start(cx, act);
+        self.looking.insert(id, (look, request, from));
     }
 
-    pub(super) fn resolved(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, result: Result<Resolution, Refusal>) {
-        if let Some((request, from)) = self.resolving.remove(&act) {
-            self.answer(cx, from, ToCoordinator::Resolved { request, result });
+    pub(super) fn looked(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, end: ActEnd) {
+        let Some((_, request, from)) = self.looking.remove(&act) else { return };
+        match end {
+            ActEnd::Resolved(result) => self.answer(cx, from, ToCoordinator::Resolved { request, result }),
+            ActEnd::Patches(result) => self.answer(cx, from, ToCoordinator::Patches { request, result }),
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     Phase,
     act::{Act, ActEnd, ActId},
     frame::FrameError,
-    handshake::Offer,
+    handshake::{Look, Offer},
     journal::{Journal, JournalEntry},
     message::{Answer, LeaseFrame, OrderStamp, SignedStop, ToCoordinator},
 };
@@ -108,7 +108,7 @@ pub struct PatchRun {
     pub(super) safe: bool,
     /// Not saved: a restart forgets it, and the coordinator offers again.
     pub(super) offer: Option<Offer>,
-    pub(super) resolving: BTreeMap<ActId, (CommandId, NodeId)>,
+    pub(super) looking: BTreeMap<ActId, (Look, CommandId, NodeId)>,
     /// Checks that run, also those whose offer has been forgotten.
     pub(super) checking: BTreeSet<ActId>,
     /// The act of the present phase.
@@ -139,7 +139,7 @@ impl PatchRun {
             skew: None,
             safe: false,
             offer: None,
-            resolving: BTreeMap::new(),
+            looking: BTreeMap::new(),
             checking: BTreeSet::new(),
             acting: None,
             acts: 0,

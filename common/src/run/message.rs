@@ -11,7 +11,7 @@ use crate::{
     id::{CommandId, Epoch, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     inventory::{PackageChange, Transaction},
     membership::Credential,
-    patch::{Baseline, PatchCounters},
+    patch::{Approval, Baseline, PatchCounters, compliance::HostReport, snapshot::Snapshot},
     rollout::{Operation, RebootOption},
     schedule::Opening,
     seal::{Payload, Sealed},
@@ -43,7 +43,7 @@ pub struct Lease {
     /// Scan or Install.
     pub operation: Operation,
     /// What the host resolves against before it says `Ready`.
-    pub baseline: Baseline,
+    pub baseline: Approval,
     /// Exactly what will be installed; frozen by the plan. Empty for a Scan.
     pub transaction: Transaction,
     /// Whether to reboot.
@@ -173,6 +173,20 @@ pub enum ToHost {
     Release {
         /// Which lease.
         lease: LeaseId,
+    },
+    /// Keep this snapshot; and for an Install say what your package manager would do by it. Changes no package.
+    ResolveBy {
+        /// Echoed in the answer.
+        request: CommandId,
+        /// What it is for.
+        operation: Operation,
+        /// What is approved.
+        snapshot: Box<Snapshot>,
+    },
+    /// Say what your last report found.
+    Patches {
+        /// Echoed in the answer.
+        request: CommandId,
     },
 }
 
@@ -329,6 +343,10 @@ pub enum RefusalCode {
     ConfigConflict,
     /// Another package manager changes packages; the text names it.
     OtherManager,
+    /// No baseline of the snapshot judges this host, or it has not kept the snapshot.
+    NoBaseline,
+    /// There is no report yet.
+    NoReport,
 }
 
 impl RefusalCode {
@@ -354,6 +372,8 @@ impl RefusalCode {
             Self::Held => "held",
             Self::ConfigConflict => "config-conflict",
             Self::OtherManager => "other-manager",
+            Self::NoBaseline => "no-baseline",
+            Self::NoReport => "no-report",
         }
     }
 }
@@ -393,7 +413,7 @@ pub enum ToCoordinator {
         /// The lease that it holds.
         held: Option<(LeaseId, RolloutId)>,
     },
-    /// Answer to `Resolve`.
+    /// Answer to `Resolve` and to `ResolveBy`; for a Scan the transaction is empty.
     Resolved {
         /// Of the request.
         request: CommandId,
@@ -431,6 +451,13 @@ pub enum ToCoordinator {
         scope: StopScope,
         /// Of the STOP.
         sequence: u64,
+    },
+    /// Answer to `Patches`.
+    Patches {
+        /// Of the request.
+        request: CommandId,
+        /// The report, or why there is none.
+        result: Result<Box<HostReport>, Refusal>,
     },
 }
 

@@ -119,7 +119,7 @@ impl PatchRun {
 
     pub(super) fn ended(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, end: ActEnd) {
         match end {
-            ActEnd::Resolved(result) => return self.resolved(cx, act, result),
+            end @ (ActEnd::Resolved(_) | ActEnd::Patches(_)) => return self.looked(cx, act, end),
             ActEnd::Checked(result) => return self.checked(cx, act, result),
             _ => {}
         }
@@ -158,7 +158,7 @@ impl PatchRun {
                 let result = verify_result(end);
                 self.end(cx, result);
             }
-            ActEnd::Resolved(_) | ActEnd::Checked(_) => return,
+            ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Checked(_) => return,
         }
         self.advance(cx);
     }
@@ -228,6 +228,7 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
         },
         Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
             lease: lease.id,
+            operation: lease.operation,
             baseline: lease.baseline,
             expected: if run.touched { lease.transaction.clone() } else { Transaction::default() },
         },

@@ -10,10 +10,15 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     gossip::{ExchangeAnswer, ExchangeRequest, Hello, Item, Mode, NodeRecord, RecordBody, Stamp},
-    id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
+    id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId, SnapshotId},
     inventory::{HostFacts, PackageChange, PackageRemoval, Transaction},
     membership::{Credential, Membership, Role},
-    patch::{Baseline, PatchCounters},
+    patch::{
+        Approval, Baseline, Blocked, PatchCounters,
+        compliance::{Counters, HostReport, PatchRow, Standing},
+        evaluation::State,
+        snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
+    },
     rollout::{
         Operation, RebootOption,
         ledger::{LedgerAct, LedgerEntry},
@@ -123,7 +128,7 @@ fn lease() -> Lease {
         host: NodeId([2; 32]),
         attempt: 1,
         operation: Operation::Install,
-        baseline: Baseline::Security,
+        baseline: Approval::Security,
         transaction: transaction(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
@@ -170,6 +175,53 @@ fn gossip(lines: &mut Lines) {
     lines.add("orders", &ExchangeRequest::Orders { wall: WALL, orders: vec![signed] });
 }
 
+fn snapshot() -> Snapshot {
+    let seen = Since { name: text("libc6"), arch: text("amd64"), version: text("1"), sha256: text("ab"), since: WALL };
+    let registered = Registered { groups: vec![(text("prod"), text("web"))], defaults: vec![text("web")] };
+    let pinned = Pinned {
+        os: text("debian"),
+        os_version: text("12"),
+        name: text("libc6"),
+        arch: text("amd64"),
+        version: text("1"),
+        sha256: text("ab"),
+    };
+    let rules = Rules {
+        baselines: vec![Written { name: text("web"), spec: text("{}") }],
+        choice: Choice::Group(registered),
+        list: Some(text("{}")),
+        first_seen: vec![seen],
+    };
+    Snapshot { at: WALL, rules, versions: Some(vec![pinned]) }
+}
+
+fn host_report() -> HostReport {
+    let standing = Standing {
+        at: WALL,
+        operation: Operation::Scan,
+        baseline: text("web"),
+        group: Some(text("prod")),
+        counters: Counters { installed: 1, missing: 2, ..Counters::default() },
+        severity: Some(text("HIGH")),
+    };
+    let row = PatchRow {
+        name: text("libc6"),
+        arch: text("amd64"),
+        installed: Some(text("1")),
+        available: Some(text("2")),
+        state: State::Missing,
+        level: text("HIGH"),
+        classification: Some(text("Security")),
+        blocked: Some(Blocked::Hold),
+        code: text("rule"),
+        text: text("t"),
+        rule: Some(1),
+        opens_at: Some(WALL),
+        ignored_date_gate: true,
+    };
+    HostReport { standing: standing.clone(), rows: vec![row], left_out: 3, history: vec![standing] }
+}
+
 fn lease_messages(lines: &mut Lines) {
     let (lease_id, rollout) = (LeaseId([4; 16]), RolloutId([5; 8]));
     let held = Some((lease_id, rollout));
@@ -183,6 +235,15 @@ fn lease_messages(lines: &mut Lines) {
         ("stop", ToHost::Stop(Box::new(stop))),
         ("withdraw", ToHost::Withdraw { lease: lease_id }),
         ("release", ToHost::Release { lease: lease_id }),
+        (
+            "resolve-by",
+            ToHost::ResolveBy {
+                request: CommandId([6; 16]),
+                operation: Operation::Install,
+                snapshot: Box::new(snapshot()),
+            },
+        ),
+        ("patches", ToHost::Patches { request: CommandId([6; 16]) }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     for (name, body) in to_host {
@@ -202,6 +263,8 @@ fn lease_messages(lines: &mut Lines) {
         ("progress", ToCoordinator::Progress { lease: lease_id, phase: Phase::Transaction, detail: text("d") }),
         ("reported", ToCoordinator::Reported(Box::new(report()))),
         ("stop-saved", ToCoordinator::StopSaved { scope: StopScope::Rollout(rollout), sequence: 5 }),
+        ("patches", ToCoordinator::Patches { request, result: Ok(Box::new(host_report())) }),
+        ("no-patches", ToCoordinator::Patches { request, result: Err(refusal()) }),
     ];
     for (name, body) in to_coordinator {
         let (mesh, to) = (MeshId([1; 32]), NodeId([2; 32]));
@@ -228,7 +291,7 @@ fn plan() -> Plan {
         hash: [9; 32],
         created_at: WALL,
         operation: Operation::Install,
-        baseline: Baseline::Security,
+        baseline: Approval::Security,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
         max_concurrency: limit("10%", 1),
@@ -299,6 +362,8 @@ fn words(lines: &mut Lines) {
         Held,
         ConfigConflict,
         OtherManager,
+        NoBaseline,
+        NoReport,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);
@@ -308,6 +373,7 @@ fn words(lines: &mut Lines) {
     lines.add("words.role", &vec![Role::Node, Role::Coordinator, Role::Operator]);
     lines.add("words.mode", &vec![Mode::Observe, Mode::Enforce]);
     lines.add("words.baseline", &vec![Baseline::All, Baseline::Security]);
+    lines.add("words.approval", &vec![Approval::All, Approval::Security, Approval::Snapshot(SnapshotId([9; 32]))]);
     lines.add("words.operation", &vec![Operation::Scan, Operation::Install]);
     lines.add("words.reboot", &vec![RebootOption::Never, RebootOption::IfNeeded]);
     let excluded = vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused];

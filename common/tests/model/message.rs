@@ -68,7 +68,11 @@ fn record_down(epoch: Epoch, body: &ToHost, r: &mut Recorder) {
         ToHost::Offer(lease) => (lease.id, lease.attempt).hash(r),
         ToHost::Go { lease, nonce } => (lease, nonce).hash(r),
         ToHost::Acknowledge { lease } | ToHost::Withdraw { lease } | ToHost::Release { lease } => lease.hash(r),
-        ToHost::Adopt | ToHost::Resolve { .. } | ToHost::Stop(_) => {}
+        ToHost::Adopt
+        | ToHost::Resolve { .. }
+        | ToHost::ResolveBy { .. }
+        | ToHost::Patches { .. }
+        | ToHost::Stop(_) => {}
     }
 }
 
@@ -82,7 +86,7 @@ fn record_up(answer: &Answer, r: &mut Recorder) {
         ToCoordinator::Reported(report) => (report.lease, report.outcome).hash(r),
         ToCoordinator::Adopted { held } => (epoch_print(Some(answer.epoch)), held).hash(r),
         ToCoordinator::Fenced { saved, held } => (epoch_print(Some(*saved)), held).hash(r),
-        ToCoordinator::Resolved { .. } | ToCoordinator::StopSaved { .. } => {}
+        ToCoordinator::Resolved { .. } | ToCoordinator::StopSaved { .. } | ToCoordinator::Patches { .. } => {}
     }
 }
 

@@ -8,7 +8,7 @@ use patchmesh_common::{
     id::{BootId, CommandId, Epoch, MeshId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
     membership::{Credential, Membership, Role},
-    patch::Baseline,
+    patch::Approval,
     poison::Poison,
     rollout::{
         Operation, RebootOption, controller,
@@ -124,7 +124,7 @@ pub(crate) fn plan() -> Plan {
         hash: [0; 32],
         created_at: WallTime(0),
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 1,
         max_concurrency: limit(1),

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use patchmesh_common::{
-    patch::Baseline,
-    rollout::{
-        Operation, RebootOption,
-        spec::{RolloutSpec, Targets},
-    },
+use patchmesh_common::rollout::{
+    Operation, RebootOption,
+    spec::{Asked, RolloutSpec, Targets},
 };
 use tokio::time::{Instant, sleep};
 
@@ -58,7 +55,8 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         name: "demo".to_owned(),
         operation: Operation::Install,
         targets: Targets::Names(names),
-        baseline: Baseline::All,
+        baseline: Asked::All,
+        install_list: None,
         max_concurrency: args.max_concurrency.clone(),
         max_errors: args.max_errors.clone(),
         openings: Vec::new(),

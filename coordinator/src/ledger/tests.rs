@@ -1,7 +1,7 @@
 use patchmesh_common::{
     id::{Epoch, Incarnation, RolloutId},
     inventory::{PackageChange, Transaction},
-    patch::Baseline,
+    patch::Approval,
     rollout::{
         Operation, RebootOption,
         ledger::LedgerAct,
@@ -166,7 +166,7 @@ fn a_plan_for_a_large_fleet_fits() {
         hash: [0; 32],
         created_at: WallTime(0),
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         reboot: RebootOption::Never,
         hook_timeout: 1,
         max_concurrency: limit.clone(),

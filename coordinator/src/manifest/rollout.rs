@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use patchmesh_common::{
-    patch::Baseline,
     rollout::{
         Operation, RebootOption,
         limit::Limit,
-        spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
+        spec::{Asked, DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
     schedule::Opening,
     time::WallTime,
@@ -103,7 +102,8 @@ pub(super) fn spec(place: &Place<'_>, document: Document) -> Result<RolloutSpec,
             &[("Scan", Operation::Scan), ("Install", Operation::Install)],
         )?,
         targets: targets(place, spec.targets)?,
-        baseline: baseline(place, spec.baseline.as_ref())?,
+        baseline: baseline(spec.baseline.as_ref()),
+        install_list: None,
         max_errors: match spec.max_errors {
             Some(limit) => limit,
             None => "0".parse().map_err(|error| place.fault(None, format!("{error}")))?,
@@ -169,15 +169,12 @@ fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words:
     })
 }
 
-fn baseline(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<Baseline, Fault> {
-    let Some(given) = given else { return Err(place.fault(None, "field baseline is missing: write all or security")) };
+fn baseline(given: Option<&Spanned<String>>) -> Asked {
+    let Some(given) = given else { return Asked::Group };
     match given.value.as_str() {
-        "all" => Ok(Baseline::All),
-        "security" => Ok(Baseline::Security),
-        other => {
-            let what = format!("baseline {:?} (a PatchBaseline's name)", clip(other));
-            Err(place.not_built(given.referenced, &what, "use baseline: all or baseline: security"))
-        }
+        "all" => Asked::All,
+        "security" => Asked::Security,
+        name => Asked::Baseline(name.to_owned()),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use patchmesh_common::{
-    patch::Baseline,
+    rollout::spec::Asked,
     rollout::{Operation, RebootOption, spec::Targets},
     time::WallTime,
 };
@@ -44,10 +44,17 @@ fn the_published_manifest_means_what_it_says() {
          closes: 2026-12-01T06:00:00Z}}]\n  reboot: never\n  hooks: {{timeout: 15m}}\n"
     ))
     .unwrap();
-    assert_eq!((spec.name.as_str(), spec.operation, spec.baseline), ("weekly", Operation::Install, Baseline::Security));
+    assert_eq!((spec.name.as_str(), spec.operation, spec.baseline), ("weekly", Operation::Install, Asked::Security));
     assert_eq!((spec.max_concurrency.given(), spec.max_errors.given()), ("10%", "2"));
     assert_eq!(spec.openings[0].last_start, WallTime::parse("2026-12-01T05:30:00Z").unwrap());
     assert_eq!((spec.reboot, spec.hook_timeout), (RebootOption::Never, Duration::from_secs(900)));
+}
+
+#[test]
+fn a_baseline_is_named_or_every_host_s_group_decides() {
+    assert_eq!(parse(&GOOD.replace("security", "all")).unwrap().baseline, Asked::All);
+    assert_eq!(parse(&GOOD.replace("security", "web")).unwrap().baseline, Asked::Baseline("web".into()));
+    assert_eq!(parse(&GOOD.replace("  baseline: security\n", "")).unwrap().baseline, Asked::Group);
 }
 
 #[test]
@@ -105,7 +112,6 @@ fn what_is_not_built_is_refused_by_name() {
         let message = not_built(&format!("{GOOD}  {field}\n"));
         assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");
     }
-    assert!(not_built(&GOOD.replace("security", "web")).starts_with("r.yaml:7:13: baseline \"web\""));
     assert!(not_built(&GOOD.replace("Rollout", "Service")).starts_with("r.yaml:2:7: kind Service"));
     assert!(not_built(&GOOD.replace("weekly}", "weekly, labels: {a: b}}")).contains("field metadata.labels"));
 }

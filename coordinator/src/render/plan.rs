@@ -6,7 +6,7 @@ use patchmesh_common::{
 };
 
 use super::{counted, one_line};
-use crate::api::document::{PlanDocument, PlanHost, PlanRing};
+use crate::api::document::{PlanDocument, PlanHost, PlanRing, SpecDocument};
 
 /// Host names per line of a group before the rest is counted.
 const MAX_NAMES: usize = 8;
@@ -18,7 +18,7 @@ pub fn plan(plan: &PlanDocument) -> String {
         Operation::Scan => "scan",
         Operation::Install => "install",
     };
-    let mut out = format!("plan for {}: {operation}, baseline {}\n", plan.rollout, spec.baseline.as_str());
+    let mut out = format!("plan for {}: {operation}, {}\n", plan.rollout, approval(spec));
     let limits = &plan.limits;
     out.push_str(&format!(
         "  limits    {} at once (given {}), stops at failure {} (given {})\n",
@@ -122,4 +122,18 @@ fn lines(host: &PlanHost) -> String {
     let what = host.install.iter().map(change);
     let what = what.chain(host.removals.iter().map(|removal| ('-', one_line(&removal.version))));
     names.iter().zip(what).map(|(name, (mark, what))| format!("      {mark} {name:width$}  {what}\n")).collect()
+}
+
+/// What decides which patches are approved, in words.
+fn approval(spec: &SpecDocument) -> String {
+    let decided = match (&spec.baseline, &spec.snapshot, &spec.baseline_override) {
+        (Some(name), ..) => format!("baseline {name}"),
+        (None, Some(id), _) => format!("the versions of snapshot {id}"),
+        (None, None, Some(_)) => "a baseline override".to_owned(),
+        (None, None, None) => "the baseline of every host's patch group".to_owned(),
+    };
+    match &spec.install_override_list {
+        Some(list) => format!("{decided}, installing what a list of {} names", list.patches.len()),
+        None => decided,
+    }
 }

@@ -5,9 +5,12 @@ use patchmesh_common::{
     id::{Incarnation, MeshId},
     inventory::{HostFacts, Transaction},
     membership::{Membership, Role},
-    patch::{Baseline, PatchCounters},
+    patch::PatchCounters,
     poison::{Abort, Name, Poison},
-    rollout::{Operation, RebootOption, spec::Targets},
+    rollout::{
+        Operation, RebootOption,
+        spec::{Asked, Targets},
+    },
     run::message::Outcome,
     schedule::Opening,
 };
@@ -24,7 +27,8 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         name: "wave".into(),
         operation: Operation::Install,
         targets: Targets::All,
-        baseline: Baseline::All,
+        baseline: Asked::All,
+        install_list: None,
         max_concurrency: max_concurrency.parse().unwrap(),
         max_errors: "50%".parse().unwrap(),
         openings: vec![],
@@ -42,7 +46,7 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         waiting: waiting(code),
     };
     let excluded = [(20, "silent"), (21, "observe-mode"), (22, "locked")].map(left_out).to_vec();
-    PlanDocument::new(&spec, times, hosts.iter().map(host).collect(), excluded).unwrap()
+    PlanDocument::new(&spec, Frozen::default(), times, hosts.iter().map(host).collect(), excluded).unwrap()
 }
 
 #[test]

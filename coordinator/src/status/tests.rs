@@ -1,7 +1,7 @@
 use patchmesh_common::{
     id::{Epoch, Incarnation, LeaseId, MeshId, NodeId},
     inventory::{PackageChange, Transaction},
-    patch::{Baseline, PatchCounters},
+    patch::{Approval, PatchCounters},
     poison::{Abort, Poison},
     rollout::{
         Operation, RebootOption,
@@ -69,7 +69,7 @@ impl World {
             hash: [0; 32],
             created_at: WallTime(0),
             operation: Operation::Install,
-            baseline: Baseline::All,
+            baseline: Approval::All,
             reboot: RebootOption::Never,
             hook_timeout: 1,
             max_concurrency: limit(2),

@@ -233,7 +233,7 @@ pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
         },
     };
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
-    PlanDocument::new(spec, times, hosts, vec![excluded]).unwrap()
+    PlanDocument::new(spec, Frozen::default(), times, hosts, vec![excluded]).unwrap()
 }
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {

@@ -161,7 +161,7 @@ fn every_state_and_an_empty_plan_fit_too() {
     spec.openings.clear();
     spec.targets = patchmesh_common::rollout::spec::Targets::Names(["nobody".into()].into());
     let times = (fake::plan(&spec).created_at, fake::plan(&spec).expires_at);
-    let plan = PlanDocument::new(&spec, times, vec![], vec![]).unwrap();
+    let plan = PlanDocument::new(&spec, Frozen::default(), times, vec![], vec![]).unwrap();
     assert_eq!(published!("plan").misfits(&serde_json::to_value(plan).unwrap()), [""; 0]);
 }
 

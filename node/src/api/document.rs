@@ -9,7 +9,10 @@ use patchmesh_common::{
     gossip::{KnownHost, Mode, Presence as Heard},
     id::MeshId,
     membership::Role,
-    patch::PatchCounters,
+    patch::{
+        PatchCounters,
+        compliance::{Standing, TAG},
+    },
     run::message::{OrderStamp, StopScope},
     time::WallTime,
 };
@@ -226,15 +229,21 @@ fn held(host: &KnownHost) -> Option<Held> {
     Some(Held { lease: lease.to_string(), rollout: rollout.to_string() })
 }
 
+/// What a host's last report says in short; `None` if it has made none, or says what is none.
+pub fn standing(member: &KnownHost) -> Option<Standing> {
+    Standing::of_tag(member.record.body.tags.get(TAG)?)
+}
+
 /// Whether a member is a host that can be patched.
 pub fn is_host(member: &KnownHost) -> bool {
     member.membership.role == Role::Node
 }
 
-/// A member's tags, the issuer's over its own.
+/// A member's tags, the issuer's over its own. Its standing is no tag for people: see [`standing`].
 pub fn tags(member: &KnownHost) -> BTreeMap<String, String> {
     let mut tags = member.record.body.tags.clone();
     tags.extend(member.membership.tags.clone());
+    tags.remove(TAG);
     tags
 }
 

@@ -1,6 +1,7 @@
 //! Performs the acts of the machine on the host.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,11 +9,10 @@ use std::{
 };
 
 use patchmesh_common::{
-    id::LeaseId,
+    id::{BootId, LeaseId},
     inventory::Transaction,
-    patch::Baseline,
     run::{
-        act::{Act, ActEnd, Adoption, Guard, TransactionEnd, Verdict, Verified},
+        act::{Act, ActEnd, Adoption, Guard, TransactionEnd, Verdict},
         compare::{Comparison, PackageSet, compare},
     },
 };
@@ -25,6 +25,7 @@ use crate::{
         hooks::{self, HookContext},
         runner::{self, Spec, Step},
     },
+    reports::Reports,
     store::durable,
 };
 
@@ -48,6 +49,13 @@ pub(super) struct Host {
     pub(super) runs: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) runner: Vec<String>,
+    /// The present boot.
+    pub(super) boot: BootId,
+    /// `ID` and `VERSION_ID` of os-release.
+    pub(super) os: (String, String),
+    /// The host's tags, those of its membership over its own.
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) reports: Reports,
     /// The last line of output of what runs.
     pub(super) detail: Arc<watch::Sender<String>>,
 }
@@ -61,7 +69,9 @@ impl Host {
         }
         match act {
             Act::Resolve { baseline, .. } => ActEnd::Resolved(self.backend.resolve(baseline).await),
-            Act::Check { baseline, transaction } => ActEnd::Checked(self.backend.check(baseline, &transaction).await),
+            Act::ResolveBy { operation, snapshot, .. } => ActEnd::Resolved(self.resolve_by(operation, &snapshot).await),
+            Act::Patches => ActEnd::Patches(self.patches()),
+            Act::Check { transaction, .. } => ActEnd::Checked(self.backend.check(&transaction).await),
             Act::Hooks { point, rollout, attempt, timeout, .. } => {
                 let timeout = Duration::from_secs(timeout.into());
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };
@@ -86,8 +96,8 @@ impl Host {
                 let asked = tokio::task::spawn_blocking(move || reboot()).await;
                 ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))
             }
-            Act::Verify { lease, baseline, expected } => {
-                ActEnd::Verified(self.verify(lease, baseline, &expected).await)
+            Act::Verify { lease, operation, baseline, expected } => {
+                ActEnd::Verified(self.verify(lease, operation, baseline, &expected).await)
             }
         }
     }
@@ -106,6 +116,10 @@ impl Host {
         };
         if let Err(text) = self.remember(lease).await {
             return unstarted(text);
+        }
+        // Only what is there afterwards is marked.
+        if let Err(error) = self.reports.note(self.boot, transaction) {
+            return unstarted(format!("what will wait for a reboot cannot be noted: {error}"));
         }
         let steps = match self.backend.install_plan(transaction) {
             Ok(steps) => steps,
@@ -230,16 +244,6 @@ impl Host {
     pub(super) async fn compare(&self, lease: LeaseId, expected: &Transaction) -> Result<Comparison, String> {
         let after = self.backend.installed().await?;
         Ok(compare(self.remembered(lease)?.as_ref(), &after, expected))
-    }
-
-    async fn verify(&self, lease: LeaseId, baseline: Baseline, expected: &Transaction) -> Result<Verified, String> {
-        let comparison = self.compare(lease, expected).await?;
-        // A Scan, which changes nothing, has fetched no indexes yet: by old ones nothing would be missing.
-        if expected.changes.is_empty() {
-            self.backend.refresh().await?;
-        }
-        let counters = self.backend.scan(baseline).await?;
-        Ok(Verified { comparison, counters, dirty: self.dirty().await })
     }
 
     /// Removes all but the newest run folders, and never that of `held`.

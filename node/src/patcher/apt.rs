@@ -3,21 +3,63 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use patchmesh_common::{
     inventory::Transaction,
-    patch::{Baseline, PatchCounters},
+    patch::{
+        Baseline, PatchState,
+        baseline::{ComplianceLevel, SecurityUpdates},
+        evaluation::{Evaluation, Reason, Row, State},
+        snapshot::{By, Pinned},
+    },
     run::{
         compare::PackageSet,
         message::{Refusal, Resolution},
     },
 };
 
-use super::backend::{Backend, Mend};
+use super::backend::{Backend, Found, Mend, Question};
 use crate::host::{
-    apt::{Apt, command::list},
+    apt::{
+        Apt,
+        command::list,
+        scan::{self, Scan},
+    },
     runner::Step,
 };
 
 fn words(refusal: Refusal) -> String {
     format!("{}; {}", refusal.text, refusal.remedy)
+}
+
+/// A scan without a baseline of the user's, as an evaluation.
+fn found(scan: Scan) -> Found {
+    let blocked =
+        scan.rows.iter().filter_map(|row| Some(((row.name.clone(), row.arch.clone()), row.blocked?))).collect();
+    let row = |row: scan::Row| {
+        let (state, code) = match row.state {
+            PatchState::Installed => (State::Installed, "newest"),
+            PatchState::InstalledOther => (State::InstalledOther, "not-security"),
+            PatchState::Missing => (State::Missing, "newer"),
+        };
+        let text = row.reason.unwrap_or_else(|| match state {
+            State::InstalledOther => "no security archive offers it".to_owned(),
+            _ => "nothing newer is approved".to_owned(),
+        });
+        Row {
+            name: row.name,
+            arch: row.arch,
+            installed: Some(row.installed),
+            available: row.available,
+            state,
+            level: ComplianceLevel::Unspecified,
+            classification: row.classification,
+            reason: Reason { code, text, rule: None, opens_at: None, ignored_date_gate: false },
+        }
+    };
+    Found {
+        evaluation: Evaluation { rows: scan.rows.into_iter().map(row).collect(), not_applicable: 0 },
+        blocked,
+        listed: None,
+        updates: SecurityUpdates::Compliant,
+    }
 }
 
 impl Backend for Apt {
@@ -29,7 +71,26 @@ impl Backend for Apt {
         .boxed()
     }
 
-    fn check<'a>(&'a self, _baseline: Baseline, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn resolve_by<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
+        async move {
+            self.refresh().await?;
+            match (&question.pinned, &question.by) {
+                (Some(pinned), _) => {
+                    let versions: Vec<_> = pinned.iter().map(Pinned::seen).collect();
+                    self.resolve_versions(&versions).await
+                }
+                (None, By::All) => Apt::resolve(self, Baseline::All).await,
+                (None, By::Security) => Apt::resolve(self, Baseline::Security).await,
+                (None, By::Baseline(baseline, list)) => {
+                    let look = self.evaluate(baseline, list.as_ref(), question.at, &question.first_seen).await?;
+                    Apt::resolve_by(self, &look).await
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn check<'a>(&'a self, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             self.refresh().await?;
             Apt::check(self, transaction).await
@@ -67,8 +128,24 @@ impl Backend for Apt {
         async move { Apt::refresh(self).await.map_err(words) }.boxed()
     }
 
-    fn scan(&self, baseline: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>> {
-        async move { Apt::scan(self, baseline).await.map(|scan| scan.counters).map_err(words) }.boxed()
+    fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>> {
+        async move {
+            match &question.by {
+                By::All => Ok(found(Apt::scan(self, Baseline::All).await.map_err(words)?)),
+                By::Security => Ok(found(Apt::scan(self, Baseline::Security).await.map_err(words)?)),
+                By::Baseline(baseline, list) => {
+                    let look = self.evaluate(baseline, list.as_ref(), question.at, &question.first_seen);
+                    let look = look.await.map_err(words)?;
+                    Ok(Found {
+                        updates: look.baseline.security_updates,
+                        listed: look.listed(),
+                        evaluation: look.evaluation,
+                        blocked: look.blocked,
+                    })
+                }
+            }
+        }
+        .boxed()
     }
 
     fn reboot_required(&self) -> BoxFuture<'_, bool> {

@@ -1,13 +1,22 @@
 //! What the patcher needs of a package manager.
 
 use futures::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+
 use patchmesh_common::{
     inventory::Transaction,
-    patch::{Baseline, PatchCounters},
+    patch::{
+        Baseline, Blocked,
+        baseline::SecurityUpdates,
+        evaluation::{Evaluation, settle::Key},
+        sighting::FirstSeen,
+        snapshot::{By, Pinned},
+    },
     run::{
         compare::PackageSet,
         message::{Refusal, Resolution},
     },
+    time::WallTime,
 };
 
 use crate::host::runner::Step;
@@ -21,13 +30,41 @@ pub enum Mend {
     Complete,
 }
 
+/// What a host is asked by a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What judges it.
+    pub by: By,
+    /// When date gates are judged.
+    pub at: WallTime,
+    /// Since when versions exist.
+    pub first_seen: FirstSeen,
+    /// Nothing but these is installed; `None` if what is approved is.
+    pub pinned: Option<Vec<Pinned>>,
+}
+
+/// What was found on a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The state of every package, and why.
+    pub evaluation: Evaluation,
+    /// What keeps a missing version from being installed.
+    pub blocked: BTreeMap<Key, Blocked>,
+    /// What an Install tries by its override list; `None` without a list.
+    pub listed: Option<BTreeSet<Key>>,
+    /// Whether security updates that are not approved count as wrong.
+    pub updates: SecurityUpdates,
+}
+
 /// A package manager on one root. Only what [`Backend::install_plan`] and [`Backend::repair_plan`] return changes anything,
 /// and only a runner runs it.
 pub trait Backend: Send + Sync + 'static {
     /// What would be done for `baseline`, in full.
     fn resolve(&self, baseline: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>>;
+    /// What would be done by `question`, in full.
+    fn resolve_by<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>>;
     /// Whether exactly `transaction` would be done now, and could be.
-    fn check<'a>(&'a self, baseline: Baseline, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
+    fn check<'a>(&'a self, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
     /// The commands that do exactly `transaction`: the first changes packages, the others only finish, and may run again. The
     /// error says why there are none.
     fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String>;
@@ -42,8 +79,8 @@ pub trait Backend: Send + Sync + 'static {
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>>;
     /// Fetches the package indexes. The error names every repository that could not be reached; the others are fresh then.
     fn refresh(&self) -> BoxFuture<'_, Result<(), String>>;
-    /// Counters against `baseline`. The error says why the host could not be scanned.
-    fn scan(&self, baseline: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>>;
+    /// The state of every package by `question`. The error says why the host could not be scanned.
+    fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>>;
     /// Whether a package has asked for a reboot since the last one.
     fn reboot_required(&self) -> BoxFuture<'_, bool>;
 }

@@ -3,6 +3,7 @@
 mod repairs;
 
 use std::{
+    collections::BTreeMap,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -19,7 +20,11 @@ use patchmesh_common::{
     id::{BootId, CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
     membership::{Credential, Membership, Role},
-    patch::{Baseline, PatchCounters},
+    patch::{
+        Approval, Baseline, PatchCounters,
+        baseline::{ComplianceLevel, SecurityUpdates},
+        evaluation::{Evaluation, Reason, Row, State},
+    },
     rollout::{Operation, RebootOption},
     run::{
         Phase,
@@ -37,7 +42,7 @@ use patchmesh_node::{
     clock,
     hand::Hand,
     host::runner::Step,
-    patcher::{Backend, Held, Mend, PatchActor, PatcherSettings, Ports, SavedOrders},
+    patcher::{Backend, Found, Held, Mend, PatchActor, PatcherSettings, Ports, Question, SavedOrders},
     peer::{Deliver, Inbound, Skew},
 };
 use tokio::sync::mpsc;
@@ -93,7 +98,10 @@ impl Backend for Scripted {
     fn resolve(&self, _: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>> {
         async { Ok(Resolution { transaction: transaction(), counters: PatchCounters::default() }) }.boxed()
     }
-    fn check<'a>(&'a self, _: Baseline, planned: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn resolve_by<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
+        self.resolve(Baseline::All)
+    }
+    fn check<'a>(&'a self, planned: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
         let changed = Refusal { code: RefusalCode::PlanChanged, text: "tool".into(), remedy: "plan again".into() };
         let same = *planned == transaction() && self.version() == "1";
         async move { if same { Ok(()) } else { Err(changed) } }.boxed()
@@ -123,8 +131,32 @@ impl Backend for Scripted {
     fn refresh(&self) -> BoxFuture<'_, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
-    fn scan(&self, _: Baseline) -> BoxFuture<'_, Result<PatchCounters, String>> {
-        async { Ok(PatchCounters { installed: 1, ..PatchCounters::default() }) }.boxed()
+    fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>> {
+        let state = if self.version() == "2" { State::Installed } else { State::Missing };
+        let reason = Reason {
+            code: "approved",
+            text: question.by.name().to_owned(),
+            rule: None,
+            opens_at: None,
+            ignored_date_gate: false,
+        };
+        let row = Row {
+            name: "tool".into(),
+            arch: "all".into(),
+            installed: Some(self.version()),
+            available: (state == State::Missing).then(|| "2".into()),
+            state,
+            level: ComplianceLevel::High,
+            classification: None,
+            reason,
+        };
+        let found = Found {
+            evaluation: Evaluation { rows: vec![row], not_applicable: 0 },
+            blocked: BTreeMap::new(),
+            listed: None,
+            updates: SecurityUpdates::Compliant,
+        };
+        async { Ok(found) }.boxed()
     }
     fn reboot_required(&self) -> BoxFuture<'_, bool> {
         async { true }.boxed()
@@ -210,6 +242,8 @@ impl Host {
             mode: Mode::Enforce,
             boot_id: BootId([self.boot_id; 16]),
             root: self.path("root"),
+            os: ("debian".into(), "12".into()),
+            tags: BTreeMap::from([("Patch Group".into(), "prod".into())]),
             hooks: self.path("hooks"),
             state: self.folder.path().to_owned(),
             runner: program(),
@@ -312,7 +346,7 @@ fn lease() -> Lease {
         host: key(2).id(),
         attempt: 1,
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         transaction: transaction(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: 60,

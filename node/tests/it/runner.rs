@@ -10,7 +10,7 @@ use std::{
 use patchmesh_common::{
     id::{BootId, LeaseId, MeshId, NodeId, RolloutId},
     inventory::Transaction,
-    patch::Baseline,
+    patch::Approval,
     rollout::{Operation, RebootOption},
     run::{
         act::{Guard, Verdict},
@@ -203,7 +203,7 @@ fn granted(id: LeaseId, rollout: RolloutId) -> JournalEntry {
         host,
         attempt: 1,
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         transaction: Transaction::default(),
         reboot: RebootOption::Never,
         hook_timeout: 60,

@@ -91,7 +91,9 @@ impl World {
             world.after(pause, Happening::Look { spot, life, act: id, look: Box::new(look) });
         };
         match act {
-            Act::Resolve { .. } => look(self, 300, 3_000, Look::Resolve),
+            Act::Resolve { .. } | Act::ResolveBy { .. } => look(self, 300, 3_000, Look::Resolve),
+            // Nobody asks: reports are no part of what is proved here.
+            Act::Patches => {}
             Act::Check { transaction, .. } => look(self, 300, 3_000, Look::Check(transaction)),
             Act::Verify { lease, expected, .. } => look(self, 200, 1_500, Look::Verify(lease, expected)),
             Act::Repair { lease, transaction, because, .. } => {

@@ -10,7 +10,7 @@ use std::{
 use patchmesh_common::{
     id::{Epoch, Incarnation, LeaseId, NodeId, RolloutId},
     membership::{Credential, Role},
-    patch::Baseline,
+    patch::Approval,
     rollout::{Operation, RebootOption},
     run::message::{self, LatestStart, Lease, LeaseFrame, ToHost},
     schedule::Opening,
@@ -127,7 +127,7 @@ fn lease_frame(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> Le
         host: to,
         attempt: 1,
         operation: Operation::Scan,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         transaction: Default::default(),
         reboot: RebootOption::Never,
         hook_timeout: 60,

@@ -11,6 +11,7 @@ pub mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use counters::Summary;
+use serde::{Deserialize, Serialize};
 pub use verdict::{Ground, Judge, Verdict};
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// The state of a patch on a host (spec 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Approved and present.
     Installed,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Evaluation, Row, State};
 use crate::id::BootId;
 
@@ -9,7 +11,8 @@ use crate::id::BootId;
 pub type Key = (String, String);
 
 /// What runs installed without a reboot after it. Kept by the host, one entry per (name, arch).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Written>", from = "Vec<Written>")]
 pub struct Pending {
     entries: BTreeMap<Key, Entry>,
 }
@@ -18,6 +21,22 @@ pub struct Pending {
 struct Entry {
     version: String,
     boot: BootId,
+}
+
+/// (name, architecture, version, boot): an entry as it is written.
+type Written = (String, String, String, BootId);
+
+impl From<Pending> for Vec<Written> {
+    fn from(pending: Pending) -> Self {
+        pending.entries.into_iter().map(|((name, arch), entry)| (name, arch, entry.version, entry.boot)).collect()
+    }
+}
+
+impl From<Vec<Written>> for Pending {
+    fn from(written: Vec<Written>) -> Self {
+        let entry = |(name, arch, version, boot)| ((name, arch), Entry { version, boot });
+        Self { entries: written.into_iter().take(MAX_PENDING).map(entry).collect() }
+    }
 }
 
 /// Most entries: more than one transaction can have.

@@ -1,6 +1,7 @@
 //! Who may command, the fence, and the start.
 
 use super::*;
+use crate::patch::Baseline;
 use crate::run::message::{Refusal, RefusalCode, Resolution};
 
 fn offer() -> ToHost {

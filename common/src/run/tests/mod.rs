@@ -27,7 +27,7 @@ use crate::{
     inventory::{PackageChange, Transaction},
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
-    patch::{Baseline, PatchCounters},
+    patch::{Approval, PatchCounters},
     rollout::{Operation, RebootOption},
     schedule::Opening,
     seal::{Sealed, Signature, Signer, Verifier},
@@ -108,7 +108,7 @@ pub(super) fn lease() -> Lease {
         host: HOST.id(),
         attempt: 1,
         operation: Operation::Install,
-        baseline: Baseline::All,
+        baseline: Approval::All,
         transaction: transaction(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
@@ -298,6 +298,8 @@ fn word(effect: &Effect) -> String {
 fn act_word(act: &Act) -> String {
     match act {
         Act::Resolve { .. } => "resolve".into(),
+        Act::ResolveBy { operation, .. } => format!("resolve by snapshot {operation:?}"),
+        Act::Patches => "patches".into(),
         Act::Check { .. } => "check".into(),
         Act::Hooks { point, attempt, .. } => format!("hooks {} {attempt}", point.as_str()),
         Act::Transaction { attempt, .. } => format!("transaction {attempt}"),
@@ -318,6 +320,7 @@ fn answer_word(body: &ToCoordinator) -> String {
         ToCoordinator::Progress { phase, .. } => format!("progress {}", phase.as_str()),
         ToCoordinator::Reported(report) => format!("reported {:?}", report.outcome),
         ToCoordinator::StopSaved { sequence, .. } => format!("stop-saved {sequence}"),
+        ToCoordinator::Patches { result, .. } => format!("patches {}", result.is_ok()),
     }
 }
 

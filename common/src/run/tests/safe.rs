@@ -1,6 +1,7 @@
 //! Safe mode: nothing new begins, what was begun ends, and STOPs hold.
 
 use super::*;
+use crate::patch::Baseline;
 use crate::run::message::RefusalCode;
 
 fn refusals(effects: &[Effect]) -> Vec<RefusalCode> {

@@ -17,7 +17,7 @@ pub use self::{
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
     plan::{
-        Estimate, Excluded, PlanDocument, PlanHost, PlanRing, Removal, SelectorDocument, SpecDocument,
+        Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, SelectorDocument, SpecDocument,
         SpecDocumentError, TargetsDocument, WaitingDocument,
     },
     rollout::{

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use patchmesh_common::{
+    id::SnapshotId,
     inventory::{PackageChange, PackageRemoval, Transaction},
-    patch::Baseline,
+    patch::{Approval, overrides::InstallList},
     rollout::{
         Operation, RebootOption,
         limit::Limit,
-        spec::{RolloutSpec, SpecError, Targets},
+        spec::{Asked, RolloutSpec, SpecError, Targets},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -46,8 +47,14 @@ pub struct SpecDocument {
     pub operation: Operation,
     /// Which hosts.
     pub targets: TargetsDocument,
-    /// Which patches.
-    pub baseline: Baseline,
+    /// Which patches: `all`, `security` or a baseline's name; null if one of the next two decides, or every host's patch group.
+    pub baseline: Option<String>,
+    /// The id of the snapshot that decides.
+    pub snapshot: Option<String>,
+    /// The `BaselineOverride` that decides: AWS's JSON, as a text.
+    pub baseline_override: Option<String>,
+    /// What an Install installs instead of what is approved.
+    pub install_override_list: Option<InstallList>,
     /// How many hosts at once.
     pub max_concurrency: Limit,
     /// How many failed hosts are tolerated.
@@ -63,6 +70,9 @@ pub struct SpecDocument {
 /// Why a [`SpecDocument`] is no rollout.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecDocumentError {
+    /// Several of the three ways.
+    #[error("at most one of baseline, snapshot and baselineOverride can be given")]
+    Baselines,
     /// None or several of the three ways.
     #[error("targets must hold exactly one of all: true, names and selector")]
     Targets,
@@ -83,7 +93,15 @@ impl From<&RolloutSpec> for SpecDocument {
             name: spec.name.clone(),
             operation: spec.operation,
             targets,
-            baseline: spec.baseline,
+            baseline: match &spec.baseline {
+                Asked::All => Some("all".to_owned()),
+                Asked::Security => Some("security".to_owned()),
+                Asked::Baseline(name) => Some(name.clone()),
+                Asked::Group | Asked::Snapshot(_) | Asked::Override(_) => None,
+            },
+            snapshot: if let Asked::Snapshot(id) = &spec.baseline { Some(id.clone()) } else { None },
+            baseline_override: if let Asked::Override(text) = &spec.baseline { Some(text.clone()) } else { None },
+            install_override_list: spec.install_list.clone(),
             max_concurrency: spec.max_concurrency.clone(),
             max_errors: spec.max_errors.clone(),
             openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
@@ -107,11 +125,23 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             }
             _ => return Err(SpecDocumentError::Targets),
         };
+        let baseline = match (document.baseline, document.snapshot, document.baseline_override) {
+            (Some(name), None, None) => match name.as_str() {
+                "all" => Asked::All,
+                "security" => Asked::Security,
+                _ => Asked::Baseline(name),
+            },
+            (None, Some(id), None) => Asked::Snapshot(id),
+            (None, None, Some(text)) => Asked::Override(text),
+            (None, None, None) => Asked::Group,
+            _ => return Err(SpecDocumentError::Baselines),
+        };
         let spec = Self {
             name: document.name,
             operation: document.operation,
             targets,
-            baseline: document.baseline,
+            baseline,
+            install_list: document.install_override_list,
             max_concurrency: document.max_concurrency,
             max_errors: document.max_errors,
             openings: document.openings.into_iter().map(Into::into).collect(),
@@ -241,8 +271,10 @@ pub struct PlanDocument {
     pub created_at: Time,
     /// When it is stale.
     pub expires_at: Time,
-    /// The frozen baseline; null while snapshots are not built.
+    /// The id under which the versions of an Install are kept; null for a Scan.
     pub snapshot: Option<String>,
+    /// The id of the snapshot by which the hosts judge; null for `all` and `security`.
+    pub judged_by: Option<String>,
     /// As given and resolved for the hosts of the plan.
     pub limits: LimitsDocument,
     /// Empty: from `apply` on, without end.
@@ -253,6 +285,15 @@ pub struct PlanDocument {
     pub excluded: Vec<Excluded>,
     /// What was asked for, with every default written out.
     pub spec: SpecDocument,
+}
+
+/// The snapshots of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// By which the hosts judge.
+    pub rules: Option<SnapshotId>,
+    /// Of what they resolved.
+    pub versions: Option<SnapshotId>,
 }
 
 impl PlanDocument {
@@ -267,6 +308,7 @@ impl PlanDocument {
     /// [`CanonicalError`] if a number has no canonical form.
     pub fn new(
         spec: &RolloutSpec,
+        frozen: Frozen,
         (created_at, expires_at): (Time, Time),
         mut hosts: Vec<PlanHost>,
         mut excluded: Vec<Excluded>,
@@ -280,7 +322,8 @@ impl PlanDocument {
             rollout: spec.name.clone(),
             created_at,
             expires_at,
-            snapshot: None,
+            snapshot: frozen.versions.map(|id| id.to_string()),
+            judged_by: frozen.rules.map(|id| id.to_string()),
             limits: LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets),
             openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
             rings: vec![PlanRing { name: Self::ONLY_RING.to_owned(), hosts }],
@@ -297,6 +340,15 @@ impl PlanDocument {
     /// [`CanonicalError`] if a number has no canonical form.
     pub fn computed_hash(&self) -> Result<String, CanonicalError> {
         canonical::hash(self, &["hash", "createdAt", "expiresAt"])
+    }
+
+    /// What a lease of this plan is judged by; `None` if the document does not say.
+    pub fn approval(&self, asked: &Asked) -> Option<Approval> {
+        match (asked.plain(), &self.judged_by) {
+            (Some(plain), None) => Some(plain),
+            (None, Some(id)) => SnapshotId::parse(id).map(Approval::Snapshot),
+            _ => None,
+        }
     }
 
     /// Every host, in order.

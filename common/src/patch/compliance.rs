@@ -1,0 +1,204 @@
+//! Reports: what the last look behind a Scan or an Install found on a host, and how that is told to the fleet.
+//!
+//! A host keeps one current report, with a row per patch, and the standings of earlier ones beside it. Its gossiped record
+//! carries the current standing as a tag; the rows are asked for.
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::{Reason, Row, State, Summary};
+use crate::{patch::Blocked, rollout::Operation, time::WallTime, wire};
+
+/// The tag of a host's record that carries its [`Standing`].
+pub const TAG: &str = "patchmesh/compliance";
+/// Most bytes of that tag's value.
+pub const MAX_TAG: usize = 1024;
+/// Most earlier standings that a host keeps.
+pub const MAX_HISTORY: usize = 100;
+/// Most bytes of the rows of one answer; what does not fit is counted.
+pub const MAX_ROWS: usize = 1 << 20;
+
+/// What a report says in short.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// When the host was looked at.
+    pub at: WallTime,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// What it was judged by: `all`, `security`, or a baseline's name.
+    pub baseline: String,
+    /// The host's patch group.
+    pub group: Option<String>,
+    /// The counters.
+    pub counters: Counters,
+    /// A compliance level: the highest of what is not as it should be; `None` if the host is compliant.
+    pub severity: Option<String>,
+}
+
+/// The counters of a report (spec 3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Approved and present.
+    pub installed: u32,
+    /// Present, not approved.
+    pub installed_other: u32,
+    /// Installed by a run since the host started.
+    pub installed_pending_reboot: u32,
+    /// Present and rejected, where that blocks.
+    pub installed_rejected: u32,
+    /// Approved and not present.
+    pub missing: u32,
+    /// Tried and not present.
+    pub failed: u32,
+    /// Approved and not applicable.
+    pub not_applicable: u32,
+    /// Missing and held back by a hold, a pin, phasing or the resolver.
+    pub blocked: u32,
+    /// What is not as it should be and has the level `CRITICAL`.
+    pub critical_non_compliant: u32,
+    /// What is not as it should be and is a security update.
+    pub security_non_compliant: u32,
+    /// What is not as it should be and is neither.
+    pub other_non_compliant: u32,
+}
+
+/// One patch of a report.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PatchRow {
+    /// Its name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Installed version.
+    pub installed: Option<String>,
+    /// The newer version that is missing, or that the reason speaks of.
+    pub available: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// A compliance level.
+    pub level: String,
+    /// Kind of update of what is not as it should be.
+    pub classification: Option<String>,
+    /// Why apt would not install what is missing.
+    pub blocked: Option<Blocked>,
+    /// A stable kebab-case word.
+    pub code: String,
+    /// Why, for people.
+    pub text: String,
+    /// The rule that decided, from 1.
+    pub rule: Option<u32>,
+    /// When the gate opens that keeps the patch from being approved.
+    pub opens_at: Option<WallTime>,
+    /// The rule has a date gate, and that does not count on this operating system.
+    pub ignored_date_gate: bool,
+}
+
+/// The current report of a host with what was before it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostReport {
+    /// In short.
+    pub standing: Standing,
+    /// By (name, arch, installed), unless some did not fit: then what is as it should be was left out first.
+    pub rows: Vec<PatchRow>,
+    /// Rows that did not fit.
+    pub left_out: u32,
+    /// Earlier standings, the newest first.
+    pub history: Vec<Standing>,
+}
+
+impl Standing {
+    /// Whether nothing is wrong.
+    pub fn is_compliant(&self) -> bool {
+        self.severity.is_none()
+    }
+
+    /// As the value of [`TAG`].
+    pub fn to_tag(&self) -> String {
+        // Numbers, texts and no maps.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Of the value of [`TAG`]; `None` if a host says what is none.
+    pub fn of_tag(value: &str) -> Option<Self> {
+        if value.len() > MAX_TAG { None } else { serde_json::from_str(value).ok() }
+    }
+}
+
+impl Counters {
+    /// The counters of an evaluation, with those that the package manager would not install.
+    pub fn new(sums: &Summary, blocked: u32) -> Self {
+        Self {
+            installed: sums.installed,
+            installed_other: sums.installed_other,
+            installed_pending_reboot: sums.installed_pending_reboot,
+            installed_rejected: sums.installed_rejected,
+            missing: sums.missing,
+            failed: sums.failed,
+            not_applicable: sums.not_applicable,
+            blocked,
+            critical_non_compliant: sums.critical_non_compliant,
+            security_non_compliant: sums.security_non_compliant,
+            other_non_compliant: sums.other_non_compliant,
+        }
+    }
+
+    /// What the gossiped record counts.
+    pub fn brief(&self) -> super::PatchCounters {
+        super::PatchCounters {
+            installed: self.installed,
+            installed_other: self.installed_other + self.installed_rejected,
+            installed_pending_reboot: self.installed_pending_reboot,
+            missing: self.missing,
+            failed: self.failed,
+            blocked: self.blocked,
+        }
+    }
+}
+
+impl PatchRow {
+    /// `row` of an evaluation.
+    pub fn new(row: &Row, blocked: Option<Blocked>) -> Self {
+        let Reason { code, text, rule, opens_at, ignored_date_gate } = row.reason.clone();
+        Self {
+            name: row.name.clone(),
+            arch: row.arch.clone(),
+            installed: row.installed.clone(),
+            available: row.available.clone(),
+            state: row.state,
+            level: row.level.as_str().to_owned(),
+            classification: row.classification.clone(),
+            blocked,
+            code: code.to_owned(),
+            text,
+            rule,
+            opens_at,
+            ignored_date_gate,
+        }
+    }
+
+    fn is_wrong(&self) -> bool {
+        !matches!(self.state, State::Installed | State::InstalledOther | State::NotApplicable)
+    }
+}
+
+impl HostReport {
+    /// The report, with as many of `rows` as an answer holds; what is wrong comes first.
+    pub fn bounded(standing: Standing, mut rows: Vec<PatchRow>, history: Vec<Standing>) -> Self {
+        let size = rows.iter().map(wire::size).sum::<usize>();
+        let all = rows.len();
+        if size > MAX_ROWS {
+            rows.sort_by_key(|row| !row.is_wrong());
+            let mut room = MAX_ROWS;
+            rows.retain(|row| {
+                room = room.saturating_sub(wire::size(row));
+                room > 0
+            });
+            rows.sort_by(|a, b| (&a.name, &a.arch, &a.installed).cmp(&(&b.name, &b.arch, &b.installed)));
+        }
+        let left_out = u32::try_from(all - rows.len()).unwrap_or(u32::MAX);
+        Self { standing, rows, left_out, history }
+    }
+}

@@ -1,0 +1,377 @@
+//! Snapshots: what is approved for a rollout, frozen, and named by the hash of what it says (spec 1.6, 6.5).
+//!
+//! A rollout by baselines is asked for with the rules: every host chooses its baseline by its operating system and group and
+//! judges at one instant. What the hosts answer is frozen as versions, so that the same versions can be installed elsewhere,
+//! later, after the repositories have moved on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    baseline::{Checked, OperatingSystem, PatchBaseline, Spec},
+    groups::{GroupError, Groups, group_of},
+    overrides::{self, BadOverride, InstallList},
+    sighting::{FirstSeen, Seen},
+};
+use crate::{
+    id::SnapshotId,
+    inventory::{Transaction, deb},
+    time::WallTime,
+    wire,
+};
+
+/// Largest encoded snapshot: it travels in one message.
+pub const MAX_SNAPSHOT: usize = 1 << 20;
+
+/// What is approved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The instant at which date gates are judged.
+    pub at: WallTime,
+    /// What decides.
+    pub rules: Rules,
+    /// Nothing but these is installed; `None` before a rollout has resolved them.
+    pub versions: Option<Vec<Pinned>>,
+}
+
+/// What decides which patches are approved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Rules {
+    /// Every baseline that some host may need.
+    pub baselines: Vec<Written>,
+    /// Which of them judges a host.
+    pub choice: Choice,
+    /// An [`InstallList`] as JSON: what an Install installs instead of what the baseline approves.
+    pub list: Option<String>,
+    /// Since when versions exist, for baselines whose clock is the mesh's.
+    pub first_seen: Vec<Since>,
+}
+
+/// A baseline as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Written {
+    /// Its name.
+    pub name: String,
+    /// Its [`Spec`] as JSON.
+    pub spec: String,
+}
+
+/// Which baseline judges a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Choice {
+    /// None: every newer version is approved.
+    All,
+    /// None: versions from a security archive are approved.
+    Security,
+    /// The only one, whatever the host's group.
+    One,
+    /// By operating system: a `BaselineOverride`.
+    System,
+    /// The one that the host's group has, or the default of its operating system.
+    Group(Registered),
+}
+
+/// What [`Groups`] knows, as far as the baselines of a snapshot are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Registered {
+    /// (group, baseline).
+    pub groups: Vec<(String, String)>,
+    /// Defaults of operating systems.
+    pub defaults: Vec<String>,
+}
+
+/// One version, exactly, on hosts of one release of an operating system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pinned {
+    /// `ID` of os-release.
+    pub os: String,
+    /// `VERSION_ID` of os-release.
+    pub os_version: String,
+    /// Binary package name.
+    pub name: String,
+    /// Architecture of the package, `all` as it is.
+    pub arch: String,
+    /// The version.
+    pub version: String,
+    /// SHA-256 of the archive file in lower-case hex.
+    pub sha256: String,
+}
+
+/// Since when a version exists, by the word of the mesh ([`super::sighting`]).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Since {
+    /// Binary package name.
+    pub name: String,
+    /// Architecture of the package, `all` as it is.
+    pub arch: String,
+    /// The version.
+    pub version: String,
+    /// SHA-256 of the archive file in lower-case hex.
+    pub sha256: String,
+    /// Since when.
+    pub since: WallTime,
+}
+
+/// Who is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// `ID` of os-release.
+    pub os: &'a str,
+    /// `VERSION_ID` of os-release.
+    pub os_version: &'a str,
+    /// Its tags, those of its membership over its own.
+    pub tags: &'a BTreeMap<String, String>,
+}
+
+/// What a snapshot says of one host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// What judges it.
+    pub by: By,
+    /// Its patch group, if it has one.
+    pub group: Option<String>,
+}
+
+/// What judges a host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum By {
+    /// Every newer version is approved.
+    All,
+    /// Versions from a security archive are approved.
+    Security,
+    /// A baseline, and what is installed instead of what it approves.
+    Baseline(Box<Checked>, Option<InstallList>),
+}
+
+impl By {
+    /// `all`, `security`, or the baseline's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::All => "all",
+            Self::Security => "security",
+            Self::Baseline(baseline, _) => &baseline.name,
+        }
+    }
+}
+
+/// Why a snapshot is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSnapshot {
+    /// It takes too much.
+    #[error(
+        "it takes {0} bytes, and at most {MAX_SNAPSHOT} are allowed: use fewer or shorter baselines, or fewer hosts"
+    )]
+    Size(usize),
+    /// The host is of no operating system that baselines know.
+    #[error("no baseline is for the operating system {0:?}")]
+    System(String),
+    /// None, or more than one, of an override's baselines is for the host.
+    #[error("the baseline override does not judge this host: {0}")]
+    Override(#[from] BadOverride),
+    /// The host's tags say no group, or two.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The one that is needed is not there.
+    #[error("it has no baseline {0:?}")]
+    Absent(String),
+    /// A part cannot be read, or breaks a rule.
+    #[error("{0} cannot be used: {1}")]
+    Part(String, String),
+    /// The baseline is for another operating system.
+    #[error("baseline {baseline} is for {of}, and the host is {os}")]
+    OtherSystem {
+        /// The baseline.
+        baseline: String,
+        /// What it is for.
+        of: &'static str,
+        /// What the host is.
+        os: String,
+    },
+}
+
+impl Snapshot {
+    /// Its name.
+    pub fn id(&self) -> SnapshotId {
+        SnapshotId(*blake3::hash(&wire::encode(self)).as_bytes())
+    }
+
+    /// Judges its size.
+    ///
+    /// # Errors
+    /// [`BadSnapshot::Size`].
+    pub fn check(&self) -> Result<(), BadSnapshot> {
+        let size = wire::size(self);
+        if size > MAX_SNAPSHOT { Err(BadSnapshot::Size(size)) } else { Ok(()) }
+    }
+
+    /// What judges `host`.
+    ///
+    /// # Errors
+    /// [`BadSnapshot`]: why nothing of this can.
+    pub fn judge(&self, host: &Subject<'_>) -> Result<Judgement, BadSnapshot> {
+        self.rules.judge(host)
+    }
+
+    /// Since when versions exist.
+    pub fn first_seen(&self) -> FirstSeen {
+        let of = |seen: &Since| {
+            let Since { name, arch, version, sha256, since } = seen.clone();
+            ((name, arch, version, sha256), since)
+        };
+        self.rules.first_seen.iter().map(of).collect()
+    }
+
+    /// What a host may install; `None` if that is not frozen.
+    pub fn pinned<'a>(&'a self, host: &'a Subject<'_>) -> Option<impl Iterator<Item = &'a Pinned>> {
+        let of = |pinned: &&Pinned| pinned.os == host.os && pinned.os_version == host.os_version;
+        Some(self.versions.as_ref()?.iter().filter(of))
+    }
+
+    /// This with what its hosts resolved. Where two hosts of one release resolved different versions, the newer one.
+    pub fn frozen<'a>(&self, resolved: impl IntoIterator<Item = (&'a str, &'a str, &'a Transaction)>) -> Self {
+        let mut newest: BTreeMap<(&str, &str, &str, &str), (&str, &str)> = BTreeMap::new();
+        for (os, os_version, transaction) in resolved {
+            for change in &transaction.changes {
+                let key = (os, os_version, change.name.as_str(), change.arch.as_str());
+                let known = newest.entry(key).or_insert((&change.to, &change.sha256));
+                if deb::compare(&change.to, known.0).is_gt() {
+                    *known = (&change.to, &change.sha256);
+                }
+            }
+        }
+        let pinned = newest.into_iter().map(|((os, os_version, name, arch), (version, sha256))| Pinned {
+            os: os.to_owned(),
+            os_version: os_version.to_owned(),
+            name: name.to_owned(),
+            arch: arch.to_owned(),
+            version: version.to_owned(),
+            sha256: sha256.to_owned(),
+        });
+        Self { versions: Some(pinned.collect()), ..self.clone() }
+    }
+}
+
+impl Pinned {
+    /// What is to be there.
+    pub fn seen(&self) -> Seen {
+        (self.name.clone(), self.arch.clone(), self.version.clone(), self.sha256.clone())
+    }
+}
+
+impl Rules {
+    /// The rules without a baseline: `choice` is [`Choice::All`] or [`Choice::Security`].
+    pub fn plain(choice: Choice) -> Self {
+        Self { baselines: Vec::new(), choice, list: None, first_seen: Vec::new() }
+    }
+
+    fn judge(&self, host: &Subject<'_>) -> Result<Judgement, BadSnapshot> {
+        let group = group_of(host.tags)?.map(str::to_owned);
+        let by = match &self.choice {
+            Choice::All => By::All,
+            Choice::Security => By::Security,
+            Choice::One => {
+                self.checked(host, self.baselines.first().map(|one| one.name.as_str()).unwrap_or_default())?
+            }
+            Choice::System => {
+                let baselines = self.baselines.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
+                let chosen = overrides::choose(&baselines, system(host)?)?.name.clone();
+                self.checked(host, &chosen)?
+            }
+            Choice::Group(registered) => {
+                let groups = registered.groups(self)?;
+                self.checked(host, &groups.resolve(host.tags, system(host)?)?.baseline)?
+            }
+        };
+        Ok(Judgement { by, group })
+    }
+
+    /// Of baselines of one name, as those of an override, the one for the host.
+    fn checked(&self, host: &Subject<'_>, name: &str) -> Result<By, BadSnapshot> {
+        let os = system(host)?;
+        let mut other = None;
+        for written in self.baselines.iter().filter(|written| written.name == name) {
+            let checked = written.check()?;
+            if checked.os.judges(os) {
+                return Ok(By::Baseline(Box::new(checked), self.install_list()?));
+            }
+            other = Some(checked.os);
+        }
+        Err(match other {
+            Some(of) => BadSnapshot::OtherSystem {
+                baseline: name.to_owned(),
+                of: of.as_str(),
+                os: format!("{} {}", host.os, host.os_version).trim_end().to_owned(),
+            },
+            None => BadSnapshot::Absent(name.to_owned()),
+        })
+    }
+
+    fn install_list(&self) -> Result<Option<InstallList>, BadSnapshot> {
+        let part = |why: String| BadSnapshot::Part("the install override list".to_owned(), why);
+        let Some(text) = &self.list else { return Ok(None) };
+        let list: InstallList = serde_json::from_str(text).map_err(|error| part(error.to_string()))?;
+        list.check().map_err(|error| part(error.to_string()))?;
+        Ok(Some(list))
+    }
+
+    /// Whether some baseline waits by the mesh's clock, so that sightings count.
+    pub fn needs_sightings(&self) -> bool {
+        let mesh = |written: &Written| {
+            written.check().is_ok_and(|checked| checked.clock == super::baseline::ApprovalClock::Mesh)
+        };
+        self.baselines.iter().any(mesh)
+    }
+}
+
+impl Registered {
+    fn groups(&self, rules: &Rules) -> Result<Groups, BadSnapshot> {
+        let mut groups = Groups::default();
+        let system = |name: &str| -> Result<OperatingSystem, BadSnapshot> {
+            let written = rules.baselines.iter().find(|written| written.name == name);
+            Ok(written.ok_or_else(|| BadSnapshot::Absent(name.to_owned()))?.check()?.os)
+        };
+        for (group, baseline) in &self.groups {
+            groups.register(baseline, system(baseline)?, group)?;
+        }
+        for baseline in &self.defaults {
+            groups.set_default(baseline, system(baseline)?);
+        }
+        Ok(groups)
+    }
+
+    /// The names of the baselines that are registered.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.groups.iter().map(|(_, baseline)| baseline).chain(&self.defaults).map(String::as_str).collect()
+    }
+}
+
+impl Written {
+    /// `baseline`, as it travels: without what only AWS knows of it.
+    pub fn new(baseline: &PatchBaseline) -> Self {
+        let spec = Spec { aws: None, ..baseline.spec.clone() };
+        // A Spec has no map and no key that is not a text.
+        Self { name: baseline.name.clone(), spec: serde_json::to_string(&spec).unwrap_or_default() }
+    }
+
+    fn read(&self) -> Result<PatchBaseline, BadSnapshot> {
+        let spec = serde_json::from_str(&self.spec).map_err(|error| self.part(error.to_string()))?;
+        Ok(PatchBaseline { name: self.name.clone(), spec })
+    }
+
+    fn check(&self) -> Result<Checked, BadSnapshot> {
+        let problems = |problems: Vec<super::baseline::Problem>| {
+            self.part(problems.first().map(ToString::to_string).unwrap_or_default())
+        };
+        self.read()?.check().map_err(problems)
+    }
+
+    fn part(&self, why: String) -> BadSnapshot {
+        BadSnapshot::Part(format!("baseline {}", self.name), why)
+    }
+}
+
+fn system(host: &Subject<'_>) -> Result<OperatingSystem, BadSnapshot> {
+    OperatingSystem::of_host(host.os, host.os_version)
+        .ok_or_else(|| BadSnapshot::System(format!("{} {}", host.os, host.os_version).trim_end().to_owned()))
+}

@@ -1,0 +1,120 @@
+//! Looks at the host's packages: what would be done, and what a run left, kept as the host's report.
+
+use patchmesh_common::{
+    id::LeaseId,
+    inventory::Transaction,
+    patch::{
+        Approval, PatchCounters,
+        compliance::{Counters, HostReport, PatchRow, Standing},
+        evaluation::settle,
+        sighting::FirstSeen,
+        snapshot::{By, Snapshot, Subject},
+    },
+    rollout::Operation,
+    run::{
+        act::Verified,
+        message::{Refusal, RefusalCode, Resolution},
+    },
+};
+
+use super::{
+    acts::Host,
+    backend::{Found, Question},
+};
+use crate::clock;
+
+impl Host {
+    /// Keeps the snapshot, and for an Install asks what it comes to. Refuses what cannot judge this host.
+    pub(super) async fn resolve_by(&self, operation: Operation, snapshot: &Snapshot) -> Result<Resolution, Refusal> {
+        let question = self.question(snapshot)?.0;
+        self.reports.keep(snapshot)?;
+        match operation {
+            Operation::Install => self.backend.resolve_by(&question).await,
+            Operation::Scan => {
+                Ok(Resolution { transaction: Transaction::default(), counters: PatchCounters::default() })
+            }
+        }
+    }
+
+    /// What `snapshot` asks of this host, and its patch group.
+    fn question(&self, snapshot: &Snapshot) -> Result<(Question, Option<String>), Refusal> {
+        let subject = Subject { os: &self.os.0, os_version: &self.os.1, tags: &self.tags };
+        let judged = snapshot.judge(&subject).map_err(|error| Refusal {
+            code: RefusalCode::NoBaseline,
+            text: error.to_string(),
+            remedy: "correct the baseline or the host's tags, then plan again".into(),
+        })?;
+        let pinned = snapshot.pinned(&subject).map(|pinned| pinned.cloned().collect());
+        let first_seen = snapshot.first_seen();
+        Ok((Question { by: judged.by, at: snapshot.at, first_seen, pinned }, judged.group))
+    }
+
+    fn question_of(&self, approval: Approval) -> Result<(Question, Option<String>), Refusal> {
+        let by = match approval {
+            Approval::All => By::All,
+            Approval::Security => By::Security,
+            Approval::Snapshot(id) => return self.question(&self.reports.snapshot(id)?),
+        };
+        Ok((Question { by, at: clock::now().wall, first_seen: FirstSeen::default(), pinned: None }, None))
+    }
+
+    /// The current report.
+    pub(super) fn patches(&self) -> Result<Box<HostReport>, Refusal> {
+        let refused = |text: String| Refusal {
+            code: RefusalCode::NoReport,
+            text,
+            remedy: "run a rollout with operation: Scan".into(),
+        };
+        let told = self.reports.told().map_err(|error| refused(format!("the report cannot be read: {error}")))?;
+        told.map(Box::new).ok_or_else(|| refused("the host has made no report yet".into()))
+    }
+
+    pub(super) async fn verify(
+        &self,
+        lease: LeaseId,
+        operation: Operation,
+        approval: Approval,
+        expected: &Transaction,
+    ) -> Result<Verified, String> {
+        let comparison = self.compare(lease, expected).await?;
+        // A Scan, which changes nothing, has fetched no indexes yet: by old ones nothing would be missing.
+        if expected.changes.is_empty() {
+            self.backend.refresh().await?;
+        }
+        let counters = self.report(operation, approval).await?;
+        Ok(Verified { comparison, counters, dirty: self.dirty().await })
+    }
+
+    /// Looks at the host and keeps what was found as its report.
+    async fn report(&self, operation: Operation, approval: Approval) -> Result<PatchCounters, String> {
+        let (question, group) =
+            self.question_of(approval).map_err(|refusal| format!("{}; {}", refusal.text, refusal.remedy))?;
+        let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
+        if operation == Operation::Install {
+            settle::after_install(&mut evaluation, listed.as_ref());
+        }
+        let kept = |error: std::io::Error| format!("the report cannot be kept: {error}");
+        let mut pending = self.reports.pending().map_err(kept)?;
+        pending.started(self.boot);
+        // What a package did not ask a reboot for does not wait for one.
+        if self.backend.reboot_required().await {
+            pending.mark(&mut evaluation);
+        }
+        self.reports.keep_pending(&pending).map_err(kept)?;
+        let sums = evaluation.summary(updates);
+        let standing = Standing {
+            at: clock::now().wall,
+            operation,
+            baseline: question.by.name().to_owned(),
+            group,
+            counters: Counters::new(&sums, u32::try_from(blocked.len()).unwrap_or(u32::MAX)),
+            severity: sums.severity.map(|level| level.as_str().to_owned()),
+        };
+        let counters = standing.counters.brief();
+        let of = |row: &patchmesh_common::patch::evaluation::Row| {
+            PatchRow::new(row, blocked.get(&(row.name.clone(), row.arch.clone())).copied())
+        };
+        self.reports.replace(standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
+        Ok(counters)
+    }
+}

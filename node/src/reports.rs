@@ -1,0 +1,182 @@
+//! What the host keeps of looks behind it: the current report, earlier standings, what waits for a reboot, and the snapshots that
+//! it was asked with. Small files in the state folder; one that cannot be read is moved aside and told, because all of it can be
+//! made again by a Scan.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use patchmesh_common::{
+    id::SnapshotId,
+    inventory::Transaction,
+    patch::{
+        compliance::{HostReport, MAX_HISTORY, PatchRow, Standing},
+        evaluation::settle::Pending,
+        snapshot::{MAX_SNAPSHOT, Snapshot},
+    },
+    run::message::{Refusal, RefusalCode},
+    wire,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::store::durable;
+
+/// Name of the folder in the state folder.
+pub const REPORTS: &str = "reports";
+const CURRENT: &str = "current.json";
+const HISTORY: &str = "history.json";
+const PENDING: &str = "pending.json";
+const SNAPSHOTS: &str = "snapshots";
+/// Snapshots that are kept: several rollouts may be under way.
+const KEPT_SNAPSHOTS: usize = 16;
+/// Largest file that is read: a report of [`patchmesh_common::inventory::document::MAX_PACKAGES`] rows stays below.
+const MAX_FILE: u64 = 128 << 20;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Reports(PathBuf);
+
+#[derive(Serialize, Deserialize)]
+struct Current {
+    standing: Standing,
+    rows: Vec<PatchRow>,
+}
+
+impl Reports {
+    /// The folder in the state folder `state`. It is made when something is kept.
+    pub fn new(state: &Path) -> Self {
+        Self(state.join(REPORTS))
+    }
+
+    /// The current report as it is told; `None` before the first.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn told(&self) -> io::Result<Option<HostReport>> {
+        let Some(Current { standing, rows }) = self.read(CURRENT)? else { return Ok(None) };
+        Ok(Some(HostReport::bounded(standing, rows, self.read(HISTORY)?.unwrap_or_default())))
+    }
+
+    /// The current standing; `None` before the first report.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn standing(&self) -> io::Result<Option<Standing>> {
+        Ok(self.read::<Current>(CURRENT)?.map(|current| current.standing))
+    }
+
+    /// Replaces the current report; its standing goes to the history.
+    ///
+    /// # Errors
+    /// The file system's; the current report is the old one or the new one.
+    pub fn replace(&self, standing: Standing, rows: Vec<PatchRow>) -> io::Result<()> {
+        if let Some(before) = self.standing()?.filter(|before| *before != standing) {
+            let mut history: Vec<Standing> = self.read(HISTORY)?.unwrap_or_default();
+            // A crash between the two writes must not tell one twice.
+            if history.first() != Some(&before) {
+                history.insert(0, before);
+            }
+            history.truncate(MAX_HISTORY);
+            self.write(HISTORY, &history)?;
+        }
+        self.write(CURRENT, &Current { standing, rows })
+    }
+
+    /// What waits for a reboot.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn pending(&self) -> io::Result<Pending> {
+        Ok(self.read(PENDING)?.unwrap_or_default())
+    }
+
+    /// Keeps what waits for a reboot.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn keep_pending(&self, pending: &Pending) -> io::Result<()> {
+        if pending.is_empty() && !self.0.join(PENDING).exists() { Ok(()) } else { self.write(PENDING, pending) }
+    }
+
+    /// Keeps `snapshot` under its id, and of more than [`KEPT_SNAPSHOTS`] the newest.
+    ///
+    /// # Errors
+    /// `NoBaseline` if it is too large or cannot be written.
+    pub fn keep(&self, snapshot: &Snapshot) -> Result<SnapshotId, Refusal> {
+        snapshot.check().map_err(|error| no_baseline(format!("the snapshot cannot be used: {error}")))?;
+        let (id, folder) = (snapshot.id(), self.0.join(SNAPSHOTS));
+        let path = folder.join(id.to_string());
+        let kept = fs::create_dir_all(&folder)
+            .and_then(|()| durable::write(&path, &wire::encode(snapshot)))
+            .and_then(|()| prune(&folder));
+        kept.map_err(|error| no_baseline(format!("{} cannot be written: {error}", path.display())))?;
+        Ok(id)
+    }
+
+    /// The snapshot that was kept under `id`.
+    ///
+    /// # Errors
+    /// `NoBaseline` if it is not there, or not what its name says.
+    pub fn snapshot(&self, id: SnapshotId) -> Result<Snapshot, Refusal> {
+        let path = self.0.join(SNAPSHOTS).join(id.to_string());
+        let bytes =
+            capped(&path).map_err(|error| no_baseline(format!("{} cannot be read: {error}", path.display())))?;
+        let decoded = wire::decode::<Snapshot>(&bytes, MAX_SNAPSHOT).ok().filter(|snapshot| snapshot.id() == id);
+        decoded.ok_or_else(|| no_baseline(format!("{} is damaged", path.display())))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let path = self.0.join(name);
+        let bytes = match capped(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let aside = path.with_extension("damaged");
+                tracing::warn!(file = %path.display(), aside = %aside.display(), %error, "a damaged file was moved aside; the next Scan makes it again");
+                fs::rename(&path, &aside)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        durable::write(&self.0.join(name), &serde_json::to_vec(value).map_err(io::Error::other)?)
+    }
+
+    /// Notes what a run is about to install in the boot `boot`: marked only if it is there afterwards.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn note(&self, boot: patchmesh_common::id::BootId, transaction: &Transaction) -> io::Result<()> {
+        let mut pending = self.pending()?;
+        let changes = transaction.changes.iter();
+        pending.note(boot, changes.map(|change| (change.name.clone(), change.arch.clone(), change.to.clone())));
+        self.keep_pending(&pending)
+    }
+}
+
+fn no_baseline(text: String) -> Refusal {
+    Refusal { code: RefusalCode::NoBaseline, text, remedy: "make a new plan".into() }
+}
+
+fn capped(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn prune(folder: &Path) -> io::Result<()> {
+    let mut files: Vec<_> = fs::read_dir(folder)?
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort();
+    let surplus = files.len().saturating_sub(KEPT_SNAPSHOTS);
+    files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+}
