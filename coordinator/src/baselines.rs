@@ -6,7 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use patchmesh_common::patch::baseline::{OperatingSystem, PatchBaseline, predefined};
+use patchmesh_common::{
+    inventory::document::Host,
+    patch::{
+        baseline::{Checked, OperatingSystem, PatchBaseline, predefined},
+        evaluation::{self, Mismatch},
+        overrides,
+    },
+};
 
 use crate::{
     fault::Fault,
@@ -205,6 +212,37 @@ pub fn named(text: &Path) -> Result<Vec<PatchBaseline>, Fault> {
             "give a manifest of kind PatchBaseline, or AWS's JSON",
         )),
     }
+}
+
+/// Of the baselines that a flag named, the one that judges `host`. `place` says where the host is described.
+///
+/// # Errors
+/// `baseline-mismatch` if none or several are for the host's operating system, `manifest-invalid` for one that breaks a limit.
+pub fn for_host(named: &[PatchBaseline], flag: &Path, host: &Host, place: &str) -> Result<Checked, Fault> {
+    let wrong = |code, message: String, remedy: &str| Fault::new(code, message, "nothing was changed", remedy);
+    let baseline = match (named, host.operating_system()) {
+        ([one], _) => one,
+        (several, Some(os)) => overrides::choose(several, os).map_err(|error| {
+            let message = format!("{}: {error}", flag.display());
+            wrong("baseline-mismatch", message, "give a list with one baseline per operating system")
+        })?,
+        (_, None) => {
+            let message = format!("{place}: the host's operating system is not known");
+            return Err(wrong("baseline-mismatch", message, "give a single baseline"));
+        }
+    };
+    let checked = baseline.check().map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        wrong("manifest-invalid", first, "correct the baseline and try again")
+    })?;
+    evaluation::fits(&checked, host).map_err(|error| mismatch(place, &error))?;
+    Ok(checked)
+}
+
+/// A baseline that cannot judge the host that `place` describes.
+pub fn mismatch(place: &str, error: &Mismatch) -> Fault {
+    let remedy = "give a baseline of the host's operating system; patchmesh get baselines lists the predefined ones";
+    Fault::new("baseline-mismatch", format!("{place}: {error}"), "nothing was changed", remedy)
 }
 
 #[cfg(test)]

@@ -54,6 +54,16 @@ impl Blocked {
             Self::KeptBack => "keptBack",
         }
     }
+
+    /// What it means, as a fragment for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Hold => "the package is on hold",
+            Self::Pin => "a pin keeps another version",
+            Self::Phased => "it is handed out in phases and this host is not in yet",
+            Self::KeptBack => "apt keeps the installed version back",
+        }
+    }
 }
 
 /// What the package manager's own simulation says of a package.

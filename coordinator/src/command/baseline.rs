@@ -8,7 +8,6 @@ use patchmesh_common::{
     patch::{
         baseline::SecurityUpdates,
         evaluation::{self, Evaluation, Row},
-        overrides,
     },
     time::WallTime,
 };
@@ -127,34 +126,16 @@ pub fn run(verb: &BaselineVerb) -> Result<Exit, Fault> {
 /// # Errors
 /// As [`run`].
 pub fn evaluate(args: &EvaluateArgs) -> Result<Document, Fault> {
-    let baselines = baselines::named(&args.baseline)?;
+    let named = baselines::named(&args.baseline)?;
     let (shown, text) = manifest::read_text(&args.inventory, MAX_INVENTORY, "check the path given with --inventory")?;
     let inventory: Inventory = manifest::baseline::json_document(&shown, &text)?;
-    let wrong = |code, message: String, remedy: &str| Fault::new(code, message, "nothing was changed", remedy);
     inventory.check().map_err(|error| {
-        wrong("inventory-invalid", format!("{shown}: {error}"), "print it with patchmesh inventory -o json")
+        let remedy = "print it with patchmesh inventory -o json";
+        Fault::new("inventory-invalid", format!("{shown}: {error}"), "nothing was changed", remedy)
     })?;
-    let baseline = match (baselines.as_slice(), inventory.host.operating_system()) {
-        ([one], _) => one,
-        (several, Some(os)) => overrides::choose(several, os).map_err(|error| {
-            let message = format!("{}: {error}", args.baseline.display());
-            wrong("baseline-mismatch", message, "give a list with one baseline per operating system")
-        })?,
-        (_, None) => {
-            let message = format!("{shown}: the host's operating system is not known");
-            return Err(wrong("baseline-mismatch", message, "give a single baseline"));
-        }
-    };
-    let checked = baseline.check().map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        wrong("manifest-invalid", first, "correct the baseline and try again")
-    })?;
+    let checked = baselines::for_host(&named, &args.baseline, &inventory.host, &shown)?;
     let at = args.at.or_else(|| WallTime::parse(&now())).unwrap_or_default();
-    let found = evaluation::evaluate(&checked, &inventory, at).map_err(|error| {
-        let remedy =
-            "give a baseline of the host's operating system; patchmesh get baselines lists the predefined ones";
-        wrong("baseline-mismatch", format!("{shown}: {error}"), remedy)
-    })?;
+    let found = evaluation::evaluate(&checked, &inventory, at).map_err(|error| baselines::mismatch(&shown, &error))?;
     Ok(document(checked.name, at, found, checked.security_updates))
 }
 

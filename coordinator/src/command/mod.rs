@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod baselines;
 pub mod get;
 pub mod inventory;
+mod judged;
 pub mod mesh;
 pub mod plan;
 pub mod process;

@@ -6,23 +6,29 @@ use std::{
 };
 
 use patchmesh_common::{
-    patch::Baseline,
+    inventory::document,
+    patch::{Baseline, evaluation::State, sighting::FirstSeen},
     run::message::{Refusal, RefusalCode},
     time::WallTime,
 };
-use patchmesh_node::host::{
-    apt::{
-        Apt,
-        document::host_name,
-        facts,
-        memory::Memory,
-        scan::{Row, Scan},
+use patchmesh_node::{
+    clock,
+    host::{
+        apt::{
+            Apt,
+            document::host_name,
+            facts,
+            memory::Memory,
+            scan::{Row, Scan},
+        },
+        root::{Root, RootError},
     },
-    root::{Root, RootError},
 };
 use serde::Serialize;
 
+use super::judged;
 use crate::{
+    baselines,
     fault::{Exit, Fault},
     output::Format,
 };
@@ -30,7 +36,7 @@ use crate::{
 /// Shows which approved patches are missing on this machine or in a private root. Changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  patchmesh scan --local --baseline security\n  patchmesh scan --local --root /srv/root -o json"
+    after_help = "Example:\n  patchmesh scan --local --baseline security\n  patchmesh scan --local --root /srv/root -o json\n  patchmesh scan --local --baseline web.yaml"
 )]
 pub struct Args {
     /// Scan here, without a daemon.
@@ -39,7 +45,7 @@ pub struct Args {
     /// The root to look at: the machine itself, or a folder that holds a Debian system.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// Which patches are approved: all, security, or a baseline's file.
+    /// Which patches are approved: all, security, a manifest of kind PatchBaseline, AWS's JSON, or a predefined baseline.
     #[arg(long, value_name = "all|security|FILE", default_value = "all")]
     pub baseline: String,
     /// Refresh the package indexes first; the only thing that this command ever changes.
@@ -57,53 +63,53 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
-    name: Option<String>,
-    os: Option<String>,
-    os_version: Option<String>,
-    arch: String,
-    manager: String,
-    root: String,
+    pub(super) name: Option<String>,
+    pub(super) os: Option<String>,
+    pub(super) os_version: Option<String>,
+    pub(super) arch: String,
+    pub(super) manager: String,
+    pub(super) root: String,
 }
 
 /// The document of `-o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
-    schema: &'static str,
-    host: Host,
-    scanned_at: String,
-    baseline: &'static str,
-    source: &'static str,
-    summary: Summary,
-    patches: Vec<Patch>,
+    pub(super) schema: &'static str,
+    pub(super) host: Host,
+    pub(super) scanned_at: String,
+    pub(super) baseline: String,
+    pub(super) source: &'static str,
+    pub(super) summary: Summary,
+    pub(super) patches: Vec<Patch>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Summary {
-    installed: u32,
-    installed_other: u32,
-    installed_pending_reboot: u32,
-    installed_rejected: u32,
-    missing: u32,
-    failed: u32,
-    not_applicable: u32,
-    blocked: u32,
+pub(super) struct Summary {
+    pub(super) installed: u32,
+    pub(super) installed_other: u32,
+    pub(super) installed_pending_reboot: u32,
+    pub(super) installed_rejected: u32,
+    pub(super) missing: u32,
+    pub(super) failed: u32,
+    pub(super) not_applicable: u32,
+    pub(super) blocked: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Patch {
-    name: String,
-    arch: String,
-    installed: String,
-    available: Option<String>,
-    classification: Option<String>,
-    severity: Option<String>,
-    archive: Option<String>,
-    state: &'static str,
-    blocked: Option<&'static str>,
-    reason: Option<String>,
+pub(super) struct Patch {
+    pub(super) name: String,
+    pub(super) arch: String,
+    pub(super) installed: String,
+    pub(super) available: Option<String>,
+    pub(super) classification: Option<String>,
+    pub(super) severity: Option<String>,
+    pub(super) archive: Option<String>,
+    pub(super) state: &'static str,
+    pub(super) blocked: Option<&'static str>,
+    pub(super) reason: Option<String>,
 }
 
 /// Scans and prints.
@@ -123,7 +129,11 @@ pub async fn run(args: Args) -> Result<Exit, Fault> {
 /// As [`run`].
 pub async fn document(args: &Args) -> Result<Document, Fault> {
     require_local(args.local, "scan")?;
-    let baseline = baseline(&args.baseline)?;
+    let baseline = match args.baseline.as_str() {
+        "all" => Baseline::All,
+        "security" => Baseline::Security,
+        file => return by_rules(args, Path::new(file)).await,
+    };
     let root = open(&args.root)?;
     let memory = if args.no_cache { None } else { Memory::of_user(&root) };
     let known = memory.as_ref().filter(|_| !args.refresh).and_then(|memory| memory.recall(&root, baseline));
@@ -131,6 +141,26 @@ pub async fn document(args: &Args) -> Result<Document, Fault> {
         return assemble(host_of(&root, &known.native)?, baseline, known.scan);
     }
     let apt = Apt::look(root, memory).await.map_err(refused)?;
+    refresh(&apt, args).await?;
+    let scan = apt.scan(baseline).await.map_err(refused)?;
+    assemble(host(&apt)?, baseline, scan)
+}
+
+/// Judges by a baseline of rules. Its answer changes with time, so that none is kept.
+async fn by_rules(args: &Args, file: &Path) -> Result<Document, Fault> {
+    let named = baselines::named(file)?;
+    let apt = look(&args.root).await?;
+    let host = host(&apt)?;
+    let described =
+        document::Host { os: host.os.clone(), os_version: host.os_version.clone(), ..document::Host::default() };
+    let baseline = baselines::for_host(&named, file, &described, &host.root)?;
+    refresh(&apt, args).await?;
+    let at = clock::now().wall;
+    let look = apt.evaluate(&baseline, None, at, &FirstSeen::default()).await.map_err(refused)?;
+    Ok(judged::document(host, at, look))
+}
+
+async fn refresh(apt: &Apt, args: &Args) -> Result<(), Fault> {
     if args.refresh {
         match apt.refresh().await {
             // The other repositories are fresh, and these are judged by what is known: the scan goes on.
@@ -138,8 +168,7 @@ pub async fn document(args: &Args) -> Result<Document, Fault> {
             other => other.map_err(refused)?,
         }
     }
-    let scan = apt.scan(baseline).await.map_err(refused)?;
-    assemble(host(&apt)?, baseline, scan)
+    Ok(())
 }
 
 fn assemble(host: Host, baseline: Baseline, scan: Scan) -> Result<Document, Fault> {
@@ -148,7 +177,7 @@ fn assemble(host: Host, baseline: Baseline, scan: Scan) -> Result<Document, Faul
         schema: "patchmesh.scan/v1",
         host,
         scanned_at: now(),
-        baseline: baseline.as_str(),
+        baseline: baseline.as_str().to_owned(),
         source: scan.source.as_str(),
         summary: Summary {
             installed: sums.installed,
@@ -179,23 +208,13 @@ fn patch(row: Row) -> Patch {
     }
 }
 
-fn baseline(text: &str) -> Result<Baseline, Fault> {
-    match text {
-        "all" => Ok(Baseline::All),
-        "security" => Ok(Baseline::Security),
-        file => {
-            let what = format!("a baseline from a file (`--baseline {file}`)");
-            Err(Fault::not_built(&what, "use `--baseline all` or `--baseline security`"))
-        }
-    }
-}
-
 /// Columns for people: what is missing, and the sums.
 fn table(document: &Document) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["NAME", "ARCH", "INSTALLED", "AVAILABLE", "STATE", "BLOCKED", "REASON"]);
-    let missing: Vec<_> = document.patches.iter().filter(|patch| patch.available.is_some()).collect();
+    let is_told = |patch: &&Patch| patch.available.is_some() || patch.state == State::InstalledRejected.as_str();
+    let missing: Vec<_> = document.patches.iter().filter(is_told).collect();
     for patch in &missing {
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
         table.add_row([
@@ -210,8 +229,12 @@ fn table(document: &Document) -> String {
     }
     let sums = document.summary;
     let table = if missing.is_empty() { String::new() } else { format!("{}\n\n", table.trim_fmt()) };
+    let rejected = match sums.installed_rejected {
+        0 => String::new(),
+        rejected => format!(", {rejected} rejected and installed"),
+    };
     format!(
-        "{table}{} missing ({} of them blocked), {} installed, {} installed from elsewhere; baseline {}\n",
+        "{table}{} missing ({} of them blocked), {} installed, {} installed from elsewhere{rejected}; baseline {}\n",
         sums.missing, sums.blocked, sums.installed, sums.installed_other, document.baseline
     )
 }
@@ -454,7 +477,6 @@ pub(super) mod tests {
     async fn what_is_not_built_is_refused_by_name() {
         for (args, words) in [
             (Args { local: false, ..args() }, "`scan` of other hosts is not built yet"),
-            (Args { baseline: "b.yaml".into(), ..args() }, "(`--baseline b.yaml`) is not built yet"),
             (Args { output: Format::Csv, ..args() }, "`scan -o csv` is not built yet"),
         ] {
             let fault = run(args).await.unwrap_err();

@@ -3,6 +3,7 @@
 use patchmesh_common::{
     inventory::{Transaction, document::Inventory},
     patch::{
+        Blocked,
         baseline::{Checked, PatchBaseline, RuleText, Rules, Spec},
         overrides::{InstallList, Listed},
         sighting::FirstSeen,
@@ -11,10 +12,13 @@ use patchmesh_common::{
     time::WallTime,
 };
 use patchmesh_coordinator::{command, output::Format};
-use patchmesh_node::host::apt::judged::Look;
+use patchmesh_node::host::apt::{
+    Apt,
+    judged::{LeftOut, Look},
+};
 
 use super::{
-    fixture::{Fixture, possible, upgrades},
+    fixture::{Fixture, possible, snapshot, upgrades},
     planned,
 };
 
@@ -248,4 +252,115 @@ async fn a_baseline_of_another_system_judges_nothing() {
     let apt = fixture.open().await;
     let refusal = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap_err();
     assert!(refusal.text.contains("baseline ubuntu is for UBUNTU"), "{}", refusal.text);
+}
+
+#[tokio::test]
+async fn the_command_judges_by_a_file_and_says_why() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let file = fixture.folder.path().join("web.json");
+    let text = r#"{"Name":"web","OperatingSystem":"DEBIAN","ApprovalRules":{"PatchRules":[{"PatchFilterGroup":{"PatchFilters":
+        [{"Key":"PRIORITY","Values":["Optional"]}]},"ApproveAfterDays":7,"EnableNonSecurity":true}]},
+        "RejectedPatches":["newdep","stays"],"RejectedPatchesAction":"BLOCK"}"#;
+    std::fs::write(&file, text).unwrap();
+    let before = snapshot(&fixture.root());
+    let args = |baseline: &str| command::scan::Args {
+        local: true,
+        root: fixture.root(),
+        baseline: baseline.into(),
+        refresh: false,
+        no_cache: false,
+        output: Format::Json,
+    };
+    let look =
+        async |baseline: &str| serde_json::to_value(command::scan::document(&args(baseline)).await.unwrap()).unwrap();
+    let found = look(file.to_str().unwrap()).await;
+    let sums = &found["summary"];
+    assert_eq!((&found["baseline"], &found["source"]), (&"web".into(), &"manager".into()));
+    assert_eq!((&sums["missing"], &sums["installedRejected"], &sums["blocked"]), (&12.into(), &1.into(), &6.into()));
+    let row = |name: &str| found["patches"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+    let app = row("app")["reason"].as_str().unwrap().to_owned();
+    assert!(app.contains("its date gate does not count here") && app.contains("it needs newdep"), "{app}");
+    assert_eq!(row("middle")["blocked"], "pin");
+    assert_eq!(row("stays")["state"], "InstalledRejected");
+    // The second look is no old answer: a date may have come.
+    assert_eq!(look(file.to_str().unwrap()).await["source"], "manager");
+    let of_ubuntu = command::scan::document(&args("AWS-UbuntuDefaultPatchBaseline")).await.unwrap_err();
+    assert_eq!(of_ubuntu.code, "baseline-mismatch");
+    assert_eq!(look("AWS-DebianDefaultPatchBaseline").await["baseline"], "AWS-DebianDefaultPatchBaseline");
+    assert_eq!(snapshot(&fixture.root()), before, "a scan changed something");
+}
+
+/// A root with these packages in version 1, and an archive of these (name, version, further fields).
+async fn world(fixture: &Fixture, installed: &[&str], offered: &[(&str, &str, &str)]) -> Apt {
+    let native = fixture.native;
+    let head = |name: &str, version: &str| {
+        format!("Package: {name}\nVersion: {version}\nArchitecture: {native}\nMaintainer: t <t@example.org>\n")
+    };
+    let status = |name: &&str| head(name, "1") + "Status: install ok installed\nDescription: test\n\n";
+    let status: String = installed.iter().map(status).collect();
+    std::fs::write(fixture.root().join("var/lib/dpkg/status"), status).unwrap();
+    fixture.publish_indexes(|suite, arch| {
+        let listed = offered.iter().filter(|_| suite == "main" && arch == native);
+        let sum = "ab".repeat(32);
+        let file = |name: &str| format!("Filename: main/{name}.deb\nSize: 10\nSHA256: {sum}\n");
+        listed
+            .map(|(name, version, fields)| {
+                format!("{}{fields}{}Description: test\n\n", head(name, version), file(name))
+            })
+            .collect()
+    });
+    let apt = fixture.open().await;
+    apt.refresh().await.unwrap();
+    apt
+}
+
+#[tokio::test]
+async fn apts_resolver_is_not_asked_where_the_indexes_say_it_all() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::bare();
+    let apt = world(&fixture, &["app", "lib"], &[("app", "2", ""), ("lib", "2", "")]).await;
+    let baseline = everything(rejecting(&["lib"], "BLOCK"));
+    let look = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert_eq!((row(&look, "app"), row(&look, "lib").len()), (vec!["Missing 2 - approved-rule".to_owned()], 1));
+    // It is asked as soon as apt would bring what is blocked.
+    assert_eq!(look.source.as_str(), "manager");
+    let look = apt.evaluate(&everything(Spec::default()), None, WallTime(0), &FirstSeen::default()).await.unwrap();
+    assert_eq!((look.source.as_str(), look.targets.len()), ("native", 2));
+    assert_eq!(names(&apt.resolve_by(&look).await.unwrap().transaction), ["app", "lib"]);
+}
+
+#[tokio::test]
+async fn versions_that_cannot_come_are_told_from_those_that_only_come_together() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::bare();
+    let offered = [
+        ("app", "2", "Depends: lib (= 2)\n"),
+        ("app", "3", ""),
+        ("lib", "2", ""),
+        ("lib", "3", ""),
+        ("bad", "2", "Depends: nowhere\n"),
+        ("bad", "3", ""),
+        ("good", "2", ""),
+        ("worse", "2", "Pre-Depends: bad (= 2)\n"),
+        ("worse", "3", ""),
+    ];
+    let apt = world(&fixture, &["app", "bad", "good", "lib", "worse"], &offered).await;
+    let patches = vec![Listed { id: "*".into(), title: Some("*:2".into()) }];
+    let baseline = everything(Spec::default());
+    let list = InstallList { patches };
+    let look = apt.evaluate(&baseline, Some(&list), WallTime(0), &FirstSeen::default()).await.unwrap();
+    let left_out = look.targets.iter().filter(|target| target.left_out.is_some());
+    let left_out: Vec<_> = left_out.map(|target| (target.name.as_str(), target.left_out.clone().unwrap())).collect();
+    let kept_back = || LeftOut::Blocked(Blocked::KeptBack);
+    assert_eq!(left_out, [("bad", kept_back()), ("worse", kept_back())]);
+    let native = fixture.native;
+    let expected = ["app", "good", "lib"].map(|name| format!("{name}:{native} 1 2"));
+    assert_eq!(planned(&apt.resolve_by(&look).await.unwrap().transaction), expected);
 }

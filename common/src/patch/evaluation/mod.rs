@@ -19,7 +19,7 @@ use super::{
     baseline::{Checked, ComplianceLevel, Family, OperatingSystem, RejectedAction},
 };
 use crate::{
-    inventory::document::{Inventory, Offer, Package},
+    inventory::document::{Host, Inventory, Offer, Package},
     time::WallTime,
 };
 
@@ -123,18 +123,27 @@ pub enum Mismatch {
     Unknown,
 }
 
+/// Whether `baseline` can judge `host`.
+///
+/// # Errors
+/// If it is for another operating system, or the host does not say what it is.
+pub fn fits(baseline: &Checked, host: &Host) -> Result<(), Mismatch> {
+    let os = host.os.as_deref().filter(|os| !os.is_empty()).ok_or(Mismatch::Unknown)?;
+    if host.operating_system().is_some_and(|host| baseline.os.judges(host)) {
+        return Ok(());
+    }
+    let version = host.os_version.as_deref().unwrap_or_default();
+    let os = format!("{os} {version}").trim_end().to_owned();
+    Err(Mismatch::OtherSystem { baseline: baseline.name.clone(), expected: baseline.os, os })
+}
+
 /// Judges every package of `inventory` by `baseline` at the instant `at`.
 ///
 /// # Errors
 /// If the baseline is for another operating system.
 pub fn evaluate(baseline: &Checked, inventory: &Inventory, at: WallTime) -> Result<Evaluation, Mismatch> {
     let host = &inventory.host;
-    let os = host.os.as_deref().filter(|os| !os.is_empty()).ok_or(Mismatch::Unknown)?;
-    let version = host.os_version.as_deref().unwrap_or_default();
-    if !host.operating_system().is_some_and(|host| baseline.os.judges(host)) {
-        let os = format!("{os} {version}").trim_end().to_owned();
-        return Err(Mismatch::OtherSystem { baseline: baseline.name.clone(), expected: baseline.os, os });
-    }
+    fits(baseline, host)?;
     let product = host.product_of(baseline.os);
     let bench =
         Bench { judge: Judge { baseline, product: &product, at }, newest: newest_installed(baseline, inventory) };

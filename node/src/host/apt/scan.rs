@@ -401,13 +401,7 @@ fn row(baseline: Baseline, package: &Installed, candidates: &[Candidate], manage
     let archive = missing.and_then(|candidate| candidate.archive.clone());
     let reason = judged.available.map(|version| {
         let place = archive.as_deref().map(|archive| format!(" in {archive}")).unwrap_or_default();
-        let why = match judged.blocked {
-            None => "",
-            Some(Blocked::Hold) => "; the package is on hold",
-            Some(Blocked::Pin) => "; a pin keeps another version",
-            Some(Blocked::Phased) => "; it is handed out in phases and this host is not in yet",
-            Some(Blocked::KeptBack) => "; apt keeps the installed version back",
-        };
+        let why = judged.blocked.map(|blocked| format!("; {}", blocked.words())).unwrap_or_default();
         format!("{version} is{place}{}{why}", if place.is_empty() { " available" } else { "" })
     });
     let other = judged.state == PatchState::InstalledOther;
