@@ -5,6 +5,7 @@ mod generated;
 mod judged;
 mod pinned;
 mod preflight;
+mod sighted;
 mod unchanged;
 mod worlds;
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::WallTime;
+
 /// Whether an archive wants its versions to be chosen by themselves (`NotAutomatic`, `ButAutomaticUpgrades` of its Release).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Automatic {
@@ -54,6 +56,8 @@ pub struct Candidate {
     pub automatic: Automatic,
     /// `Phased-Update-Percentage`, 0 to 100: fewer than 100 means that not every host shall have it yet.
     pub phased: Option<u8>,
+    /// `Date` of the archive's Release, where that is signed.
+    pub dated: Option<WallTime>,
 }
 
 /// Whether an archive is a security pocket (spec 2.5): its suite or codename holds the word, its label ends with it

@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{id::NodeId, inventory::document::Inventory, time::WallTime};
 
 /// Most hosts whose word is kept for one version: more say nothing new.
 pub const MAX_WITNESSES: usize = 16;
 
 /// When a host first met a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sighting {
     /// By its clock.
     pub seen: WallTime,

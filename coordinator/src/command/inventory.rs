@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use patchmesh_common::patch::Candidate;
-use patchmesh_node::host::apt::scan::Stocked;
+use patchmesh_common::{
+    patch::{Candidate, sighting::FirstSeen},
+    time::WallTime,
+};
+use patchmesh_node::host::{apt::scan::Stocked, sightings::Sightings};
 use serde::Serialize;
 
 use super::scan::{Host, host, look, now, only_table_or_json, print, refused, require_local, to_json};
@@ -70,7 +73,7 @@ struct Offer {
     sha256: Option<String>,
     /// Debian's indexes have no dates.
     released: Option<String>,
-    /// Known to a mesh that remembers, never to a single look.
+    /// Known to a daemon that remembers, never to a single look.
     first_seen: Option<String>,
     security: bool,
     automatic: &'static str,
@@ -100,6 +103,7 @@ pub async fn document(args: &Args) -> Result<Document, Fault> {
     require_local(args.local, "inventory")?;
     let apt = look(&args.root).await?;
     let stocked = apt.inventory().await.map_err(refused)?;
+    let first_seen = Sightings::of_root(apt.root()).first_seen();
     let running = apt.facts().map_err(refused)?.kernel;
     Ok(Document {
         schema: "patchmesh.inventory/v1",
@@ -110,11 +114,17 @@ pub async fn document(args: &Args) -> Result<Document, Fault> {
             running: (!running.is_empty()).then_some(running),
             newest: apt.newest_kernel().map_err(refused)?,
         },
-        packages: stocked.into_iter().map(package).collect(),
+        packages: stocked.into_iter().map(|stocked| package(stocked, &first_seen)).collect(),
     })
 }
 
-fn package(stocked: Stocked) -> Package {
+fn package(stocked: Stocked, first_seen: &FirstSeen) -> Package {
+    let (name, arch) = (stocked.package.name.clone(), stocked.package.arch.clone());
+    let since = |offered: &Candidate| {
+        let sha256 = offered.sha256.clone()?;
+        first_seen.get(&(name.clone(), arch.clone(), offered.version.clone(), sha256))
+    };
+    let candidates = stocked.candidates.into_iter().map(|candidate| offer(since(&candidate), candidate)).collect();
     Package {
         name: stocked.package.name,
         arch: stocked.package.arch,
@@ -122,11 +132,11 @@ fn package(stocked: Stocked) -> Package {
         hold: stocked.package.hold,
         section: stocked.package.section,
         priority: stocked.package.priority,
-        candidates: stocked.candidates.into_iter().map(offer).collect(),
+        candidates,
     }
 }
 
-fn offer(candidate: Candidate) -> Offer {
+fn offer(first_seen: Option<WallTime>, candidate: Candidate) -> Offer {
     Offer {
         version: candidate.version,
         archive: candidate.archive,
@@ -137,7 +147,7 @@ fn offer(candidate: Candidate) -> Offer {
         priority: candidate.priority,
         sha256: candidate.sha256,
         released: None,
-        first_seen: None,
+        first_seen: first_seen.map(WallTime::rfc3339),
         security: candidate.security,
         automatic: candidate.automatic.as_str(),
         advisories: Vec::new(),
@@ -193,7 +203,7 @@ mod tests {
             collected_at: now(),
             reboot_required: false,
             kernel: Kernel { running: Some("6.1.0".into()), newest: None },
-            packages: vec![package(Stocked { package: installed, candidates: vec![candidate] })],
+            packages: vec![package(Stocked { package: installed, candidates: vec![candidate] }, &FirstSeen::default())],
         }
     }
 

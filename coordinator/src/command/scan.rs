@@ -7,7 +7,7 @@ use std::{
 
 use patchmesh_common::{
     inventory::document,
-    patch::{Baseline, evaluation::State, sighting::FirstSeen},
+    patch::{Baseline, evaluation::State},
     run::message::{Refusal, RefusalCode},
     time::WallTime,
 };
@@ -22,6 +22,7 @@ use patchmesh_node::{
             scan::{Row, Scan},
         },
         root::{Root, RootError},
+        sightings::Sightings,
     },
 };
 use serde::Serialize;
@@ -156,7 +157,8 @@ async fn by_rules(args: &Args, file: &Path) -> Result<Document, Fault> {
     let baseline = baselines::for_host(&named, file, &described, &host.root)?;
     refresh(&apt, args).await?;
     let at = clock::now().wall;
-    let look = apt.evaluate(&baseline, None, at, &FirstSeen::default()).await.map_err(refused)?;
+    let first_seen = Sightings::of_root(apt.root()).first_seen();
+    let look = apt.evaluate(&baseline, None, at, &first_seen).await.map_err(refused)?;
     Ok(judged::document(host, at, look))
 }
 

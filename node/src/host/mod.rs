@@ -7,3 +7,4 @@ pub mod hooks;
 mod process;
 pub mod root;
 pub mod runner;
+pub mod sightings;

@@ -1,15 +1,18 @@
 //! The inventory as the document that baselines are evaluated against.
 
-use std::fs;
+use std::{cmp::Ordering, collections::BTreeMap, fs};
 
 use patchmesh_common::{
-    inventory::document::{Host, Inventory, Package, SCHEMA},
+    inventory::{
+        deb,
+        document::{Host, Inventory, Package, SCHEMA},
+    },
     run::message::Refusal,
     time::WallTime,
 };
 
 use super::{Apt, lists::Offers, scan::Stocked, status::Installed};
-use crate::host::root::Root;
+use crate::{clock, host::root::Root};
 
 impl From<Stocked> for Package {
     fn from(stocked: Stocked) -> Self {
@@ -59,6 +62,27 @@ impl Apt {
         at: WallTime,
     ) -> Result<Inventory, Refusal> {
         self.document_of(self.stocked(packages.to_vec(), offers.clone()), at)
+    }
+}
+
+impl Apt {
+    /// Notes what is offered beyond what is installed.
+    pub(super) fn sight(&self, packages: &[Installed], offers: &Offers) {
+        let Some(diary) = &self.diary else { return };
+        let mut offered = BTreeMap::new();
+        for package in packages {
+            for candidate in offers.get(&self.key(package)).into_iter().flatten() {
+                let Some(sha256) = &candidate.sha256 else { continue };
+                if deb::compare(&candidate.version, &package.version) == Ordering::Greater {
+                    let (name, arch) = (package.name.clone(), package.arch.clone());
+                    let seen = (name, arch, candidate.version.clone(), sha256.clone());
+                    let dated: &mut Option<WallTime> = offered.entry(seen).or_default();
+                    // Of several indexes the one that was there first.
+                    *dated = [*dated, candidate.dated].into_iter().flatten().min();
+                }
+            }
+        }
+        diary.note(&offered, clock::now().wall);
     }
 }
 

@@ -110,6 +110,7 @@ impl Apt {
         first_seen: &FirstSeen,
     ) -> Result<Look, Refusal> {
         let mut survey = self.survey_directly().await?;
+        self.sight(&survey.packages, &survey.offers);
         let mut inventory = self.document_from(&survey.packages, &survey.offers, at)?;
         first_seen.fill(&mut inventory);
         let evaluation = judged(baseline, &inventory, at)?;

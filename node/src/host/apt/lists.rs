@@ -2,13 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use patchmesh_common::patch::{Automatic, Candidate, candidate::is_security};
+use patchmesh_common::{
+    patch::{Automatic, Candidate, candidate::is_security},
+    time::WallTime,
+};
 
 use super::{
     space::kibibytes,
@@ -21,6 +25,9 @@ const MAX_LIST: u64 = 1 << 30;
 const MAX_RELEASE_HEAD: u64 = 64 << 10;
 /// Buffer of a reader: large enough that unpacking, not reading, takes the time.
 const BUFFER: usize = 64 << 10;
+
+/// How a Release with its signature in it begins.
+const INLINE_SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 
 const FIELDS: &[&str] = &[
     "Package",
@@ -53,6 +60,8 @@ pub struct Target {
     pub label: Option<String>,
     /// Component, `None` for flat repositories.
     pub component: Option<String>,
+    /// `Date` of the Release, if it is signed.
+    pub dated: Option<WallTime>,
 }
 
 /// The arguments that make apt list its package indexes, one per line, as [`parse_targets`] reads them.
@@ -95,6 +104,7 @@ pub fn parse_targets(text: &str) -> Result<Vec<Target>, String> {
             origin: known(origin),
             label: known(label),
             component: known(component),
+            dated: None,
         })
     };
     text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
@@ -139,7 +149,30 @@ impl Target {
         self.codename = field("Codename:");
         self.origin = field("Origin:");
         self.label = field("Label:");
+        self.date();
     }
+
+    /// Takes the date from the Release. apt has judged the signature when it fetched it, unless its source is called trusted.
+    pub(super) fn date(&mut self) {
+        let release = self.release();
+        let is_signed = release.starts_with(INLINE_SIGNED)
+            || self.releases().iter().any(|path| path.with_file_name(signature(path)).is_file());
+        self.dated = before_sums(&release, "Date:").filter(|_| is_signed).and_then(date);
+    }
+}
+
+/// The file of the detached signature of a Release.
+fn signature(release: &Path) -> OsString {
+    let mut name = release.file_name().unwrap_or_default().to_owned();
+    name.push(".gpg");
+    name
+}
+
+/// A date of a Release, e.g. `Thu, 01 Jan 2026 00:00:00 UTC`.
+fn date(text: &str) -> Option<WallTime> {
+    let text = text.strip_suffix("UTC").map_or_else(|| text.to_owned(), |rest| format!("{rest}+0000"));
+    let parsed = jiff::fmt::rfc2822::parse(&text).ok()?;
+    Some(WallTime(parsed.timestamp().as_millisecond()))
 }
 
 /// The value of a field that stands before the first list of checksums.
@@ -210,6 +243,7 @@ pub fn collect(
             security: target.is_security(),
             automatic,
             phased: stanza.get("Phased-Update-Percentage").and_then(|text| text.parse().ok()),
+            dated: target.dated,
         };
         let key = (name.to_owned(), if arch == "all" { native } else { arch }.to_owned());
         let known = offers.entry(key).or_default();
@@ -299,6 +333,35 @@ mod tests {
         assert_eq!(targets[1].releases()[1], Path::new("/l/flat_Release"));
         assert_eq!((&targets[1].suite, &targets[1].codename, &targets[1].component), (&None, &None, &None));
         assert!(parse_targets("a\tb\n").unwrap_err().contains("8 fields"));
+    }
+
+    #[test]
+    fn only_the_date_of_a_signed_release_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(format!("h_dists_sec_{name}"));
+        let dated = || {
+            let mut target = Target {
+                file: file("main_binary-amd64_Packages"),
+                meta_key: "main/binary-amd64/Packages".into(),
+                ..Target::default()
+            };
+            target.date();
+            target.dated.map(WallTime::rfc3339)
+        };
+        assert_eq!(dated(), None);
+        let text = "Suite: s\nDate: Thu, 01 Jan 2026 10:00:00 UTC\nSHA256:\n";
+        fs::write(file("Release"), text).unwrap();
+        assert_eq!(dated(), None);
+        fs::write(file("Release.gpg"), "").unwrap();
+        assert_eq!(dated().as_deref(), Some("2026-01-01T10:00:00Z"));
+        fs::write(file("InRelease"), format!("{INLINE_SIGNED}\nHash: SHA256\n\n{}", text.replace("10:", "11:")))
+            .unwrap();
+        assert_eq!(dated().as_deref(), Some("2026-01-01T11:00:00Z"));
+        assert_eq!(date("soon"), None);
+        assert_eq!(
+            date("Thu, 01 Jan 2026 10:00:00 +0200").map(WallTime::rfc3339).as_deref(),
+            Some("2026-01-01T08:00:00Z")
+        );
     }
 
     #[test]

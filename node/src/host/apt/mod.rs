@@ -45,8 +45,11 @@ use self::{
     memory::Memory,
     status::{Installed, Versions},
 };
-use super::root::{Root, RootError, is_quotable};
 pub use super::runner::Step;
+use super::{
+    root::{Root, RootError, is_quotable},
+    sightings::{Diary, Sightings},
+};
 use crate::chain;
 
 /// Most time of a command that only reads. A simulation on a slow machine with cold disks takes under a minute.
@@ -63,6 +66,7 @@ pub struct Apt {
     change: PathBuf,
     refreshing: tokio::sync::Mutex<()>,
     memory: Option<Memory>,
+    diary: Option<Diary>,
     /// An empty folder, for commands that shall find nothing.
     nowhere: PathBuf,
     /// Removed when the backend is dropped.
@@ -137,6 +141,18 @@ impl Apt {
         Ok(apt)
     }
 
+    /// Notes in the file `path` when versions are offered for the first time, at every scan.
+    #[must_use]
+    pub fn noting(mut self, path: PathBuf) -> Self {
+        self.diary = Some(Diary::open(path));
+        self
+    }
+
+    /// When versions were offered for the first time; nothing unless [`Self::noting`].
+    pub fn sightings(&self) -> Sightings {
+        self.diary.as_ref().map(Diary::sightings).unwrap_or_default()
+    }
+
     async fn start(root: Root, folder: &Path, scratch: Option<Scratch>) -> Result<Self, Refusal> {
         if !folder.is_absolute() || !is_quotable(folder) {
             let text =
@@ -163,6 +179,7 @@ impl Apt {
             change,
             refreshing: Default::default(),
             memory: None,
+            diary: None,
             nowhere,
             _scratch: scratch,
         };

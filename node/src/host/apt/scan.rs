@@ -122,7 +122,8 @@ impl Apt {
     /// `ManagerFailed` with apt's own message where apt fails, or with file and line of what cannot be read.
     pub async fn scan(&self, baseline: Baseline) -> Result<Scan, Refusal> {
         let Some(memory) = &self.memory else { return Ok(self.answer(baseline).await?.scan) };
-        if let Some(known) = memory.recall(&self.root, baseline) {
+        let is_noted = self.diary.as_ref().is_none_or(|diary| !diary.is_new());
+        if let Some(known) = memory.recall(&self.root, baseline).filter(|_| is_noted) {
             return Ok(known.scan);
         }
         let began = SystemTime::now();
@@ -141,12 +142,14 @@ impl Apt {
             Ok(reading) => reading,
             Err(why) => {
                 let survey = self.survey(baseline).await.map_err(|refusal| doubted(refusal, &why))?;
+                self.sight(&survey.packages, &survey.offers);
                 return Ok(Answer { scan: self.judged(baseline, &survey), elsewhere });
             }
         };
         let simulation = decided(reading.decided);
         let native = simulation.is_some();
         let mut survey = Survey { packages: reading.packages, offers: reading.offers, simulation };
+        self.sight(&survey.packages, &survey.offers);
         let needed = baseline == Baseline::All || self.judged(baseline, &survey).counters.missing > 0;
         if survey.simulation.is_none() && needed {
             survey.simulation = Some(self.simulate(&upgrade_args()).await?);
@@ -280,7 +283,9 @@ impl Apt {
 
     async fn targets(&self) -> Result<Vec<Target>, Refusal> {
         let output = self.look_with(&lists::target_args()).await?;
-        self.read_targets(&output)
+        let mut targets = self.read_targets(&output)?;
+        targets.iter_mut().for_each(Target::date);
+        Ok(targets)
     }
 
     fn read_targets(&self, output: &Output) -> Result<Vec<Target>, Refusal> {

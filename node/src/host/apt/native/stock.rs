@@ -212,6 +212,7 @@ impl Stock {
             offered.candidate.component.clone_from(&target.component);
             offered.candidate.security = target.is_security();
             offered.candidate.automatic = automatic;
+            offered.candidate.dated = target.dated;
             // One archive may offer a package in several indexes: `binary-all` beside `binary-amd64`.
             let known = |known: &Offered| known.candidate == offered.candidate && known.version == offered.version;
             if !item.offers.iter().any(known) {
