@@ -364,3 +364,40 @@ async fn versions_that_cannot_come_are_told_from_those_that_only_come_together()
     let expected = ["app", "good", "lib"].map(|name| format!("{name}:{native} 1 2"));
     assert_eq!(planned(&apt.resolve_by(&look).await.unwrap().transaction), expected);
 }
+
+#[tokio::test]
+async fn other_contents_under_an_approved_number_do_not_come() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::bare();
+    let native = fixture.native;
+    let apt = world(&fixture, &["app"], &[("app", "2", "")]).await;
+    let publish = |of_security: &str| {
+        let text = |sum: &str| {
+            format!(
+                "Package: app\nVersion: 2\nArchitecture: {native}\nMaintainer: t <t@example.org>\nFilename: {sum}.deb\n\
+                 Size: 10\nSHA256: {}\nDescription: test\n\n",
+                sum.repeat(32)
+            )
+        };
+        fixture.publish_indexes(|suite, arch| match suite {
+            _ if arch != native => String::new(),
+            "main" => text("ab"),
+            "sec" => text(of_security),
+            _ => String::new(),
+        });
+    };
+    let security =
+        own(Spec { approval_rules: Some(Rules { patch_rules: vec![RuleText::default()] }), ..Spec::default() });
+    // Both archives have the same file, or the one that comes first has another than the approved one.
+    for (of_security, told, changes) in
+        [("ab", "Missing 2 - approved-rule", 1), ("cd", "Missing 2 pin approved-rule", 0)]
+    {
+        publish(of_security);
+        apt.refresh().await.unwrap();
+        let look = apt.evaluate(&security, None, WallTime(0), &FirstSeen::default()).await.unwrap();
+        assert_eq!(row(&look, "app"), [told], "{of_security}");
+        assert_eq!(apt.resolve_by(&look).await.unwrap().transaction.changes.len(), changes, "{of_security}");
+    }
+}

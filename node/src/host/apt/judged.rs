@@ -11,7 +11,7 @@ use patchmesh_common::{
         Blocked, Candidate, Manager, PatchCounters,
         baseline::Checked,
         blocked,
-        evaluation::{Evaluation, Mismatch, State, evaluate, settle::Key},
+        evaluation::{Evaluation, Judge, Mismatch, State, evaluate, settle::Key},
         overrides::InstallList,
         sighting::FirstSeen,
     },
@@ -68,6 +68,15 @@ pub enum LeftOut {
     NeedsRejected(Requirement),
 }
 
+impl Target {
+    fn blocked(&self) -> Option<(Key, Blocked)> {
+        match self.left_out {
+            Some(LeftOut::Blocked(blocked)) => Some(((self.name.clone(), self.arch.clone()), blocked)),
+            _ => None,
+        }
+    }
+}
+
 impl Look {
     /// Sums for the gossiped record. What is rejected and present counts as not approved there.
     pub fn counters(&self) -> PatchCounters {
@@ -114,7 +123,7 @@ impl Apt {
         let mut inventory = self.document_from(&survey.packages, &survey.offers, at)?;
         first_seen.fill(&mut inventory);
         let evaluation = judged(baseline, &inventory, at)?;
-        let mut targets = match list {
+        let mut targets: Vec<_> = match list {
             None => missing(&evaluation).collect(),
             Some(list) => chosen(baseline, list, &inventory, at),
         };
@@ -124,17 +133,20 @@ impl Apt {
             survey.simulation = Some(self.simulate(&upgrade_args()).await?);
             source = Source::Manager;
         }
-        let bench = Bench::new(self, &survey);
-        for target in &mut targets {
-            target.left_out = bench.blocked(target).map(LeftOut::Blocked);
-        }
+        let product = inventory.host.product_of(baseline.os);
+        let bench = Bench::new(self, &survey, Judge { baseline, product: &product, at });
+        bench.look_at(&inventory, &mut targets, list.is_none());
         let mut look = Look {
             source,
             baseline: baseline.clone(),
-            blocked: missing(&evaluation)
-                .filter_map(|target| Some((bench.blocked(&target)?, target)))
-                .map(|(blocked, target)| ((target.name, target.arch), blocked))
-                .collect(),
+            blocked: match list {
+                None => targets.iter().filter_map(Target::blocked).collect(),
+                Some(_) => {
+                    let mut rows: Vec<_> = missing(&evaluation).collect();
+                    bench.look_at(&inventory, &mut rows, true);
+                    rows.iter().filter_map(Target::blocked).collect()
+                }
+            },
             inventory,
             evaluation,
             listed: list.is_some(),
@@ -242,10 +254,11 @@ struct Bench<'a> {
     holds: BTreeSet<(&'a str, &'a str)>,
     index: Option<Index<'a>>,
     survey: &'a Survey,
+    judge: Judge<'a>,
 }
 
 impl<'a> Bench<'a> {
-    fn new(apt: &'a Apt, survey: &'a Survey) -> Self {
+    fn new(apt: &'a Apt, survey: &'a Survey, judge: Judge<'a>) -> Self {
         let held = survey.packages.iter().filter(|package| package.hold);
         Self {
             apt,
@@ -253,7 +266,36 @@ impl<'a> Bench<'a> {
             holds: held.map(|package| (package.name.as_str(), package.arch.as_str())).collect(),
             index: survey.simulation.as_ref().map(Index::new),
             survey,
+            judge,
         }
+    }
+
+    /// Says of targets what keeps them from being installed. `approved`: only with contents that the baseline approves.
+    fn look_at(&self, inventory: &Inventory, targets: &mut [Target], approved: bool) {
+        let packages = inventory.packages.iter();
+        let packages: BTreeMap<_, _> =
+            packages.map(|package| ((package.name.as_str(), package.arch.as_str()), package)).collect();
+        for target in targets {
+            let package = packages.get(&(target.name.as_str(), target.arch.as_str()));
+            let other = approved && package.is_some_and(|package| self.takes_other_contents(package, target));
+            let blocked = if other { Some(Blocked::Pin) } else { self.blocked(target) };
+            target.left_out = blocked.map(LeftOut::Blocked);
+        }
+    }
+
+    /// Whether an archive that comes first offers other contents under the number of an approved version: nobody has approved
+    /// those.
+    fn takes_other_contents(&self, package: &Package, target: &Target) -> bool {
+        let Some(first) = self.offered(target).next() else { return false };
+        let same = package.candidates.iter().filter(|offer| offer.version == target.version);
+        !same.filter(|offer| offer.sha256 == first.sha256).any(|offer| self.judge.verdict(package, offer).approves())
+    }
+
+    /// The version of a target, in the order of the host's sources.
+    fn offered(&self, target: &Target) -> impl Iterator<Item = &'a Candidate> {
+        let offered = self.offers.get(&(target.name.clone(), self.apt.filed(&target.arch)));
+        let version = target.version.clone();
+        offered.into_iter().flatten().filter(move |candidate| candidate.version == version)
     }
 
     fn manager(&self, target: &Target) -> Manager<'_> {
@@ -263,9 +305,7 @@ impl<'a> Bench<'a> {
 
     fn blocked(&self, target: &Target) -> Option<Blocked> {
         let hold = self.holds.contains(&(target.name.as_str(), target.arch.as_str()));
-        let offered = self.offers.get(&(target.name.clone(), self.apt.filed(&target.arch)));
-        let mut same = offered.into_iter().flatten().filter(|candidate| candidate.version == target.version);
-        let phased = same.next().and_then(|candidate| candidate.phased);
+        let phased = self.offered(target).next().and_then(|candidate| candidate.phased);
         let version = Candidate { version: target.version.clone(), phased, ..Candidate::default() };
         blocked(hold, &version, self.manager(target))
     }
