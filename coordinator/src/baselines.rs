@@ -11,7 +11,7 @@ use patchmesh_common::{
     patch::{
         baseline::{Checked, OperatingSystem, PatchBaseline, predefined},
         evaluation::{self, Mismatch},
-        overrides,
+        library, overrides,
     },
 };
 
@@ -35,8 +35,7 @@ pub struct Shelved {
 impl Shelved {
     /// Whose patches it judges.
     pub fn os(&self) -> OperatingSystem {
-        let word = self.baseline.spec.operating_system.as_deref();
-        word.and_then(OperatingSystem::parse).unwrap_or(OperatingSystem::Windows)
+        library::system(&self.baseline)
     }
 
     /// Whether it judges the hosts of its operating system unless another one is registered.
@@ -152,12 +151,17 @@ fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(files)
 }
 
+/// Where the baseline `name` lies in `folder`.
+pub fn path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.yaml"))
+}
+
 /// Writes `baseline` to `folder/NAME.yaml`, whole or not at all, and makes the folder. An earlier file of the name is replaced.
 ///
 /// # Errors
 /// A folder or file that cannot be written.
 pub fn write(folder: &Path, baseline: PatchBaseline) -> Result<PathBuf, Fault> {
-    let path = folder.join(format!("{}.yaml", baseline.name));
+    let path = path(folder, &baseline.name);
     let failed = |error: io::Error| {
         let message = format!("cannot write {}", path.display());
         Fault::new("folder-unwritable", message, "no file was changed", "check the path given with --dir")

@@ -78,14 +78,28 @@ enum Verb {
         after_help = "Example:\n  patchmesh baseline evaluate --baseline web.yaml --inventory inventory.json"
     )]
     Baseline(command::baseline::BaselineVerb),
-    /// Take a baseline from AWS Patch Manager into a folder of manifests.
+    /// Take a baseline from AWS Patch Manager, or a manifest of one, into the coordinator or into a folder of manifests.
     #[command(
-        after_help = "Example:\n  aws ssm get-patch-baseline --baseline-id pb-0123456789abcdef0 > web.json\n  patchmesh import web.json --dir baselines"
+        after_help = "Examples:\n  aws ssm get-patch-baseline --baseline-id pb-0123456789abcdef0 > web.json\n  patchmesh import web.json\n  patchmesh import web.json --dir baselines\n  patchmesh import web.yaml -o json"
     )]
     Import(command::transfer::ImportArgs),
     /// Print something in a format of others.
-    #[command(subcommand, after_help = "Example:\n  patchmesh export baseline web --format aws --dir baselines")]
+    #[command(subcommand, after_help = "Example:\n  patchmesh export baseline web --format aws")]
     Export(command::transfer::ExportKind),
+    /// Delete something that the coordinator keeps.
+    #[command(subcommand, after_help = "Example:\n  patchmesh delete baseline web")]
+    Delete(command::groups::DeleteKind),
+    /// Give a patch group a baseline: it judges the hosts whose tag "Patch Group" or PatchGroup has that value.
+    #[command(
+        after_help = "Examples:\n  patchmesh register web --group prod\n  patchmesh register web --group prod --os DEBIAN -o json"
+    )]
+    Register(command::groups::RegisterArgs),
+    /// Take a baseline from a patch group. Its hosts are judged by the default of their operating system then.
+    #[command(after_help = "Example:\n  patchmesh deregister web --group prod")]
+    Deregister(command::groups::DeregisterArgs),
+    /// Make a baseline the default of its operating system: it judges the hosts whose patch group has none.
+    #[command(after_help = "Examples:\n  patchmesh default web\n  patchmesh default AWS-DebianDefaultPatchBaseline")]
+    Default(command::groups::DefaultArgs),
     /// Check a manifest or a file of AWS's, offline.
     #[command(after_help = "Example:\n  patchmesh validate -f web.yaml")]
     Validate(command::transfer::ValidateArgs),
@@ -136,6 +150,11 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Whether somebody said which one.
+    pub fn is_named(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// A client of it.
     pub fn client(&self) -> Client {
         let usual = || {
@@ -189,6 +208,10 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Baseline(verb) => command::baseline::run(&verb),
         Verb::Import(args) => command::transfer::import(&args),
         Verb::Export(kind) => command::transfer::export(&kind),
+        Verb::Delete(kind) => command::groups::delete(&kind),
+        Verb::Register(args) => command::groups::register(&args),
+        Verb::Deregister(args) => command::groups::deregister(&args),
+        Verb::Default(args) => command::groups::default(&args),
         Verb::Validate(args) => command::transfer::validate(&args),
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),

@@ -29,7 +29,7 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 }
 
 /// Text from a host as one line that cannot move the cursor.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -99,6 +99,11 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
     if opened.torn_bytes > 0 {
         tracing::warn!(bytes = opened.torn_bytes, "the last entry of the ledger was torn and is cut off");
     }
+    let store = Arc::new(Store::new(dir));
+    if let Err(fault) = store.read() {
+        // Rollouts that are on their way need none of it: whatever does is refused until it is mended.
+        tracing::error!(remedy = fault.remedy, "{}", fault.chain());
+    }
     let hand = Hand::open(dir, clock::now()).map_err(|error| refuse("the last life cannot be looked at", error))?;
     hand.watch_panics();
     let settings = Settings {

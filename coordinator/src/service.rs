@@ -275,6 +275,10 @@ impl Service for Coordinator {
         Box::pin(self.release_slot(host, asked))
     }
 
+    fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+
     fn orders(&self) -> Answer<'_, OrdersDocument> {
         Box::pin(async move { Ok(orders::list(&self.peer).await?) })
     }

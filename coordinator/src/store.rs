@@ -58,11 +58,7 @@ impl Store {
         }
     }
 
-    /// Keeps `baseline` and answers what became of it.
-    ///
-    /// # Errors
-    /// What the library refuses, and as [`Self::read`]; a file that cannot be written.
-    pub fn put(&self, baseline: PatchBaseline) -> Result<(Put, Library), Fault> {
+    fn keep(&self, baseline: PatchBaseline) -> Result<Put, Fault> {
         let _turn = self.turn();
         let mut library = self.load()?;
         let name = baseline.name.clone();
@@ -78,14 +74,10 @@ impl Store {
             let path = self.file(&name);
             durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))?;
         }
-        Ok((put, library))
+        Ok(put)
     }
 
-    /// Takes the baseline `name` away, and answers what it was.
-    ///
-    /// # Errors
-    /// As [`Self::put`].
-    pub fn delete(&self, name: &str) -> Result<PatchBaseline, Fault> {
+    fn remove(&self, name: &str) -> Result<PatchBaseline, Fault> {
         let _turn = self.turn();
         let mut library = self.load()?;
         let gone = library.delete(name).map_err(|error| refused(error, name))?;
@@ -96,25 +88,19 @@ impl Store {
         Ok(gone)
     }
 
-    /// Changes registrations by `change`, which speaks of the baseline `name`, and keeps them. A registration whose baseline is
-    /// not there does not keep it from being taken back.
-    ///
-    /// # Errors
-    /// As [`Self::put`].
-    pub fn change(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut Library) -> Result<(), LibraryError>,
-    ) -> Result<Library, Fault> {
+    /// Changes registrations by `change`, which speaks of the baseline `name`, and keeps them; `false` if they were so already. A
+    /// registration whose baseline is not there does not keep it from being taken back.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Library) -> Result<(), LibraryError>) -> Result<bool, Fault> {
         let _turn = self.turn();
         let mut library = self.load()?;
         let before = library.groups().clone();
         change(&mut library).map_err(|error| refused(error, name))?;
-        if *library.groups() != before {
+        let is_new = *library.groups() != before;
+        if is_new {
             let text = manifest::groups::text(library.groups())?;
             durable::write_public(&self.groups, text.as_bytes()).map_err(|error| unwritable(&self.groups, error))?;
         }
-        Ok(library)
+        Ok(is_new)
     }
 
     /// Nothing of the store is in memory that a panic elsewhere could have left half done.
@@ -250,6 +236,8 @@ fn refused(error: LibraryError, name: &str) -> Fault {
     };
     Fault::new(code, error.to_string(), UNCHANGED, remedy)
 }
+
+mod answers;
 
 #[cfg(test)]
 mod tests;

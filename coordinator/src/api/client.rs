@@ -17,11 +17,15 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, HostDocument, HostsDocument, OrdersDocument, PlanDocument, ReleaseDocument, ReleaseRequest,
-        RolloutDocument, RolloutsDocument, SlotsDocument, SpecDocument, StopDocument, WatchEvent, WhyDocument,
+        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, GroupsDocument, HostDocument,
+        HostsDocument, OrdersDocument, PlanDocument, RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument,
+        RolloutsDocument, SlotsDocument, SpecDocument, StopDocument, WatchEvent, WhyDocument,
     },
 };
-use crate::fault::{ErrorDocument, Exit, Fault};
+use crate::{
+    fault::{ErrorDocument, Exit, Fault},
+    manifest::baseline::Written,
+};
 
 /// Asks one service. Cheap; connects anew for every question.
 #[derive(Clone, Debug)]
@@ -144,6 +148,70 @@ impl Client {
         self.post(&format!("/v1/slots/{}/release", encode(host)), Some(asked)).await
     }
 
+    /// Every baseline, the predefined ones included.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn baselines(&self) -> Result<BaselinesDocument, Fault> {
+        self.get("/v1/baselines").await
+    }
+
+    /// One baseline.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn baseline(&self, name: &str) -> Result<BaselineDocument, Fault> {
+        self.get(&format!("/v1/baselines/{}", encode(name))).await
+    }
+
+    /// Keeps the baseline `name`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn put_baseline(&self, name: &str, manifest: &Written) -> Result<ChangedDocument, Fault> {
+        self.send_json(Method::PUT, &format!("/v1/baselines/{}", encode(name)), Some(manifest)).await
+    }
+
+    /// Takes the baseline `name` away.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn delete_baseline(&self, name: &str) -> Result<ChangedDocument, Fault> {
+        self.send_json::<(), _>(Method::DELETE, &format!("/v1/baselines/{}", encode(name)), None).await
+    }
+
+    /// Makes the baseline `name` the default of its operating system.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn set_default(&self, name: &str) -> Result<ChangedDocument, Fault> {
+        self.post::<(), _>(&format!("/v1/baselines/{}/default", encode(name)), None).await
+    }
+
+    /// Every patch group with a baseline, and every default.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn groups(&self) -> Result<GroupsDocument, Fault> {
+        self.get("/v1/groups").await
+    }
+
+    /// Gives `group` a baseline.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn register(&self, group: &str, asked: &RegisterRequest) -> Result<ChangedDocument, Fault> {
+        self.post(&format!("/v1/groups/{}/register", encode(group)), Some(asked)).await
+    }
+
+    /// Takes a baseline from `group`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn deregister(&self, group: &str, asked: &RegisterRequest) -> Result<ChangedDocument, Fault> {
+        self.post(&format!("/v1/groups/{}/deregister", encode(group)), Some(asked)).await
+    }
+
     /// What happens in a rollout from now on.
     ///
     /// # Errors
@@ -167,13 +235,22 @@ impl Client {
     }
 
     async fn post<B: serde::Serialize, T: DeserializeOwned>(&self, path: &str, body: Option<&B>) -> Result<T, Fault> {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    async fn send_json<B: serde::Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, Fault> {
         let body = match body {
             Some(body) => {
                 serde_json::to_vec(body).map_err(|error| self.broken("a request that is no JSON").because(error))?
             }
             None => Vec::new(),
         };
-        let response = self.send(Method::POST, path, Bytes::from(body)).await?;
+        let response = self.send(method, path, Bytes::from(body)).await?;
         self.read(response).await
     }
 

@@ -16,15 +16,23 @@
 //! | `GET /v1/orders/{all,ROLLOUT}` | | `patchmesh.stop/v1` |
 //! | `GET /v1/slots` | | `patchmesh.slots/v1` |
 //! | `POST /v1/slots/HOST/release` | `by`, `because`, `evenIfHeard` | `patchmesh.release/v1` |
+//! | `GET /v1/baselines` | | `patchmesh.baselines/v1` |
+//! | `GET /v1/baselines/NAME` | | `patchmesh.baseline/v1` |
+//! | `PUT /v1/baselines/NAME` | a manifest of kind `PatchBaseline` | `patchmesh.changed/v1` |
+//! | `DELETE /v1/baselines/NAME` | | `patchmesh.changed/v1` |
+//! | `POST /v1/baselines/NAME/default` | | `patchmesh.changed/v1` |
+//! | `GET /v1/groups` | | `patchmesh.groups/v1` |
+//! | `POST /v1/groups/GROUP/{register,deregister}` | `baseline`, `operatingSystem` | `patchmesh.changed/v1` |
 //!
 //! `ID` is an id or a name. Every error is a `patchmesh.error/v1` document; its member `exit` is the CLI's exit code.
 
 pub mod canonical;
 pub mod client;
 pub mod document;
+mod kept;
 pub mod server;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use patchmesh_common::{
     rollout::spec::RolloutSpec,
@@ -36,7 +44,10 @@ use self::document::{
     HostDocument, HostsDocument, OrdersDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
     RolloutsDocument, SlotsDocument, StopDocument, WatchEvent, WhyDocument,
 };
-use crate::fault::{Exit, Fault};
+use crate::{
+    fault::{Exit, Fault},
+    store::Store,
+};
 
 /// Where a host's daemon answers if its state is where it usually is.
 pub const DAEMON_SOCKET: &str = "/var/lib/patchmesh/daemon.sock";
@@ -100,6 +111,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Every held slot.
     fn slots(&self) -> Answer<'_, SlotsDocument>;
+
+    /// What is kept of baselines and patch groups.
+    fn store(&self) -> Arc<Store>;
 
     /// Frees the slot of `host`, a name or a key. Answers once it is in the ledger.
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;

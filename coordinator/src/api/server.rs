@@ -22,7 +22,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 use super::{
     Answer, MAX_BODY, Service, bad_request,
     document::{AppliedDocument, PlanDocument, SpecDocument, WatchEvent},
-    not_found,
+    kept, not_found,
 };
 use crate::fault::{Exit, Fault};
 
@@ -81,15 +81,16 @@ fn router<S: Service>(service: Arc<S>) -> Router {
         .route("/v1/rollouts/{id}/{act}", post(act::<S>))
         .route("/v1/orders", get(|State(s): State<Arc<S>>| async move { answer(s.orders()).await }).post(order::<S>))
         .route("/v1/orders/{scope}", get(standing::<S>))
+        .merge(kept::routes::<S>())
         .fallback(|uri: axum::http::Uri| async move { refuse(&not_found("resource", uri.path())) })
         .method_not_allowed_fallback(|| async { refuse(&bad_request("this resource does not take that method")) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)
 }
 
-use extract::Path as Name;
+pub(super) use extract::Path as Name;
 
-async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
+pub(super) async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
     match answer.await {
         Ok(document) => json(StatusCode::OK, &document),
         Err(fault) => refuse(&fault),
@@ -97,7 +98,7 @@ async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
 }
 
 /// A request body, or why there is none.
-type Received = Result<Bytes, BytesRejection>;
+pub(super) type Received = Result<Bytes, BytesRejection>;
 
 async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
     let spec = parse::<SpecDocument>(body).and_then(|document| {
@@ -192,7 +193,7 @@ async fn watch<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>
     ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response()
 }
 
-fn parse<T: DeserializeOwned>(body: Received) -> Result<T, Fault> {
+pub(super) fn parse<T: DeserializeOwned>(body: Received) -> Result<T, Fault> {
     let body = body.map_err(|error| {
         bad_request(format!("the request body cannot be read, or is larger than {MAX_BODY} bytes")).because(error)
     })?;
@@ -200,9 +201,10 @@ fn parse<T: DeserializeOwned>(body: Received) -> Result<T, Fault> {
         .map_err(|error| bad_request("the request body is not what this resource takes").because(error))
 }
 
-fn refuse(fault: &Fault) -> Response {
+pub(super) fn refuse(fault: &Fault) -> Response {
     let status = match (fault.code, fault.exit) {
         ("not-found", _) => StatusCode::NOT_FOUND,
+        ("baseline-in-use" | "group-taken" | "other-operating-system", _) => StatusCode::CONFLICT,
         ("bad-request", _) | (_, Exit::Usage) => StatusCode::BAD_REQUEST,
         (_, Exit::StalePlan) => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use super::{baselines, block_on, refused};
+use patchmesh_common::selector::Selector;
+
+use super::{baselines, block_on, groups, refused};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -25,6 +27,17 @@ pub struct ListArgs {
     pub(super) socket: Socket,
 }
 
+/// Flags of `get hosts`.
+#[derive(Debug, Args)]
+pub struct HostsArgs {
+    /// Only hosts with these tags: KEY=VALUE, KEY!=VALUE, KEY in (A,B), KEY notin (A,B), KEY, !KEY; several terms with commas
+    /// between them must all hold
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = Selector::parse)]
+    selector: Option<Selector>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
 /// Name and flags of `describe` and `why`.
 #[derive(Debug, Args)]
 pub struct NameArgs {
@@ -39,15 +52,24 @@ pub struct NameArgs {
 /// What `get` lists.
 #[derive(Debug, Subcommand)]
 pub enum GetKind {
-    /// Every host that the coordinator knows
-    #[command(visible_alias = "host", after_help = "Example:\n  patchmesh get hosts -o csv")]
-    Hosts(ListArgs),
+    /// Every host that the coordinator knows, or those with some tags
+    #[command(
+        visible_alias = "host",
+        after_help = "Examples:\n  patchmesh get hosts -o csv\n  patchmesh get hosts -l 'app=web,zone in (a,b),!canary'\n  patchmesh get hosts -l 'Patch Group=prod' -o wide"
+    )]
+    Hosts(HostsArgs),
     /// Every rollout of the ledger
     #[command(visible_alias = "rollout", after_help = "Example:\n  patchmesh get rollouts -o json")]
     Rollouts(ListArgs),
-    /// The predefined baselines, and those of a folder; needs no coordinator
-    #[command(visible_alias = "baseline", after_help = "Example:\n  patchmesh get baselines --dir baselines")]
+    /// Every baseline of the coordinator, or of a folder, and the predefined ones
+    #[command(
+        visible_alias = "baseline",
+        after_help = "Examples:\n  patchmesh get baselines -o wide\n  patchmesh get baselines --dir baselines"
+    )]
     Baselines(baselines::ListArgs),
+    /// Every patch group that has a baseline; -o json also shows the default of every operating system
+    #[command(visible_alias = "group", after_help = "Example:\n  patchmesh get groups -o json")]
+    Groups(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -59,9 +81,9 @@ pub enum DescribeKind {
     /// One host
     #[command(after_help = "Example:\n  patchmesh describe host web-1")]
     Host(NameArgs),
-    /// One baseline; needs no coordinator
+    /// One baseline of the coordinator, of a folder, or a predefined one
     #[command(
-        after_help = "Examples:\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
+        after_help = "Examples:\n  patchmesh describe baseline web\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
     )]
     Baseline(baselines::ShowArgs),
     /// Another kind.
@@ -87,8 +109,11 @@ pub enum WhyKind {
 pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
     match kind {
         GetKind::Hosts(args) => {
-            let format = args.output.format.among("get hosts", &LIST)?;
-            let document = block_on(args.socket.client().hosts())?;
+            let format = args.list.output.format.among("get hosts", &LIST)?;
+            let mut document = block_on(args.list.socket.client().hosts())?;
+            if let Some(selector) = &args.selector {
+                document.hosts.retain(|row| selector.admits(&row.tags));
+            }
             output::print_rows(&document, &render::hosts(&document, format != Format::Table), format)?;
         }
         GetKind::Rollouts(args) => {
@@ -97,10 +122,16 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
             output::print_rows(&document, &render::rollouts(&document), format)?;
         }
         GetKind::Baselines(args) => baselines::list(args)?,
+        GetKind::Groups(args) => groups::list(args)?,
         GetKind::Other(words) => {
-            let instead = "use get hosts, get rollouts or get baselines";
+            let instead = "use get hosts, get rollouts, get baselines or get groups";
             let to_come = ["policies", "windows", "calendars", "services", "patches", "snapshots", "leases"];
-            return Err(refused::kind("get", words, "hosts|rollouts|baselines", &to_come.map(|kind| (kind, instead))));
+            return Err(refused::kind(
+                "get",
+                words,
+                "hosts|rollouts|baselines|groups",
+                &to_come.map(|kind| (kind, instead)),
+            ));
         }
     }
     Ok(Exit::Done)

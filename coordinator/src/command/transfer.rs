@@ -1,28 +1,35 @@
-//! `patchmesh import`, `export` and `validate`: baselines in and out of folders of manifests. Offline.
+//! `patchmesh import`, `export` and `validate`: baselines in and out of the coordinator, or, offline, of folders of manifests.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use patchmesh_common::patch::baseline::aws::AwsBaseline;
+use patchmesh_common::patch::{baseline::aws::AwsBaseline, library::system};
 use serde::Serialize;
 
+use super::{block_on, groups::print_change};
 use crate::{
-    baselines::{self, Shelf},
-    cli::Output,
+    api::document::{Change, ChangedDocument},
+    baselines,
+    cli::{Output, Socket},
     fault::{Exit, Fault},
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, baseline::Written},
     output::{self, Format},
 };
 
 /// Flags of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// AWS's JSON: what create-patch-baseline takes, or what get-patch-baseline prints; - is stdin
-    #[arg(value_name = "FILE.json")]
+    /// AWS's JSON (what create-patch-baseline takes, or what get-patch-baseline prints), or a manifest of kind PatchBaseline; -
+    /// is stdin
+    #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The folder of manifests; it is made if it is not there
+    /// A folder of manifests instead of the coordinator; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
 }
 
 /// What is exported.
@@ -30,7 +37,7 @@ pub struct ImportArgs {
 pub enum ExportKind {
     /// A baseline, as a manifest or as AWS's JSON
     #[command(
-        after_help = "Examples:\n  patchmesh export baseline web --format aws --dir baselines > web.json\n  patchmesh export baseline AWS-DebianDefaultPatchBaseline"
+        after_help = "Examples:\n  patchmesh export baseline web --format aws > web.json\n  patchmesh export baseline web --dir baselines\n  patchmesh export baseline AWS-DebianDefaultPatchBaseline"
     )]
     Baseline(ExportArgs),
 }
@@ -43,9 +50,11 @@ pub struct ExportArgs {
     /// As what
     #[arg(long, value_enum, default_value = "yaml")]
     format: ExportFormat,
-    /// A folder of manifests; without it only the predefined baselines are known
+    /// A folder of manifests instead of the coordinator; needs none
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    socket: Socket,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,17 +85,38 @@ struct ValidationDocument {
     valid: bool,
 }
 
-/// Runs `import`: prints the path of the manifest that it wrote.
+/// Runs `import`: says what became of the baseline, or, with `--dir`, prints the path of the manifest that it wrote.
 ///
 /// # Errors
-/// A file that is no baseline or breaks a limit, or a folder that cannot be written; exit 64 without `--dir`.
+/// A file that is no baseline or breaks a limit, a folder that cannot be written, or what the coordinator says.
 pub fn import(args: &ImportArgs) -> Result<Exit, Fault> {
-    let Some(folder) = &args.dir else {
-        return Err(Fault::not_built("import into a coordinator", "import into a folder of manifests with --dir DIR"));
-    };
+    let format = args.output.format.among("import", &[Format::Table, Format::Json, Format::Yaml])?;
     let (shown, text) = manifest::read_text(&args.file, manifest::MAX_MANIFEST, "check the path")?;
-    let path = baselines::write(folder, manifest::baseline::parse_aws(&shown, &text)?)?;
-    output::print(&format!("{}\n", path.display()))?;
+    let baseline = match manifest::baseline::is_written(&shown, &text) {
+        true => manifest::baseline::parse(&shown, &text)?,
+        false => manifest::baseline::parse_aws(&shown, &text)?,
+    };
+    let Some(folder) = &args.dir else {
+        let (name, manifest) = (baseline.name.clone(), Written::from(baseline));
+        print_change(&block_on(args.socket.client().put_baseline(&name, &manifest))?, format)?;
+        return Ok(Exit::Done);
+    };
+    let (name, os) = (baseline.name.clone(), system(&baseline));
+    let is_new = !baselines::path(folder, &name).exists();
+    let path = baselines::write(folder, baseline)?;
+    match format {
+        Format::Table => output::print(&format!("{}\n", path.display()))?,
+        _ => {
+            let document = ChangedDocument {
+                schema: ChangedDocument::SCHEMA.to_owned(),
+                change: if is_new { Change::Created } else { Change::Replaced },
+                baseline: name,
+                operating_system: Some(os.as_str().to_owned()),
+                group: None,
+            };
+            output::print_document(&document, format)?;
+        }
+    }
     Ok(Exit::Done)
 }
 
@@ -96,7 +126,8 @@ pub fn import(args: &ImportArgs) -> Result<Exit, Fault> {
 /// A baseline that is not there, or that AWS's format has no words for.
 pub fn export(kind: &ExportKind) -> Result<Exit, Fault> {
     let ExportKind::Baseline(args) = kind;
-    let found = Shelf::open(args.dir.as_deref())?.find(&args.name)?.baseline;
+    let document = super::baselines::find(&args.name, args.dir.as_deref(), &args.socket)?;
+    let found = super::baselines::read(document)?;
     match args.format {
         ExportFormat::Yaml => output::print(&baselines::yaml(found)?)?,
         ExportFormat::Aws => {

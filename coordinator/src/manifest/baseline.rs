@@ -28,17 +28,18 @@ struct Metadata {
     labels: Option<Spanned<IgnoredAny>>,
 }
 
-/// A manifest as it is written.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A manifest as it is written, and as it travels over the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Written {
-    api_version: &'static str,
-    kind: &'static str,
+    api_version: String,
+    kind: String,
     metadata: WrittenMetadata,
     spec: Spec,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WrittenMetadata {
     name: String,
 }
@@ -46,7 +47,15 @@ struct WrittenMetadata {
 impl From<PatchBaseline> for Written {
     fn from(baseline: PatchBaseline) -> Self {
         let PatchBaseline { name, spec } = baseline;
-        Self { api_version: API_VERSION, kind: KIND, metadata: WrittenMetadata { name }, spec }
+        Self { api_version: API_VERSION.to_owned(), kind: KIND.to_owned(), metadata: WrittenMetadata { name }, spec }
+    }
+}
+
+impl Written {
+    /// The baseline, of which nothing has been checked; `None` for another kind or version.
+    pub fn baseline(self) -> Option<PatchBaseline> {
+        let ours = self.api_version == API_VERSION && self.kind == KIND;
+        ours.then_some(PatchBaseline { name: self.metadata.name, spec: self.spec })
     }
 }
 
@@ -86,6 +95,12 @@ pub(super) fn is_manifest(text: &str) -> bool {
         _api_version: IgnoredAny,
     }
     serde_json::from_str::<Ours>(text).is_ok()
+}
+
+/// Whether what `import` reads is one of our manifests: everything in YAML, and JSON that says so.
+pub fn is_written(file: &str, text: &str) -> bool {
+    let is_yaml = [".yaml", ".yml"].iter().any(|end| file.ends_with(end));
+    is_yaml || is_manifest(text) || !text.trim_start().starts_with(['{', '['])
 }
 
 /// Parses AWS's JSON: what create-patch-baseline takes, or what get-patch-baseline prints.

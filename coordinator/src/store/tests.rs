@@ -1,6 +1,7 @@
 use patchmesh_common::patch::baseline::{OperatingSystem, Spec};
 
 use super::*;
+use crate::api::document::{Change, ChangedDocument, RegisterRequest};
 
 const DEBIAN: OperatingSystem = OperatingSystem::Debian;
 
@@ -15,8 +16,12 @@ fn described(name: &str, text: &str) -> PatchBaseline {
     baseline
 }
 
-fn register(store: &Store, name: &str, group: &str) -> Result<Library, Fault> {
-    store.change(name, |library| library.register(name, group, None).map(drop))
+fn asked(name: &str) -> RegisterRequest {
+    RegisterRequest { baseline: name.into(), operating_system: None }
+}
+
+fn register(store: &Store, name: &str, group: &str) -> Result<ChangedDocument, Fault> {
+    store.register(group, &asked(name))
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -31,11 +36,11 @@ fn what_is_kept_is_there_for_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
     assert_eq!(store.read().unwrap(), Library::default());
-    assert_eq!(store.put(own("web")).unwrap().0, Put::Created);
-    assert_eq!(store.put(own("web")).unwrap().0, Put::Unchanged);
-    assert_eq!(store.put(described("web", "new")).unwrap().0, Put::Replaced);
+    assert_eq!(store.put(own("web")).unwrap().change, Change::Created);
+    assert_eq!(store.put(own("web")).unwrap().change, Change::Unchanged);
+    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
     register(&store, "web", "prod").unwrap();
-    store.change("web", |library| library.set_default("web").map(drop)).unwrap();
+    store.set_default("web").unwrap();
     let kept = Store::new(dir.path()).read().unwrap();
     assert_eq!(kept.find("web"), Some(described("web", "new")));
     assert_eq!(kept.groups().registered().collect::<Vec<_>>(), [("prod", DEBIAN, "web")]);
@@ -54,8 +59,8 @@ fn what_is_in_use_is_not_deleted_and_what_is_not_goes() {
     assert_eq!(fault.code, "baseline-in-use");
     assert!(fault.message.ends_with("it is the baseline of patch group \"prod\""), "{}", fault.message);
     assert_eq!(store.read().unwrap().find("web"), Some(own("web")));
-    store.change("web", |library| library.deregister("web", "prod")).unwrap();
-    assert_eq!(store.delete("web").unwrap(), own("web"));
+    store.deregister("prod", &asked("web")).unwrap();
+    assert_eq!(store.delete("web").unwrap().change, Change::Deleted);
     assert_eq!(names(&dir.path().join("baselines")), [""; 0]);
     assert_eq!(store.delete("web").unwrap_err().code, "not-found");
     assert_eq!(store.delete("../groups").unwrap_err().code, "not-found");
@@ -132,7 +137,7 @@ fn a_registration_whose_baseline_is_gone_is_named_and_can_be_taken_back() {
         fault.message
     );
     assert!(fault.remedy.contains("baselines/web.yaml back"), "{}", fault.remedy);
-    store.change("web", |library| library.deregister("web", "prod")).unwrap();
+    store.deregister("prod", &asked("web")).unwrap();
     store.read().unwrap();
 }
 
@@ -145,7 +150,7 @@ fn what_a_crash_or_a_person_left_beside_is_left_alone() {
         fs::write(dir.path().join(name), "half: {").unwrap();
     }
     assert_eq!(store.read().unwrap().own().count(), 1);
-    assert_eq!(store.put(described("web", "new")).unwrap().0, Put::Replaced);
+    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn a_file_that_cannot_be_replaced_keeps_what_it_said() {
     assert_eq!(store.put(described("web", "new")).unwrap_err().code, "store-unwritable");
     assert_eq!(store.read().unwrap().find("web"), Some(own("web")));
     fs::remove_dir(&place).unwrap();
-    assert_eq!(store.put(described("web", "new")).unwrap().0, Put::Replaced);
+    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use patchmesh_common::rollout::spec::RolloutSpec;
 use patchmesh_coordinator::{
     api::{MAX_BODY, client::Client, document::*, server},
     fault::{Exit, Fault},
-    manifest,
+    manifest::{self, baseline::Written},
 };
 use tokio::sync::oneshot;
 
@@ -91,6 +91,52 @@ fn an_edited_plan_is_refused_before_the_service_sees_it() {
     assert_eq!(block_on(client.apply(&plan)).unwrap(), ID);
 }
 
+#[test]
+fn baselines_and_groups_are_kept_over_the_socket() {
+    let served = Served::start(Fake::default());
+    let client = Client::new(&served.socket);
+    let baseline = manifest::baseline::parse("mesh.yaml", include_str!("../scripts/mesh.yaml")).unwrap();
+    let written = Written::from(baseline.clone());
+    let asked = RegisterRequest { baseline: "web-mesh".into(), operating_system: None };
+    block_on(async {
+        assert_eq!(client.put_baseline("web-mesh", &written).await.unwrap().change, Change::Created);
+        let elsewhere = client.put_baseline("other", &written).await.unwrap_err();
+        assert_eq!(elsewhere.document().code, "bad-request");
+        assert_eq!(client.baseline("web-mesh").await.unwrap().manifest.baseline(), Some(baseline));
+        // A group's name may hold what separates a path.
+        let group = "a/b c";
+        assert_eq!(client.register(group, &asked).await.unwrap().group.as_deref(), Some(group));
+        assert_eq!(client.groups().await.unwrap().groups[0].group, group);
+        assert_eq!(client.baseline("web-mesh").await.unwrap().groups, [group]);
+        let used = client.delete_baseline("web-mesh").await.unwrap_err();
+        assert_eq!((used.document().code.as_str(), used.exit), ("baseline-in-use", Exit::Error));
+        let unknown = RegisterRequest { operating_system: Some("BEOS".into()), ..asked.clone() };
+        assert_eq!(client.register(group, &unknown).await.unwrap_err().exit, Exit::Usage);
+        assert_eq!(client.deregister(group, &asked).await.unwrap().change, Change::Deregistered);
+        assert_eq!(client.set_default("web-mesh").await.unwrap().change, Change::MadeDefault);
+        assert!(client.baselines().await.unwrap().baselines.iter().any(|row| row.name == "web-mesh" && row.default));
+        client.set_default("AWS-DebianDefaultPatchBaseline").await.unwrap();
+        assert_eq!(client.delete_baseline("web-mesh").await.unwrap().change, Change::Deleted);
+        assert_eq!(client.baseline("web-mesh").await.unwrap_err().document().code, "not-found");
+    });
+}
+
+#[test]
+fn a_damaged_file_is_named_to_whoever_needs_it_and_to_nobody_else() {
+    let fake = Fake::default();
+    let groups = fake.folder.path().join("groups.yaml");
+    std::fs::write(&groups, "apiVersion: patchmesh/v1\nkind: PatchGroups\nspec: {groups: [").unwrap();
+    let served = Served::start(fake);
+    let client = Client::new(&served.socket);
+    block_on(async {
+        for fault in [client.baselines().await.unwrap_err(), client.set_default("web").await.unwrap_err()] {
+            assert_eq!(fault.document().code, "store-damaged");
+            assert!(fault.message.starts_with(groups.to_str().unwrap()), "{}", fault.message);
+        }
+        assert_eq!(client.hosts().await.unwrap(), fake::hosts());
+    });
+}
+
 /// What the socket says to a request as it is.
 fn raw(served: &Served, request: &[u8]) -> String {
     let mut stream = UnixStream::connect(&served.socket).unwrap();
@@ -120,6 +166,11 @@ fn strange_requests_are_refused_with_a_document() {
         ("POST /v1/plans", "{\"name\":\"x\"}", "400", "bad-request"),
         ("POST /v1/rollouts", "[]", "400", "bad-request"),
         ("POST /v1/rollouts/weekly/explode", "", "404", "not-found"),
+        ("PUT /v1/baselines/web", "{}", "400", "bad-request"),
+        ("PUT /v1/baselines/..%2Fgroups", "{}", "400", "bad-request"),
+        ("DELETE /v1/baselines/..%2Fgroups", "", "404", "not-found"),
+        ("POST /v1/groups/prod/explode", "{}", "404", "not-found"),
+        ("POST /v1/groups/prod/register", "{}", "400", "bad-request"),
     ] {
         let answer = ask(head, body);
         assert!(answer.contains("\"schema\":\"patchmesh.error/v1\""), "{head}: {answer}");
@@ -157,7 +208,7 @@ fn a_watcher_outlives_broken_streams_and_ends_with_the_states_exit_code() {
     for (ending, exit) in
         [(RolloutState::Halted, 3), (RolloutState::CompletedWithFailures, 4), (RolloutState::CompletedWithLost, 5)]
     {
-        let served = Served::start(Fake { ending: Some(ending), breaks: AtomicU32::new(2), hangs: false });
+        let served = Served::start(Fake { ending: Some(ending), breaks: AtomicU32::new(2), ..Fake::default() });
         let output = patchmesh(served.folder.path())
             .args(["rollout", "watch", "weekly", "-o", "jsonl", "--socket", "api.sock"])
             .output()

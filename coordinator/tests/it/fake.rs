@@ -25,6 +25,7 @@ use patchmesh_common::{
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
+    store::Store,
 };
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
@@ -84,7 +85,6 @@ impl Drop for Served {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Fake {
     /// How the rollout ends.
     pub(crate) ending: Option<RolloutState>,
@@ -92,6 +92,18 @@ pub(crate) struct Fake {
     pub(crate) breaks: AtomicU32,
     /// The watch stream neither moves nor ends.
     pub(crate) hangs: bool,
+    /// What it keeps of baselines and groups.
+    pub(crate) store: Arc<Store>,
+    /// Where, for as long as it lives.
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(folder.path()));
+        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder }
+    }
 }
 
 fn time(text: &str) -> Time {
@@ -493,6 +505,10 @@ impl Service for Fake {
     fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {
         let given = OrderStamp { scope, sequence: orders().next_sequence, stop: true };
         say(Ok(StopDocument { order: given.into(), ..standing() }))
+    }
+
+    fn store(&self) -> Arc<Store> {
+        self.store.clone()
     }
 
     fn slots(&self) -> Answer<'_, SlotsDocument> {

@@ -9,7 +9,7 @@ use patchmesh_coordinator::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fake::{self, ID, patchmesh};
+use super::fake::{self, Fake, ID, patchmesh};
 
 /// A schema and its example, compiled in, so that the test binary also runs where the sources are not.
 struct Published {
@@ -209,6 +209,24 @@ fn what_is_said_of_baselines_is_what_is_published() {
     let own = parse(include_str!("../../schemas/patch-baseline.v1.schema.json"));
     let described = parse(include_str!("../../schemas/baseline.v1.schema.json"));
     assert_eq!(own["properties"], described["properties"]["manifest"]["properties"]);
+}
+
+#[test]
+fn what_is_said_of_patch_groups_is_what_is_published() {
+    let fake = Fake::default();
+    let manifest = include_str!("../scripts/mesh.yaml");
+    let change = fake.store.put(manifest::baseline::parse("mesh.yaml", manifest).unwrap()).unwrap();
+    assert_eq!(published!("changed").misfits(&serde_json::to_value(change).unwrap()), [""; 0]);
+    let asked = RegisterRequest { baseline: "web-mesh".into(), operating_system: Some("DEBIAN".into()) };
+    published!("changed").holds(&fake.store.register("prod", &asked).unwrap());
+    fake.store.set_default("web-mesh").unwrap();
+    published!("groups").holds(&fake.store.groups().unwrap());
+    for document in [
+        published!("baselines").misfits(&serde_json::to_value(fake.store.list().unwrap()).unwrap()),
+        published!("baseline").misfits(&serde_json::to_value(fake.store.show("web-mesh").unwrap()).unwrap()),
+    ] {
+        assert_eq!(document, [""; 0]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sessions: `tests/scripts/*.txt` hold commands, comments, and exactly what the commands print.
 //!
 //! `$ COMMAND` runs the built binary; below it stand its stdout, its stderr (each line after `! `), and, if it is not 0, its
-//! exit code (`? 64`). `$ COMMAND > FILE` keeps stdout in a file. `UPDATE_SCRIPTS=1` writes down what is printed now.
+//! exit code (`? 64`). `$ COMMAND > FILE` keeps stdout in a file. Single quotes keep spaces together. `UPDATE_SCRIPTS=1` writes down what is printed now.
 
 use std::{fs, path::Path};
 
@@ -47,11 +47,15 @@ fn session(name: &str, text: &str) {
     assert_eq!(printed, text, "{name} (UPDATE_SCRIPTS=1 writes down what is printed now)");
 }
 
+fn words(command: &str) -> Vec<&str> {
+    let quoted = command.split('\'').enumerate();
+    quoted.flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }).collect()
+}
+
 fn run(command: &str, folder: &Path) -> String {
     let (command, file) = command.split_once(" > ").map_or((command, None), |(command, file)| (command, Some(file)));
     // Relative, so that no error names this machine's temporary folder.
-    let output =
-        patchmesh(folder).env("PATCHMESH_SOCKET", "api.sock").args(command.split_whitespace()).output().unwrap();
+    let output = patchmesh(folder).env("PATCHMESH_SOCKET", "api.sock").args(words(command)).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     let mut text = match file {
@@ -72,6 +76,11 @@ fn run(command: &str, folder: &Path) -> String {
 #[test]
 fn baselines() {
     session("baseline.txt", include_str!("../scripts/baseline.txt"));
+}
+
+#[test]
+fn groups() {
+    session("groups.txt", include_str!("../scripts/groups.txt"));
 }
 
 #[test]

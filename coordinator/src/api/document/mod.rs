@@ -3,6 +3,7 @@
 //! Members may be added, never renamed or re-typed. A listed member is always present, `null` where unknown. Times are
 //! RFC 3339 in UTC with whole seconds; lists are sorted by name.
 
+mod baseline;
 mod event;
 mod host;
 mod plan;
@@ -14,6 +15,10 @@ pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::{
+    baseline::{
+        BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
+        GroupsDocument, RegisterRequest,
+    },
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
     plan::{

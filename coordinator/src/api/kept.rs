@@ -1,0 +1,83 @@
+//! The routes of what is kept: baselines and patch groups.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use serde::Serialize;
+
+use super::{
+    Service, bad_request,
+    document::RegisterRequest,
+    not_found,
+    server::{Name, Received, answer, parse, refuse},
+};
+use crate::{fault::Fault, manifest::baseline::Written, store::Store};
+
+pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
+    Router::new()
+        .route("/v1/baselines", get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.list()).await }))
+        .route("/v1/baselines/{name}", get(one::<S>).put(put::<S>).delete(delete::<S>))
+        .route("/v1/baselines/{name}/default", post(default::<S>))
+        .route("/v1/groups", get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.groups()).await }))
+        .route("/v1/groups/{group}/{act}", post(register::<S>))
+}
+
+/// Asks the store, on a thread that may wait for the disk.
+async fn keep<S: Service, T: Serialize + Send + 'static>(
+    service: &S,
+    ask: impl FnOnce(&Store) -> Result<T, Fault> + Send + 'static,
+) -> Response {
+    let store = service.store();
+    let asked = tokio::task::spawn_blocking(move || ask(&store));
+    answer(Box::pin(async move {
+        asked.await.unwrap_or_else(|error| {
+            Err(Fault::new("busy", "the store was not asked to its end", "see patchmesh get baselines", "try again")
+                .because(error))
+        })
+    }))
+    .await
+}
+
+async fn one<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.show(&name)).await
+}
+
+async fn put<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    let given = parse::<Written>(body).and_then(|manifest| {
+        let baseline = manifest.baseline().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
+        match baseline.name == name {
+            true => Ok(baseline),
+            false => Err(bad_request("the manifest has another name than the resource")),
+        }
+    });
+    match given {
+        Ok(baseline) => keep(&*service, move |store| store.put(baseline)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn delete<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.delete(&name)).await
+}
+
+async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.set_default(&name)).await
+}
+
+async fn register<S: Service>(
+    State(service): State<Arc<S>>,
+    Name((group, act)): Name<(String, String)>,
+    body: Received,
+) -> Response {
+    match (parse::<RegisterRequest>(body), act.as_str()) {
+        (_, act) if !["register", "deregister"].contains(&act) => refuse(&not_found("resource", act)),
+        (Err(fault), _) => refuse(&fault),
+        (Ok(asked), "register") => keep(&*service, move |store| store.register(&group, &asked)).await,
+        (Ok(asked), _) => keep(&*service, move |store| store.deregister(&group, &asked)).await,
+    }
+}
