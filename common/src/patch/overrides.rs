@@ -1,6 +1,7 @@
 //! AWS's two overrides of a run: a list of patches to install instead of what a baseline approves (spec 6.6), and baselines to
 //! judge by instead of the registered ones (spec 6.7). At most one of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,19 +23,24 @@ pub const MAX_LISTED: usize = 5000;
 pub const MAX_TEXT: usize = 512;
 
 /// `InstallOverrideList`: YAML, as AWS takes it. Members that are unknown there are passed over here too.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = true))]
 pub struct InstallList {
     /// Of which one must name a patch.
+    #[schemars(length(max = MAX_LISTED))]
     pub patches: Vec<Listed>,
 }
 
 /// An entry of an install list: id and title must both fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = true))]
 pub struct Listed {
     /// `name.arch` on Linux, name or `name.version` on macOS, a KB or bulletin id on Windows; shell patterns on Linux.
+    #[schemars(length(min = 1, max = MAX_TEXT))]
     pub id: String,
     /// `name.arch:epoch:version-release` or `name.arch:version`, with shell patterns. Linux only, passed over elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_TEXT))]
     pub title: Option<String>,
 }
 

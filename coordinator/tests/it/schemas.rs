@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use patchmesh_common::patch::baseline::{predefined, schema};
 use patchmesh_coordinator::{
     api::{document::*, not_found},
     manifest,
@@ -94,10 +95,12 @@ fn misfits(value: &Value, schema: &Value, path: &str) -> Vec<String> {
     }
     let known = schema.get("properties");
     for (name, member) in members {
-        let inner = known.and_then(|known| known.get(name)).or(schema.get("additionalProperties"));
+        let inner = known
+            .and_then(|known| known.get(name))
+            .or(schema.get("additionalProperties").filter(|rest| rest.is_object()));
         match inner {
             Some(inner) => found.extend(misfits(member, inner, &format!("{path}.{name}"))),
-            None if types.is_empty() => {}
+            None if types.is_empty() || schema.get("additionalProperties") == Some(&Value::Bool(true)) => {}
             None => found.push(format!("{path}: {name} is not in the schema")),
         }
     }
@@ -204,11 +207,68 @@ fn what_is_said_of_baselines_is_what_is_published() {
     published!("baselines").holds_text(&printed("get baselines"));
     published!("baseline").holds_text(&printed("describe baseline web-mesh --dir ."));
     published!("validation").holds_text(&printed("validate -f mesh.yaml"));
-    // The manifest itself has a schema of its own, for editors; it is the one inside of what is described.
-    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-    let own = parse(include_str!("../../schemas/patch-baseline.v1.schema.json"));
-    let described = parse(include_str!("../../schemas/baseline.v1.schema.json"));
-    assert_eq!(own["properties"], described["properties"]["manifest"]["properties"]);
+}
+
+/// Holds a file of ours against `generated` (`UPDATE_SCRIPTS=1` writes down what is generated now).
+fn holds_schema(name: &str, file: &str, generated: &impl Serialize) -> Value {
+    let text = serde_json::to_string_pretty(generated).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+        fs::write(format!("{}/schemas/{name}.v1.schema.json", env!("CARGO_MANIFEST_DIR")), &text).unwrap();
+    }
+    assert_eq!(text, file, "{name}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_schemas_of_what_people_write_come_from_the_types_that_read_it() {
+    let baseline = holds_schema(
+        "patch-baseline",
+        include_str!("../../schemas/patch-baseline.v1.schema.json"),
+        &schema::patch_baseline(),
+    );
+    let list = holds_schema(
+        "baseline-override",
+        include_str!("../../schemas/baseline-override.v1.schema.json"),
+        &schema::baseline_override(),
+    );
+    let install = holds_schema(
+        "install-override-list",
+        include_str!("../../schemas/install-override-list.v1.schema.json"),
+        &schema::install_override_list(),
+    );
+    // What is described carries a whole manifest.
+    let described = include_str!("../../schemas/baseline.v1.schema.json");
+    let mut whole: Value = serde_json::from_str(described).unwrap();
+    whole["properties"]["manifest"] = baseline.clone();
+    for member in ["$schema", "title"] {
+        whole["properties"]["manifest"].as_object_mut().unwrap().remove(member);
+    }
+    holds_schema("baseline", described, &whole);
+
+    let fits = |value: &Value, schema: &Value| assert_eq!(misfits(value, schema, "it"), [""; 0]);
+    let yaml = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let written = |baseline| serde_json::to_value(manifest::baseline::Written::from(baseline)).unwrap();
+    let mesh = yaml(include_str!("../scripts/mesh.yaml"));
+    fits(&mesh, &baseline);
+    predefined::all().into_iter().for_each(|one| fits(&written(one), &baseline));
+    fits(&json(include_str!("../scripts/override.json")), &list);
+    fits(&json(&format!("[{}]", include_str!("../scripts/web.json"))), &list);
+    fits(&yaml(include_str!("../scripts/list.yaml")), &install);
+    for (path, wrong) in [
+        ("/spec/operatingSystem", "DEBAIN"),
+        ("/spec/approvalRules/patchRules/0/patchFilterGroup/patchFilters/0/key", "NAME"),
+        ("/spec/approvalRules/patchRules/0/approveAfterDays", "soon"),
+        ("/spec/rejectedPatchesAction", "REJECT"),
+        ("/kind", "Baseline"),
+    ] {
+        let mut changed = mesh.clone();
+        *changed.pointer_mut(path).unwrap() = wrong.into();
+        assert!(!misfits(&changed, &baseline, "it").is_empty(), "{path}");
+    }
+    let mut unknown = mesh;
+    unknown["spec"]["aproved"] = true.into();
+    assert!(!misfits(&unknown, &baseline, "it").is_empty());
 }
 
 #[test]

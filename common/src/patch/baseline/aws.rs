@@ -1,114 +1,149 @@
 //! AWS's JSON: what create-patch-baseline takes and what get-patch-baseline prints. Only the spelling differs from ours.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FilterGroup, FilterText, Origin, PatchBaseline, RuleText, Rules, Source, Spec, Stamp, Tag};
+use super::{
+    ComplianceLevel, FilterGroup, FilterText, OperatingSystem, Origin, PatchBaseline, RejectedAction, RuleText, Rules,
+    SecurityUpdates, Source, Spec, Stamp, Tag,
+    check::{
+        MAX_CONFIGURATION, MAX_DAYS, MAX_DESCRIPTION, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_PRODUCT, MAX_PRODUCTS,
+        MAX_RULE_FILTERS, MAX_RULES, MAX_SOURCES, MAX_TAGS, MAX_VALUE, MAX_VALUES,
+    },
+    schema,
+};
 
 /// A baseline in the spelling of AWS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members of the baseline that it becomes say what they are")]
 pub struct AwsBaseline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 20, max = 128))]
     pub baseline_id: Option<String>,
     /// Only a baseline of a `BaselineOverride` may be without one; it is empty then.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = MAX_NAME))]
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<OperatingSystem>")]
     pub operating_system: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::global_filters)]
     pub global_filters: Option<AwsFilterGroup>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_rules: Option<AwsRules>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_ENTRIES), inner(length(min = 1, max = MAX_ENTRY)))]
     pub approved_patches: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ComplianceLevel>")]
     pub approved_patches_compliance_level: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_patches_enable_non_security: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_ENTRIES), inner(length(min = 1, max = MAX_ENTRY)))]
     pub rejected_patches: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<RejectedAction>")]
     pub rejected_patches_action: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(length(min = 1, max = 256)))]
     pub patch_groups: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_date: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_date: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_DESCRIPTION))]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_SOURCES))]
     pub sources: Option<Vec<AwsSource>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<SecurityUpdates>")]
     pub available_security_updates_compliance_status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
     pub client_token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TAGS))]
     pub tags: Option<Vec<AwsTag>>,
 }
 
 /// Filters of which all must pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AwsFilterGroup {
     /// The filters.
+    #[schemars(length(max = MAX_RULE_FILTERS))]
     pub patch_filters: Vec<AwsFilter>,
 }
 
 /// One filter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AwsFilter {
     /// What it compares.
+    #[schemars(schema_with = "schema::filter_key")]
     pub key: String,
     /// With what.
+    #[schemars(length(min = 1, max = MAX_VALUES), inner(length(min = 1, max = MAX_VALUE)))]
     pub values: Vec<String>,
 }
 
 /// Rules of which one must approve.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AwsRules {
     /// The rules.
+    #[schemars(length(max = MAX_RULES))]
     pub patch_rules: Vec<AwsRule>,
 }
 
 /// One approval rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members of the rule that it becomes say what they are")]
 pub struct AwsRule {
     pub patch_filter_group: AwsFilterGroup,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ComplianceLevel>")]
     pub compliance_level: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_DAYS))]
     pub approve_after_days: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 10, max = 10))]
     pub approve_until_date: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_non_security: Option<bool>,
 }
 
 /// An alternative repository.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AwsSource {
     /// Its name.
+    #[schemars(length(min = 3, max = 50))]
     pub name: String,
     /// The releases that it is for.
+    #[schemars(length(min = 1, max = MAX_PRODUCTS), inner(length(min = 1, max = MAX_PRODUCT)))]
     pub products: Vec<String>,
     /// As the package manager reads it.
+    #[schemars(length(min = 1, max = MAX_CONFIGURATION))]
     pub configuration: String,
 }
 
 /// A tag.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AwsTag {
     /// Its key.
+    #[schemars(length(min = 1, max = 128))]
     pub key: String,
     /// Its value.
+    #[schemars(length(max = 256))]
     pub value: String,
 }
 

@@ -12,6 +12,16 @@ use super::{
 };
 use crate::time::WallTime;
 
+/// Longest name, in characters.
+pub const MAX_NAME: usize = 128;
+/// Longest description, in characters.
+pub const MAX_DESCRIPTION: usize = 1024;
+/// Most releases of one alternative repository.
+pub const MAX_PRODUCTS: usize = 20;
+/// Longest name of a release, in characters.
+pub const MAX_PRODUCT: usize = 128;
+/// Longest text of an alternative repository, in characters.
+pub const MAX_CONFIGURATION: usize = 1024;
 /// Most global filters.
 pub const MAX_GLOBAL_FILTERS: usize = 4;
 /// Most approval rules.
@@ -220,7 +230,7 @@ impl Judge {
 
     fn baseline(&mut self, written: &PatchBaseline) -> Option<Checked> {
         let spec = &written.spec;
-        self.length("name", &written.name, 3, 128);
+        self.length("name", &written.name, 3, MAX_NAME);
         self.characters("name", &written.name, "_-.");
         let before = self.problems.len();
         let os = self.word(
@@ -235,7 +245,7 @@ impl Judge {
             return None;
         }
         if let Some(text) = &spec.description {
-            self.length("description", text, 1, 1024);
+            self.length("description", text, 1, MAX_DESCRIPTION);
         }
         let level = ComplianceLevel::Unspecified;
         let checked = Checked {
@@ -404,11 +414,11 @@ impl Judge {
             let field = format!("sources[{at}]");
             self.length(&format!("{field}.name"), &source.name, 3, 50);
             self.characters(&format!("{field}.name"), &source.name, "_-.");
-            self.count(&format!("{field}.products"), source.products.len(), 1, 20);
-            for (at, product) in source.products.iter().enumerate().take(20) {
-                self.length(&format!("{field}.products[{at}]"), product, 1, 128);
+            self.count(&format!("{field}.products"), source.products.len(), 1, MAX_PRODUCTS);
+            for (at, product) in source.products.iter().enumerate().take(MAX_PRODUCTS) {
+                self.length(&format!("{field}.products[{at}]"), product, 1, MAX_PRODUCT);
             }
-            self.length(&format!("{field}.configuration"), &source.configuration, 1, 1024);
+            self.length(&format!("{field}.configuration"), &source.configuration, 1, MAX_CONFIGURATION);
         }
     }
 

@@ -81,7 +81,7 @@ fn a_host_that_comes_back_after_the_last_start_begins_no_hooks() {
     assert!(lease().opening.admits_step(bench.now().wall), "the opening is not over");
     let mut effects = bench.send(Event::Started);
     effects.extend(bench.send(Event::Skew(Some(0))));
-    assert!(hook_attempts(&effects).is_empty());
+    assert_eq!(hook_attempts(&effects), [0; 0]);
     let said = words(&effects);
     assert!(said.contains(&"save ended pre-install outside-opening".into()), "{said:?}");
     let effects = bench.end(started(&effects), verified(&[]));
