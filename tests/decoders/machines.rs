@@ -168,6 +168,7 @@ fn well(act: Act) -> ActEnd {
             ActEnd::Resolved(Ok(Resolution { transaction: Default::default(), counters: PatchCounters::default() }))
         }
         Act::Patches => ActEnd::Patches(Err(no_report())),
+        Act::Sightings => ActEnd::Sightings(Vec::new()),
         Act::Check { .. } => ActEnd::Checked(Ok(())),
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd::default()),
         Act::Transaction { .. } | Act::Repair { .. } => ActEnd::Transaction(done),

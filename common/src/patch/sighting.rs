@@ -14,6 +14,12 @@ use crate::{id::NodeId, inventory::document::Inventory, time::WallTime};
 /// Most hosts whose word is kept for one version: more say nothing new.
 pub const MAX_WITNESSES: usize = 16;
 
+/// How many of `witnesses` may say what is not true: one of two, and of many fewer than a third. A lone one is believed: nobody else
+/// is offered the version.
+pub fn liars(witnesses: usize) -> usize {
+    if witnesses < 2 { 0 } else { ((witnesses - 1) / 3).max(1) }
+}
+
 /// When a host first met a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sighting {
@@ -50,6 +56,11 @@ impl Sightings {
                 self.by.remove(&last);
             }
         }
+    }
+
+    /// Since when the version exists, if at most [`liars`] of those who speak of it say what is not true.
+    pub fn decided(&self) -> Option<WallTime> {
+        self.first_seen(liars(self.by.len()))
     }
 
     /// Since when the version exists, if at most `liars` of the hosts say what is not true. `None` if too few have seen it.
@@ -171,6 +182,18 @@ mod tests {
             for liars in 0..4 {
                 prop_assert_eq!(one.first_seen(liars), other.first_seen(liars));
             }
+        }
+
+        #[test]
+        fn forged_words_never_open_a_gate_before_an_honest_one_does(
+            honest in vec(sighting(), 1..12),
+            forged in vec(sighting(), 0..4),
+        ) {
+            let count = honest.len() + forged.len();
+            prop_assume!(forged.len() <= liars(count));
+            let earliest = honest.iter().map(|word| word.evidence()).min();
+            let words: Vec<_> = honest.into_iter().chain(forged).enumerate().map(|(n, word)| (n as u8, word)).collect();
+            prop_assert!(all(words).decided() >= earliest);
         }
 
         #[test]

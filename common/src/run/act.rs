@@ -6,7 +6,12 @@ use super::{HookPoint, compare::Comparison, journal::Journal, message::Refusal, 
 use crate::{
     id::{CommandId, LeaseId, RolloutId},
     inventory::Transaction,
-    patch::{Approval, Baseline, PatchCounters, compliance::HostReport, snapshot::Snapshot},
+    patch::{
+        Approval, Baseline, PatchCounters,
+        compliance::HostReport,
+        sighting::{Seen, Sighting},
+        snapshot::Snapshot,
+    },
     rollout::Operation,
     schedule::Opening,
     time::{BootTime, Now},
@@ -38,6 +43,8 @@ pub enum Act {
     },
     /// Read the host's current report. Ends as [`ActEnd::Patches`].
     Patches,
+    /// Read when the host first met the versions that it is offered. Ends as [`ActEnd::Sightings`].
+    Sightings,
     /// Simulate again and compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
     Check {
         /// Against what.
@@ -148,6 +155,8 @@ pub enum ActEnd {
     Resolved(Result<Resolution, Refusal>),
     /// Of [`Act::Patches`].
     Patches(Result<Box<HostReport>, Refusal>),
+    /// Of [`Act::Sightings`].
+    Sightings(Vec<(Seen, Sighting)>),
     /// Of [`Act::Check`].
     Checked(Result<(), Refusal>),
     /// Of [`Act::Hooks`].

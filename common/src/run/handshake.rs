@@ -38,6 +38,8 @@ pub(super) enum Look {
     Resolve,
     /// What the last report found.
     Patches,
+    /// Since when versions are offered.
+    Sightings,
 }
 
 impl Look {
@@ -45,6 +47,7 @@ impl Look {
         match self {
             Self::Resolve => ToCoordinator::Resolved { request, result: Err(why) },
             Self::Patches => ToCoordinator::Patches { request, result: Err(why) },
+            Self::Sightings => ToCoordinator::Sightings { request, result: Err(why) },
         }
     }
 }
@@ -116,6 +119,7 @@ impl PatchRun {
                 self.look(cx, from, Look::Resolve, request, Act::ResolveBy { request, operation, snapshot });
             }
             ToHost::Patches { request } => self.look(cx, from, Look::Patches, request, Act::Patches),
+            ToHost::Sightings { request } => self.look(cx, from, Look::Sightings, request, Act::Sightings),
             ToHost::Offer(lease) if lease.host != self.settings.me => {
                 return Err(FrameError::OtherAddressee(lease.host));
             }
@@ -142,6 +146,7 @@ impl PatchRun {
                 self.answer(cx, from, Look::Resolve.refused(*request, why));
             }
             ToHost::Patches { request } => self.answer(cx, from, Look::Patches.refused(*request, why)),
+            ToHost::Sightings { request } => self.answer(cx, from, Look::Sightings.refused(*request, why)),
             _ => {}
         }
     }
@@ -205,6 +210,9 @@ impl PatchRun {
         match end {
             ActEnd::Resolved(result) => self.answer(cx, from, ToCoordinator::Resolved { request, result }),
             ActEnd::Patches(result) => self.answer(cx, from, ToCoordinator::Patches { request, result }),
+            ActEnd::Sightings(seen) => {
+                self.answer(cx, from, ToCoordinator::Sightings { request, result: Ok(seen) });
+            }
             _ => {}
         }
     }

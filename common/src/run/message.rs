@@ -11,7 +11,12 @@ use crate::{
     id::{CommandId, Epoch, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     inventory::{PackageChange, Transaction},
     membership::Credential,
-    patch::{Approval, Baseline, PatchCounters, compliance::HostReport, snapshot::Snapshot},
+    patch::{
+        Approval, Baseline, PatchCounters,
+        compliance::HostReport,
+        sighting::{Seen, Sighting},
+        snapshot::Snapshot,
+    },
     rollout::{Operation, RebootOption},
     schedule::Opening,
     seal::{Payload, Sealed},
@@ -26,6 +31,8 @@ pub const MAX_SKEW: Duration = Duration::from_secs(30);
 pub const COMMAND_LIFETIME: Duration = Duration::from_secs(60);
 /// Largest lease frame: a transaction of [`crate::inventory::MAX_CHANGES`] packages fits.
 pub const MAX_FRAME: usize = 2 << 20;
+/// Most bytes of the sightings of one answer.
+pub const MAX_SIGHTINGS: usize = 1 << 20;
 /// Longest text of an error or a log tail in a report, in bytes.
 pub const MAX_TEXT: usize = 16 << 10;
 
@@ -185,6 +192,11 @@ pub enum ToHost {
     },
     /// Say what your last report found.
     Patches {
+        /// Echoed in the answer.
+        request: CommandId,
+    },
+    /// Say when you first met the versions that you are offered.
+    Sightings {
         /// Echoed in the answer.
         request: CommandId,
     },
@@ -458,6 +470,13 @@ pub enum ToCoordinator {
         request: CommandId,
         /// The report, or why there is none.
         result: Result<Box<HostReport>, Refusal>,
+    },
+    /// Answer to `Sightings`: as many as [`MAX_SIGHTINGS`] bytes hold, those that were met last first.
+    Sightings {
+        /// Of the request.
+        request: CommandId,
+        /// By what was seen.
+        result: Result<Vec<(Seen, Sighting)>, Refusal>,
     },
 }
 

@@ -119,7 +119,9 @@ impl PatchRun {
 
     pub(super) fn ended(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, end: ActEnd) {
         match end {
-            end @ (ActEnd::Resolved(_) | ActEnd::Patches(_)) => return self.looked(cx, act, end),
+            end @ (ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_)) => {
+                return self.looked(cx, act, end);
+            }
             ActEnd::Checked(result) => return self.checked(cx, act, result),
             _ => {}
         }
@@ -158,7 +160,7 @@ impl PatchRun {
                 let result = verify_result(end);
                 self.end(cx, result);
             }
-            ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Checked(_) => return,
+            ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_) | ActEnd::Checked(_) => return,
         }
         self.advance(cx);
     }

@@ -17,6 +17,7 @@ use crate::{
         Approval, Baseline, Blocked, PatchCounters,
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::State,
+        sighting::{Seen, Sighting},
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
     },
     rollout::{
@@ -195,6 +196,11 @@ fn snapshot() -> Snapshot {
     Snapshot { at: WALL, rules, versions: Some(vec![pinned]) }
 }
 
+fn sighting() -> (Seen, Sighting) {
+    let seen = (text("libc6"), text("amd64"), text("1"), text("ab"));
+    (seen, Sighting { seen: WALL, index: Some(WALL) })
+}
+
 fn host_report() -> HostReport {
     let standing = Standing {
         at: WALL,
@@ -244,6 +250,7 @@ fn lease_messages(lines: &mut Lines) {
             },
         ),
         ("patches", ToHost::Patches { request: CommandId([6; 16]) }),
+        ("sightings", ToHost::Sightings { request: CommandId([6; 16]) }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     for (name, body) in to_host {
@@ -264,6 +271,8 @@ fn lease_messages(lines: &mut Lines) {
         ("reported", ToCoordinator::Reported(Box::new(report()))),
         ("stop-saved", ToCoordinator::StopSaved { scope: StopScope::Rollout(rollout), sequence: 5 }),
         ("patches", ToCoordinator::Patches { request, result: Ok(Box::new(host_report())) }),
+        ("sightings", ToCoordinator::Sightings { request, result: Ok(vec![sighting()]) }),
+        ("no-sightings", ToCoordinator::Sightings { request, result: Err(refusal()) }),
         ("no-patches", ToCoordinator::Patches { request, result: Err(refusal()) }),
     ];
     for (name, body) in to_coordinator {

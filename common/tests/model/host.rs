@@ -238,7 +238,9 @@ impl World {
                 let comparison = Comparison { changed: expected.changes, differences: Vec::new() };
                 Some(ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty: None })))
             }
-            Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches => unreachable!("nobody asks: the plan is made"),
+            Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings => {
+                unreachable!("nobody asks: the plan is made")
+            }
         }
     }
 

@@ -72,6 +72,7 @@ fn record_down(epoch: Epoch, body: &ToHost, r: &mut Recorder) {
         | ToHost::Resolve { .. }
         | ToHost::ResolveBy { .. }
         | ToHost::Patches { .. }
+        | ToHost::Sightings { .. }
         | ToHost::Stop(_) => {}
     }
 }
@@ -86,7 +87,10 @@ fn record_up(answer: &Answer, r: &mut Recorder) {
         ToCoordinator::Reported(report) => (report.lease, report.outcome).hash(r),
         ToCoordinator::Adopted { held } => (epoch_print(Some(answer.epoch)), held).hash(r),
         ToCoordinator::Fenced { saved, held } => (epoch_print(Some(*saved)), held).hash(r),
-        ToCoordinator::Resolved { .. } | ToCoordinator::StopSaved { .. } | ToCoordinator::Patches { .. } => {}
+        ToCoordinator::Resolved { .. }
+        | ToCoordinator::StopSaved { .. }
+        | ToCoordinator::Patches { .. }
+        | ToCoordinator::Sightings { .. } => {}
     }
 }
 

@@ -71,6 +71,7 @@ impl Host {
             Act::Resolve { baseline, .. } => ActEnd::Resolved(self.backend.resolve(baseline).await),
             Act::ResolveBy { operation, snapshot, .. } => ActEnd::Resolved(self.resolve_by(operation, &snapshot).await),
             Act::Patches => ActEnd::Patches(self.patches()),
+            Act::Sightings => ActEnd::Sightings(self.sightings()),
             Act::Check { transaction, .. } => ActEnd::Checked(self.backend.check(&transaction).await),
             Act::Hooks { point, rollout, attempt, timeout, .. } => {
                 let timeout = Duration::from_secs(timeout.into());

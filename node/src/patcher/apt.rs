@@ -7,6 +7,7 @@ use patchmesh_common::{
         Baseline, PatchState,
         baseline::{ComplianceLevel, SecurityUpdates},
         evaluation::{Evaluation, Reason, Row, State},
+        sighting::{Seen, Sighting},
         snapshot::{By, Pinned},
     },
     run::{
@@ -146,6 +147,10 @@ impl Backend for Apt {
             }
         }
         .boxed()
+    }
+
+    fn sightings(&self) -> Vec<(Seen, Sighting)> {
+        Apt::sightings(self).iter().map(|(seen, sighting)| (seen.clone(), sighting)).collect()
     }
 
     fn reboot_required(&self) -> BoxFuture<'_, bool> {

@@ -9,7 +9,7 @@ use patchmesh_common::{
         Baseline, Blocked,
         baseline::SecurityUpdates,
         evaluation::{Evaluation, settle::Key},
-        sighting::FirstSeen,
+        sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Pinned},
     },
     run::{
@@ -81,6 +81,8 @@ pub trait Backend: Send + Sync + 'static {
     fn refresh(&self) -> BoxFuture<'_, Result<(), String>>;
     /// The state of every package by `question`. The error says why the host could not be scanned.
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>>;
+    /// When this host first met the versions that it is offered.
+    fn sightings(&self) -> Vec<(Seen, Sighting)>;
     /// Whether a package has asked for a reboot since the last one.
     fn reboot_required(&self) -> BoxFuture<'_, bool>;
 }

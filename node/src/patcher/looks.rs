@@ -7,14 +7,15 @@ use patchmesh_common::{
         Approval, PatchCounters,
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::settle,
-        sighting::FirstSeen,
+        sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Snapshot, Subject},
     },
     rollout::Operation,
     run::{
         act::Verified,
-        message::{Refusal, RefusalCode, Resolution},
+        message::{MAX_SIGHTINGS, Refusal, RefusalCode, Resolution},
     },
+    wire,
 };
 
 use super::{
@@ -67,6 +68,21 @@ impl Host {
         };
         let told = self.reports.told().map_err(|error| refused(format!("the report cannot be read: {error}")))?;
         told.map(Box::new).ok_or_else(|| refused("the host has made no report yet".into()))
+    }
+
+    /// When this host first met what it is offered; of too many what it met last.
+    pub(super) fn sightings(&self) -> Vec<(Seen, Sighting)> {
+        let mut all = self.backend.sightings();
+        all.sort_by(|(a, one), (b, other)| (other.seen, a).cmp(&(one.seen, b)));
+        let mut room = MAX_SIGHTINGS;
+        all.into_iter()
+            .take_while(|word| {
+                let size = wire::size(word);
+                let fits = size <= room;
+                room = room.saturating_sub(size);
+                fits
+            })
+            .collect()
     }
 
     pub(super) async fn verify(

@@ -24,6 +24,7 @@ use patchmesh_common::{
         Approval, Baseline, PatchCounters,
         baseline::{ComplianceLevel, SecurityUpdates},
         evaluation::{Evaluation, Reason, Row, State},
+        sighting::{Seen, Sighting},
     },
     rollout::{Operation, RebootOption},
     run::{
@@ -157,6 +158,9 @@ impl Backend for Scripted {
             updates: SecurityUpdates::Compliant,
         };
         async { Ok(found) }.boxed()
+    }
+    fn sightings(&self) -> Vec<(Seen, Sighting)> {
+        Vec::new()
     }
     fn reboot_required(&self) -> BoxFuture<'_, bool> {
         async { true }.boxed()

@@ -93,7 +93,7 @@ impl World {
         match act {
             Act::Resolve { .. } | Act::ResolveBy { .. } => look(self, 300, 3_000, Look::Resolve),
             // Nobody asks: reports are no part of what is proved here.
-            Act::Patches => {}
+            Act::Patches | Act::Sightings => {}
             Act::Check { transaction, .. } => look(self, 300, 3_000, Look::Check(transaction)),
             Act::Verify { lease, expected, .. } => look(self, 200, 1_500, Look::Verify(lease, expected)),
             Act::Repair { lease, transaction, because, .. } => {

@@ -37,7 +37,7 @@ impl Controller {
                 }
             }
             // Planning is the shell's talk with a host: it changes nothing that the ledger holds.
-            ToCoordinator::Resolved { .. } | ToCoordinator::Patches { .. } => {}
+            ToCoordinator::Resolved { .. } | ToCoordinator::Patches { .. } | ToCoordinator::Sightings { .. } => {}
         }
     }
 

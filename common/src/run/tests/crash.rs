@@ -157,7 +157,9 @@ impl World {
                 assert_eq!(expected == transaction(), self.truth.installed, "verifies against what was done");
                 verified(&[])
             }
-            Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Check { .. } => panic!("not after Go"),
+            Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings | Act::Check { .. } => {
+                panic!("not after Go")
+            }
         };
         self.send(Event::Ended { act: id, end });
     }

@@ -87,7 +87,9 @@ impl Player {
 fn end(act: &Act, seed: u8) -> ActEnd {
     let failed = seed.is_multiple_of(4);
     match act {
-        Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Check { .. } => ActEnd::Checked(Ok(())),
+        Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings | Act::Check { .. } => {
+            ActEnd::Checked(Ok(()))
+        }
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
         Act::Transaction { .. } => {
             let end = transaction_end(match seed % 5 {

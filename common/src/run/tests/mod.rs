@@ -300,6 +300,7 @@ fn act_word(act: &Act) -> String {
         Act::Resolve { .. } => "resolve".into(),
         Act::ResolveBy { operation, .. } => format!("resolve by snapshot {operation:?}"),
         Act::Patches => "patches".into(),
+        Act::Sightings => "sightings".into(),
         Act::Check { .. } => "check".into(),
         Act::Hooks { point, attempt, .. } => format!("hooks {} {attempt}", point.as_str()),
         Act::Transaction { attempt, .. } => format!("transaction {attempt}"),
@@ -321,6 +322,7 @@ fn answer_word(body: &ToCoordinator) -> String {
         ToCoordinator::Reported(report) => format!("reported {:?}", report.outcome),
         ToCoordinator::StopSaved { sequence, .. } => format!("stop-saved {sequence}"),
         ToCoordinator::Patches { result, .. } => format!("patches {}", result.is_ok()),
+        ToCoordinator::Sightings { result, .. } => format!("sightings {}", result.is_ok()),
     }
 }
 
