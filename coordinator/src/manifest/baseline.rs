@@ -133,7 +133,16 @@ pub(super) fn is_list(text: &str) -> bool {
 /// As [`parse`].
 pub fn parse_override(file: &str, text: &str) -> Result<Vec<PatchBaseline>, Fault> {
     let place = Place { file };
-    let theirs: Vec<AwsBaseline> = json(&place, text)?;
+    check_override(&place, text, "", json(&place, text)?)
+}
+
+/// The baselines of a `BaselineOverride` that stands at the path `prefix` of `text`, judged one by one.
+pub(super) fn check_override(
+    place: &Place<'_>,
+    text: &str,
+    prefix: &str,
+    theirs: Vec<AwsBaseline>,
+) -> Result<Vec<PatchBaseline>, Fault> {
     if theirs.len() > OperatingSystem::ALL.len() {
         let message = format!("{} baselines, and at most one per operating system is expected", theirs.len());
         return Err(place.fault(None, message));
@@ -146,7 +155,7 @@ pub fn parse_override(file: &str, text: &str) -> Result<Vec<PatchBaseline>, Faul
     };
     let numbered = theirs.into_iter().map(named).enumerate();
     numbered
-        .map(|(at, baseline)| judged(&place, text, baseline, |problem| format!("[{at}].{}", problem.aws_field())))
+        .map(|(at, one)| judged(place, text, one, |problem| format!("{prefix}[{at}].{}", problem.aws_field())))
         .collect()
 }
 

@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod duration;
 pub mod groups;
 mod locate;
+mod overrides;
 mod rollout;
 
 use std::{io::Read, path::Path};
@@ -139,17 +140,14 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
         return Err(place.fault(Some(head.api_version.referenced), message));
     }
     match head.kind.value.as_str() {
-        "Rollout" => rollout::spec(&place, place.yaml(text)?),
+        "Rollout" => rollout::spec(&place, text, place.yaml(text)?),
         "PatchBaseline" => {
             let message = "kind PatchBaseline is no Rollout: patchmesh validate -f reads it";
             Err(place.fault(Some(head.kind.referenced), message))
         }
         kind if KINDS_TO_COME.contains(&kind) => {
             let what = place.at(Some(head.kind.referenced), &format!("kind {kind}"));
-            Err(Fault::not_built(
-                &what,
-                "write a manifest of kind Rollout with its own openings and baseline all or security",
-            ))
+            Err(Fault::not_built(&what, "write a manifest of kind Rollout with its own openings and baseline"))
         }
         kind => {
             let message = format!("kind {:?} is unknown: only Rollout and PatchBaseline are read", clip(kind));

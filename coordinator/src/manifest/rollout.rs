@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use patchmesh_common::{
+    patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
         Operation, RebootOption,
         limit::Limit,
-        spec::{Asked, DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
+        spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
     schedule::Opening,
     time::WallTime,
@@ -14,12 +15,14 @@ use patchmesh_common::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{Place, clip, duration};
+use super::{
+    Place, clip, duration,
+    overrides::{self, Deciding, Given},
+};
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 8] =
-    ["labels", "windows", "rings", "snapshot", "ramp", "onSuperseded", "policy", "services"];
+pub(super) const TO_COME: [&str; 7] = ["labels", "windows", "rings", "ramp", "onSuperseded", "policy", "services"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -47,6 +50,9 @@ struct Spec {
     operation: Spanned<String>,
     targets: Spanned<TargetsYaml>,
     baseline: Option<Spanned<String>>,
+    snapshot: Option<Spanned<String>>,
+    baseline_override: Option<Spanned<Given<Vec<AwsBaseline>>>>,
+    install_override_list: Option<Spanned<Given<InstallList>>>,
     max_concurrency: Spanned<Limit>,
     max_errors: Option<Limit>,
     openings: Option<Vec<Spanned<OpeningYaml>>>,
@@ -54,7 +60,6 @@ struct Spec {
     hooks: Option<Hooks>,
     windows: NotYet,
     rings: NotYet,
-    snapshot: NotYet,
     ramp: NotYet,
     on_superseded: NotYet,
     policy: NotYet,
@@ -89,11 +94,14 @@ struct Hooks {
     timeout: Option<Spanned<String>>,
 }
 
-/// The specification that `document` asks for, with every default filled in.
-pub(super) fn spec(place: &Place<'_>, document: Document) -> Result<RolloutSpec, Fault> {
+/// The specification that `document`, read from `text`, asks for, with every default filled in.
+pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<RolloutSpec, Fault> {
     let Document { metadata, spec, .. } = document;
     refuse_not_built(place, &metadata, &spec)?;
     let at = spec.targets.referenced;
+    let list_at = spec.install_override_list.as_ref().map(|given| given.referenced);
+    let deciding =
+        Deciding { baseline: spec.baseline, snapshot: spec.snapshot, baseline_override: spec.baseline_override };
     let checked = RolloutSpec {
         operation: word(
             place,
@@ -102,8 +110,8 @@ pub(super) fn spec(place: &Place<'_>, document: Document) -> Result<RolloutSpec,
             &[("Scan", Operation::Scan), ("Install", Operation::Install)],
         )?,
         targets: targets(place, spec.targets)?,
-        baseline: baseline(spec.baseline.as_ref()),
-        install_list: None,
+        baseline: deciding.asked(place, text)?,
+        install_list: spec.install_override_list.map(|given| overrides::install_list(place, given)).transpose()?,
         max_errors: match spec.max_errors {
             Some(limit) => limit,
             None => "0".parse().map_err(|error| place.fault(None, format!("{error}")))?,
@@ -135,6 +143,7 @@ pub(super) fn spec(place: &Place<'_>, document: Document) -> Result<RolloutSpec,
         let location = match error {
             E::Name(_) => Some(metadata.name.referenced),
             E::Word(..) | E::NoTargets(_) => Some(at),
+            E::List(_) | E::ListWith(_) => list_at,
             _ => None,
         };
         place.fault(location, error.to_string())
@@ -147,7 +156,6 @@ fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Resu
         (&metadata.labels, "field metadata.labels", "leave it out"),
         (&spec.windows, "field spec.windows", "write the times themselves into openings"),
         (&spec.rings, "field spec.rings", "apply one manifest after the other, each with its own targets"),
-        (&spec.snapshot, "field spec.snapshot", "use baseline: all or security; a plan freezes exact versions"),
         (&spec.ramp, "field spec.ramp", "leave it out: hosts start at the full limit"),
         (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
         (&spec.policy, "field spec.policy", "write its content into the Rollout"),
@@ -167,15 +175,6 @@ fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words:
         let message = format!("{field} {:?} is unknown: write {}", clip(&given.value), known.join(" or "));
         place.fault(Some(given.referenced), message)
     })
-}
-
-fn baseline(given: Option<&Spanned<String>>) -> Asked {
-    let Some(given) = given else { return Asked::Group };
-    match given.value.as_str() {
-        "all" => Asked::All,
-        "security" => Asked::Security,
-        name => Asked::Baseline(name.to_owned()),
-    }
 }
 
 fn targets(place: &Place<'_>, given: Spanned<TargetsYaml>) -> Result<Targets, Fault> {

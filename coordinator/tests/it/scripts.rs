@@ -8,10 +8,12 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
+    ("listed.yaml", include_str!("../scripts/listed.yaml")),
+    ("overridden.yaml", include_str!("../scripts/overridden.yaml")),
     ("mesh.yaml", include_str!("../scripts/mesh.yaml")),
     ("override.json", include_str!("../scripts/override.json")),
     ("typo.json", include_str!("../scripts/typo.json")),
