@@ -1,5 +1,7 @@
 //! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
 
+mod hearing;
+
 use std::time::Duration;
 
 use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, Recipient};
@@ -70,6 +72,7 @@ pub struct CoordinatorActor {
     rng: ChaCha12Rng,
     view: Vec<KnownHost>,
     asking: Vec<Asking>,
+    hearings: Vec<hearing::Hearing>,
     watchers: Vec<Watcher>,
     timer: Option<actix::SpawnHandle>,
 }
@@ -116,6 +119,7 @@ impl CoordinatorActor {
             rng,
             view: Vec::new(),
             asking: Vec::new(),
+            hearings: Vec::new(),
             watchers: Vec::new(),
             timer: None,
         }
@@ -278,11 +282,16 @@ impl CoordinatorActor {
 
     fn fold_answer(&mut self, frame: &LeaseFrame, now: Now) {
         let Some(answer) = controller::open_answer(&self.settings, frame, now.wall, &Ed25519) else { return };
-        if let ToCoordinator::Resolved { request, result } = answer.body {
-            if let Some(asking) = self.asking.iter_mut().find(|asking| asking.request == request) {
-                asking.survey.answered(frame.sealed.author, result);
+        let host = frame.sealed.author;
+        match answer.body {
+            ToCoordinator::Resolved { request, result } => {
+                if let Some(asking) = self.asking.iter_mut().find(|asking| asking.request == request) {
+                    asking.survey.answered(host, result);
+                }
+                self.finish_surveys(now);
             }
-            self.finish_surveys(now);
+            ToCoordinator::Sightings { request, result: Ok(words) } => self.testified(host, request, words, now),
+            _ => {}
         }
     }
 
@@ -318,6 +327,9 @@ impl Actor for CoordinatorActor {
         cx.run_interval(SHOW, |actor, _| {
             if !actor.asking.is_empty() {
                 actor.finish_surveys(clock::now());
+            }
+            if !actor.hearings.is_empty() {
+                actor.finish_hearings(clock::now());
             }
             if !actor.watchers.is_empty() {
                 actor.show();

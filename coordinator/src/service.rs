@@ -139,7 +139,15 @@ impl Coordinator {
     /// What the hosts of `spec` are asked with.
     async fn question(&self, spec: &RolloutSpec) -> Result<Question, Fault> {
         let systems = self.ask(|actor, _| actor.members().iter().filter_map(operating_system).collect()).await?;
-        freeze::question(spec, &self.store.read()?, &self.snapshots, &systems, clock::now().wall)
+        let library = self.store.read()?;
+        let mut question = freeze::question(spec, &library, &self.snapshots, &systems, clock::now().wall)?;
+        if let Question::By(snapshot) = &mut question
+            && snapshot.rules.needs_sightings()
+        {
+            let heard = self.ask(|actor, _| actor.hear_witnesses()).await?.await;
+            snapshot.rules.first_seen = heard.unwrap_or_default();
+        }
+        Ok(question)
     }
 
     /// Keeps what the hosts were asked with, and what they resolved.
