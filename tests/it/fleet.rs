@@ -217,6 +217,11 @@ pub(crate) struct Again {
 impl Again {
     /// A fleet of `hosts` on which nothing was done yet. The service's postinst prints for as long as `slow`.
     pub(crate) fn fresh(program: &Path, hosts: u32, slow: Duration) -> Self {
+        Self::prepared(program, hosts, slow, |_| {})
+    }
+
+    /// As [`Self::fresh`], with what `prepare` changes in the fleet's folder before anything runs.
+    pub(crate) fn prepared(program: &Path, hosts: u32, slow: Duration, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let folder = dir.path().canonicalize().expect("it is there").join("demo");
         let dpkg = Command::new("dpkg").arg("--print-architecture").output().expect("dpkg runs");
@@ -228,6 +233,7 @@ impl Again {
         hosts.iter().for_each(|host| template.instantiate(host, false).expect("a root"));
         let fleet = Fleet::write(&folder, program, hosts).expect("a mesh");
         Board::new(&fleet).publish(&fleet).expect("the fleet is written");
+        prepare(&folder);
         Self::start(program, dir)
     }
 

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod apt;
+mod baselines;
 #[cfg(test)]
 mod decoders;
 #[cfg(test)]
