@@ -1,6 +1,7 @@
 //! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
 
 mod hearing;
+pub mod looks;
 
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ pub struct CoordinatorActor {
     view: Vec<KnownHost>,
     asking: Vec<Asking>,
     hearings: Vec<hearing::Hearing>,
+    looks: looks::Looks,
     watchers: Vec<Watcher>,
     timer: Option<actix::SpawnHandle>,
 }
@@ -120,6 +122,7 @@ impl CoordinatorActor {
             view: Vec::new(),
             asking: Vec::new(),
             hearings: Vec::new(),
+            looks: looks::Looks::default(),
             watchers: Vec::new(),
             timer: None,
         }
@@ -291,6 +294,7 @@ impl CoordinatorActor {
                 self.finish_surveys(now);
             }
             ToCoordinator::Sightings { request, result: Ok(words) } => self.testified(host, request, words, now),
+            ToCoordinator::Patches { request, result } => self.looks.answered(host, request, result),
             _ => {}
         }
     }
@@ -330,6 +334,9 @@ impl Actor for CoordinatorActor {
             }
             if !actor.hearings.is_empty() {
                 actor.finish_hearings(clock::now());
+            }
+            if !actor.looks.is_empty() {
+                actor.repeat_looks(clock::now());
             }
             if !actor.watchers.is_empty() {
                 actor.show();

@@ -69,6 +69,8 @@ enum Verb {
     /// Show everything known of one thing.
     #[command(subcommand, after_help = "Example:\n  patchmesh describe host web-1")]
     Describe(command::get::DescribeKind),
+    /// Show which hosts lack what their baselines want, the worst first, and the fleet in numbers.
+    Compliance(command::compliance::ComplianceArgs),
     /// Ask why something is where it is.
     #[command(subcommand, after_help = "Example:\n  patchmesh why host web-1")]
     Why(command::get::WhyKind),
@@ -222,6 +224,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Slots(verb) => command::slots::run(&verb),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
+        Verb::Compliance(args) => command::compliance::run(&args),
         Verb::Why(kind) => command::get::why(&kind),
         Verb::Demo(args) => demo::run(&args),
         Verb::Daemon(_) | Verb::Runner(_) => Ok(Exit::Done),

@@ -195,6 +195,12 @@ pub fn is_coloured() -> bool {
     is_live() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Whether colour is wanted on stdout: a terminal, and no `NO_COLOR`.
+pub fn is_stdout_coloured() -> bool {
+    let terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What people see: plans, recaps, lists, and a rollout while it moves. Pure text, except for [`Live`].
 
+mod compliance;
 mod live;
 mod plan;
 mod recap;
@@ -7,6 +8,7 @@ mod stop;
 mod tables;
 
 pub use self::{
+    compliance::{compliance, compliance_rows, history, patch_rows, patches},
     live::Live,
     plan::plan,
     recap::{recap, recap_rows},

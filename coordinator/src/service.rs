@@ -22,6 +22,7 @@ use patchmesh_common::{
         spec::RolloutSpec,
     },
     run::message::{SignedStop, StopScope},
+    selector::Selector,
     time::WallTime,
 };
 use patchmesh_node::{
@@ -39,9 +40,9 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            Excluded, Frozen, HostDocument, HostRow, HostsDocument, LimitsDocument, PlanDocument, PlanHost,
-            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, Time, WaitingDocument,
-            WatchEvent, WhyDocument,
+            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
+            LimitsDocument, PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
+            RolloutsDocument, SlotsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -216,6 +217,24 @@ impl Service for Coordinator {
                 host.map(document).ok_or_else(|| not_found("host", &name))
             })
             .await?
+        })
+    }
+
+    fn compliance(&self, selector: Selector) -> Answer<'_, ComplianceDocument> {
+        Box::pin(self.ask(move |actor, _| ComplianceDocument::of(actor.members(), &selector)))
+    }
+
+    fn patches(&self, name: String) -> Answer<'_, PatchesDocument> {
+        Box::pin(async move {
+            let (node, report) = self.report(&name).await?;
+            Ok(PatchesDocument::new(name, node.to_string(), report))
+        })
+    }
+
+    fn history(&self, name: String) -> Answer<'_, HistoryDocument> {
+        Box::pin(async move {
+            let (node, report) = self.report(&name).await?;
+            Ok(HistoryDocument::new(name, node.to_string(), report))
         })
     }
 
@@ -434,6 +453,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 }
 
 pub mod freeze;
+mod reports;
 mod slots;
 mod why;
 

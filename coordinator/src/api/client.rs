@@ -17,9 +17,10 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, GroupsDocument, HostDocument,
-        HostsDocument, OrdersDocument, PlanDocument, RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument,
-        RolloutsDocument, SlotsDocument, SpecDocument, StopDocument, WatchEvent, WhyDocument,
+        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
+        HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument, RegisterRequest,
+        ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SpecDocument, StopDocument,
+        WatchEvent, WhyDocument,
     },
 };
 use crate::{
@@ -58,6 +59,31 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn host(&self, name: &str) -> Result<HostDocument, Fault> {
         self.get(&format!("/v1/hosts/{}", encode(name))).await
+    }
+
+    /// What the reports of the hosts that `selector` admits, or of all, say in short.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn compliance(&self, selector: Option<&str>) -> Result<ComplianceDocument, Fault> {
+        let query = selector.map(|text| format!("?selector={}", encode(text))).unwrap_or_default();
+        self.get(&format!("/v1/compliance{query}")).await
+    }
+
+    /// The patches of one host, which is asked.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn patches(&self, name: &str) -> Result<PatchesDocument, Fault> {
+        self.get(&format!("/v1/hosts/{}/patches", encode(name))).await
+    }
+
+    /// The reports of one host in short; it is asked.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn history(&self, name: &str) -> Result<HistoryDocument, Fault> {
+        self.get(&format!("/v1/hosts/{}/history", encode(name))).await
     }
 
     /// Why a host is where it is.

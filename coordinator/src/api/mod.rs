@@ -5,6 +5,9 @@
 //! | `GET /v1/hosts` | | `patchmesh.hosts/v1` |
 //! | `GET /v1/hosts/NAME` | | `patchmesh.host/v1` |
 //! | `GET /v1/hosts/NAME/why` | | `patchmesh.why/v1` |
+//! | `GET /v1/hosts/NAME/patches` | | `patchmesh.patches/v1`; asks the host |
+//! | `GET /v1/hosts/NAME/history` | | `patchmesh.history/v1`; asks the host |
+//! | `GET /v1/compliance?selector=SELECTOR` | | `patchmesh.compliance/v1` |
 //! | `POST /v1/plans` | a spec, as in the plan's member `spec` | `patchmesh.plan/v1` |
 //! | `POST /v1/rollouts` | `patchmesh.plan/v1` | `patchmesh.applied/v1` |
 //! | `GET /v1/rollouts` | | `patchmesh.rollouts/v1` |
@@ -37,12 +40,14 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use patchmesh_common::{
     rollout::spec::RolloutSpec,
     run::message::{SignedStop, StopScope},
+    selector::Selector,
 };
 use tokio::sync::mpsc;
 
 use self::document::{
-    HostDocument, HostsDocument, OrdersDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
-    RolloutsDocument, SlotsDocument, StopDocument, WatchEvent, WhyDocument,
+    ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument,
+    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StopDocument, WatchEvent,
+    WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -70,6 +75,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// One host by name. [`not_found`] if there is none.
     fn host(&self, name: String) -> Answer<'_, HostDocument>;
+
+    /// What the reports of the hosts that `selector` admits say in short.
+    fn compliance(&self, selector: Selector) -> Answer<'_, ComplianceDocument>;
+
+    /// Asks one host for its report.
+    fn patches(&self, name: String) -> Answer<'_, PatchesDocument>;
+
+    /// Asks one host for its report and those before it, in short.
+    fn history(&self, name: String) -> Answer<'_, HistoryDocument>;
 
     /// Why one host is where it is.
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument>;

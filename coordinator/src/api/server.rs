@@ -5,18 +5,21 @@ use std::{io, path::Path, sync::Arc};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{self, DefaultBodyLimit, State, rejection::BytesRejection},
+    extract::{
+        self, DefaultBodyLimit, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_common::{rollout::spec::RolloutSpec, selector::Selector};
 use patchmesh_node::api::{
     document::OrderRequest,
     orders,
     socket::{self, SocketError},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{net::UnixListener, sync::mpsc};
 
 use super::{
@@ -69,6 +72,15 @@ fn router<S: Service>(service: Arc<S>) -> Router {
             "/v1/hosts/{name}/why",
             get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.why_host(name)).await }),
         )
+        .route(
+            "/v1/hosts/{name}/patches",
+            get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.patches(name)).await }),
+        )
+        .route(
+            "/v1/hosts/{name}/history",
+            get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.history(name)).await }),
+        )
+        .route("/v1/compliance", get(compliance::<S>))
         .route("/v1/plans", post(plan::<S>))
         .route(
             "/v1/rollouts",
@@ -99,6 +111,27 @@ pub(super) async fn answer<T: Serialize>(answer: Answer<'_, T>) -> Response {
 
 /// A request body, or why there is none.
 pub(super) type Received = Result<Bytes, BytesRejection>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    selector: Option<String>,
+}
+
+async fn compliance<S: Service>(
+    State(service): State<Arc<S>>,
+    chosen: Result<Query<Chosen>, QueryRejection>,
+) -> Response {
+    let selector = chosen.map_err(|error| bad_request("the query is not selector=SELECTOR").because(error));
+    let selector = selector.and_then(|Query(Chosen { selector })| {
+        let parsed = selector.map(|text| Selector::parse(&text)).transpose();
+        parsed.map(Option::unwrap_or_default).map_err(|error| bad_request("the selector is none").because(error))
+    });
+    match selector {
+        Ok(selector) => answer(service.compliance(selector)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
 
 async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
     let spec = parse::<SpecDocument>(body).and_then(|document| {

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use patchmesh_common::selector::Selector;
+use patchmesh_common::{patch::evaluation::State, selector::Selector};
 
-use super::{baselines, block_on, groups, refused};
+use super::{baselines, block_on, compliance, groups, refused};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -38,7 +38,27 @@ pub struct HostsArgs {
     list: ListArgs,
 }
 
-/// Name and flags of `describe` and `why`.
+/// Name and flags of `describe host`.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// Its name
+    name: String,
+    /// Every patch of its last report with the reason for its state: the host is asked over the mesh
+    #[arg(long)]
+    patches: bool,
+    /// Only patches in these states, e.g. Missing,Failed
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = compliance::state, requires = "patches")]
+    state: Vec<State>,
+    /// Its last reports in short, the newest first: the host is asked over the mesh
+    #[arg(long, conflicts_with = "patches")]
+    history: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Name and flags of `why`.
 #[derive(Debug, Args)]
 pub struct NameArgs {
     /// Its name
@@ -78,9 +98,11 @@ pub enum GetKind {
 /// What `describe` shows.
 #[derive(Debug, Subcommand)]
 pub enum DescribeKind {
-    /// One host
-    #[command(after_help = "Example:\n  patchmesh describe host web-1")]
-    Host(NameArgs),
+    /// One host, its patches, or its earlier reports
+    #[command(
+        after_help = "Examples:\n  patchmesh describe host web-1\n  patchmesh describe host web-1 --patches --state Missing,Failed\n  patchmesh describe host web-1 --history -o json"
+    )]
+    Host(HostArgs),
     /// One baseline of the coordinator, of a folder, or a predefined one
     #[command(
         after_help = "Examples:\n  patchmesh describe baseline web\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
@@ -143,6 +165,12 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
 /// As [`get`].
 pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
     match kind {
+        DescribeKind::Host(args) if args.patches => {
+            compliance::patches(&args.socket.client(), &args.name, &args.state, args.output.format)?;
+        }
+        DescribeKind::Host(args) if args.history => {
+            compliance::history(&args.socket.client(), &args.name, args.output.format)?;
+        }
         DescribeKind::Host(args) => {
             let format = args.output.format.among("describe host", &ONE)?;
             let document = block_on(args.socket.client().host(&args.name))?;

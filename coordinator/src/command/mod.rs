@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod baselines;
+pub mod compliance;
 pub mod get;
 pub mod groups;
 pub mod inventory;

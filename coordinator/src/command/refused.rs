@@ -5,10 +5,9 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 8] = [
+const VERBS: [(&str, &str); 7] = [
     ("windows", "write the times themselves into the openings of a Rollout"),
     ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
-    ("compliance", "use patchmesh get hosts -o json, which carries every host's counters"),
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
     ("diff", "use patchmesh plan -f FILE"),
     ("token", "use patchmesh mesh sign with the owner key"),

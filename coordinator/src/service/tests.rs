@@ -5,7 +5,7 @@ use patchmesh_common::{
     id::{Incarnation, MeshId},
     inventory::{HostFacts, Transaction},
     membership::{Membership, Role},
-    patch::PatchCounters,
+    patch::{PatchCounters, compliance},
     poison::{Abort, Name, Poison},
     rollout::{
         Operation, RebootOption,
@@ -172,6 +172,34 @@ fn the_issuers_tags_win_over_the_hosts_own() {
     let host = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
     let tags = tags(&host);
     assert_eq!((tags["app"].as_str(), tags["zone"].as_str()), ("issuer", "a"));
+}
+
+#[test]
+fn compliance_is_what_the_hosts_own_records_say_and_nonsense_is_no_report() {
+    let standing = compliance::Standing {
+        at: NOW,
+        operation: Operation::Scan,
+        baseline: "web".into(),
+        group: Some("prod".into()),
+        counters: compliance::Counters { missing: 2, ..Default::default() },
+        severity: Some("HIGH".into()),
+    };
+    let host = |seed, tag: Option<String>| {
+        let mut host = known(seed, Mode::Enforce, Presence::Silent, PatchCounters::default());
+        host.record.body.tags.extend(tag.map(|tag| (compliance::TAG.to_owned(), tag)));
+        host
+    };
+    let mut other = host(4, None);
+    other.membership.role = Role::Coordinator;
+    let members = [host(3, Some("{}".into())), host(2, None), host(1, Some(standing.to_tag())), other];
+    let of = |selector: &str| ComplianceDocument::of(&members, &Selector::parse(selector).unwrap());
+    let document = of("app=issuer,!patchmesh/compliance");
+    let names: Vec<_> = document.hosts.iter().map(|row| row.host.as_str()).collect();
+    assert_eq!(names, ["host-1", "host-2", "host-3"]);
+    assert_eq!((document.fleet.non_compliant, document.fleet.unspecified), (1, 2));
+    let first = &document.hosts[0].standing;
+    assert_eq!((first.severity.as_deref(), first.patch_group.as_deref()), (Some("HIGH"), Some("prod")));
+    assert_eq!(of("app=own").fleet.hosts, 0, "the issuer's tags win");
 }
 
 #[test]

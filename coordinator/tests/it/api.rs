@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use patchmesh_common::rollout::spec::RolloutSpec;
+use patchmesh_common::{rollout::spec::RolloutSpec, selector::Selector};
 use patchmesh_coordinator::{
     api::{MAX_BODY, client::Client, document::*, server},
     fault::{Exit, Fault},
@@ -37,6 +37,13 @@ fn every_question_is_answered_as_the_service_said() {
         assert_eq!(client.hosts().await.unwrap(), fake::hosts());
         assert_eq!(client.host("web-1").await.unwrap(), fake::host("web-1").unwrap());
         assert_eq!(client.why_host("web-2").await.unwrap(), fake::why());
+        let selector = "app in (web,db),app!=db";
+        let chosen = fake::reports::compliance(&Selector::parse(selector).unwrap());
+        assert_eq!(client.compliance(Some(selector)).await.unwrap(), chosen);
+        assert_eq!(chosen.fleet.hosts, 2);
+        assert_eq!(client.compliance(None).await.unwrap().fleet.hosts, 4);
+        assert_eq!(client.patches("db-1").await.unwrap().patches.len(), 5);
+        assert_eq!(client.history("db-1").await.unwrap().reports.len(), 2);
         let plan = client.plan(&spec()).await.unwrap();
         assert_eq!(plan, fake::plan(&spec()));
         assert_eq!(client.apply(&plan).await.unwrap(), ID);
@@ -162,6 +169,8 @@ fn strange_requests_are_refused_with_a_document() {
     for (head, body, status, code) in [
         ("GET /v2/hosts", "", "404", "not-found"),
         ("DELETE /v1/hosts", "", "400", "bad-request"),
+        ("GET /v1/compliance?selector=a,,b", "", "400", "bad-request"),
+        ("GET /v1/compliance?selectr=a", "", "400", "bad-request"),
         ("POST /v1/plans", "{", "400", "bad-request"),
         ("POST /v1/plans", "{\"name\":\"x\"}", "400", "bad-request"),
         ("POST /v1/rollouts", "[]", "400", "bad-request"),

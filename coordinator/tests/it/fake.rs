@@ -20,6 +20,7 @@ use patchmesh_common::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
     },
+    selector::Selector,
     time::WallTime,
 };
 use patchmesh_coordinator::{
@@ -29,6 +30,8 @@ use patchmesh_coordinator::{
 };
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
+
+pub(crate) mod reports;
 
 pub(crate) const ID: &str = "00112233445566aa";
 
@@ -431,6 +434,18 @@ impl Service for Fake {
 
     fn host(&self, name: String) -> Answer<'_, HostDocument> {
         say(host(&name).ok_or_else(|| not_found("host", &name)))
+    }
+
+    fn compliance(&self, selector: Selector) -> Answer<'_, ComplianceDocument> {
+        say(Ok(reports::compliance(&selector)))
+    }
+
+    fn patches(&self, name: String) -> Answer<'_, PatchesDocument> {
+        say(reports::report(&name).map(|(node, report)| PatchesDocument::new(name, node, report)))
+    }
+
+    fn history(&self, name: String) -> Answer<'_, HistoryDocument> {
+        say(reports::report(&name).map(|(node, report)| HistoryDocument::new(name, node, report)))
     }
 
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {

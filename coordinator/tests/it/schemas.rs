@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use patchmesh_common::patch::baseline::{predefined, schema};
+use patchmesh_common::{
+    patch::baseline::{predefined, schema},
+    selector::Selector,
+};
 use patchmesh_coordinator::{
     api::{document::*, not_found},
     manifest,
@@ -152,6 +155,14 @@ fn what_the_api_answers_is_what_is_published() {
         fake::rollout(RolloutState::Running);
     let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
     published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+}
+
+#[test]
+fn what_hosts_reported_is_told_as_it_is_published() {
+    published!("compliance").holds(&fake::reports::compliance(&Selector::default()));
+    let (node, report) = fake::reports::report("db-1").unwrap();
+    published!("patches").holds(&PatchesDocument::new("db-1".into(), node.clone(), report.clone()));
+    published!("history").holds(&HistoryDocument::new("db-1".into(), node, report));
 }
 
 #[test]

@@ -81,6 +81,11 @@ fn baselines() {
 }
 
 #[test]
+fn compliance() {
+    session("compliance.txt", include_str!("../scripts/compliance.txt"));
+}
+
+#[test]
 fn groups() {
     session("groups.txt", include_str!("../scripts/groups.txt"));
 }

@@ -45,6 +45,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Installed,
+        Self::InstalledOther,
+        Self::InstalledPendingReboot,
+        Self::InstalledRejected,
+        Self::Missing,
+        Self::Failed,
+        Self::NotApplicable,
+        Self::AvailableSecurityUpdate,
+    ];
+
     /// The word in outputs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@
 //! RFC 3339 in UTC with whole seconds; lists are sorted by name.
 
 mod baseline;
+mod compliance;
 mod event;
 mod host;
 mod plan;
@@ -18,6 +19,10 @@ pub use self::{
     baseline::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
+    },
+    compliance::{
+        ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, HistoryDocument, PatchDocument, PatchReason,
+        PatchesDocument, StandingDocument, Status,
     },
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
