@@ -1,6 +1,7 @@
 //! What people see: plans, recaps, lists, and a rollout while it moves. Pure text, except for [`Live`].
 
 mod compliance;
+mod kept;
 mod live;
 mod plan;
 mod recap;
@@ -9,6 +10,7 @@ mod tables;
 
 pub use self::{
     compliance::{compliance, compliance_rows, history, patch_rows, patches},
+    kept::{snapshot, snapshot_rows, snapshots, step_rows, steps},
     live::Live,
     plan::plan,
     recap::{recap, recap_rows},

@@ -42,7 +42,7 @@ use crate::{
         document::{
             ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
             LimitsDocument, PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -272,6 +272,16 @@ impl Service for Coordinator {
         })
     }
 
+    fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).and_then(|(id, state)| steps::steps(&view, id, state, host.as_deref()))
+            })
+            .await?
+        })
+    }
+
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
         Box::pin(async move {
             self.ask(move |actor, _| {
@@ -304,6 +314,10 @@ impl Service for Coordinator {
 
     fn store(&self) -> Arc<Store> {
         self.store.clone()
+    }
+
+    fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
     }
 
     fn orders(&self) -> Answer<'_, OrdersDocument> {
@@ -455,6 +469,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 pub mod freeze;
 mod reports;
 mod slots;
+mod steps;
 mod why;
 
 #[cfg(test)]

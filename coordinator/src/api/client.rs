@@ -19,8 +19,8 @@ use super::{
     document::{
         AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
         HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument, RegisterRequest,
-        ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SpecDocument, StopDocument,
-        WatchEvent, WhyDocument,
+        ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SnapshotDocument,
+        SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
     },
 };
 use crate::{
@@ -124,6 +124,31 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn rollout(&self, id: &str) -> Result<RolloutDocument, Fault> {
         self.get(&format!("/v1/rollouts/{}", encode(id))).await
+    }
+
+    /// The steps that the hosts of a rollout reported, or only those of `host`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn steps(&self, id: &str, host: Option<&str>) -> Result<StepsDocument, Fault> {
+        let host = host.map(|name| format!("/{}", encode(name))).unwrap_or_default();
+        self.get(&format!("/v1/rollouts/{}/steps{host}", encode(id))).await
+    }
+
+    /// Every snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn snapshots(&self) -> Result<SnapshotsDocument, Fault> {
+        self.get("/v1/snapshots").await
+    }
+
+    /// One snapshot by its id, or the beginning of it.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn snapshot(&self, id: &str) -> Result<SnapshotDocument, Fault> {
+        self.get(&format!("/v1/snapshots/{}", encode(id))).await
     }
 
     /// `pause`, `resume` or `stop`.

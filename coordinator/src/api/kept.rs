@@ -1,4 +1,4 @@
-//! The routes of what is kept: baselines and patch groups.
+//! The routes of what is kept: baselines, patch groups and snapshots.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     Service, bad_request,
-    document::RegisterRequest,
+    document::{RegisterRequest, SnapshotDocument, SnapshotsDocument},
     not_found,
     server::{Name, Received, answer, parse, refuse},
 };
@@ -25,6 +25,8 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
         .route("/v1/baselines/{name}/default", post(default::<S>))
         .route("/v1/groups", get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.groups()).await }))
         .route("/v1/groups/{group}/{act}", post(register::<S>))
+        .route("/v1/snapshots", get(snapshots::<S>))
+        .route("/v1/snapshots/{id}", get(snapshot::<S>))
 }
 
 /// Asks the store, on a thread that may wait for the disk.
@@ -33,7 +35,12 @@ async fn keep<S: Service, T: Serialize + Send + 'static>(
     ask: impl FnOnce(&Store) -> Result<T, Fault> + Send + 'static,
 ) -> Response {
     let store = service.store();
-    let asked = tokio::task::spawn_blocking(move || ask(&store));
+    read(move || ask(&store)).await
+}
+
+/// Works on files, on a thread that may wait for the disk.
+async fn read<T: Serialize + Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Response {
+    let asked = tokio::task::spawn_blocking(work);
     answer(Box::pin(async move {
         asked.await.unwrap_or_else(|error| {
             Err(Fault::new("busy", "the store was not asked to its end", "see patchmesh get baselines", "try again")
@@ -67,6 +74,16 @@ async fn delete<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Stri
 
 async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
     keep(&*service, move |store| store.set_default(&name)).await
+}
+
+async fn snapshots<S: Service>(State(service): State<Arc<S>>) -> Response {
+    let kept = service.snapshots();
+    read(move || kept.list().map(|all| SnapshotsDocument::new(&all))).await
+}
+
+async fn snapshot<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>) -> Response {
+    let kept = service.snapshots();
+    read(move || kept.find(&id).map(|(id, snapshot)| SnapshotDocument::new(id, snapshot))).await
 }
 
 async fn register<S: Service>(

@@ -12,6 +12,8 @@
 //! | `POST /v1/rollouts` | `patchmesh.plan/v1` | `patchmesh.applied/v1` |
 //! | `GET /v1/rollouts` | | `patchmesh.rollouts/v1` |
 //! | `GET /v1/rollouts/ID` | | `patchmesh.rollout/v1` |
+//! | `GET /v1/rollouts/ID/steps` | | `patchmesh.steps/v1` |
+//! | `GET /v1/rollouts/ID/steps/HOST` | | `patchmesh.steps/v1` of one host |
 //! | `GET /v1/rollouts/ID/watch` | | one JSON document per line, the recap last |
 //! | `POST /v1/rollouts/ID/{pause,resume,stop}` | | `patchmesh.rollout/v1` |
 //! | `GET /v1/orders` | | `patchmesh.orders/v1` |
@@ -26,6 +28,8 @@
 //! | `POST /v1/baselines/NAME/default` | | `patchmesh.changed/v1` |
 //! | `GET /v1/groups` | | `patchmesh.groups/v1` |
 //! | `POST /v1/groups/GROUP/{register,deregister}` | `baseline`, `operatingSystem` | `patchmesh.changed/v1` |
+//! | `GET /v1/snapshots` | | `patchmesh.snapshots/v1` |
+//! | `GET /v1/snapshots/ID` | | `patchmesh.snapshot/v1`; the beginning of an id will do |
 //!
 //! `ID` is an id or a name. Every error is a `patchmesh.error/v1` document; its member `exit` is the CLI's exit code.
 
@@ -46,11 +50,12 @@ use tokio::sync::mpsc;
 
 use self::document::{
     ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument,
-    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StopDocument, WatchEvent,
-    WhyDocument,
+    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument,
+    WatchEvent, WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
+    snapshots::Snapshots,
     store::Store,
 };
 
@@ -101,6 +106,9 @@ pub trait Service: Send + Sync + 'static {
     /// One rollout by id or name (the newest of that name).
     fn rollout(&self, id: String) -> Answer<'_, RolloutDocument>;
 
+    /// The steps that the hosts of a rollout reported, or only those of `host`, a name or a key.
+    fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument>;
+
     /// What happens in a rollout from now on. Starts with a progress document; ends with the recap, after which the sender
     /// is dropped. The queue holds [`WATCH_QUEUE`]; a full one must not block the coordinator.
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>>;
@@ -128,6 +136,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// What is kept of baselines and patch groups.
     fn store(&self) -> Arc<Store>;
+
+    /// The snapshots that are kept.
+    fn snapshots(&self) -> Snapshots;
 
     /// Frees the slot of `host`, a name or a key. Answers once it is in the ledger.
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;

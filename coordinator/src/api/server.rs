@@ -87,6 +87,16 @@ fn router<S: Service>(service: Arc<S>) -> Router {
             get(|State(s): State<Arc<S>>| async move { answer(s.rollouts()).await }).post(apply::<S>),
         )
         .route("/v1/rollouts/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.rollout(id)).await }))
+        .route(
+            "/v1/rollouts/{id}/steps",
+            get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.steps(id, None)).await }),
+        )
+        .route(
+            "/v1/rollouts/{id}/steps/{host}",
+            get(|State(s): State<Arc<S>>, Name((id, host)): Name<(String, String)>| async move {
+                answer(s.steps(id, Some(host))).await
+            }),
+        )
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
         .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))

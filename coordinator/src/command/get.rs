@@ -58,7 +58,7 @@ pub struct HostArgs {
     socket: Socket,
 }
 
-/// Name and flags of `why`.
+/// Name and flags of `describe snapshot` and `why`.
 #[derive(Debug, Args)]
 pub struct NameArgs {
     /// Its name
@@ -90,6 +90,12 @@ pub enum GetKind {
     /// Every patch group that has a baseline; -o json also shows the default of every operating system
     #[command(visible_alias = "group", after_help = "Example:\n  patchmesh get groups -o json")]
     Groups(ListArgs),
+    /// Every snapshot: what was approved for rollouts, frozen. The newest first
+    #[command(
+        visible_alias = "snapshot",
+        after_help = "Examples:\n  patchmesh get snapshots\n  patchmesh get snapshots -o json"
+    )]
+    Snapshots(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -108,6 +114,11 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe baseline web\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
     )]
     Baseline(baselines::ShowArgs),
+    /// One snapshot, with the versions that it froze; by its id or the beginning of it
+    #[command(
+        after_help = "Examples:\n  patchmesh describe snapshot 3fa9c01b22d0\n  patchmesh describe snapshot 3fa9c01b22d0 -o csv"
+    )]
+    Snapshot(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -145,13 +156,18 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
         }
         GetKind::Baselines(args) => baselines::list(args)?,
         GetKind::Groups(args) => groups::list(args)?,
+        GetKind::Snapshots(args) => {
+            let format = args.output.format.among("get snapshots", &LIST)?;
+            let document = block_on(args.socket.client().snapshots())?;
+            output::print_rows(&document, &render::snapshots(&document, format != Format::Table), format)?;
+        }
         GetKind::Other(words) => {
-            let instead = "use get hosts, get rollouts, get baselines or get groups";
-            let to_come = ["policies", "windows", "calendars", "services", "patches", "snapshots", "leases"];
+            let instead = "use get hosts, get rollouts, get baselines, get groups or get snapshots";
+            let to_come = ["policies", "windows", "calendars", "services", "patches", "leases"];
             return Err(refused::kind(
                 "get",
                 words,
-                "hosts|rollouts|baselines|groups",
+                "hosts|rollouts|baselines|groups|snapshots",
                 &to_come.map(|kind| (kind, instead)),
             ));
         }
@@ -180,12 +196,21 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             }
         }
         DescribeKind::Baseline(args) => baselines::show(args)?,
+        DescribeKind::Snapshot(args) => {
+            let formats = [Format::Table, Format::Json, Format::Yaml, Format::Csv];
+            let format = args.output.format.among("describe snapshot", &formats)?;
+            let document = block_on(args.socket.client().snapshot(&args.name))?;
+            match format {
+                Format::Table => output::print(&render::snapshot(&document))?,
+                _ => output::print_rows(&document, &render::snapshot_rows(&document), format)?,
+            }
+        }
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
                 ("patch", "use patchmesh scan --local -o json on the host"),
             ];
-            return Err(refused::kind("describe", words, "host NAME or baseline NAME", &to_come));
+            return Err(refused::kind("describe", words, "host NAME, baseline NAME or snapshot ID", &to_come));
         }
     }
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! `rollout status|watch|pause|resume|stop`.
+//! `rollout status|steps|watch|pause|resume|stop`.
 
 use clap::{Args, Subcommand};
 
@@ -15,6 +15,20 @@ use crate::{
 pub struct RolloutArgs {
     /// Its id, or its name (the newest of that name)
     id: String,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Which rollout's steps, and flags.
+#[derive(Debug, Args)]
+pub struct StepsArgs {
+    /// Its id, or its name (the newest of that name)
+    id: String,
+    /// Only this host, and every line that its steps said
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -42,6 +56,11 @@ pub enum RolloutVerb {
     /// Show where it stands, host by host
     #[command(after_help = "Example:\n  patchmesh rollout status weekly -o json")]
     Status(RolloutArgs),
+    /// Show what its hosts did, step by step, and what the steps said
+    #[command(
+        after_help = "Examples:\n  patchmesh rollout steps weekly\n  patchmesh rollout steps weekly --host web-1\n  patchmesh rollout steps weekly -o json"
+    )]
+    Steps(StepsArgs),
     /// Watch it to its end. Ctrl-C detaches; the work goes on
     #[command(after_help = "Example:\n  patchmesh rollout watch weekly")]
     Watch(RolloutArgs),
@@ -63,6 +82,7 @@ pub enum RolloutVerb {
 pub fn run(verb: &RolloutVerb) -> Result<Exit, Fault> {
     let (id, act, output, socket) = match verb {
         RolloutVerb::Status(args) => return status(args),
+        RolloutVerb::Steps(args) => return steps(args),
         RolloutVerb::Watch(args) => {
             let format = args.output.format.among("rollout watch", &watch::FORMATS)?;
             return block_on(async {
@@ -88,6 +108,17 @@ pub fn run(verb: &RolloutVerb) -> Result<Exit, Fault> {
             output::print(&format!("{} ({}) is {}: {reason}\n", rollout.name, rollout.id, rollout.state.as_str()))?;
         }
         _ => output::print_document(&rollout, format)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn steps(args: &StepsArgs) -> Result<Exit, Fault> {
+    let format =
+        args.output.format.among("rollout steps", &[Format::Table, Format::Json, Format::Yaml, Format::Csv])?;
+    let document = block_on(args.socket.client().steps(&args.id, args.host.as_deref()))?;
+    match format {
+        Format::Table => output::print(&render::steps(&document, args.host.is_some()))?,
+        _ => output::print_rows(&document, &render::step_rows(&document), format)?,
     }
     Ok(Exit::Done)
 }

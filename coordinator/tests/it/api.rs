@@ -54,6 +54,11 @@ fn every_question_is_answered_as_the_service_said() {
         {
             assert_eq!(client.act(ID, act).await.unwrap().state, state);
         }
+        assert_eq!(client.steps("weekly", None).await.unwrap().hosts.len(), 3);
+        assert_eq!(client.steps(ID, Some("web-2")).await.unwrap().hosts[0].steps.len(), 2);
+        assert_eq!(client.steps(ID, Some("web/2")).await.unwrap_err().document().code, "not-found");
+        let snapshots = client.snapshots().await.unwrap().snapshots;
+        assert_eq!(client.snapshot(&snapshots[0].id[..6]).await.unwrap().row, snapshots[0]);
         let mut events = client.watch(ID).await.unwrap();
         assert_eq!(events.next().await.unwrap(), Some(WatchEvent::Progress(fake::progress())));
         assert_eq!(events.next().await.unwrap(), Some(WatchEvent::Event(fake::event())));

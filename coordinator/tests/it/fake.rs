@@ -26,12 +26,15 @@ use patchmesh_common::{
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
+    snapshots::Snapshots,
     store::Store,
 };
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod reports;
+pub(crate) mod snapshots;
+pub(crate) mod steps;
 
 pub(crate) const ID: &str = "00112233445566aa";
 
@@ -476,6 +479,14 @@ impl Service for Fake {
 
     fn rollout(&self, id: String) -> Answer<'_, RolloutDocument> {
         say(self.known(&id, RolloutState::Running))
+    }
+
+    fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument> {
+        say(self.known(&id, RolloutState::Halted).and_then(|rollout| steps::steps(rollout, host.as_deref())))
+    }
+
+    fn snapshots(&self) -> Snapshots {
+        snapshots::keep(self.folder.path())
     }
 
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {

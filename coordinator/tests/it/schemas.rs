@@ -166,6 +166,21 @@ fn what_hosts_reported_is_told_as_it_is_published() {
 }
 
 #[test]
+fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = fake::snapshots::keep(folder.path());
+    let all = kept.list().unwrap();
+    published!("snapshots").holds(&SnapshotsDocument::new(&all));
+    let (id, first) = all[0].clone();
+    published!("snapshot").holds(&SnapshotDocument::new(id, first));
+    for (id, snapshot) in all {
+        let value = serde_json::to_value(SnapshotDocument::new(id, snapshot)).unwrap();
+        assert_eq!(published!("snapshot").misfits(&value), [""; 0]);
+    }
+    published!("steps").holds(&fake::steps::steps(fake::rollout(RolloutState::Halted), None).unwrap());
+}
+
+#[test]
 fn every_state_and_an_empty_plan_fit_too() {
     for state in [RolloutState::Running, RolloutState::Succeeded, RolloutState::Stopped, RolloutState::WindowClosed] {
         let value = serde_json::to_value(fake::rollout(state)).unwrap();

@@ -116,6 +116,16 @@ fn usage() {
 }
 
 #[test]
+fn snapshots() {
+    session("snapshots.txt", include_str!("../scripts/snapshots.txt"));
+}
+
+#[test]
+fn steps() {
+    session("steps.txt", include_str!("../scripts/steps.txt"));
+}
+
+#[test]
 fn slots() {
     session("slots.txt", include_str!("../scripts/slots.txt"));
 }

@@ -10,6 +10,8 @@ mod host;
 mod plan;
 mod rollout;
 mod slots;
+mod snapshot;
+mod steps;
 
 use patchmesh_common::{rollout::limit::Limit, schedule::Opening};
 pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, Time, Unconfirmed};
@@ -35,6 +37,8 @@ pub use self::{
         RolloutState, RolloutsDocument,
     },
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
+    snapshot::{FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
+    steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
 };
 
 /// A code for scripts and a sentence for people.
