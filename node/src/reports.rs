@@ -180,3 +180,104 @@ fn prune(folder: &Path) -> io::Result<()> {
     let surplus = files.len().saturating_sub(KEPT_SNAPSHOTS);
     files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use patchmesh_common::{
+        id::BootId,
+        inventory::PackageChange,
+        patch::{
+            compliance::Counters,
+            snapshot::{Choice, Rules},
+        },
+        rollout::Operation,
+        time::WallTime,
+    };
+
+    use super::*;
+
+    fn standing(at: i64) -> Standing {
+        Standing {
+            at: WallTime(at),
+            operation: Operation::Scan,
+            baseline: "web".into(),
+            group: None,
+            counters: Counters::default(),
+            severity: None,
+        }
+    }
+
+    #[test]
+    fn the_current_report_is_replaced_and_earlier_ones_are_kept_in_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        assert_eq!(reports.told().unwrap(), None);
+        for at in 1..=i64::try_from(MAX_HISTORY).unwrap() + 3 {
+            reports.replace(standing(at), vec![]).unwrap();
+        }
+        let told = reports.told().unwrap().unwrap();
+        let newest = i64::try_from(MAX_HISTORY).unwrap() + 3;
+        assert_eq!((told.standing, told.history.len()), (standing(newest), MAX_HISTORY));
+        assert_eq!((&told.history[0], told.history.last()), (&standing(newest - 1), Some(&standing(3))));
+    }
+
+    #[test]
+    fn a_crash_between_the_two_files_tells_no_standing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        reports.replace(standing(1), vec![]).unwrap();
+        // The history was written, and the report not.
+        reports.write(HISTORY, &vec![standing(1)]).unwrap();
+        reports.replace(standing(2), vec![]).unwrap();
+        assert_eq!(reports.told().unwrap().unwrap().history, [standing(1)]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_moved_aside_and_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        reports.replace(standing(1), vec![]).unwrap();
+        fs::write(folder.path().join(REPORTS).join(CURRENT), b"{\"standing\":").unwrap();
+        assert_eq!(reports.standing().unwrap(), None);
+        assert!(folder.path().join(REPORTS).join("current.damaged").exists());
+        reports.replace(standing(2), vec![]).unwrap();
+        assert_eq!(reports.standing().unwrap(), Some(standing(2)));
+    }
+
+    #[test]
+    fn what_waits_for_a_reboot_outlives_the_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let change = PackageChange {
+            name: "a".into(),
+            arch: "all".into(),
+            from: Some("1".into()),
+            to: "2".into(),
+            sha256: String::new(),
+        };
+        let transaction = Transaction { changes: vec![change], removals: vec![] };
+        Reports::new(folder.path()).note(BootId([1; 16]), &transaction).unwrap();
+        let mut pending = Reports::new(folder.path()).pending().unwrap();
+        assert!(!pending.is_empty());
+        pending.started(BootId([2; 16]));
+        Reports::new(folder.path()).keep_pending(&pending).unwrap();
+        assert!(Reports::new(folder.path()).pending().unwrap().is_empty());
+    }
+
+    #[test]
+    fn snapshots_are_kept_by_what_they_say_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        let snapshot = |at| Snapshot { at: WallTime(at), rules: Rules::plain(Choice::All), versions: None };
+        let id = reports.keep(&snapshot(1)).unwrap();
+        assert_eq!(reports.snapshot(id).unwrap(), snapshot(1));
+        let path = folder.path().join(REPORTS).join(SNAPSHOTS).join(id.to_string());
+        fs::write(&path, wire::encode(&snapshot(2))).unwrap();
+        let refusal = reports.snapshot(id).unwrap_err();
+        assert_eq!((refusal.code, refusal.text.ends_with("is damaged")), (RefusalCode::NoBaseline, true));
+        for at in 0..40 {
+            reports.keep(&snapshot(at)).unwrap();
+        }
+        let kept = fs::read_dir(folder.path().join(REPORTS).join(SNAPSHOTS)).unwrap().count();
+        assert_eq!(kept, KEPT_SNAPSHOTS);
+    }
+}

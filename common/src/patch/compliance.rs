@@ -202,3 +202,70 @@ impl HostReport {
         Self { standing, rows, left_out, history }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn standing(baseline: &str) -> Standing {
+        Standing {
+            at: WallTime(5),
+            operation: Operation::Scan,
+            baseline: baseline.into(),
+            group: Some("prod".into()),
+            counters: Counters { missing: 2, installed: 9, ..Counters::default() },
+            severity: Some("HIGH".into()),
+        }
+    }
+
+    fn row(name: String, state: State) -> PatchRow {
+        PatchRow {
+            name,
+            arch: "amd64".into(),
+            installed: Some("1".into()),
+            available: None,
+            state,
+            level: "HIGH".into(),
+            classification: None,
+            blocked: None,
+            code: "approved-rule".into(),
+            text: "x".repeat(1000),
+            rule: None,
+            opens_at: None,
+            ignored_date_gate: false,
+        }
+    }
+
+    #[test]
+    fn a_standing_travels_in_a_tag_however_long_its_names_may_be() {
+        let longest =
+            Standing { group: Some("g".repeat(super::super::groups::MAX_GROUP)), ..standing(&"b".repeat(128)) };
+        for standing in [standing("web"), longest] {
+            let tag = standing.to_tag();
+            assert!(tag.len() <= MAX_TAG, "{}", tag.len());
+            assert_eq!(Standing::of_tag(&tag), Some(standing));
+        }
+        assert_eq!(Standing::of_tag(&format!("{}{}", standing("web").to_tag(), " ".repeat(MAX_TAG))), None);
+    }
+
+    #[test]
+    fn of_a_report_that_is_too_long_what_is_as_it_should_be_is_left_out_first() {
+        let mut rows: Vec<_> = (0..3000).map(|n| row(format!("p{n:04}"), State::Installed)).collect();
+        rows.push(row("zzz".into(), State::Missing));
+        let report = HostReport::bounded(standing("web"), rows.clone(), vec![]);
+        assert!(wire::size(&report) <= MAX_ROWS + 4096);
+        assert_eq!(report.rows.len() + report.left_out as usize, 3001);
+        assert!(report.rows.is_sorted_by_key(|row| row.name.clone()) && report.rows.iter().any(PatchRow::is_wrong));
+        let short = HostReport::bounded(standing("web"), rows[..10].to_vec(), vec![]);
+        assert_eq!((short.rows.len(), short.left_out), (10, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_tag_of_a_peer_does_more_than_be_none(text in ".{0,200}") {
+            let _ = Standing::of_tag(&text);
+        }
+    }
+}

@@ -375,3 +375,119 @@ fn system(host: &Subject<'_>) -> Result<OperatingSystem, BadSnapshot> {
     OperatingSystem::of_host(host.os, host.os_version)
         .ok_or_else(|| BadSnapshot::System(format!("{} {}", host.os, host.os_version).trim_end().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::PackageChange;
+
+    fn baseline(name: &str, os: &str) -> PatchBaseline {
+        let spec = Spec { operating_system: Some(os.into()), ..Spec::default() };
+        PatchBaseline { name: name.into(), spec }
+    }
+
+    fn snapshot(baselines: &[PatchBaseline], choice: Choice) -> Snapshot {
+        let rules = Rules { baselines: baselines.iter().map(Written::new).collect(), ..Rules::plain(choice) };
+        Snapshot { at: WallTime(7), rules, versions: None }
+    }
+
+    fn tags(group: Option<&str>) -> BTreeMap<String, String> {
+        group.map(|group| ("Patch Group".to_owned(), group.to_owned())).into_iter().collect()
+    }
+
+    fn judged(snapshot: &Snapshot, os: &str, group: Option<&str>) -> Result<(String, Option<String>), String> {
+        let tags = tags(group);
+        let host = Subject { os, os_version: "12", tags: &tags };
+        let judged = snapshot.judge(&host).map_err(|error| error.to_string())?;
+        Ok((judged.by.name().to_owned(), judged.group))
+    }
+
+    fn change(name: &str, to: &str) -> PackageChange {
+        let (arch, sha256) = ("amd64".to_owned(), format!("{name}{to}"));
+        PackageChange { name: name.into(), arch, from: Some("0".into()), to: to.into(), sha256 }
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_name_wherever_it_is_made() {
+        let web = || snapshot(&[baseline("web", "DEBIAN")], Choice::One);
+        assert_eq!(web().id(), web().id());
+        assert_ne!(web().id(), Snapshot { at: WallTime(8), ..web() }.id());
+        let known = PatchBaseline {
+            spec: Spec { aws: Some(Default::default()), ..baseline("web", "DEBIAN").spec },
+            ..baseline("web", "DEBIAN")
+        };
+        assert_eq!(web().id(), snapshot(&[known], Choice::One).id(), "what only AWS knows is no part of it");
+    }
+
+    #[test]
+    fn the_group_decides_then_the_default_and_one_system_is_never_judged_by_another_s() {
+        let all = [baseline("web", "DEBIAN"), baseline("base", "DEBIAN"), baseline("ubu", "UBUNTU")];
+        let registered = Registered {
+            groups: vec![("prod".into(), "web".into()), ("prod".into(), "ubu".into())],
+            defaults: vec!["base".into()],
+        };
+        let by_group = snapshot(&all, Choice::Group(registered.clone()));
+        assert_eq!(judged(&by_group, "debian", Some("prod")), Ok(("web".into(), Some("prod".into()))));
+        assert_eq!(judged(&by_group, "ubuntu", Some("prod")), Ok(("ubu".into(), Some("prod".into()))));
+        assert_eq!(judged(&by_group, "debian", Some("dev")), Ok(("base".into(), Some("dev".into()))));
+        assert_eq!(judged(&by_group, "debian", None), Ok(("base".into(), None)));
+        // Nothing is the default of Ubuntu here, and the predefined one did not come along.
+        let error = judged(&by_group, "ubuntu", None).unwrap_err();
+        assert_eq!(error, "it has no baseline \"AWS-UbuntuDefaultPatchBaseline\"");
+        let error = judged(&by_group, "plan9", None).unwrap_err();
+        assert_eq!(error, "no baseline is for the operating system \"plan9 12\"");
+        let short = snapshot(&all[..1], Choice::Group(registered));
+        assert_eq!(judged(&short, "debian", None).unwrap_err(), "it has no baseline \"ubu\"");
+    }
+
+    #[test]
+    fn one_baseline_judges_all_and_an_override_by_system() {
+        let one = snapshot(&[baseline("web", "DEBIAN")], Choice::One);
+        assert_eq!(judged(&one, "debian", Some("dev")), Ok(("web".into(), Some("dev".into()))));
+        assert_eq!(judged(&one, "ubuntu", None).unwrap_err(), "baseline web is for DEBIAN, and the host is ubuntu 12");
+        let systems = [baseline("BaselineOverride", "DEBIAN"), baseline("BaselineOverride", "UBUNTU")];
+        let by_system = snapshot(&systems, Choice::System);
+        for os in ["debian", "ubuntu"] {
+            assert_eq!(judged(&by_system, os, None).unwrap().0, "BaselineOverride");
+        }
+        assert!(judged(&by_system, "centos", None).unwrap_err().contains("none of the baselines is for"));
+        assert_eq!(judged(&snapshot(&[], Choice::All), "plan9", None).unwrap().0, "all");
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_read_is_named() {
+        let mut broken = snapshot(&[baseline("web", "DEBIAN")], Choice::One);
+        broken.rules.baselines[0].spec = "{\"approvalRules\":7}".into();
+        assert!(judged(&broken, "debian", None).unwrap_err().starts_with("baseline web cannot be used: "));
+        let mut listed = snapshot(&[baseline("web", "DEBIAN")], Choice::One);
+        listed.rules.list = Some("{\"patches\":[{\"id\":\"\"}]}".into());
+        let error = judged(&listed, "debian", None).unwrap_err();
+        assert!(error.starts_with("the install override list cannot be used: patches[0]"), "{error}");
+        let mut large = snapshot(&[], Choice::All);
+        large.rules.list = Some("x".repeat(MAX_SNAPSHOT));
+        assert!(matches!(large.check(), Err(BadSnapshot::Size(size)) if size > MAX_SNAPSHOT));
+    }
+
+    #[test]
+    fn what_was_resolved_is_frozen_by_release_and_of_two_versions_the_newer() {
+        let one = Transaction { changes: vec![change("a", "2"), change("b", "1")], removals: vec![] };
+        let other = Transaction { changes: vec![change("a", "10")], removals: vec![] };
+        let frozen = snapshot(&[], Choice::All).frozen([
+            ("debian", "12", &one),
+            ("debian", "12", &other),
+            ("debian", "13", &one),
+        ]);
+        let tags = BTreeMap::new();
+        let of = |os_version| {
+            let host = Subject { os: "debian", os_version, tags: &tags };
+            let pinned = frozen.pinned(&host).unwrap();
+            pinned.map(|pinned| format!("{} {} {}", pinned.name, pinned.version, pinned.sha256)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("12"), ["a 10 a10", "b 1 b1"]);
+        assert_eq!(of("13"), ["a 2 a2", "b 1 b1"]);
+        assert_eq!(of("11"), Vec::<String>::new());
+        assert_ne!(frozen.id(), snapshot(&[], Choice::All).id());
+        let host = Subject { os: "debian", os_version: "12", tags: &tags };
+        assert!(snapshot(&[], Choice::All).pinned(&host).is_none());
+    }
+}

@@ -27,6 +27,7 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
             | RefusalCode::RemovalsNeeded
             | RefusalCode::Held
             | RefusalCode::ConfigConflict
+            | RefusalCode::NoBaseline
     )
 }
 

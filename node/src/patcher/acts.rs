@@ -72,7 +72,7 @@ impl Host {
             Act::ResolveBy { operation, snapshot, .. } => ActEnd::Resolved(self.resolve_by(operation, &snapshot).await),
             Act::Patches => ActEnd::Patches(self.patches()),
             Act::Sightings => ActEnd::Sightings(self.sightings()),
-            Act::Check { transaction, .. } => ActEnd::Checked(self.backend.check(&transaction).await),
+            Act::Check { baseline, transaction } => ActEnd::Checked(self.check(baseline, &transaction).await),
             Act::Hooks { point, rollout, attempt, timeout, .. } => {
                 let timeout = Duration::from_secs(timeout.into());
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };

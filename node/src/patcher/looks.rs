@@ -37,6 +37,12 @@ impl Host {
         }
     }
 
+    /// Whether exactly `transaction` would be done now, and could be judged afterwards.
+    pub(super) async fn check(&self, approval: Approval, transaction: &Transaction) -> Result<(), Refusal> {
+        self.question_of(approval)?;
+        self.backend.check(transaction).await
+    }
+
     /// What `snapshot` asks of this host, and its patch group.
     fn question(&self, snapshot: &Snapshot) -> Result<(Question, Option<String>), Refusal> {
         let subject = Subject { os: &self.os.0, os_version: &self.os.1, tags: &self.tags };

@@ -22,9 +22,11 @@ use patchmesh_common::{
     membership::{Credential, Membership, Role},
     patch::{
         Approval, Baseline, PatchCounters,
-        baseline::{ComplianceLevel, SecurityUpdates},
+        baseline::{ComplianceLevel, PatchBaseline, SecurityUpdates, Spec},
+        compliance::HostReport,
         evaluation::{Evaluation, Reason, Row, State},
         sighting::{Seen, Sighting},
+        snapshot::{Choice, Rules, Snapshot, Written},
     },
     rollout::{Operation, RebootOption},
     run::{
@@ -448,6 +450,95 @@ fn what_the_transaction_did_not_do_is_reported() {
         );
         assert_eq!(host.trace(), "pre-install 1\non-exit 1\n");
         assert_eq!(report.packages.len(), 1, "what changed is reported although the run failed");
+    });
+}
+
+/// Approves the tool, by the baseline `web`.
+fn snapshot() -> Snapshot {
+    let spec = Spec {
+        operating_system: Some("DEBIAN".into()),
+        approved_patches: Some(vec!["tool".into()]),
+        ..Spec::default()
+    };
+    let baseline = PatchBaseline { name: "web".into(), spec };
+    let rules = Rules { baselines: vec![Written::new(&baseline)], ..Rules::plain(Choice::One) };
+    Snapshot { at: WallTime(5), rules, versions: None }
+}
+
+impl Running {
+    async fn resolve_by(&mut self, operation: Operation, snapshot: Snapshot) -> Result<Resolution, Refusal> {
+        let request = CommandId([7; 16]);
+        self.say(ToHost::ResolveBy { request, operation, snapshot: Box::new(snapshot) });
+        let resolved = |body| match body {
+            ToCoordinator::Resolved { request: of, result } if of == request => Some(result),
+            _ => None,
+        };
+        self.hear("Resolved", resolved).await
+    }
+
+    async fn patches(&mut self) -> Result<Box<HostReport>, Refusal> {
+        let request = CommandId([9; 16]);
+        self.say(ToHost::Patches { request });
+        let told = |body| match body {
+            ToCoordinator::Patches { result, .. } => Some(result),
+            _ => None,
+        };
+        self.hear("Patches", told).await
+    }
+}
+
+#[test]
+fn a_host_is_judged_by_the_snapshot_that_it_was_asked_with_and_keeps_a_report() {
+    in_system(async {
+        let mut host = Host::new();
+        touch(&host.path("gate"));
+        let mut first = host.start();
+        assert_eq!(first.patches().await.unwrap_err().code, RefusalCode::NoReport);
+        let judged = Lease { baseline: Approval::Snapshot(snapshot().id()), reboot: RebootOption::Never, ..lease() };
+        first.say(ToHost::Offer(Box::new(judged.clone())));
+        let refused = |body| match body {
+            ToCoordinator::Refused { refusal, .. } => Some(refusal.code),
+            _ => None,
+        };
+        assert_eq!(first.hear("Refused", refused).await, RefusalCode::NoBaseline, "it was never asked with it");
+
+        first.resolve_by(Operation::Install, snapshot()).await.unwrap();
+        let install = Lease { id: LeaseId([5; 16]), ..judged.clone() };
+        first.grant(install.clone()).await;
+        assert_eq!(first.report().await.outcome, Outcome::Succeeded);
+        let told = first.patches().await.unwrap();
+        let standing = &told.standing;
+        assert_eq!((standing.operation, standing.baseline.as_str()), (Operation::Install, "web"));
+        assert_eq!((standing.group.as_deref(), standing.severity.as_deref()), (Some("prod"), Some("HIGH")));
+        assert_eq!(told.rows[0].state, State::InstalledPendingReboot, "it was installed since the host started");
+        assert_eq!(told.history, []);
+        first.say(ToHost::Acknowledge { lease: install.id });
+        first.kill().await;
+
+        host.boot_id = 2;
+        let mut second = host.start();
+        second.resolve_by(Operation::Scan, snapshot()).await.unwrap();
+        let (id, transaction) = (LeaseId([6; 16]), Transaction::default());
+        second.grant(Lease { id, operation: Operation::Scan, transaction, ..judged }).await;
+        assert_eq!(second.report().await.outcome, Outcome::Succeeded);
+        let told = second.patches().await.unwrap();
+        assert_eq!(told.rows[0].state, State::Installed);
+        assert_eq!(told.standing.severity, None);
+        let history: Vec<_> = told.history.iter().map(|standing| standing.operation).collect();
+        assert_eq!(history, [Operation::Install]);
+    });
+}
+
+#[test]
+fn a_snapshot_that_judges_another_system_is_refused_by_name() {
+    in_system(async {
+        let host = Host::new();
+        let mut running = host.start();
+        let mut foreign = snapshot();
+        foreign.rules.baselines[0].spec = "{\"operatingSystem\":\"UBUNTU\"}".into();
+        let refusal = running.resolve_by(Operation::Scan, foreign).await.unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::NoBaseline);
+        assert_eq!(refusal.text, "baseline web is for UBUNTU, and the host is debian 12");
     });
 }
 
