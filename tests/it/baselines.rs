@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fleet::{Again, PACKAGES, json, program, versions},
+    fleet::{Again, PACKAGES, json, program, versions, wait_for},
     wave::result,
 };
 
@@ -232,4 +232,47 @@ fn what_dev_got_prod_gets_after_the_repository_has_moved_on_or_the_versions_that
     let (code, _) = again.apply(&rollout("Install", "{names: [demo-03]}", "  baseline: all\n"));
     assert_eq!(code, 0);
     assert_eq!(installed(&demo, "demo-03"), ["1.1 installed", "1.0 installed", "1.2 installed"]);
+}
+
+/// `PATCHMESH_FLEET`: how many hosts; few by default, because every one is a process here.
+fn size() -> u32 {
+    std::env::var("PATCHMESH_FLEET").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+#[test]
+fn a_fleet_is_told_by_its_reports() {
+    let count = size();
+    let width = count.to_string().len().max(2);
+    let names: Vec<_> = (1..=count).map(|n| format!("demo-{n:0width$}")).collect();
+    let group = |at: usize| if at % 2 == 0 { "dev" } else { "prod" };
+    let groups: Vec<_> = names.iter().enumerate().map(|(at, name)| (name.as_str(), group(at))).collect();
+    let Some(again) = fleet(count, &groups) else { return };
+    keep_baselines(&again);
+    // The last host makes no report.
+    let scanned = names[..names.len() - 1].join(", ");
+    let (code, recap) = again.apply(&rollout("Scan", &format!("{{names: [{scanned}]}}"), ""));
+    assert_eq!((code, recap["state"].as_str()), (0, Some("Succeeded")), "{recap}");
+
+    let told = wait_for("every standing to be told", || {
+        let told = again.cli_json(&["compliance", "-o", "json"])?;
+        (told["fleet"]["unspecified"] == 1).then_some(told)
+    });
+    let whole = &told["fleet"];
+    assert_eq!((&whole["hosts"], &whole["compliant"]), (&count.into(), &0.into()), "{whole}");
+    assert_eq!((&whole["nonCompliant"], &whole["byReason"]["missing"]), (&(count - 1).into(), &(count - 1).into()));
+    let first = &told["hosts"][0];
+    assert_eq!((&first["host"], &first["baseline"]), (&names[0].as_str().into(), &"dev-base".into()));
+    assert_eq!((&first["patchGroup"], &first["status"]), (&"dev".into(), &"NON_COMPLIANT".into()));
+    assert_eq!((&first["counters"]["missing"], &first["counters"]["installedRejected"]), (&2.into(), &1.into()));
+
+    let text = again.cli(&["compliance"]);
+    ok(&text);
+    println!("{}", String::from_utf8_lossy(&text.stdout));
+    let text = again.cli(&["describe", "host", &names[1], "--patches"]);
+    ok(&text);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    println!("{text}");
+    let of = |package: &str| text.lines().find(|line| line.contains(package)).map(str::to_owned).expect("a line");
+    assert!(of("pm-demo-lib").contains("Missing"), "{text}");
+    assert!(of("pm-demo-kernel").contains("InstalledOther"), "{text}");
 }
