@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::{
     ApprovalClock, ComplianceLevel, Family, FilterGroup, FilterKey, OperatingSystem, PatchBaseline, RejectedAction,
-    RuleText, SecurityUpdates,
+    RuleText, SecurityUpdates, Source,
     entry::{self, Subject},
     os::Values,
 };
@@ -103,6 +103,8 @@ pub struct Checked {
     pub action: RejectedAction,
     /// Whether security updates that are not approved make a Windows host non-compliant.
     pub security_updates: SecurityUpdates,
+    /// Alternative repositories, for some releases each; empty if hosts use their own.
+    pub sources: Vec<Source>,
 }
 
 impl Checked {
@@ -279,8 +281,8 @@ impl Judge {
                 RejectedAction::as_str,
             ),
             security_updates: self.security_updates(os, spec.available_security_updates_compliance_status.as_ref()),
+            sources: self.sources(os, written),
         };
-        self.sources(os, written);
         self.origin(written);
         Some(checked)
     }
@@ -404,7 +406,7 @@ impl Judge {
         }
     }
 
-    fn sources(&mut self, os: OperatingSystem, written: &PatchBaseline) {
+    fn sources(&mut self, os: OperatingSystem, written: &PatchBaseline) -> Vec<Source> {
         let sources = written.spec.sources.as_deref().unwrap_or_default();
         self.count("sources", sources.len(), 0, MAX_SOURCES);
         if !sources.is_empty() && !os.family().is_linux() {
@@ -420,6 +422,7 @@ impl Judge {
             }
             self.length(&format!("{field}.configuration"), &source.configuration, 1, MAX_CONFIGURATION);
         }
+        sources.to_vec()
     }
 
     fn origin(&mut self, written: &PatchBaseline) {

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod os;
 pub mod predefined;
 pub mod schema;
+pub mod sources;
 pub mod words;
 
 pub use check::{Checked, Filter, Gate, Problem, Rule};
@@ -141,7 +142,7 @@ pub struct RuleText {
 }
 
 /// An alternative repository (spec 1.9).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// 3 to 50 characters.
