@@ -1,7 +1,7 @@
 //! The host's own file: fragments → inputs → settings.
 //!
 //! A fragment is one TOML file. The main file comes first, then `FILE.d/*.toml` in name order; a later one replaces what an
-//! earlier one said, and adds to its tags. Unknown keys are errors that name file, line and key.
+//! earlier one said, and adds to its tags and sources. Unknown keys are errors that name file, line and key.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,7 @@ use std::{
 use patchmesh_common::{
     gossip::Mode,
     id::{MeshId, NodeId},
+    patch::baseline::sources::{Allowed, is_keyring, is_uri},
     poison::OWN_TAGS,
 };
 use rustix::process::geteuid;
@@ -27,6 +28,8 @@ const HOOKS: &str = "/etc/patchmesh/hooks";
 const MAX_FILE: u64 = 256 << 10;
 /// Most bytes of all tags together: they travel in every record of this host.
 const MAX_TAGS: usize = 2048;
+/// Most repositories to which baselines may send the host.
+const MAX_SOURCES: usize = 256;
 
 /// What one file says.
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +44,17 @@ struct Fragment {
     hooks: Option<PathBuf>,
     root: Option<PathBuf>,
     #[serde(default)]
+    sources: Vec<SourceText>,
+    #[serde(default)]
     tags: BTreeMap<String, String>,
+}
+
+/// A repository to which baselines may send this host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceText {
+    uri: String,
+    keyring: String,
 }
 
 /// What the daemon runs with.
@@ -63,6 +76,8 @@ pub struct Settings {
     pub hooks: PathBuf,
     /// The root of the system that is patched.
     pub root: PathBuf,
+    /// The repositories to which baselines may send this host.
+    pub sources: Vec<Allowed>,
     /// The host's own tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -163,8 +178,9 @@ fn fragment(path: &Path) -> Result<Fragment, ConfigError> {
 }
 
 fn merge(earlier: Fragment, later: Fragment) -> Fragment {
-    let mut tags = earlier.tags;
+    let (mut tags, mut sources) = (earlier.tags, earlier.sources);
     tags.extend(later.tags);
+    sources.extend(later.sources);
     Fragment {
         mode: later.mode.or(earlier.mode),
         state: later.state.or(earlier.state),
@@ -174,6 +190,7 @@ fn merge(earlier: Fragment, later: Fragment) -> Fragment {
         membership: later.membership.or(earlier.membership),
         hooks: later.hooks.or(earlier.hooks),
         root: later.root.or(earlier.root),
+        sources,
         tags,
     }
 }
@@ -202,6 +219,7 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
             format!("`{own}` is for the daemon to say: leave out tags that begin with `{OWN_TAGS}`"),
         ));
     }
+    let sources = allowed(input.sources).map_err(|text| wrong("sources", text))?;
     let state = input.state.ok_or_else(|| missing("state", "\"/var/lib/patchmesh\""))?;
     let settings = Settings {
         mode: input.mode.unwrap_or_default(),
@@ -212,6 +230,7 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
         mesh,
         hooks: input.hooks.unwrap_or_else(|| HOOKS.into()),
         root: input.root.unwrap_or_else(|| "/".into()),
+        sources,
         tags: input.tags,
     };
     let paths = [
@@ -225,6 +244,22 @@ fn settings(path: &Path, input: Fragment) -> Result<Settings, ConfigError> {
         return Err(wrong(key, format!("`{}` is not an absolute path", path.display())));
     }
     Ok(settings)
+}
+
+fn allowed(given: Vec<SourceText>) -> Result<Vec<Allowed>, String> {
+    if given.len() > MAX_SOURCES {
+        return Err(format!("{} repositories, and at most {MAX_SOURCES} are allowed", given.len()));
+    }
+    let one = |SourceText { uri, keyring }| {
+        if !is_uri(&uri) {
+            return Err(format!("`{uri}` is not a plain URI such as https://deb.example.org/debian"));
+        }
+        if !is_keyring(&keyring) {
+            return Err(format!("`{keyring}` is not a plain absolute path such as /etc/apt/keyrings/example.gpg"));
+        }
+        Ok(Allowed { uri, keyring })
+    };
+    given.into_iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -282,6 +317,28 @@ mod tests {
         let settings = load(&path).unwrap();
         assert_eq!(settings.mode, Mode::Enforce);
         assert_eq!(settings.tags, BTreeMap::from([("role", "db"), ("zone", "b")].map(|(k, v)| (k.into(), v.into()))));
+    }
+
+    #[test]
+    fn sources_are_allowed_one_by_one_and_drop_ins_add_to_them() {
+        let one = |uri: &str, keyring: &str| format!("[[sources]]\nuri = \"{uri}\"\nkeyring = \"{keyring}\"\n");
+        let main = format!("{}{}", minimal(), one("https://a.example/x", "/k/a.gpg"));
+        let (_dir, path) = written(&main, &[("10-b.toml", &one("https://b.example", "/k/b.gpg"))]);
+        let sources = load(&path).unwrap().sources;
+        assert_eq!(
+            sources.iter().map(|one| (one.uri.as_str(), one.keyring.as_str())).collect::<Vec<_>>(),
+            [("https://a.example/x", "/k/a.gpg"), ("https://b.example", "/k/b.gpg")]
+        );
+        for (text, named) in [
+            (one("https://a b", "/k"), "`https://a b` is not a plain URI"),
+            (one("https://a", "k.gpg"), "`k.gpg` is not a plain absolute path"),
+            (one("https://a", "/k") + "trusted = true\n", "trusted"),
+            ("[[sources]]\nuri = \"https://a\"\n".to_owned(), "keyring"),
+            (one("https://a", "/k").repeat(MAX_SOURCES + 1), "257 repositories"),
+        ] {
+            let told = error(&format!("{}{text}", minimal()));
+            assert!(told.contains(named), "{told}");
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ async fn start_host(
     // Whatever it was called in the file: whether it is the machine's own decides what a reboot is.
     let path = root.path().to_owned();
     let apt = Apt::open(root, &settings.state.join("apt")).await.map_err(|no| format!("{}; {}", no.text, no.remedy))?;
-    let apt = Arc::new(apt.noting(settings.state.join("sightings")));
+    let apt = Arc::new(apt.noting(settings.state.join("sightings")).allowing(settings.sources.clone()));
     let facts = HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?

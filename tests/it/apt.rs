@@ -6,6 +6,7 @@ mod judged;
 mod pinned;
 mod preflight;
 mod sighted;
+mod sources;
 mod unchanged;
 mod worlds;
 

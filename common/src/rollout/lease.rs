@@ -28,6 +28,7 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
             | RefusalCode::Held
             | RefusalCode::ConfigConflict
             | RefusalCode::NoBaseline
+            | RefusalCode::SourceNotAllowed
     )
 }
 

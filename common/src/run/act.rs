@@ -71,6 +71,8 @@ pub enum Act {
         lease: LeaseId,
         /// 1, or more if an earlier runner provably never started; names the runner's folder too.
         attempt: u32,
+        /// Says from which repositories.
+        baseline: Approval,
         /// What to install.
         transaction: Transaction,
         /// What the runner checks as its last act.
@@ -92,6 +94,8 @@ pub enum Act {
         lease: LeaseId,
         /// Of the [`Act::Transaction`].
         attempt: u32,
+        /// Says from which repositories.
+        baseline: Approval,
         /// What should have been installed, and all that a repair may install.
         transaction: Transaction,
         /// What went wrong, to be told if the repair does not mend it.

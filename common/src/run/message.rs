@@ -359,6 +359,8 @@ pub enum RefusalCode {
     NoBaseline,
     /// There is no report yet.
     NoReport,
+    /// The baseline sends the host to a repository, or with an option, that the host's own file does not allow; the text names it.
+    SourceNotAllowed,
 }
 
 impl RefusalCode {
@@ -386,6 +388,7 @@ impl RefusalCode {
             Self::OtherManager => "other-manager",
             Self::NoBaseline => "no-baseline",
             Self::NoReport => "no-report",
+            Self::SourceNotAllowed => "source-not-allowed",
         }
     }
 }

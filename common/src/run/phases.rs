@@ -169,7 +169,8 @@ impl PatchRun {
     fn repair(&mut self, cx: &mut Cx<'_, Effect>, because: String) {
         let Some(run) = &self.journal.run else { return };
         let (lease, attempt) = (run.lease.id, run.last.attempt);
-        let act = Act::Repair { lease, attempt, transaction: run.lease.transaction.clone(), because };
+        let (baseline, transaction) = (run.lease.baseline, run.lease.transaction.clone());
+        let act = Act::Repair { lease, attempt, baseline, transaction, because };
         self.acting = Some(self.start(cx, act));
     }
 
@@ -225,6 +226,7 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
         Phase::Transaction => Act::Transaction {
             lease: lease.id,
             attempt,
+            baseline: lease.baseline,
             transaction: lease.transaction.clone(),
             guard: run.last_check(phase),
         },

@@ -373,6 +373,7 @@ fn words(lines: &mut Lines) {
         OtherManager,
         NoBaseline,
         NoReport,
+        SourceNotAllowed,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);

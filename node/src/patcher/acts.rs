@@ -11,6 +11,7 @@ use std::{
 use patchmesh_common::{
     id::{BootId, LeaseId},
     inventory::Transaction,
+    patch::Approval,
     run::{
         act::{Act, ActEnd, Adoption, Guard, TransactionEnd, Verdict},
         compare::{Comparison, PackageSet, compare},
@@ -18,7 +19,7 @@ use patchmesh_common::{
 };
 use tokio::{sync::watch, time::interval};
 
-use super::backend::Backend;
+use super::{backend::Backend, looks::words};
 use crate::{
     host::{
         adopt::{self, Adopted, adopt},
@@ -78,15 +79,15 @@ impl Host {
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };
                 ActEnd::Hooks(hooks::run(&self.hooks, &context).await)
             }
-            Act::Transaction { lease, attempt, transaction, guard } => {
-                self.install(lease, attempt, &transaction, guard).await
+            Act::Transaction { lease, attempt, baseline, transaction, guard } => {
+                self.install((lease, attempt), baseline, &transaction, guard).await
             }
             Act::Adopt { lease, attempt } => {
                 let folder = self.folder(lease, &attempt.to_string());
                 ActEnd::Adopted(self.outcome(&folder).await)
             }
-            Act::Repair { lease, attempt, transaction, because } => {
-                ActEnd::Repaired(self.repair(lease, attempt, &transaction, &because).await)
+            Act::Repair { lease, attempt, baseline, transaction, because } => {
+                ActEnd::Repaired(self.repair((lease, attempt), baseline, &transaction, &because).await)
             }
             Act::Reboot { .. } => {
                 if let Some(what) = self.dirty().await {
@@ -107,7 +108,13 @@ impl Host {
         self.runs.join(lease.to_string()).join(name)
     }
 
-    async fn install(&self, lease: LeaseId, attempt: u32, transaction: &Transaction, guard: Guard) -> ActEnd {
+    async fn install(
+        &self,
+        (lease, attempt): (LeaseId, u32),
+        approval: Approval,
+        transaction: &Transaction,
+        guard: Guard,
+    ) -> ActEnd {
         let folder = self.folder(lease, &attempt.to_string());
         let unstarted = |text: String| {
             let verdict =
@@ -122,7 +129,8 @@ impl Host {
         if let Err(error) = self.reports.note(self.boot, transaction) {
             return unstarted(format!("what will wait for a reboot cannot be noted: {error}"));
         }
-        let steps = match self.backend.install_plan(transaction) {
+        let sources = self.sources(approval).map_err(words);
+        let steps = match sources.and_then(|sources| self.backend.install_plan(transaction, &sources)) {
             Ok(steps) => steps,
             Err(text) => return unstarted(text),
         };

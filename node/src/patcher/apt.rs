@@ -5,7 +5,7 @@ use patchmesh_common::{
     inventory::Transaction,
     patch::{
         Baseline, PatchState,
-        baseline::{ComplianceLevel, SecurityUpdates},
+        baseline::{ComplianceLevel, SecurityUpdates, Source},
         evaluation::{Evaluation, Reason, Row, State},
         sighting::{Seen, Sighting},
         snapshot::{By, Pinned},
@@ -16,7 +16,10 @@ use patchmesh_common::{
     },
 };
 
-use super::backend::{Backend, Found, Mend, Question};
+use super::{
+    backend::{Backend, Found, Mend, Question},
+    looks::words,
+};
 use crate::host::{
     apt::{
         Apt,
@@ -25,10 +28,6 @@ use crate::host::{
     },
     runner::Step,
 };
-
-fn words(refusal: Refusal) -> String {
-    format!("{}; {}", refusal.text, refusal.remedy)
-}
 
 /// A scan without a baseline of the user's, as an evaluation.
 fn found(scan: Scan) -> Found {
@@ -74,40 +73,50 @@ impl Backend for Apt {
 
     fn resolve_by<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
         async move {
-            self.refresh().await?;
+            let apt = self.at(&question.sources)?;
+            apt.refresh().await?;
             match (&question.pinned, &question.by) {
                 (Some(pinned), _) => {
                     let versions: Vec<_> = pinned.iter().map(Pinned::seen).collect();
-                    self.resolve_versions(&versions).await
+                    apt.resolve_versions(&versions).await
                 }
-                (None, By::All) => Apt::resolve(self, Baseline::All).await,
-                (None, By::Security) => Apt::resolve(self, Baseline::Security).await,
+                (None, By::All) => Apt::resolve(&apt, Baseline::All).await,
+                (None, By::Security) => Apt::resolve(&apt, Baseline::Security).await,
                 (None, By::Baseline(baseline, list)) => {
-                    let look = self.evaluate(baseline, list.as_ref(), question.at, &question.first_seen).await?;
-                    Apt::resolve_by(self, &look).await
+                    let look = apt.evaluate(baseline, list.as_ref(), question.at, &question.first_seen).await?;
+                    Apt::resolve_by(&apt, &look).await
                 }
             }
         }
         .boxed()
     }
 
-    fn check<'a>(&'a self, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn check<'a>(&'a self, transaction: &'a Transaction, sources: &'a [Source]) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
-            self.refresh().await?;
-            Apt::check(self, transaction).await
+            let apt = self.at(sources)?;
+            apt.refresh().await?;
+            Apt::check(&apt, transaction).await
         }
         .boxed()
     }
 
-    fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String> {
-        Apt::install_plan(self, transaction).map_err(words)
+    fn install_plan(&self, transaction: &Transaction, sources: &[Source]) -> Result<Vec<Step>, String> {
+        self.at(sources).and_then(|apt| Apt::install_plan(&apt, transaction)).map_err(words)
     }
 
-    fn repair_plan<'a>(&'a self, mend: Mend, transaction: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>> {
+    fn repair_plan<'a>(
+        &'a self,
+        mend: Mend,
+        transaction: &'a Transaction,
+        sources: &'a [Source],
+    ) -> BoxFuture<'a, Result<Vec<Step>, String>> {
         async move {
             match mend {
                 Mend::Configure => Ok(vec![self.configure_plan()]),
-                Mend::Complete => self.complete_plan(transaction).await.map(|step| vec![step]).map_err(words),
+                Mend::Complete => {
+                    let apt = self.at(sources).map_err(words)?;
+                    apt.complete_plan(transaction).await.map(|step| vec![step]).map_err(words)
+                }
             }
         }
         .boxed()
@@ -125,17 +134,22 @@ impl Backend for Apt {
         async move { Apt::installed(self).map_err(words) }.boxed()
     }
 
-    fn refresh(&self) -> BoxFuture<'_, Result<(), String>> {
-        async move { Apt::refresh(self).await.map_err(words) }.boxed()
+    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let apt = self.at(sources).map_err(words)?;
+            Apt::refresh(&apt).await.map_err(words)
+        }
+        .boxed()
     }
 
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>> {
         async move {
+            let apt = self.at(&question.sources).map_err(words)?;
             match &question.by {
-                By::All => Ok(found(Apt::scan(self, Baseline::All).await.map_err(words)?)),
-                By::Security => Ok(found(Apt::scan(self, Baseline::Security).await.map_err(words)?)),
+                By::All => Ok(found(Apt::scan(&apt, Baseline::All).await.map_err(words)?)),
+                By::Security => Ok(found(Apt::scan(&apt, Baseline::Security).await.map_err(words)?)),
                 By::Baseline(baseline, list) => {
-                    let look = self.evaluate(baseline, list.as_ref(), question.at, &question.first_seen);
+                    let look = apt.evaluate(baseline, list.as_ref(), question.at, &question.first_seen);
                     let look = look.await.map_err(words)?;
                     Ok(Found {
                         updates: look.baseline.security_updates,
@@ -151,6 +165,10 @@ impl Backend for Apt {
 
     fn sightings(&self) -> Vec<(Seen, Sighting)> {
         Apt::sightings(self).iter().map(|(seen, sighting)| (seen.clone(), sighting)).collect()
+    }
+
+    fn allows(&self, sources: &[Source]) -> Result<(), Refusal> {
+        Apt::allows(self, sources).map(drop)
     }
 
     fn reboot_required(&self) -> BoxFuture<'_, bool> {

@@ -7,7 +7,7 @@ use patchmesh_common::{
     inventory::Transaction,
     patch::{
         Baseline, Blocked,
-        baseline::SecurityUpdates,
+        baseline::{SecurityUpdates, Source},
         evaluation::{Evaluation, settle::Key},
         sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Pinned},
@@ -41,6 +41,8 @@ pub struct Question {
     pub first_seen: FirstSeen,
     /// Nothing but these is installed; `None` if what is approved is.
     pub pinned: Option<Vec<Pinned>>,
+    /// Repositories in place of the host's own; none if it uses those.
+    pub sources: Vec<Source>,
 }
 
 /// What was found on a host.
@@ -57,20 +59,26 @@ pub struct Found {
 }
 
 /// A package manager on one root. Only what [`Backend::install_plan`] and [`Backend::repair_plan`] return changes anything,
-/// and only a runner runs it.
+/// and only a runner runs it. `sources` are repositories in place of the host's own, as in [`Question`]; what the host does not allow
+/// is refused.
 pub trait Backend: Send + Sync + 'static {
     /// What would be done for `baseline`, in full.
     fn resolve(&self, baseline: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>>;
     /// What would be done by `question`, in full.
     fn resolve_by<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>>;
     /// Whether exactly `transaction` would be done now, and could be.
-    fn check<'a>(&'a self, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>>;
+    fn check<'a>(&'a self, transaction: &'a Transaction, sources: &'a [Source]) -> BoxFuture<'a, Result<(), Refusal>>;
     /// The commands that do exactly `transaction`: the first changes packages, the others only finish, and may run again. The
     /// error says why there are none.
-    fn install_plan(&self, transaction: &Transaction) -> Result<Vec<Step>, String>;
+    fn install_plan(&self, transaction: &Transaction, sources: &[Source]) -> Result<Vec<Step>, String>;
     /// The commands of one step of a repair after `transaction` was cut off. They remove nothing and install nothing that
     /// `transaction` does not. The error says why there are none.
-    fn repair_plan<'a>(&'a self, mend: Mend, transaction: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>>;
+    fn repair_plan<'a>(
+        &'a self,
+        mend: Mend,
+        transaction: &'a Transaction,
+        sources: &'a [Source],
+    ) -> BoxFuture<'a, Result<Vec<Step>, String>>;
     /// What is wrong with the package database; `None` if nothing is.
     ///
     /// The error says why it could not be looked at.
@@ -78,11 +86,13 @@ pub trait Backend: Send + Sync + 'static {
     /// Every installed version by (name, architecture).
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>>;
     /// Fetches the package indexes. The error names every repository that could not be reached; the others are fresh then.
-    fn refresh(&self) -> BoxFuture<'_, Result<(), String>>;
+    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<(), String>>;
     /// The state of every package by `question`. The error says why the host could not be scanned.
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>>;
     /// When this host first met the versions that it is offered.
     fn sightings(&self) -> Vec<(Seen, Sighting)>;
+    /// Whether the host's own file lets it be sent to `sources`. Changes nothing.
+    fn allows(&self, sources: &[Source]) -> Result<(), Refusal>;
     /// Whether a package has asked for a reboot since the last one.
     fn reboot_required(&self) -> BoxFuture<'_, bool>;
 }

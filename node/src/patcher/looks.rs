@@ -5,6 +5,7 @@ use patchmesh_common::{
     inventory::Transaction,
     patch::{
         Approval, PatchCounters,
+        baseline::Source,
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::settle,
         sighting::{FirstSeen, Seen, Sighting},
@@ -24,10 +25,16 @@ use super::{
 };
 use crate::clock;
 
+/// A refusal where only words are told.
+pub(super) fn words(refusal: Refusal) -> String {
+    format!("{}; {}", refusal.text, refusal.remedy)
+}
+
 impl Host {
     /// Keeps the snapshot, and for an Install asks what it comes to. Refuses what cannot judge this host.
     pub(super) async fn resolve_by(&self, operation: Operation, snapshot: &Snapshot) -> Result<Resolution, Refusal> {
         let question = self.question(snapshot)?.0;
+        self.backend.allows(&question.sources)?;
         self.reports.keep(snapshot)?;
         match operation {
             Operation::Install => self.backend.resolve_by(&question).await,
@@ -39,21 +46,28 @@ impl Host {
 
     /// Whether exactly `transaction` would be done now, and could be judged afterwards.
     pub(super) async fn check(&self, approval: Approval, transaction: &Transaction) -> Result<(), Refusal> {
-        self.question_of(approval)?;
-        self.backend.check(transaction).await
+        self.backend.check(transaction, &self.sources(approval)?).await
     }
 
     /// What `snapshot` asks of this host, and its patch group.
     fn question(&self, snapshot: &Snapshot) -> Result<(Question, Option<String>), Refusal> {
         let subject = Subject { os: &self.os.0, os_version: &self.os.1, tags: &self.tags };
-        let judged = snapshot.judge(&subject).map_err(|error| Refusal {
+        let refused = |text: String| Refusal {
             code: RefusalCode::NoBaseline,
-            text: error.to_string(),
+            text,
             remedy: "correct the baseline or the host's tags, then plan again".into(),
-        })?;
+        };
+        let judged = snapshot.judge(&subject).map_err(|error| refused(error.to_string()))?;
+        let sources = match &judged.by {
+            By::All | By::Security => Vec::new(),
+            By::Baseline(baseline, _) => {
+                let fitting = baseline.sources_for(&baseline.os.product(&self.os.1));
+                fitting.map_err(|error| refused(error.to_string()))?
+            }
+        };
         let pinned = snapshot.pinned(&subject).map(|pinned| pinned.cloned().collect());
         let first_seen = snapshot.first_seen();
-        Ok((Question { by: judged.by, at: snapshot.at, first_seen, pinned }, judged.group))
+        Ok((Question { by: judged.by, at: snapshot.at, first_seen, pinned, sources }, judged.group))
     }
 
     fn question_of(&self, approval: Approval) -> Result<(Question, Option<String>), Refusal> {
@@ -62,7 +76,13 @@ impl Host {
             Approval::Security => By::Security,
             Approval::Snapshot(id) => return self.question(&self.reports.snapshot(id)?),
         };
-        Ok((Question { by, at: clock::now().wall, first_seen: FirstSeen::default(), pinned: None }, None))
+        let (at, first_seen) = (clock::now().wall, FirstSeen::default());
+        Ok((Question { by, at, first_seen, pinned: None, sources: Vec::new() }, None))
+    }
+
+    /// The repositories in place of the host's own for what was approved by `approval`.
+    pub(super) fn sources(&self, approval: Approval) -> Result<Vec<Source>, Refusal> {
+        Ok(self.question_of(approval)?.0.sources)
     }
 
     /// The current report.
@@ -101,7 +121,7 @@ impl Host {
         let comparison = self.compare(lease, expected).await?;
         // A Scan, which changes nothing, has fetched no indexes yet: by old ones nothing would be missing.
         if expected.changes.is_empty() {
-            self.backend.refresh().await?;
+            self.backend.refresh(&self.sources(approval).map_err(words)?).await?;
         }
         let counters = self.report(operation, approval).await?;
         Ok(Verified { comparison, counters, dirty: self.dirty().await })
@@ -109,8 +129,7 @@ impl Host {
 
     /// Looks at the host and keeps what was found as its report.
     async fn report(&self, operation: Operation, approval: Approval) -> Result<PatchCounters, String> {
-        let (question, group) =
-            self.question_of(approval).map_err(|refusal| format!("{}; {}", refusal.text, refusal.remedy))?;
+        let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
         if operation == Operation::Install {
             settle::after_install(&mut evaluation, listed.as_ref());

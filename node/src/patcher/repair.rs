@@ -13,10 +13,11 @@ use std::{io, path::Path, time::Duration};
 use patchmesh_common::{
     id::LeaseId,
     inventory::Transaction,
+    patch::Approval,
     run::act::{TransactionEnd, Verdict},
 };
 
-use super::{acts::Host, backend::Mend};
+use super::{acts::Host, backend::Mend, looks::words};
 use crate::host::{
     adopt::{self, Adopted},
     runner::{self, Step, StepExit},
@@ -35,12 +36,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Host {
     pub(super) async fn repair(
         &self,
-        lease: LeaseId,
-        attempt: u32,
+        (lease, attempt): (LeaseId, u32),
+        approval: Approval,
         transaction: &Transaction,
         because: &str,
     ) -> TransactionEnd {
         let mut output = adopt::output(&self.folder(lease, &attempt.to_string()));
+        let sources = self.sources(approval).map_err(words);
         let (mut step, mut number) = (0, 0);
         while let Some(mend) = RECIPE.get(step).filter(|_| number < MAX_RUNNERS) {
             number += 1;
@@ -51,7 +53,14 @@ impl Host {
             } else if self.dirty().await.is_none() {
                 break;
             } else {
-                let told = self.work_off(&folder, self.backend.repair_plan(*mend, transaction).await).await;
+                let plan = match (&sources, mend) {
+                    (Err(text), Mend::Complete) => Err(text.clone()),
+                    (sources, _) => {
+                        let sources = sources.as_deref().unwrap_or_default();
+                        self.backend.repair_plan(*mend, transaction, sources).await
+                    }
+                };
+                let told = self.work_off(&folder, plan).await;
                 if told.is_none() {
                     tokio::time::sleep(PAUSE * number).await;
                 }

@@ -1,6 +1,7 @@
 //! The actor with real hooks, real runners and a real journal; only the package manager is scripted.
 
 mod repairs;
+mod sources;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use patchmesh_common::{
     membership::{Credential, Membership, Role},
     patch::{
         Approval, Baseline, PatchCounters,
-        baseline::{ComplianceLevel, PatchBaseline, SecurityUpdates, Spec},
+        baseline::{ComplianceLevel, PatchBaseline, SecurityUpdates, Source, Spec},
         compliance::HostReport,
         evaluation::{Evaluation, Reason, Row, State},
         sighting::{Seen, Sighting},
@@ -104,17 +105,22 @@ impl Backend for Scripted {
     fn resolve_by<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
         self.resolve(Baseline::All)
     }
-    fn check<'a>(&'a self, planned: &'a Transaction) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn check<'a>(&'a self, planned: &'a Transaction, _: &'a [Source]) -> BoxFuture<'a, Result<(), Refusal>> {
         let changed = Refusal { code: RefusalCode::PlanChanged, text: "tool".into(), remedy: "plan again".into() };
         let same = *planned == transaction() && self.version() == "1";
         async move { if same { Ok(()) } else { Err(changed) } }.boxed()
     }
-    fn install_plan(&self, _: &Transaction) -> Result<Vec<Step>, String> {
+    fn install_plan(&self, _: &Transaction, _: &[Source]) -> Result<Vec<Step>, String> {
         let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; echo 2 > \"$1/version\"; \
                       echo run >> \"$1/installs\"";
         Ok(vec![shell(script, &[&self.0]), shell("echo mark >> \"$1/marks\"", &[&self.0])])
     }
-    fn repair_plan<'a>(&'a self, mend: Mend, planned: &'a Transaction) -> BoxFuture<'a, Result<Vec<Step>, String>> {
+    fn repair_plan<'a>(
+        &'a self,
+        mend: Mend,
+        planned: &'a Transaction,
+        _: &'a [Source],
+    ) -> BoxFuture<'a, Result<Vec<Step>, String>> {
         assert_eq!(*planned, transaction());
         let script = match mend {
             Mend::Configure => "echo configuring; [ -e \"$1/mended\" ] && rm \"$1/dirty\"",
@@ -131,7 +137,7 @@ impl Backend for Scripted {
         let set = PackageSet::from([(("tool".into(), "all".into()), self.version())]);
         async { Ok(set) }.boxed()
     }
-    fn refresh(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn refresh<'a>(&'a self, _: &'a [Source]) -> BoxFuture<'a, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>> {
@@ -163,6 +169,9 @@ impl Backend for Scripted {
     }
     fn sightings(&self) -> Vec<(Seen, Sighting)> {
         Vec::new()
+    }
+    fn allows(&self, _: &[Source]) -> Result<(), Refusal> {
+        Ok(())
     }
     fn reboot_required(&self) -> BoxFuture<'_, bool> {
         async { true }.boxed()

@@ -100,7 +100,7 @@ impl World {
                 look(self, 1_000, 8_000, Look::Repair(lease, transaction, because));
             }
             Act::Hooks { point, attempt, timeout, .. } => self.hooks(spot, id, point, attempt, timeout),
-            Act::Transaction { lease, attempt, transaction, guard } => {
+            Act::Transaction { lease, attempt, transaction, guard, .. } => {
                 let Some(host) = self.seats[spot as usize].host_mut() else { return };
                 let set = host.installed.set();
                 host.before.entry(lease).or_insert(set);

@@ -13,6 +13,7 @@ use std::{
 use patchmesh_common::{
     id::{LeaseId, RolloutId},
     inventory::Transaction,
+    patch::Approval,
     run::act::{Act, ActEnd, ActId, Adoption, Guard},
     schedule::Opening,
     time::{BootTime, WallTime},
@@ -184,7 +185,8 @@ impl Asked for Simulated {
     fn launch(&mut self, attempt: u32, claims: bool) {
         let opening = Opening::endless(WallTime(0));
         let guard = Guard { rollout: RolloutId([0; 8]), opening, latest: BootTime(u64::MAX), lease: None };
-        self.start(Act::Transaction { lease: LEASE, attempt, transaction: Transaction::default(), guard });
+        let (baseline, transaction) = (Approval::All, Transaction::default());
+        self.start(Act::Transaction { lease: LEASE, attempt, baseline, transaction, guard });
         if claims {
             self.pass(700);
         }

@@ -26,6 +26,7 @@ const SUITES: [(&str, &str, &str); 4] = [
 ];
 
 /// One binary package in one suite.
+#[derive(Default)]
 pub(super) struct Deb {
     pub(super) suite: &'static str,
     pub(super) name: &'static str,
@@ -33,9 +34,9 @@ pub(super) struct Deb {
     pub(super) arch: String,
     pub(super) fields: &'static str,
     /// The archive file.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Its paragraph in an index.
-    stanza: String,
+    pub(super) stanza: String,
 }
 
 /// Both architectures and all packages, built once for all tests.
@@ -133,11 +134,11 @@ impl Stock {
 
 impl Deb {
     /// Path below the repository.
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         format!("{}/{}_{}_{}.deb", self.suite, self.name, self.version.replace(':', "%3a"), self.arch)
     }
 
-    fn build(&mut self, folder: &Path) {
+    pub(super) fn build(&mut self, folder: &Path) {
         let tree = tempfile::tempdir_in(folder).unwrap();
         let control = tree.path().join("DEBIAN");
         fs::create_dir(&control).unwrap();
@@ -151,6 +152,8 @@ impl Deb {
         let script = if *name == "epo" && *version == "1:0.5" {
             "mkdir -p \"$DPKG_ROOT/run\"\n: > \"$DPKG_ROOT/run/reboot-required\"\n\
              echo epo >> \"$DPKG_ROOT/run/reboot-required.pkgs\"\n"
+        } else if *name == "gated" && *version == "2" {
+            ": > \"$DPKG_ROOT/tmp/reached\"\nwhile [ ! -e \"$DPKG_ROOT/tmp/gate\" ]; do sleep 0.02; done\n"
         } else {
             ""
         };

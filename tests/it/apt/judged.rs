@@ -25,7 +25,7 @@ use super::{
 const DAY: i64 = 86_400_000;
 
 /// A baseline of one rule that approves everything, with what `spec` adds.
-fn everything(spec: Spec) -> Checked {
+pub(super) fn everything(spec: Spec) -> Checked {
     let rule = RuleText { enable_non_security: Some(true), ..RuleText::default() };
     own(Spec { approval_rules: Some(Rules { patch_rules: vec![rule] }), ..spec })
 }

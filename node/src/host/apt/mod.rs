@@ -3,6 +3,7 @@
 //! It reads with bounded output and time-outs; it never installs. What changes packages is handed out as [`Step`]s for the
 //! runner, a process of its own that nobody kills.
 
+pub mod alternative;
 pub mod audit;
 pub mod command;
 pub mod conffiles;
@@ -31,11 +32,13 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use patchmesh_common::{
     inventory::HostFacts,
+    patch::baseline::sources::Allowed,
     run::message::{Refusal, RefusalCode},
 };
 
@@ -64,9 +67,13 @@ pub struct Apt {
     native: String,
     read: PathBuf,
     change: PathBuf,
-    refreshing: tokio::sync::Mutex<()>,
+    refreshing: Arc<tokio::sync::Mutex<()>>,
     memory: Option<Memory>,
-    diary: Option<Diary>,
+    diary: Option<Arc<Diary>>,
+    /// To what baselines may send this host.
+    allowed: Vec<Allowed>,
+    /// The folder of [`Self::at`].
+    alternative: Option<PathBuf>,
     /// An empty folder, for commands that shall find nothing.
     nowhere: PathBuf,
     /// Removed when the backend is dropped.
@@ -121,6 +128,9 @@ impl Apt {
             .map_err(|error| unreadable(&format!("cannot create {}", folder.display()), &error))?;
         let mut apt = Self::start(root, folder, None).await?;
         apt.memory = Some(Memory::in_folder(folder));
+        if let Err(error) = alternative::sweep(&apt.root) {
+            tracing::warn!(%error, "indexes of earlier runs cannot be removed");
+        }
         Ok(apt)
     }
 
@@ -144,13 +154,20 @@ impl Apt {
     /// Notes in the file `path` when versions are offered for the first time, at every scan.
     #[must_use]
     pub fn noting(mut self, path: PathBuf) -> Self {
-        self.diary = Some(Diary::open(path));
+        self.diary = Some(Arc::new(Diary::open(path)));
+        self
+    }
+
+    /// Lets baselines send this host to these repositories, and to no others.
+    #[must_use]
+    pub fn allowing(mut self, allowed: Vec<Allowed>) -> Self {
+        self.allowed = allowed;
         self
     }
 
     /// When versions were offered for the first time; nothing unless [`Self::noting`].
     pub fn sightings(&self) -> Sightings {
-        self.diary.as_ref().map(Diary::sightings).unwrap_or_default()
+        self.diary.as_deref().map(Diary::sightings).unwrap_or_default()
     }
 
     async fn start(root: Root, folder: &Path, scratch: Option<Scratch>) -> Result<Self, Refusal> {
@@ -159,19 +176,7 @@ impl Apt {
                 format!("cannot keep apt's configuration in {folder:?}: apt can only be told of absolute plain paths");
             return Err(failed(text, "choose another folder"));
         }
-        let (read, change) = (folder.join("apt-read.conf"), folder.join("apt-change.conf"));
-        for (path, purpose) in [(&read, Purpose::Read(folder)), (&change, Purpose::Change)] {
-            // Made anew at every start, so whole is enough; a scan shall not wait for the disk.
-            let write = |path: &Path| {
-                let fresh = path.with_extension("new");
-                fs::write(&fresh, config::text(&root, purpose))?;
-                fs::rename(&fresh, path)
-            };
-            write(path).map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
-        }
-        let nowhere = folder.join("nowhere");
-        fs::create_dir_all(&nowhere)
-            .map_err(|error| unreadable(&format!("cannot create {}", nowhere.display()), &error))?;
+        let (read, change, nowhere) = configure(&root, folder, None)?;
         let mut apt = Self {
             root,
             native: String::new(),
@@ -180,6 +185,8 @@ impl Apt {
             refreshing: Default::default(),
             memory: None,
             diary: None,
+            allowed: Vec::new(),
+            alternative: None,
             nowhere,
             _scratch: scratch,
         };
@@ -245,9 +252,11 @@ impl Apt {
     /// `RepositoryUnreachable` naming every repository that failed (the others are refreshed), `Locked` if somebody else is at
     /// work, `ManagerFailed` for the rest.
     pub async fn refresh(&self) -> Result<(), Refusal> {
+        self.require_sources().await?;
         // apt does not wait for the lock of its indexes: one refresh of ours must not be refused for another.
         let _turn = self.refreshing.lock().await;
-        let argv = argv(&["apt-get", "-q", "update"]);
+        let strict = if self.alternative.is_some() { &alternative::STRICT[..] } else { &[] };
+        let argv = argv(&[&["apt-get", "-q"], strict, &["update"]].concat());
         let output = command::read(&argv, &command::environment(&self.change), REFRESH_LIMIT).await?;
         let failures = update::failures(&output.stdout);
         if !failures.is_empty() {
@@ -310,6 +319,25 @@ impl Apt {
             remedy: "run `dpkg --configure -a`, then `apt-get -f install`".into(),
         })
     }
+}
+
+/// Writes the configuration for reading and the one for changing into `folder`, and makes its empty folder. `sources`: as
+/// [`config::text`] takes it.
+fn configure(root: &Root, folder: &Path, sources: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf), Refusal> {
+    let (read, change) = (folder.join("apt-read.conf"), folder.join("apt-change.conf"));
+    for (path, purpose) in [(&read, Purpose::Read(folder)), (&change, Purpose::Change)] {
+        // Made anew at every start, so whole is enough; a scan shall not wait for the disk.
+        let write = |path: &Path| {
+            let fresh = path.with_extension("new");
+            fs::write(&fresh, config::text(root, purpose, sources))?;
+            fs::rename(&fresh, path)
+        };
+        write(path).map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
+    }
+    let nowhere = folder.join(config::NOWHERE);
+    fs::create_dir_all(&nowhere)
+        .map_err(|error| unreadable(&format!("cannot create {}", nowhere.display()), &error))?;
+    Ok((read, change, nowhere))
 }
 
 /// What kind of machine a root is, whose native architecture is known. A member that the root does not tell is empty.

@@ -98,7 +98,7 @@ impl Options {
     }
 
     /// As apt's `FindFile`: a name below its parent's, unless it is absolute.
-    fn place(&self, name: &str) -> PathBuf {
+    pub(super) fn place(&self, name: &str) -> PathBuf {
         let value = self.get(name);
         match name.rsplit_once("::") {
             Some((parent, _)) if !value.starts_with('/') => self.place(parent).join(value.trim_start_matches("./")),

@@ -198,7 +198,7 @@ impl Apt {
         }
     }
 
-    async fn options(&self) -> Result<Options, Refusal> {
+    pub(super) async fn options(&self) -> Result<Options, Refusal> {
         let output = self.look_with(&argv(&["apt-config", "dump"])).await?;
         if !output.success() {
             return Err(failed(format!("apt-config: {}", output.errors()), "correct the configuration"));
