@@ -22,7 +22,6 @@ use crate::{
     patcher::{PatchActor, PatcherSettings, Ports},
     peer::{self, PeerActor, PeerHandle, Setup, Stop, Subscribe},
     portrait::Portrait,
-    reports::Reports,
     service_manager,
     store::trust::private_folder,
 };
@@ -178,9 +177,9 @@ async fn start_host(
         ..apt.facts().map_err(|no| format!("{}; {}", no.text, no.remedy))?
     };
     let body = RecordBody { facts, tags: settings.tags.clone(), mode: settings.mode, ..RecordBody::default() };
-    let reports = Reports::new(&settings.state);
     let os = (body.facts.os.clone(), body.facts.os_version.clone());
-    let portrait = Portrait::new(body, Arc::clone(&apt), reports, peer.address.clone().recipient(), Arc::clone(&hand));
+    let portrait =
+        Portrait::new(body, Arc::clone(&apt), &settings.state, peer.address.clone().recipient(), Arc::clone(&hand));
     let context = Context::new();
     let address: Addr<Portrait> = context.address();
     let boot = Boot::of(&path, &settings.state);

@@ -1,12 +1,17 @@
 //! What the host says of itself: keeps the body of its gossiped record true.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
 use patchmesh_common::{
-    gossip::RecordBody,
+    gossip::{Mode, RecordBody},
     patch::{Baseline, compliance::TAG},
     run::message::Refusal,
 };
@@ -26,7 +31,13 @@ use crate::{
 /// How often a host scans without being asked: AWS's host management takes inventory as often.
 const SCAN_EVERY: Duration = Duration::from_secs(30 * 60);
 
-/// Scans at the start, after each run and every half hour, and tells the mesh what changed.
+/// How often a host fetches the indexes without being asked: as often as most repositories are written anew.
+const FETCH_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Name of the file in the state folder whose time of change is that of the last fetch.
+pub const FETCHED: &str = "fetched";
+
+/// Scans at the start, after each run and every half hour, and tells the mesh what changed. In mode `enforce` the indexes are
+/// fetched before, at most once in six hours.
 pub struct Portrait {
     body: RecordBody,
     apt: Arc<Apt>,
@@ -34,14 +45,21 @@ pub struct Portrait {
     root: PathBuf,
     peer: Recipient<Describe>,
     hand: Arc<Hand>,
+    /// See [`FETCHED`].
+    fetched: PathBuf,
     scanning: bool,
 }
 
 impl Portrait {
-    /// A portrait that begins as `body`.
-    pub fn new(body: RecordBody, apt: Arc<Apt>, reports: Reports, peer: Recipient<Describe>, hand: Arc<Hand>) -> Self {
-        let root = apt.root().path().to_owned();
-        Self { body, apt, reports, root, peer, hand, scanning: false }
+    /// A portrait that begins as `body`. `state`: the daemon's folder.
+    pub fn new(body: RecordBody, apt: Arc<Apt>, state: &Path, peer: Recipient<Describe>, hand: Arc<Hand>) -> Self {
+        let (root, fetched, reports) = (apt.root().path().to_owned(), state.join(FETCHED), Reports::new(state));
+        Self { body, apt, reports, root, peer, hand, fetched, scanning: false }
+    }
+
+    /// Whether the indexes are fetched before the next scan. What a run needs it fetches itself.
+    fn may_fetch(&self) -> bool {
+        self.body.mode == Mode::Enforce && self.body.held.is_none() && is_due(&self.fetched)
     }
 
     fn tell(&self) {
@@ -68,7 +86,14 @@ impl Portrait {
             return;
         }
         let apt = Arc::clone(&self.apt);
-        let scan = async move { apt.scan(Baseline::All).await }.into_actor(self);
+        let fetch = self.may_fetch().then(|| self.fetched.clone());
+        let scan = async move {
+            if let Some(stamp) = fetch {
+                refresh(&apt, &stamp).await;
+            }
+            apt.scan(Baseline::All).await
+        }
+        .into_actor(self);
         cx.spawn(scan.map(|scan, actor, _| actor.scanned(scan)));
     }
 
@@ -86,6 +111,27 @@ impl Portrait {
             }
         }
         self.tell();
+    }
+}
+
+/// Whether the last fetch, by the time of change of `stamp`, is long enough ago; also where the clock was ahead then.
+fn is_due(stamp: &Path) -> bool {
+    let Ok(last) = fs::metadata(stamp).and_then(|about| about.modified()) else { return true };
+    SystemTime::now().duration_since(last).map_or(true, |age| age >= FETCH_EVERY)
+}
+
+/// Fetches the indexes. What fails is told in the log; the scan goes by what is there.
+async fn refresh(apt: &Apt, stamp: &Path) {
+    // Before, so that a fetch that ends the daemon, or hangs, is not tried at every start.
+    if let Err(error) = fs::write(stamp, "") {
+        return tracing::warn!(file = %stamp.display(), %error, "the time of a fetch cannot be noted; nothing was fetched");
+    }
+    if let Err(refusal) = apt.refresh().await {
+        tracing::warn!(
+            code = refusal.code.as_str(),
+            why = refusal.text,
+            "not all indexes could be fetched; the scan goes by what is there"
+        );
     }
 }
 

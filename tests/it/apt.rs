@@ -1,5 +1,6 @@
 //! apt on private roots and on the machine itself, as the user who runs the tests and, if that is root, as an ordinary one.
 
+mod fetched;
 mod fixture;
 mod generated;
 mod judged;
