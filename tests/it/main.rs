@@ -2,7 +2,10 @@
 
 #[cfg(test)]
 mod apt;
+#[cfg(test)]
 mod baselines;
+#[cfg(test)]
+mod compliance;
 #[cfg(test)]
 mod decoders;
 #[cfg(test)]
