@@ -58,7 +58,18 @@ pub struct HostArgs {
     socket: Socket,
 }
 
-/// Name and flags of `describe snapshot` and `why`.
+/// Id and flags of `describe snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Its id, or the first digits of it: six or more
+    id: String,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Name and flags of `why`.
 #[derive(Debug, Args)]
 pub struct NameArgs {
     /// Its name
@@ -114,11 +125,11 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe baseline web\n  patchmesh describe baseline AWS-UbuntuDefaultPatchBaseline\n  patchmesh describe baseline web --dir baselines -o yaml"
     )]
     Baseline(baselines::ShowArgs),
-    /// One snapshot, with the versions that it froze; by its id or the beginning of it
+    /// One snapshot, with the versions that it froze
     #[command(
         after_help = "Examples:\n  patchmesh describe snapshot 3fa9c01b22d0\n  patchmesh describe snapshot 3fa9c01b22d0 -o csv"
     )]
-    Snapshot(NameArgs),
+    Snapshot(SnapshotArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -199,7 +210,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
         DescribeKind::Snapshot(args) => {
             let formats = [Format::Table, Format::Json, Format::Yaml, Format::Csv];
             let format = args.output.format.among("describe snapshot", &formats)?;
-            let document = block_on(args.socket.client().snapshot(&args.name))?;
+            let document = block_on(args.socket.client().snapshot(&args.id))?;
             match format {
                 Format::Table => output::print(&render::snapshot(&document))?,
                 _ => output::print_rows(&document, &render::snapshot_rows(&document), format)?,
