@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod apt;
 #[cfg(test)]
+#[cfg(test)]
 mod baselines;
 #[cfg(test)]
 mod compliance;
