@@ -1,6 +1,7 @@
 //! Every decoder and every machine that takes bytes from outside, each behind a function that takes any bytes: none may panic,
 //! and what comes out must be true. Fuzzers call them with what they invent, the test suite with the corpus.
 
+mod baselines;
 mod host;
 mod machines;
 mod wire;
@@ -9,7 +10,7 @@ mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them; `tests/fuzz` has a program of the same name for each, and `tests/fuzz/corpus` a folder.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     ("wire", wire::messages),
     ("journal", machines::journal),
     ("ledger", machines::ledger),
@@ -21,6 +22,10 @@ pub const TARGETS: [Target; 11] = [
     ("gossip", machines::gossip),
     ("config", host::config),
     ("versions", host::versions),
+    ("baseline", baselines::baseline),
+    ("overrides", baselines::overrides),
+    ("inventory", baselines::inventory),
+    ("snapshot", baselines::snapshot),
 ];
 
 /// Feeds `bytes` to the target `name`.

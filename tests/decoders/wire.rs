@@ -5,6 +5,7 @@ use core::fmt::Debug;
 use patchmesh_common::{
     gossip::{ExchangeAnswer, ExchangeRequest, Hello, Item, MAX_EXCHANGE, MAX_HELLO, MAX_ITEM, NodeRecord},
     membership::Membership,
+    patch::compliance::{MAX_TAG, Standing},
     run::message::{Answer, Command, LeaseFrame, MAX_FRAME, StopOrder},
     seal::Payload,
     wire,
@@ -25,12 +26,23 @@ pub(super) fn messages(bytes: &[u8]) {
         7 => comes_back::<Membership>(bytes, Membership::LIMIT),
         8 => comes_back::<NodeRecord>(bytes, NodeRecord::LIMIT),
         9 => comes_back::<StopOrder>(bytes, StopOrder::LIMIT),
+        10 => standing(bytes),
         _ => {}
     }
 }
 
+/// The tag that says of a host in short how it stands.
+fn standing(bytes: &[u8]) {
+    let value = String::from_utf8_lossy(bytes);
+    if let Some(standing) = Standing::of_tag(&value) {
+        assert!(value.len() <= MAX_TAG);
+        // Another may have left out spaces and what is unknown here, and written letters as they are.
+        assert_eq!(serde_json::from_str(&standing.to_tag()).ok(), Some(standing));
+    }
+}
+
 /// What decodes is the same after it was encoded anew, in no more bytes than it came in.
-fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8], limit: usize) {
+pub(super) fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8], limit: usize) {
     if let Ok(value) = wire::decode::<T>(bytes, limit) {
         let again = wire::encode(&value);
         assert!(again.len() <= bytes.len() && again.len() == wire::size(&value), "{value:?} grew");
