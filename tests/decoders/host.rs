@@ -96,7 +96,7 @@ pub(super) fn apt_output(bytes: &[u8]) {
     if let Ok(simulation) = simulate::parse(&text, NATIVE) {
         assert!(simulation.installs.iter().all(|install| !install.new.is_empty()), "an install of no version");
     }
-    assert!(update::failures(&text).is_sorted(), "unsorted");
+    assert!(update::failures(&text, &text).is_sorted(), "unsorted");
     update::is_locked(&text);
 }
 

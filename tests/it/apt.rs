@@ -6,6 +6,7 @@ mod generated;
 mod judged;
 mod pinned;
 mod preflight;
+mod refused;
 mod sighted;
 mod sources;
 mod unchanged;

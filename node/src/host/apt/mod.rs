@@ -258,13 +258,14 @@ impl Apt {
         let strict = if self.alternative.is_some() { &alternative::STRICT[..] } else { &[] };
         let argv = argv(&[&["apt-get", "-q"], strict, &["update"]].concat());
         let output = command::read(&argv, &command::environment(&self.change), REFRESH_LIMIT).await?;
-        let failures = update::failures(&output.stdout);
+        let failures = update::failures(&output.stdout, &output.stderr);
         if !failures.is_empty() {
             let told: Vec<_> = failures.iter().map(|f| format!("{} ({})", f.repository, shorten(&f.why))).collect();
             return Err(Refusal {
                 code: RefusalCode::RepositoryUnreachable,
                 text: format!("cannot refresh {}", list(&told, "; ")),
-                remedy: "the indexes of these repositories are as old as before; check their addresses and the network"
+                remedy: "the indexes of these repositories are as old as before; check their addresses, keys and dates, and the \
+                         network"
                     .into(),
             });
         }

@@ -9,9 +9,15 @@ pub struct Unreachable {
     pub why: String,
 }
 
-/// Reads the standard output of `apt-get update` in the C locale: every failing repository once, sorted.
-pub fn failures(stdout: &str) -> Vec<Unreachable> {
+/// Reads what `apt-get update` prints in the C locale: every failing repository once, sorted.
+pub fn failures(stdout: &str, stderr: &str) -> Vec<Unreachable> {
     let mut found: Vec<Unreachable> = Vec::new();
+    let mut add = |repository: String, why: String| match found.iter_mut().find(|known| known.repository == repository)
+    {
+        Some(known) if known.why.is_empty() => known.why = why,
+        Some(_) => {}
+        None => found.push(Unreachable { repository, why }),
+    };
     let mut lines = stdout.lines().peekable();
     while let Some(line) = lines.next() {
         let Some(rest) = line.strip_prefix("Err:") else { continue };
@@ -28,14 +34,36 @@ pub fn failures(stdout: &str) -> Vec<Unreachable> {
         };
         let repository = format!("{uri} {suite}").trim().to_owned();
         let why = lines.next_if(|next| next.starts_with("  ")).unwrap_or_default().trim().to_owned();
-        match found.iter_mut().find(|known| known.repository == repository) {
-            Some(known) if known.why.is_empty() => known.why = why,
-            Some(_) => {}
-            None => found.push(Unreachable { repository, why }),
+        add(repository, why);
+    }
+    // What came as it should and is not believed, apt only complains of.
+    for line in stderr.lines() {
+        if let Some((repository, why)) = line.strip_prefix("E: ").and_then(|error| outdated(error).or(unsigned(error)))
+        {
+            add(repository, why);
         }
     }
     found.sort();
     found
+}
+
+/// `Release file for URI/dists/SUITE/InRelease is expired (…). Updates for this repository will not be applied.`
+fn outdated(error: &str) -> Option<(String, String)> {
+    let (release, why) = error.strip_prefix("Release file for ")?.split_once(' ')?;
+    let (folder, _) = release.rsplit_once('/')?;
+    let repository = match folder.rsplit_once("/dists/") {
+        Some((uri, suite)) => format!("{uri} {suite}"),
+        None => folder.strip_suffix("/.").map_or_else(|| folder.to_owned(), |uri| format!("{uri} ./")),
+    };
+    let why = why.split_once(". ").map_or(why, |(first, _)| first);
+    Some((repository, format!("Release file {why}")))
+}
+
+/// `The repository 'URI SUITE InRelease' is not signed.`
+fn unsigned(error: &str) -> Option<(String, String)> {
+    let (named, why) = error.strip_prefix("The repository '")?.split_once("' ")?;
+    let (repository, _) = named.rsplit_once(' ')?;
+    Some((repository.to_owned(), why.trim_end_matches('.').to_owned()))
 }
 
 /// Whether apt complains that somebody else holds a lock.
@@ -59,13 +87,54 @@ Err:13 http://127.0.0.1:9/x stable/updates InRelease
 Reading package lists...
 ";
 
+    const COMPLAINTS: &str = "\
+E: The repository 'file:/srv/repo main Release' no longer has a Release file.
+W: An error occurred during the signature verification. The repository is not updated and the previous index files will be \
+used. GPG error: file:/srv/repo unknown InRelease: The following signatures couldn't be verified because the public key is \
+not available: NO_PUBKEY 0123456789ABCDEF
+E: The repository 'http://a b/updates InRelease' is not signed.
+E: Release file for file:/srv/repo/dists/stable/updates/InRelease is expired (invalid since 1d 2h). Updates for this \
+repository will not be applied.
+E: Release file for file:/flat/./Release is not valid yet (invalid for another 3s). Updates for this repository will not be \
+applied.
+E: Some index files failed to download. They have been ignored, or old ones used instead.
+";
+
+    #[test]
+    fn what_came_and_is_not_believed_is_named_with_its_reason() {
+        let told: Vec<_> = failures("Hit:1 http://a b/updates InRelease\n", COMPLAINTS)
+            .into_iter()
+            .map(|Unreachable { repository, why }| format!("{repository}: {why}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "file:/flat ./: Release file is not valid yet (invalid for another 3s)",
+                "file:/srv/repo main: no longer has a Release file",
+                "file:/srv/repo stable/updates: Release file is expired (invalid since 1d 2h)",
+                "http://a b/updates: is not signed",
+            ]
+        );
+        // One that could not be fetched is named once, with what it could not be fetched for.
+        let both = failures(CAPTURED, COMPLAINTS);
+        assert_eq!(both.len(), 5);
+        assert!(
+            both.iter().any(|one| one.repository == "file:/srv/repo main" && one.why.starts_with("File not found"))
+        );
+        for wrong in
+            ["E: Release file for ", "E: Release file for a b", "E: The repository 'a' b", "E: The repository '"]
+        {
+            assert_eq!(failures("", wrong), [], "{wrong}");
+        }
+    }
+
     #[test]
     fn every_failing_repository_is_named_once_with_its_reason() {
-        let found = failures(CAPTURED);
+        let found = failures(CAPTURED, "");
         let told: Vec<_> = found.iter().map(|f| f.repository.as_str()).collect();
         assert_eq!(told, ["file:/srv/repo main", "http://127.0.0.1:9/x stable/updates"]);
         assert!(found[0].why.starts_with("File not found") && found[1].why.contains("Connection refused"));
-        assert!(failures("Hit:1 http://a b InRelease\n").is_empty());
+        assert!(failures("Hit:1 http://a b InRelease\n", "").is_empty());
     }
 
     #[test]
