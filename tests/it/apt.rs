@@ -4,6 +4,7 @@ mod fetched;
 mod fixture;
 mod generated;
 mod judged;
+mod large;
 mod pinned;
 mod preflight;
 mod refused;

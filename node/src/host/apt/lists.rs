@@ -10,6 +10,7 @@ use std::{
 };
 
 use patchmesh_common::{
+    inventory::document::MAX_OFFERS,
     patch::{Automatic, Candidate, candidate::is_security},
     time::WallTime,
 };
@@ -247,6 +248,10 @@ pub fn collect(
         };
         let key = (name.to_owned(), if arch == "all" { native } else { arch }.to_owned());
         let known = offers.entry(key).or_default();
+        if known.len() == MAX_OFFERS {
+            let why = format!("{name} is offered in more than {MAX_OFFERS} versions");
+            return Err(stanzas.malformed(why));
+        }
         // One archive may offer a package in several indexes: `binary-all` beside `binary-amd64`.
         if !known.contains(&candidate) {
             known.push(candidate);
@@ -436,5 +441,41 @@ Architecture: amd64
             fs::write(path("c.xz"), "rubbish").unwrap();
             assert!(read_one("c.xz").is_err());
         }
+    }
+
+    #[test]
+    fn a_packed_index_that_ends_early_is_an_error_and_no_shorter_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        gz.write_all(INDEX.as_bytes()).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(INDEX.as_bytes()).unwrap();
+        for (name, whole) in [("cut_Packages.gz", gz.finish().unwrap()), ("cut_Packages.lz4", lz4.finish().unwrap())] {
+            let file = folder.path().join(name);
+            for end in 0..whole.len() {
+                fs::write(&file, &whole[..end]).unwrap();
+                let target = Target { file: file.clone(), ..Target::default() };
+                let read = read(&[target], &wanted(), "amd64", Path::new("/dev/null"));
+                assert!(read.is_err_and(|error| error.to_string().contains(name)), "{name} of {end} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_in_another_encoding_is_refused_where_it_counts() {
+        let read = |index: &[u8]| {
+            let (target, mut offers) = (Target { file: "odd_Packages".into(), ..Target::default() }, Offers::new());
+            let read = collect(index, &target, Automatic::Yes, &wanted(), "amd64", &mut offers);
+            read.map(|()| offers.len()).map_err(|error| error.to_string())
+        };
+        // Letters of Latin-1 where nobody looks, and where a name may come from.
+        let latin = |field: &str| INDEX.replacen("Section: libs", &format!("{field}: caf\u{1}"), 1).into_bytes();
+        let latin =
+            |field| latin(field).into_iter().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect::<Vec<_>>();
+        assert_eq!(read(&latin("Description")), Ok(2));
+        assert_eq!(read(&latin("Section")), Err("odd_Packages:4: the value is not UTF-8".into()));
+        let wide: Vec<u8> = INDEX.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(read(&wide).is_err() || read(&wide) == Ok(0));
+        assert!(read(&[b"\xef\xbb\xbf", INDEX.as_bytes()].concat()).is_ok_and(|count| count < 2));
     }
 }

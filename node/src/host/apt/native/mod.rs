@@ -10,6 +10,7 @@ mod stock;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,7 @@ impl Doubt {
 ///
 /// # Errors
 /// Why apt has to be asked.
-pub fn upgrades(status: &[u8], index: &[u8], native: &str) -> Result<Vec<(String, String, String)>, String> {
+pub fn upgrades(status: &[u8], index: impl Read, native: &str) -> Result<Vec<(String, String, String)>, String> {
     let decide = || {
         let mut stock = Stock::installed(status, native)?;
         let sifted = stock.sift(index)?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read};
 use core::cmp::Ordering;
 
 use patchmesh_common::{
-    inventory::deb,
+    inventory::{deb, document::MAX_OFFERS},
     patch::{Automatic, Candidate},
 };
 
@@ -14,6 +14,9 @@ use super::{
     paragraphs::{self, Field, Paragraph},
 };
 use crate::host::apt::{lists::Target, space::kibibytes, status::Installed};
+
+/// Most packages of one index that the system needs and that are not installed; real ones have a few dozen.
+const MAX_NEEDED: usize = 1000;
 
 /// Whether packages of other architectures may use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub(super) struct Item {
 /// What one index offers.
 #[derive(Debug, Default)]
 pub(super) struct Sifted {
-    offers: Vec<(Key, Offered)>,
+    offers: BTreeMap<Key, Vec<Offered>>,
     needed: Vec<String>,
 }
 
@@ -192,9 +195,17 @@ impl Stock {
             // apt takes itself for essential.
             if paragraph.says_yes(Field::Essential) || name == b"apt" {
                 sifted.needed.extend(self.need(paragraph)?);
+                if sifted.needed.len() > MAX_NEEDED {
+                    return Err(Doubt::new(format!("more than {MAX_NEEDED} packages that the system needs")));
+                }
             }
-            if wanted {
-                sifted.offers.extend(self.offered(paragraph)?);
+            if wanted && let Some((key, offered)) = self.offered(paragraph)? {
+                let known = sifted.offers.entry(key).or_default();
+                if known.len() == MAX_OFFERS {
+                    let name = String::from_utf8_lossy(name);
+                    return Err(Doubt::new(format!("{name} is offered in more than {MAX_OFFERS} versions")));
+                }
+                known.push(offered);
             }
             Ok(())
         })?;
@@ -204,7 +215,8 @@ impl Stock {
     /// Adds what an index of an archive offers.
     pub(super) fn add(&mut self, sifted: Sifted, target: &Target, automatic: Automatic) {
         self.needed.extend(sifted.needed);
-        for (key, mut offered) in sifted.offers {
+        let each = sifted.offers.into_iter().flat_map(|(key, all)| all.into_iter().map(move |one| (key.clone(), one)));
+        for (key, mut offered) in each {
             let Some(item) = self.items.get_mut(&key) else { continue };
             offered.candidate.archive.clone_from(&target.suite);
             offered.candidate.origin.clone_from(&target.origin);
