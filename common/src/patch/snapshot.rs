@@ -327,10 +327,14 @@ impl Rules {
 impl Registered {
     fn groups(&self, rules: &Rules) -> Result<Groups, BadSnapshot> {
         let mut groups = Groups::default();
-        let system = |name: &str| -> Result<OperatingSystem, BadSnapshot> {
-            let written = rules.baselines.iter().find(|written| written.name == name);
-            Ok(written.ok_or_else(|| BadSnapshot::Absent(name.to_owned()))?.check()?.os)
-        };
+        // However many there are, and however often one is named, each is looked for and read once. The first of a name counts.
+        let written: BTreeMap<_, _> = rules.baselines.iter().rev().map(|one| (one.name.as_str(), one)).collect();
+        let mut systems = BTreeMap::new();
+        for name in self.names() {
+            let written = written.get(name).ok_or_else(|| BadSnapshot::Absent(name.to_owned()))?;
+            systems.insert(name, written.check()?.os);
+        }
+        let system = |name: &str| systems.get(name).copied().ok_or_else(|| BadSnapshot::Absent(name.to_owned()));
         for (group, baseline) in &self.groups {
             groups.register(baseline, system(baseline)?, group)?;
         }
