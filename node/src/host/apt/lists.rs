@@ -16,6 +16,7 @@ use patchmesh_common::{
 };
 
 use super::{
+    frames::Frames,
     space::kibibytes,
     stanza::{Capped, StanzaError, Stanzas},
 };
@@ -266,7 +267,7 @@ pub(super) fn unpack(path: &Path, config: &Path) -> io::Result<Box<dyn BufRead>>
     let open = || fs::File::open(path).map(|file| BufReader::with_capacity(BUFFER, file));
     let buffered = |reader: Box<dyn Read>| Box::new(BufReader::with_capacity(BUFFER, Capped::new(reader, MAX_LIST)));
     Ok(match ending {
-        "lz4" => buffered(Box::new(lz4_flex::frame::FrameDecoder::new(open()?))),
+        "lz4" => buffered(Box::new(Frames::new(open()?))),
         "gz" => buffered(Box::new(flate2::bufread::MultiGzDecoder::new(open()?))),
         // What apt can unpack and we cannot, apt shall unpack.
         "xz" | "zst" | "bz2" | "lzma" => buffered(Box::new(Helper::start(path, config)?)),
@@ -362,7 +363,10 @@ mod tests {
         fs::write(file("InRelease"), format!("{INLINE_SIGNED}\nHash: SHA256\n\n{}", text.replace("10:", "11:")))
             .unwrap();
         assert_eq!(dated().as_deref(), Some("2026-01-01T11:00:00Z"));
-        assert_eq!(date("soon"), None);
+        for wrong in ["soon", "", "Sat, 31 Feb 2026 10:00:00 UTC", "Thu, 01 Jan 2026 25:00:00 UTC", "Thu, 01 Jan 99999"]
+        {
+            assert_eq!(date(wrong), None, "{wrong}");
+        }
         assert_eq!(
             date("Thu, 01 Jan 2026 10:00:00 +0200").map(WallTime::rfc3339).as_deref(),
             Some("2026-01-01T08:00:00Z")

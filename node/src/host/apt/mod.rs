@@ -10,6 +10,7 @@ pub mod conffiles;
 pub mod config;
 pub mod document;
 mod fingerprint;
+mod frames;
 pub mod judged;
 pub mod lists;
 pub mod lock;
