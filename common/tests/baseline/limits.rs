@@ -244,6 +244,58 @@ fn sources() {
 }
 
 #[test]
+fn what_sources_and_aws_carry() {
+    let source = |change: fn(&mut Source, usize), count: usize| {
+        let mut source = Source { name: "own".into(), products: vec!["*".into()], configuration: "deb".into() };
+        change(&mut source, count);
+        with("DEBIAN", |spec| spec.sources = Some(vec![source]))
+    };
+    let product = |count| source(|source, count| source.products = vec!["p".repeat(count)], count);
+    checked(&product(128));
+    assert!(problem(&product(129)).ends_with("129 characters, and 1 to 128 are allowed"));
+    assert!(problem(&product(0)).starts_with("sources[0].products[0] \"\": 0 characters"));
+    let spaced = source(|source, _| source.name = "a b".into(), 0);
+    assert!(problem(&spaced).starts_with("sources[0].name \"a b\": ' ' is not one of"));
+
+    let aws = |origin: Origin| with("DEBIAN", |spec| spec.aws = Some(origin));
+    let groups = |count: usize| aws(Origin { patch_groups: Some(vec!["g".repeat(count)]), ..Origin::default() });
+    checked(&groups(256));
+    assert!(problem(&groups(257)).ends_with("257 characters, and 1 to 256 are allowed"));
+    assert!(problem(&groups(0)).starts_with("aws.patchGroups[0] \"\""));
+    let tag = |key: usize, value: usize| {
+        let tag = Tag { key: "k".repeat(key), value: "v".repeat(value) };
+        aws(Origin { tags: Some(vec![tag]), ..Origin::default() })
+    };
+    checked(&tag(1, 0));
+    checked(&tag(128, 256));
+    assert!(problem(&tag(129, 0)).ends_with("129 characters, and 1 to 128 are allowed"));
+    assert!(problem(&tag(0, 0)).starts_with("aws.tags[0].key \"\""));
+    assert!(problem(&tag(1, 257)).ends_with("257 characters, and 0 to 256 are allowed"));
+    let token = aws(Origin { client_token: Some(String::new()), ..Origin::default() });
+    assert!(problem(&token).starts_with("aws.clientToken \"\": 0 characters"));
+    let id = aws(Origin { baseline_id: Some("pb 0123456789abcdef0".into()), ..Origin::default() });
+    assert!(problem(&id).contains("' ' is not one of"));
+}
+
+#[test]
+fn words_of_levels_and_states() {
+    let level = |word: &str| with("DEBIAN", |spec| spec.approved_patches_compliance_level = Some(word.into()));
+    checked(&level("INFORMATIONAL"));
+    assert!(
+        problem(&level("critical")).starts_with("approvedPatchesComplianceLevel \"critical\": unknown: write UNSP")
+    );
+    let updates =
+        |word: &str| with("WINDOWS", |spec| spec.available_security_updates_compliance_status = Some(word.into()));
+    checked(&updates("COMPLIANT"));
+    let found = problem(&updates("NONE"));
+    assert!(found.starts_with("availableSecurityUpdatesComplianceStatus \"NONE\": unknown: write "), "{found}");
+    let entry = |count: usize| with("DEBIAN", |spec| spec.approved_patches = Some(vec!["y".repeat(count)]));
+    checked(&entry(100));
+    assert!(problem(&entry(101)).ends_with("101 characters, and 1 to 100 are allowed"));
+    assert!(problem(&entry(0)).starts_with("approvedPatches[0] \"\": 0 characters"));
+}
+
+#[test]
 fn members_of_one_operating_system_only() {
     let updates =
         |os| with(os, |spec| spec.available_security_updates_compliance_status = Some("NON_COMPLIANT".into()));
