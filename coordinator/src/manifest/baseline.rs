@@ -346,6 +346,10 @@ spec:
             format!("{text}a{n}: &a{n} [{below}]\n")
         });
         assert!(message(&bomb).starts_with("b.yaml"));
+        // Nodes are few, and what they would become is 20 GB.
+        let long =
+            format!("  description: &a {}\n  approvedPatches: [{}]\n", "x".repeat(500_000), "*a, ".repeat(39_000));
+        assert!(message(&format!("{GOOD}{long}")).contains("budget breached"));
         assert!(message(&format!("{GOOD}  approvedPatches: [{}]\n", "x, ".repeat(100_000))).starts_with("b.yaml"));
     }
 }

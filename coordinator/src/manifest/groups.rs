@@ -105,4 +105,16 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_bomb_is_refused_quickly() {
+        let groups = format!(
+            "spec:\n  groups:\n  - &a {{group: {}, operatingSystem: DEBIAN, baseline: web}}\n{}  defaults: []\n",
+            "x".repeat(500_000),
+            "  - *a\n".repeat(9_000)
+        );
+        let bomb = format!("apiVersion: patchmesh/v1\nkind: PatchGroups\n{groups}");
+        let told = parse("g.yaml", &bomb).unwrap_err().chain();
+        assert!(told.starts_with("g.yaml:") && told.contains("budget breached"), "{told}");
+    }
 }
