@@ -474,7 +474,7 @@ pub enum ToCoordinator {
         /// The report, or why there is none.
         result: Result<Box<HostReport>, Refusal>,
     },
-    /// Answer to `Sightings`: as many as [`MAX_SIGHTINGS`] bytes hold, those that were met last first.
+    /// Answer to `Sightings`: as many as [`MAX_SIGHTINGS`] bytes hold, those with the earliest evidence first.
     Sightings {
         /// Of the request.
         request: CommandId,

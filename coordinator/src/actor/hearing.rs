@@ -59,7 +59,7 @@ impl CoordinatorActor {
     /// A refusal is no word: the host is asked again until the time is over.
     pub(super) fn testified(&mut self, host: NodeId, request: CommandId, words: Vec<(Seen, Sighting)>, now: Now) {
         if let Some(hearing) = self.hearings.iter_mut().find(|hearing| hearing.request == request) {
-            hearing.witnesses.answered(host, words);
+            hearing.witnesses.answered(host, words, now);
         }
         self.finish_hearings(now);
     }
