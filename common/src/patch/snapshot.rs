@@ -16,10 +16,15 @@ use super::{
 };
 use crate::{
     id::SnapshotId,
-    inventory::{Transaction, deb},
+    inventory::{PackageChange, Transaction, deb},
     time::WallTime,
     wire,
 };
+
+/// A package of one release: os, its version, name, architecture.
+type Package<'a> = (&'a str, &'a str, &'a str, &'a str);
+/// A version of it: its number, and the checksum of its archive file.
+type Contents<'a> = (&'a str, &'a str);
 
 /// Largest encoded snapshot: it travels in one message.
 pub const MAX_SNAPSHOT: usize = 1 << 20;
@@ -228,25 +233,32 @@ impl Snapshot {
         Some(self.versions.as_ref()?.iter().filter(of))
     }
 
-    /// This with what its hosts resolved. Where two hosts of one release resolved different versions, the newer one.
+    /// This with what its hosts resolved. Where hosts of one release resolved different versions, the one that most of them did; of
+    /// two that as many did, the newer.
     pub fn frozen<'a>(&self, resolved: impl IntoIterator<Item = (&'a str, &'a str, &'a Transaction)>) -> Self {
-        let mut newest: BTreeMap<(&str, &str, &str, &str), (&str, &str)> = BTreeMap::new();
+        let mut votes: BTreeMap<Package<'_>, BTreeMap<Contents<'_>, usize>> = BTreeMap::new();
         for (os, os_version, transaction) in resolved {
-            for change in &transaction.changes {
-                let key = (os, os_version, change.name.as_str(), change.arch.as_str());
-                let known = newest.entry(key).or_insert((&change.to, &change.sha256));
-                if deb::compare(&change.to, known.0).is_gt() {
-                    *known = (&change.to, &change.sha256);
-                }
+            let of = |change: &'a PackageChange| {
+                let PackageChange { name, arch, to, sha256, .. } = change;
+                ((os, os_version, name.as_str(), arch.as_str()), (to.as_str(), sha256.as_str()))
+            };
+            for (package, contents) in transaction.changes.iter().map(of).collect::<BTreeSet<_>>() {
+                *votes.entry(package).or_default().entry(contents).or_default() += 1;
             }
         }
-        let pinned = newest.into_iter().map(|((os, os_version, name, arch), (version, sha256))| Pinned {
-            os: os.to_owned(),
-            os_version: os_version.to_owned(),
-            name: name.to_owned(),
-            arch: arch.to_owned(),
-            version: version.to_owned(),
-            sha256: sha256.to_owned(),
+        let pinned = votes.into_iter().filter_map(|((os, os_version, name, arch), votes)| {
+            let more = |((a, _), one): &(Contents<'_>, usize), ((b, _), other): &(Contents<'_>, usize)| {
+                one.cmp(other).then(deb::compare(a, b))
+            };
+            let ((version, sha256), _) = votes.into_iter().max_by(more)?;
+            Some(Pinned {
+                os: os.to_owned(),
+                os_version: os_version.to_owned(),
+                name: name.to_owned(),
+                arch: arch.to_owned(),
+                version: version.to_owned(),
+                sha256: sha256.to_owned(),
+            })
         });
         Self { versions: Some(pinned.collect()), ..self.clone() }
     }
@@ -383,7 +395,6 @@ fn system(host: &Subject<'_>) -> Result<OperatingSystem, BadSnapshot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::PackageChange;
 
     fn baseline(name: &str, os: &str) -> PatchBaseline {
         let spec = Spec { operating_system: Some(os.into()), ..Spec::default() };
@@ -470,6 +481,20 @@ mod tests {
         let mut large = snapshot(&[], Choice::All);
         large.rules.list = Some("x".repeat(MAX_SNAPSHOT));
         assert!(matches!(large.check(), Err(BadSnapshot::Size(size)) if size > MAX_SNAPSHOT));
+    }
+
+    #[test]
+    fn of_different_versions_most_hosts_decide_and_no_host_more_than_once() {
+        let host = |changes: &[(&str, &str)]| Transaction {
+            changes: changes.iter().map(|(name, to)| change(name, to)).collect(),
+            removals: vec![],
+        };
+        let honest = host(&[("a", "2")]);
+        let forged = host(&[("a", "9:1"), ("a", "9:1"), ("a", "9:1"), ("b", "1")]);
+        let hosts = [&honest, &honest, &forged].map(|transaction| ("debian", "12", transaction));
+        let versions = snapshot(&[], Choice::All).frozen(hosts).versions.unwrap();
+        let versions: Vec<_> = versions.iter().map(|pinned| (pinned.name.as_str(), pinned.version.as_str())).collect();
+        assert_eq!(versions, [("a", "2"), ("b", "1")]);
     }
 
     #[test]
