@@ -10,7 +10,7 @@ use std::{
 };
 
 use patchmesh_common::{
-    patch::sighting::{FirstSeen, Seen, Sighting},
+    patch::sighting::{FirstSeen, MAX_WORDS, Seen, Sighting, fits},
     time::WallTime,
     wire,
 };
@@ -18,10 +18,8 @@ use patchmesh_common::{
 use super::root::Root;
 use crate::store::durable;
 
-/// Most versions that are remembered. A host that is far behind is offered some thousands.
-pub const MAX_SIGHTINGS: usize = 16_384;
-/// Longest name, architecture, version and checksum together, in bytes; what is longer is no package's.
-const MAX_SEEN: usize = 512;
+/// Most versions that are remembered: the mesh hears no more of one host.
+pub const MAX_SIGHTINGS: usize = MAX_WORDS;
 /// Largest file.
 const MAX_BYTES: usize = 12 << 20;
 /// The first bytes of the file; a checksum of the rest follows.
@@ -52,24 +50,40 @@ impl Sightings {
     }
 
     /// Notes what is offered now, with the signed dates of its indexes. A clock that was ahead at the first look is corrected by
-    /// a later one. What is no longer offered is forgotten when there is no more room; what is new then is not noted. Returns
-    /// whether anything changed.
-    fn note(&mut self, offered: &BTreeMap<Seen, Option<WallTime>>, now: WallTime) -> bool {
+    /// a later one, which is believed where signed dates show that it is not behind. What is no longer offered is forgotten when there
+    /// is no more room; what is new then is not noted. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// [`Behind`] if the clock contradicts a signed date; nothing is noted then.
+    fn note(&mut self, offered: &BTreeMap<Seen, Option<WallTime>>, now: WallTime) -> Result<bool, Behind> {
+        let known = self.by.values().map(|sighting| sighting.index);
+        let newest = known.chain(offered.values().copied()).flatten().max();
+        if let Some(newest) = newest.filter(|newest| now < *newest) {
+            return Err(Behind { now, newest });
+        }
         let before = self.clone();
-        let fits = |(name, arch, version, sum): &Seen| name.len() + arch.len() + version.len() + sum.len() <= MAX_SEEN;
         let fresh = offered.keys().filter(|seen| !self.by.contains_key(*seen)).count();
         if self.by.len() + fresh > MAX_SIGHTINGS {
             self.by.retain(|seen, _| offered.contains_key(seen));
         }
         for (seen, index) in offered.iter().filter(|(seen, _)| fits(seen)) {
             if let Some(known) = self.by.get_mut(seen) {
-                known.seen = known.seen.min(now);
+                // Where no index has a date nothing speaks against a clock that is behind, and what it moved would stay moved.
+                known.seen = if newest.is_some() { known.seen.min(now) } else { known.seen };
             } else if self.by.len() < MAX_SIGHTINGS {
                 self.by.insert(seen.clone(), Sighting { seen: now, index: *index });
             }
         }
-        *self != before
+        Ok(*self != before)
     }
+}
+
+/// The clock is before a date that an archive has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the clock says {}, and an index that was read is of {}", .now.rfc3339(), .newest.rfc3339())]
+struct Behind {
+    now: WallTime,
+    newest: WallTime,
 }
 
 /// The file of a daemon.
@@ -123,7 +137,13 @@ impl Diary {
     /// news.
     pub(super) fn note(&self, offered: &BTreeMap<Seen, Option<WallTime>>, now: WallTime) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = inner.sightings.note(offered, now);
+        let news = match inner.sightings.note(offered, now) {
+            Ok(news) => news,
+            Err(error) => {
+                tracing::warn!(%error, "what this host is offered is not noted, and delays do not begin, until its clock is right");
+                return;
+            }
+        };
         if !std::mem::replace(&mut inner.is_new, false) && !news || inner.locked {
             return;
         }
@@ -153,6 +173,8 @@ fn read(path: &Path) -> io::Result<Option<Sightings>> {
 
 #[cfg(test)]
 mod tests {
+    use patchmesh_common::patch::sighting::MAX_SEEN;
+
     use super::*;
 
     fn seen(name: &str, version: &str) -> Seen {
@@ -182,26 +204,62 @@ mod tests {
     #[test]
     fn a_clock_that_was_ahead_is_corrected_and_nothing_moves_later() {
         let mut sightings = Sightings::default();
-        assert!(sightings.note(&offered(&[("2", None)]), WallTime(1000)));
-        assert!(sightings.note(&offered(&[("2", None)]), WallTime(10)));
-        assert!(!sightings.note(&offered(&[("2", None)]), WallTime(500)));
-        assert_eq!(sightings.iter().next().unwrap().1, Sighting { seen: WallTime(10), index: None });
+        let both = offered(&[("1", Some(5)), ("2", None)]);
+        assert_eq!(sightings.note(&both, WallTime(1000)), Ok(true));
+        assert_eq!(sightings.note(&both, WallTime(10)), Ok(true));
+        assert_eq!(sightings.note(&both, WallTime(500)), Ok(false));
+        assert_eq!(sightings.by[&seen("web", "2")], Sighting { seen: WallTime(10), index: None });
+    }
+
+    #[test]
+    fn a_clock_before_a_signed_date_notes_nothing_and_moves_nothing() {
+        let mut sightings = Sightings::default();
+        let both = offered(&[("1", Some(500)), ("2", None)]);
+        sightings.note(&both, WallTime(1000)).unwrap();
+        let before = sightings.clone();
+        // The date may be of an index that is read now, or of one that was read before.
+        for (offers, newest) in
+            [(both, 500), (offered(&[("2", None), ("3", None)]), 500), (offered(&[("4", Some(700))]), 700)]
+        {
+            let behind = Behind { now: WallTime(499), newest: WallTime(newest) };
+            assert_eq!(sightings.note(&offers, WallTime(499)), Err(behind));
+            assert_eq!(sightings, before);
+        }
+        assert_eq!(sightings.note(&offered(&[("3", None)]), WallTime(500)), Ok(true));
+    }
+
+    #[test]
+    fn where_no_index_has_a_date_no_clock_moves_what_was_seen() {
+        let mut sightings = Sightings::default();
+        assert_eq!(sightings.note(&offered(&[("2", None)]), WallTime(1000)), Ok(true));
+        assert_eq!(sightings.note(&offered(&[("2", None)]), WallTime(10)), Ok(false));
+        assert_eq!(sightings.by[&seen("web", "2")].seen, WallTime(1000));
+    }
+
+    #[test]
+    fn a_diary_that_could_note_nothing_is_still_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let diary = Diary::open(folder.path().join("sightings"));
+        diary.note(&offered(&[("2", Some(500))]), WallTime(499));
+        assert!(diary.is_new() && diary.sightings() == Sightings::default());
+        diary.note(&offered(&[("2", Some(500))]), WallTime(500));
+        assert!(!diary.is_new() && diary.sightings() != Sightings::default());
     }
 
     #[test]
     fn it_is_bounded_and_what_is_offered_outlives_what_is_not() {
         let many = |from: usize, to: usize| (from..to).map(|n| (seen("many", &n.to_string()), None)).collect();
         let mut sightings = Sightings::default();
-        sightings.note(&many(0, MAX_SIGHTINGS), WallTime(1));
-        sightings.note(&many(10, MAX_SIGHTINGS + 5), WallTime(2));
+        sightings.note(&many(0, MAX_SIGHTINGS), WallTime(1)).unwrap();
+        sightings.note(&many(10, MAX_SIGHTINGS + 5), WallTime(2)).unwrap();
         assert_eq!(sightings.iter().count(), MAX_SIGHTINGS - 5);
         assert!(!sightings.by.contains_key(&seen("many", "0")));
         assert_eq!(sightings.by[&seen("many", "10")].seen, WallTime(1));
-        sightings.note(&many(10, MAX_SIGHTINGS + 500), WallTime(3));
+        sightings.note(&many(10, MAX_SIGHTINGS + 500), WallTime(3)).unwrap();
         assert_eq!(sightings.iter().count(), MAX_SIGHTINGS);
         let mut sightings = Sightings::default();
         let endless = BTreeMap::from([(seen("web", &"1".repeat(MAX_SEEN)), None)]);
-        assert!(!sightings.note(&endless, WallTime(1)));
+        assert_eq!(sightings.note(&endless, WallTime(1)), Ok(false));
     }
 
     #[test]
