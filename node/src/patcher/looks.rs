@@ -5,7 +5,7 @@ use patchmesh_common::{
     inventory::Transaction,
     patch::{
         Approval, PatchCounters,
-        baseline::Source,
+        baseline::{ApprovalClock, Source},
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::settle,
         sighting::{FirstSeen, Seen, Sighting},
@@ -49,7 +49,7 @@ impl Host {
         self.backend.check(transaction, &self.sources(approval)?).await
     }
 
-    /// What `snapshot` asks of this host, and its patch group.
+    /// What `snapshot` asks of this host, and its patch group. What the mesh has not decided counts since this host met it.
     fn question(&self, snapshot: &Snapshot) -> Result<(Question, Option<String>), Refusal> {
         let subject = Subject { os: &self.os.0, os_version: &self.os.1, tags: &self.tags };
         let refused = |text: String| Refusal {
@@ -66,7 +66,9 @@ impl Host {
             }
         };
         let pinned = snapshot.pinned(&subject).map(|pinned| pinned.cloned().collect());
-        let first_seen = snapshot.first_seen();
+        let waits = matches!(&judged.by, By::Baseline(baseline, _) if baseline.clock == ApprovalClock::Mesh);
+        let own = || self.backend.sightings().into_iter().map(|(seen, sighting)| (seen, sighting.evidence())).collect();
+        let first_seen = if waits { snapshot.first_seen().or(own()) } else { FirstSeen::default() };
         Ok((Question { by: judged.by, at: snapshot.at, first_seen, pinned, sources }, judged.group))
     }
 
@@ -96,10 +98,10 @@ impl Host {
         told.map(Box::new).ok_or_else(|| refused("the host has made no report yet".into()))
     }
 
-    /// When this host first met what it is offered; of too many what it met last.
+    /// When this host first met what it is offered; of too many what has been there the longest: the others wait longer.
     pub(super) fn sightings(&self) -> Vec<(Seen, Sighting)> {
         let mut all = self.backend.sightings();
-        all.sort_by(|(a, one), (b, other)| (other.seen, a).cmp(&(one.seen, b)));
+        all.sort_by(|(a, one), (b, other)| (one.evidence(), a).cmp(&(other.evidence(), b)));
         let mut room = MAX_SIGHTINGS;
         all.into_iter()
             .take_while(|word| {

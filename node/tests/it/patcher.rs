@@ -1,6 +1,7 @@
 //! The actor with real hooks, real runners and a real journal; only the package manager is scripted.
 
 mod repairs;
+mod sightings;
 mod sources;
 
 use std::{
@@ -102,7 +103,8 @@ impl Backend for Scripted {
     fn resolve(&self, _: Baseline) -> BoxFuture<'_, Result<Resolution, Refusal>> {
         async { Ok(Resolution { transaction: transaction(), counters: PatchCounters::default() }) }.boxed()
     }
-    fn resolve_by<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
+    fn resolve_by<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Resolution, Refusal>> {
+        self.note_dates(question);
         self.resolve(Baseline::All)
     }
     fn check<'a>(&'a self, planned: &'a Transaction, _: &'a [Source]) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -168,7 +170,7 @@ impl Backend for Scripted {
         async { Ok(found) }.boxed()
     }
     fn sightings(&self) -> Vec<(Seen, Sighting)> {
-        Vec::new()
+        self.seen()
     }
     fn allows(&self, _: &[Source]) -> Result<(), Refusal> {
         Ok(())
