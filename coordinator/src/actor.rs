@@ -1,5 +1,6 @@
 //! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
 
+mod answers;
 mod hearing;
 pub mod looks;
 
@@ -289,7 +290,7 @@ impl CoordinatorActor {
         match answer.body {
             ToCoordinator::Resolved { request, result } => {
                 if let Some(asking) = self.asking.iter_mut().find(|asking| asking.request == request) {
-                    asking.survey.answered(host, result);
+                    asking.survey.answered(host, answers::credible(result));
                 }
                 self.finish_surveys(now);
             }
