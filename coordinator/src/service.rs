@@ -148,7 +148,7 @@ impl Coordinator {
             let heard = self.ask(|actor, _| actor.hear_witnesses()).await?.await;
             snapshot.rules.first_seen = heard.unwrap_or_default();
         }
-        Ok(question)
+        question.sendable()
     }
 
     /// Keeps what the hosts were asked with, and what they resolved.
@@ -173,11 +173,8 @@ impl Coordinator {
             (Operation::Install, Some(_)) => asked,
             (Operation::Install, None) => {
                 let facts = self.ask(|actor, _| facts(actor.members())).await?;
-                let resolved = planned.iter().filter_map(|host| {
-                    let (os, os_version) = facts.get(&host.node)?;
-                    Some((os.as_str(), os_version.as_str(), &host.transaction))
-                });
-                Some(self.snapshots.keep(&rules.frozen(resolved))?)
+                let frozen = freeze::versions(&rules, planned, &facts);
+                frozen.map(|frozen| self.snapshots.keep(&frozen)).transpose()?
             }
         };
         Ok(Frozen { rules: asked, versions })

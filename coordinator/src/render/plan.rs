@@ -27,6 +27,9 @@ pub fn plan(plan: &PlanDocument) -> String {
         stops_at_error(limits.max_errors.resolved),
         limits.max_errors.given
     ));
+    if spec.operation == Operation::Install && plan.snapshot.is_none() {
+        out.push_str("  snapshot  none: the versions take more than a snapshot may, and cannot be promoted; plan for fewer hosts\n");
+    }
     if plan.openings.is_empty() {
         out.push_str("  openings  from apply on, without end\n");
     }

@@ -1,15 +1,19 @@
 //! From what a rollout asks for to what its hosts are asked with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
+    id::NodeId,
     patch::{
         Baseline,
         baseline::{OperatingSystem, PatchBaseline},
         library::Library,
         snapshot::{Choice, Registered, Rules, Snapshot, Written},
     },
-    rollout::spec::{Asked, RolloutSpec},
+    rollout::{
+        plan::PlannedHost,
+        spec::{Asked, RolloutSpec},
+    },
     time::WallTime,
 };
 
@@ -62,6 +66,43 @@ pub fn question(
 
 const NOTHING: &str = "nothing was planned";
 
+impl Question {
+    /// This, if it can be sent: no host is asked otherwise.
+    ///
+    /// # Errors
+    /// `snapshot-too-large`.
+    pub fn sendable(self) -> Result<Self, Fault> {
+        if let Self::By(snapshot) = &self {
+            snapshot.check().map_err(|error| {
+                let remedy = "use baselines with fewer entries, or a shorter install override list";
+                Fault::new("snapshot-too-large", error.to_string(), NOTHING, remedy)
+            })?;
+        }
+        Ok(self)
+    }
+}
+
+/// What the hosts of a plan, whose operating systems and versions are in `facts`, resolved by `asked`. `None`, and told in the log,
+/// if that takes more than a snapshot may: nothing but a promotion needs it, and it is the hosts that say how much it is.
+pub fn versions(
+    asked: &Snapshot,
+    planned: &[PlannedHost],
+    facts: &BTreeMap<NodeId, (String, String)>,
+) -> Option<Snapshot> {
+    let resolved = planned.iter().filter_map(|host| {
+        let (os, os_version) = facts.get(&host.node)?;
+        Some((os.as_str(), os_version.as_str(), &host.transaction))
+    });
+    let frozen = asked.frozen(resolved);
+    match frozen.check() {
+        Ok(()) => Some(frozen),
+        Err(error) => {
+            tracing::warn!(%error, "the versions of a plan are not kept as a snapshot");
+            None
+        }
+    }
+}
+
 fn rules(baselines: impl IntoIterator<Item = PatchBaseline>, choice: Choice) -> Rules {
     let baselines = baselines.into_iter().map(|baseline| Written::new(&baseline)).collect();
     Rules { baselines, ..Rules::plain(choice) }
@@ -92,4 +133,48 @@ fn by_group(library: &Library, systems: &BTreeSet<OperatingSystem>) -> Rules {
 fn by_system(text: &str) -> Result<Rules, Fault> {
     let baselines = manifest::baseline::parse_override("baselineOverride", text)?;
     Ok(rules(baselines, Choice::System))
+}
+
+#[cfg(test)]
+mod tests {
+    use patchmesh_common::{
+        inventory::{MAX_CHANGES, PackageChange, Transaction},
+        patch::snapshot::MAX_SNAPSHOT,
+    };
+
+    use super::*;
+
+    fn asked(list: Option<String>) -> Snapshot {
+        Snapshot { at: WallTime(7), rules: Rules { list, ..Rules::plain(Choice::All) }, versions: None }
+    }
+
+    fn host(seed: u8, packages: usize) -> PlannedHost {
+        let change = |n: usize| PackageChange {
+            name: format!("package-{seed}-{n}"),
+            arch: "amd64".into(),
+            from: None,
+            to: "1".into(),
+            sha256: "5e".repeat(32),
+        };
+        let transaction = Transaction { changes: (0..packages).map(change).collect(), removals: vec![] };
+        PlannedHost { node: NodeId([seed; 32]), name: format!("host-{seed}"), transaction }
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_sent_is_asked_of_nobody() {
+        let question = |list| Question::By(Box::new(asked(list)));
+        assert_eq!(question(None).sendable().unwrap(), question(None));
+        let fault = question(Some("x".repeat(MAX_SNAPSHOT))).sendable().unwrap_err();
+        assert_eq!((fault.code, fault.unchanged.as_str()), ("snapshot-too-large", "nothing was planned"));
+    }
+
+    #[test]
+    fn hosts_that_resolve_more_than_a_snapshot_holds_stop_no_plan() {
+        let facts: BTreeMap<_, _> =
+            [1, 2, 3].map(|seed| (NodeId([seed; 32]), ("debian".to_owned(), "12".to_owned()))).into();
+        let frozen = versions(&asked(None), &[host(1, 2)], &facts).unwrap();
+        assert_eq!(frozen.versions.unwrap().len(), 2);
+        let hosts = [host(1, 2), host(2, MAX_CHANGES), host(3, MAX_CHANGES)];
+        assert_eq!(versions(&asked(None), &hosts, &facts), None);
+    }
 }

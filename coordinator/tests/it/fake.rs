@@ -12,7 +12,7 @@ use std::{
 
 use patchmesh_common::{
     gossip::Mode,
-    id::RolloutId,
+    id::{RolloutId, SnapshotId},
     inventory::{PackageChange, Transaction},
     membership::Role,
     rollout::{Operation, RebootOption, spec::RolloutSpec},
@@ -254,7 +254,9 @@ pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
         },
     };
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
-    PlanDocument::new(spec, Frozen::default(), times, hosts, vec![excluded]).unwrap()
+    let versions = (spec.name != "large").then_some(SnapshotId([0x5a; 32]));
+    let frozen = Frozen { rules: None, versions };
+    PlanDocument::new(spec, frozen, times, hosts, vec![excluded]).unwrap()
 }
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {

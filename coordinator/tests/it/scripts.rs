@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -20,6 +20,7 @@ const FILES: [(&str, &str); 13] = [
     ("web.json", include_str!("../scripts/web.json")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
+    ("large.yaml", include_str!("../scripts/large.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
     ("windows.yaml", include_str!("../scripts/windows.yaml")),
 ];

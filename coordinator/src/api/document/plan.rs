@@ -271,7 +271,7 @@ pub struct PlanDocument {
     pub created_at: Time,
     /// When it is stale.
     pub expires_at: Time,
-    /// The id under which the versions of an Install are kept; null for a Scan.
+    /// The id under which the versions of an Install are kept; null for a Scan, and where they take more than a snapshot may.
     pub snapshot: Option<String>,
     /// The id of the snapshot by which the hosts judge; null for `all` and `security`.
     pub judged_by: Option<String>,
@@ -292,7 +292,7 @@ pub struct PlanDocument {
 pub struct Frozen {
     /// By which the hosts judge.
     pub rules: Option<SnapshotId>,
-    /// Of what they resolved.
+    /// Of what they resolved; `None` for a Scan, and where it takes more than a snapshot may.
     pub versions: Option<SnapshotId>,
 }
 
