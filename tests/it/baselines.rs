@@ -109,6 +109,19 @@ fn rollout(operation: &str, targets: &str, what: &str) -> String {
     )
 }
 
+/// Scans all until the delays of `prod`'s hosts have begun: the first Scan fetches the indexes, and what a host saw in them counts
+/// later.
+fn scan_until_delayed(again: &Again, prod: &[&str]) {
+    wait_for("delays to begin", || {
+        let (code, recap) = again.apply(&rollout("Scan", "{all: true}", ""));
+        assert_eq!((code, recap["state"].as_str()), (0, Some("Succeeded")), "{recap}");
+        let reasons = prod.iter().map(|host| states(&again.folder(), host)["pm-demo-kernel"].1.clone());
+        let reasons: Vec<_> = reasons.collect();
+        assert!(reasons.iter().all(|reason| ["unseen", "date-gate"].contains(&reason.as_str())), "{reasons:?}");
+        reasons.iter().all(|reason| reason == "date-gate").then_some(())
+    });
+}
+
 fn fleet(hosts: u32, groups: &[(&str, &str)]) -> Option<Again> {
     let mut again = Again::prepared(&program()?, hosts, Duration::ZERO, |demo| {
         groups.iter().for_each(|(host, group)| tag(demo, host, group));
@@ -130,12 +143,7 @@ fn two_groups_get_what_their_baselines_approve_and_nothing_else() {
     let Some(again) = fleet(6, &groups) else { return };
     let demo = again.folder();
     keep_baselines(&again);
-    // What hosts saw in the indexes that the first Scan fetches, or a daemon by itself before it, counts from the second on.
-    for _ in 0..2 {
-        let (code, recap) = again.apply(&rollout("Scan", "{all: true}", ""));
-        assert_eq!((code, recap["state"].as_str()), (0, Some("Succeeded")), "{recap}");
-    }
-    assert_eq!(states(&demo, "demo-06")["pm-demo-kernel"].1, "date-gate");
+    scan_until_delayed(&again, &["demo-04", "demo-05", "demo-06"]);
     for (host, group) in groups {
         let expected = match group {
             "dev" => ["InstalledRejected rejected", "Missing approved-rule", "Missing approved-rule"],
@@ -204,22 +212,36 @@ fn what_dev_got_prod_gets_after_the_repository_has_moved_on_or_the_versions_that
     let groups = [("demo-01", "dev"), ("demo-02", "prod"), ("demo-03", "prod")];
     let Some(again) = fleet(3, &groups) else { return };
     let demo = again.folder();
+    keep_baselines(&again);
+    scan_until_delayed(&again, &["demo-02", "demo-03"]);
+    let delayed = ["InstalledOther date-gate", "Missing approved-list", "InstalledOther date-gate"];
+    let rejected = ["InstalledRejected rejected", "Missing approved-rule", "Missing approved-rule"];
+    assert_eq!(["demo-01", "demo-02", "demo-03"].map(|host| state_words(&demo, host)), [rejected, delayed, delayed]);
+
     let plan = again.dir.path().join("plan.json");
     let manifest = again.dir.path().join("dev.yaml");
-    fs::write(&manifest, rollout("Install", "{names: [demo-01]}", "  baseline: all\n")).expect("a manifest");
+    fs::write(&manifest, rollout("Install", "{names: [demo-01]}", "")).expect("a manifest");
     let planned = again.cli(&["plan", "-f", manifest.to_str().expect("UTF-8"), "-o", "json"]);
     ok(&planned);
     fs::write(&plan, &planned.stdout).expect("the plan");
     let snapshot = json(&plan).expect("a plan")["snapshot"].as_str().expect("a snapshot").to_owned();
     ok(&again.cli(&["apply", plan.to_str().expect("UTF-8"), "-o", "json"]));
-    assert_eq!(installed(&demo, "demo-01"), ["1.1 installed"; 3]);
+    let approved = ["InstalledRejected rejected", "Installed approved-rule", "Installed approved-rule"];
+    assert_eq!(state_words(&demo, "demo-01"), approved);
+    let got = ["1.0 installed", "1.1 installed", "1.1 installed"];
+    assert_eq!(installed(&demo, "demo-01"), got);
 
     move_on(&demo);
     let promoted =
         |host: &str| rollout("Install", &format!("{{names: [{host}]}}"), &format!("  snapshot: {}\n", &snapshot[..12]));
     let (code, recap) = again.apply(&promoted("demo-02"));
     assert_eq!((code, recap["state"].as_str()), (0, Some("Succeeded")), "{recap}");
-    assert_eq!(installed(&demo, "demo-02"), ["1.1 installed"; 3], "not what is newer by now");
+    assert_eq!(installed(&demo, "demo-02"), got, "what dev got, and not what is newer by now");
+    // The promotion installs what prod's own baseline still delays, and approves nothing by that.
+    let states = states(&demo, "demo-02");
+    assert_eq!(states["pm-demo-kernel"], ("InstalledOther".into(), "date-gate".into()));
+    assert_eq!(states["pm-demo-lib"], ("Installed".into(), "approved-list".into()));
+    assert_eq!(states["pm-demo-service"].0, "InstalledOther", "{states:?}");
 
     reindex(&demo, "main", |index| without(&index, "pm-demo-lib", "1.1"));
     fs::write(&manifest, promoted("demo-03")).expect("a manifest");
@@ -228,6 +250,7 @@ fn what_dev_got_prod_gets_after_the_repository_has_moved_on_or_the_versions_that
     assert_eq!(waiting["code"], "version-gone", "{refused}");
     assert!(waiting["text"].as_str().expect("a text").contains("pm-demo-lib:all 1.1"), "{waiting}");
     assert_eq!(installed(&demo, "demo-03"), ["1.0 installed"; 3]);
+    assert_eq!(state_words(&demo, "demo-03"), delayed, "what was refused makes no report");
     // Without the snapshot the host would get what is newest.
     let (code, _) = again.apply(&rollout("Install", "{names: [demo-03]}", "  baseline: all\n"));
     assert_eq!(code, 0);
@@ -244,7 +267,7 @@ fn a_fleet_is_told_by_its_reports() {
     let count = size();
     let width = count.to_string().len().max(2);
     let names: Vec<_> = (1..=count).map(|n| format!("demo-{n:0width$}")).collect();
-    let group = |at: usize| if at % 2 == 0 { "dev" } else { "prod" };
+    let group = |at: usize| if at.is_multiple_of(2) { "dev" } else { "prod" };
     let groups: Vec<_> = names.iter().enumerate().map(|(at, name)| (name.as_str(), group(at))).collect();
     let Some(again) = fleet(count, &groups) else { return };
     keep_baselines(&again);

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod apt;
 #[cfg(test)]
-#[cfg(test)]
 mod baselines;
 #[cfg(test)]
 mod compliance;
