@@ -107,7 +107,7 @@ impl Reports {
         snapshot.check().map_err(|error| no_baseline(format!("the snapshot cannot be used: {error}")))?;
         let (id, folder) = (snapshot.id(), self.0.join(SNAPSHOTS));
         let path = folder.join(id.to_string());
-        let kept = fs::create_dir_all(&folder)
+        let kept = durable::make_folder(&folder)
             .and_then(|()| durable::write(&path, &wire::encode(snapshot)))
             .and_then(|()| prune(&folder));
         kept.map_err(|error| no_baseline(format!("{} cannot be written: {error}", path.display())))?;
@@ -144,7 +144,7 @@ impl Reports {
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
+        durable::make_folder(&self.0)?;
         durable::write(&self.0.join(name), &serde_json::to_vec(value).map_err(io::Error::other)?)
     }
 

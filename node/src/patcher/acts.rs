@@ -231,7 +231,7 @@ impl Host {
         }
         let rows: Vec<_> = self.backend.installed().await?.into_iter().collect();
         let folder = self.runs.join(lease.to_string());
-        let written = std::fs::create_dir_all(&folder)
+        let written = durable::make_folder(&folder)
             .and_then(|()| durable::write(&path, &serde_json::to_vec(&rows).map_err(std::io::Error::other)?));
         written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }

@@ -66,6 +66,26 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     Ok(fresh)
 }
 
+/// Makes the folder `path` and what it lies in, as far as they are not there, and returns when that is durable.
+///
+/// # Errors
+/// The file system's, also if something else has the name.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
+            Some(parent) if parent != Path::new("") => {
+                make_folder(parent)?;
+                std::fs::create_dir(path)?;
+                sync_folder(path)
+            }
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes the names in the folder of `path` durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
@@ -88,6 +108,19 @@ mod tests {
         assert!(create_once(&folder.path().join("other"), b"three").unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay behind");
+    }
+
+    #[test]
+    fn a_folder_is_made_with_what_it_lies_in_and_only_where_nothing_else_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        make_folder(&deep).unwrap();
+        make_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+        write(&deep.join("file"), b"one").unwrap();
+        assert_eq!(make_folder(&deep.join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(deep.join("file")).unwrap(), b"one");
+        assert!(make_folder(&deep.join("file/below")).is_err());
     }
 
     #[test]
