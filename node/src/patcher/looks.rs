@@ -139,6 +139,7 @@ impl Host {
         let kept = |error: std::io::Error| format!("the report cannot be kept: {error}");
         let mut pending = self.reports.pending().map_err(kept)?;
         pending.started(self.boot);
+        pending.found(&evaluation);
         // What a package did not ask a reboot for does not wait for one.
         if self.backend.reboot_required().await {
             pending.mark(&mut evaluation);

@@ -10,31 +10,28 @@ use crate::id::BootId;
 /// (name, arch) of a package.
 pub type Key = (String, String);
 
-/// What runs installed without a reboot after it. Kept by the host, one entry per (name, arch).
+/// What runs installed without a reboot after it. Kept by the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<Written>", from = "Vec<Written>")]
 pub struct Pending {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Brought, BootId>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    version: String,
-    boot: BootId,
-}
+/// (name, arch, version).
+type Brought = (String, String, String);
 
 /// (name, architecture, version, boot): an entry as it is written.
 type Written = (String, String, String, BootId);
 
 impl From<Pending> for Vec<Written> {
     fn from(pending: Pending) -> Self {
-        pending.entries.into_iter().map(|((name, arch), entry)| (name, arch, entry.version, entry.boot)).collect()
+        pending.entries.into_iter().map(|((name, arch, version), boot)| (name, arch, version, boot)).collect()
     }
 }
 
 impl From<Vec<Written>> for Pending {
     fn from(written: Vec<Written>) -> Self {
-        let entry = |(name, arch, version, boot)| ((name, arch), Entry { version, boot });
+        let entry = |(name, arch, version, boot)| ((name, arch, version), boot);
         Self { entries: written.into_iter().take(MAX_PENDING).map(entry).collect() }
     }
 }
@@ -48,37 +45,38 @@ impl Pending {
         self.entries.is_empty()
     }
 
-    /// Notes that a run in the boot `boot` really installed these (name, arch, version). What does not fit is not noted.
-    pub fn note(&mut self, boot: BootId, installed: impl IntoIterator<Item = (String, String, String)>) {
-        for (name, arch, version) in installed {
-            let key = (name, arch);
-            if self.entries.len() < MAX_PENDING || self.entries.contains_key(&key) {
-                self.entries.insert(key, Entry { version, boot });
+    /// Notes that a run in the boot `boot` is about to install these (name, arch, version). What does not fit is not noted.
+    pub fn note(&mut self, boot: BootId, versions: impl IntoIterator<Item = (String, String, String)>) {
+        for version in versions {
+            if self.entries.len() < MAX_PENDING || self.entries.contains_key(&version) {
+                self.entries.insert(version, boot);
             }
         }
     }
 
+    /// Forgets what is not there in the look behind a run: the run has not brought it, and whoever does later is not the run.
+    pub fn found(&mut self, evaluation: &Evaluation) {
+        let rows = evaluation.rows.iter();
+        let there: BTreeSet<_> =
+            rows.filter_map(|row| Some((&*row.name, &*row.arch, row.installed.as_deref()?))).collect();
+        self.entries.retain(|(name, arch, version), _| there.contains(&(&**name, &**arch, &**version)));
+    }
+
     /// Forgets what an earlier boot installed: the host has started since. By the boot's id, so that no clock can be wrong.
     pub fn started(&mut self, boot: BootId) {
-        self.entries.retain(|_, entry| entry.boot == boot);
+        self.entries.retain(|_, of| *of == boot);
     }
 
     /// Marks what waits. Only what the last run of ours changed does, and only in the version that it brought (spec 10, F); it is
     /// marked until a scan after the reboot.
     pub fn mark(&self, evaluation: &mut Evaluation) {
-        for row in &mut evaluation.rows {
-            let entry = self.entries.get(&(row.name.clone(), row.arch.clone()));
-            let waits = entry.is_some_and(|entry| row.installed.as_ref() == Some(&entry.version));
-            if waits && row.state == State::Installed {
+        for row in evaluation.rows.iter_mut().filter(|row| row.state == State::Installed) {
+            let Some(version) = row.installed.clone() else { continue };
+            if self.entries.contains_key(&(row.name.clone(), row.arch.clone(), version)) {
                 row.state = State::InstalledPendingReboot;
                 row.reason.text.push_str("; it was installed since the host started");
             }
         }
-    }
-
-    /// Whether AWS's RebootIfNeeded reboots: something was installed, needed or not, or waits since an earlier run (spec 6.4).
-    pub fn reboots(&self, installed_something: bool) -> bool {
-        installed_something || !self.is_empty()
     }
 }
 
@@ -148,19 +146,34 @@ mod tests {
     #[test]
     fn what_a_run_installed_waits_until_the_host_has_started_and_is_scanned() {
         let mut pending = Pending::default();
-        assert!(!pending.reboots(false) && pending.reboots(true));
         pending.note(FIRST, [noted("a", "2"), noted("c", "2"), noted("b", "3")]);
         let mut scan = look();
         pending.mark(&mut scan);
         assert_eq!(states(&scan), [State::InstalledPendingReboot, State::Missing, State::InstalledOther]);
         assert_eq!(scan.summary(SecurityUpdates::Compliant).severity, Some(ComplianceLevel::High));
-        assert!(pending.reboots(false));
         pending.started(FIRST);
         assert!(!pending.is_empty());
         pending.started(SECOND);
         let mut after = look();
         pending.mark(&mut after);
         assert_eq!(states(&after)[0], State::Installed);
+    }
+
+    #[test]
+    fn what_a_run_did_not_bring_does_not_wait_when_somebody_else_brings_it() {
+        let mut pending = Pending::default();
+        pending.note(FIRST, [noted("a", "2")]);
+        // A second run fails, or never begins: what the first has brought goes on waiting.
+        pending.note(FIRST, [noted("a", "3"), noted("b", "4")]);
+        pending.found(&look());
+        let mut scan = look();
+        pending.mark(&mut scan);
+        assert_eq!(states(&scan)[0], State::InstalledPendingReboot);
+        for row in &mut scan.rows {
+            (row.installed, row.state) = (Some(if row.name == "a" { "3" } else { "4" }.into()), State::Installed);
+        }
+        pending.mark(&mut scan);
+        assert_eq!(states(&scan), [State::Installed; 3], "by hand, afterwards");
     }
 
     #[test]
