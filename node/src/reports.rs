@@ -1,6 +1,5 @@
 //! What the host keeps of looks behind it: the current report, earlier standings, what waits for a reboot, and the snapshots that
-//! it was asked with. Small files in the state folder; one that cannot be read is moved aside and told, because all of it can be
-//! made again by a Scan.
+//! it was asked with. Small files in the state folder; one that cannot be read is moved aside and told: no run has to fail for it.
 
 use std::{
     fs, io,
@@ -8,7 +7,7 @@ use std::{
 };
 
 use patchmesh_common::{
-    id::SnapshotId,
+    id::{LeaseId, SnapshotId},
     inventory::Transaction,
     patch::{
         compliance::{HostReport, MAX_HISTORY, PatchRow, Standing},
@@ -39,6 +38,9 @@ pub struct Reports(PathBuf);
 
 #[derive(Serialize, Deserialize)]
 struct Current {
+    /// Whose report it is; `None` in what a daemon of an earlier release wrote.
+    #[serde(default)]
+    lease: Option<LeaseId>,
     standing: Standing,
     rows: Vec<PatchRow>,
 }
@@ -54,7 +56,7 @@ impl Reports {
     /// # Errors
     /// The file system's.
     pub fn told(&self) -> io::Result<Option<HostReport>> {
-        let Some(Current { standing, rows }) = self.read(CURRENT)? else { return Ok(None) };
+        let Some(Current { standing, rows, .. }) = self.read(CURRENT)? else { return Ok(None) };
         Ok(Some(HostReport::bounded(standing, rows, self.read(HISTORY)?.unwrap_or_default())))
     }
 
@@ -66,12 +68,14 @@ impl Reports {
         Ok(self.read::<Current>(CURRENT)?.map(|current| current.standing))
     }
 
-    /// Replaces the current report; its standing goes to the history.
+    /// Replaces the current report by that of `lease`; its standing goes to the history, unless it was of the same lease: a run
+    /// that was interrupted looks again.
     ///
     /// # Errors
     /// The file system's; the current report is the old one or the new one.
-    pub fn replace(&self, standing: Standing, rows: Vec<PatchRow>) -> io::Result<()> {
-        if let Some(before) = self.standing()?.filter(|before| *before != standing) {
+    pub fn replace(&self, lease: LeaseId, standing: Standing, rows: Vec<PatchRow>) -> io::Result<()> {
+        let before = self.read::<Current>(CURRENT)?.filter(|before| before.lease != Some(lease));
+        if let Some(Current { standing: before, .. }) = before {
             let mut history: Vec<Standing> = self.read(HISTORY)?.unwrap_or_default();
             // A crash between the two writes must not tell one twice.
             if history.first() != Some(&before) {
@@ -80,7 +84,7 @@ impl Reports {
             history.truncate(MAX_HISTORY);
             self.write(HISTORY, &history)?;
         }
-        self.write(CURRENT, &Current { standing, rows })
+        self.write(CURRENT, &Current { lease: Some(lease), standing, rows })
     }
 
     /// What waits for a reboot.
@@ -136,7 +140,7 @@ impl Reports {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
                 let aside = path.with_extension("damaged");
-                tracing::warn!(file = %path.display(), aside = %aside.display(), %error, "a damaged file was moved aside; the next Scan makes it again");
+                tracing::warn!(file = %path.display(), aside = %aside.display(), %error, "a damaged file was moved aside; {}", consequence(name));
                 fs::rename(&path, &aside)?;
                 Ok(None)
             }
@@ -171,6 +175,15 @@ fn capped(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What the loss of a file means.
+fn consequence(name: &str) -> &'static str {
+    match name {
+        HISTORY => "the earlier reports are forgotten",
+        PENDING => "what waits for a reboot since an earlier run is not known any more",
+        _ => "the next Scan makes it again",
+    }
+}
+
 fn prune(folder: &Path) -> io::Result<()> {
     let mut files: Vec<_> = fs::read_dir(folder)?
         .flatten()
@@ -196,6 +209,10 @@ mod tests {
 
     use super::*;
 
+    fn lease(number: i64) -> LeaseId {
+        LeaseId([u8::try_from(number).unwrap(); 16])
+    }
+
     fn standing(at: i64) -> Standing {
         Standing {
             at: WallTime(at),
@@ -213,7 +230,7 @@ mod tests {
         let reports = Reports::new(folder.path());
         assert_eq!(reports.told().unwrap(), None);
         for at in 1..=i64::try_from(MAX_HISTORY).unwrap() + 3 {
-            reports.replace(standing(at), vec![]).unwrap();
+            reports.replace(lease(at), standing(at), vec![]).unwrap();
         }
         let told = reports.told().unwrap().unwrap();
         let newest = i64::try_from(MAX_HISTORY).unwrap() + 3;
@@ -225,10 +242,31 @@ mod tests {
     fn a_crash_between_the_two_files_tells_no_standing_twice() {
         let folder = tempfile::tempdir().unwrap();
         let reports = Reports::new(folder.path());
-        reports.replace(standing(1), vec![]).unwrap();
+        reports.replace(lease(1), standing(1), vec![]).unwrap();
         // The history was written, and the report not.
         reports.write(HISTORY, &vec![standing(1)]).unwrap();
-        reports.replace(standing(2), vec![]).unwrap();
+        reports.replace(lease(2), standing(2), vec![]).unwrap();
+        assert_eq!(reports.told().unwrap().unwrap().history, [standing(1)]);
+    }
+
+    #[test]
+    fn a_run_that_looks_again_after_a_crash_is_one_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        for (of, at) in [(1, 1), (2, 2), (2, 3)] {
+            reports.replace(lease(of), standing(at), vec![]).unwrap();
+        }
+        let told = reports.told().unwrap().unwrap();
+        assert_eq!((told.standing, told.history), (standing(3), vec![standing(1)]));
+    }
+
+    #[test]
+    fn the_report_of_an_earlier_release_is_read_and_goes_to_the_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::new(folder.path());
+        reports.write(CURRENT, &serde_json::json!({"standing": standing(1), "rows": []})).unwrap();
+        assert_eq!(reports.standing().unwrap(), Some(standing(1)));
+        reports.replace(lease(2), standing(2), vec![]).unwrap();
         assert_eq!(reports.told().unwrap().unwrap().history, [standing(1)]);
     }
 
@@ -236,11 +274,11 @@ mod tests {
     fn a_damaged_file_is_moved_aside_and_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let reports = Reports::new(folder.path());
-        reports.replace(standing(1), vec![]).unwrap();
+        reports.replace(lease(1), standing(1), vec![]).unwrap();
         fs::write(folder.path().join(REPORTS).join(CURRENT), b"{\"standing\":").unwrap();
         assert_eq!(reports.standing().unwrap(), None);
         assert!(folder.path().join(REPORTS).join("current.damaged").exists());
-        reports.replace(standing(2), vec![]).unwrap();
+        reports.replace(lease(2), standing(2), vec![]).unwrap();
         assert_eq!(reports.standing().unwrap(), Some(standing(2)));
     }
 

@@ -125,12 +125,17 @@ impl Host {
         if expected.changes.is_empty() {
             self.backend.refresh(&self.sources(approval).map_err(words)?).await?;
         }
-        let counters = self.report(operation, approval).await?;
+        let counters = self.report(lease, operation, approval).await?;
         Ok(Verified { comparison, counters, dirty: self.dirty().await })
     }
 
     /// Looks at the host and keeps what was found as its report.
-    async fn report(&self, operation: Operation, approval: Approval) -> Result<PatchCounters, String> {
+    async fn report(
+        &self,
+        lease: LeaseId,
+        operation: Operation,
+        approval: Approval,
+    ) -> Result<PatchCounters, String> {
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
         if operation == Operation::Install {
@@ -158,7 +163,7 @@ impl Host {
         let of = |row: &patchmesh_common::patch::evaluation::Row| {
             PatchRow::new(row, blocked.get(&(row.name.clone(), row.arch.clone())).copied())
         };
-        self.reports.replace(standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
+        self.reports.replace(lease, standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
         Ok(counters)
     }
 }
