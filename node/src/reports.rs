@@ -28,7 +28,7 @@ const HISTORY: &str = "history.json";
 const PENDING: &str = "pending.json";
 const SNAPSHOTS: &str = "snapshots";
 /// Snapshots that are kept: several rollouts may be under way.
-const KEPT_SNAPSHOTS: usize = 16;
+const KEPT_SNAPSHOTS: usize = 64;
 /// Largest file that is read: a report of [`patchmesh_common::inventory::document::MAX_PACKAGES`] rows stays below.
 const MAX_FILE: u64 = 128 << 20;
 
@@ -103,17 +103,17 @@ impl Reports {
         if pending.is_empty() && !self.0.join(PENDING).exists() { Ok(()) } else { self.write(PENDING, pending) }
     }
 
-    /// Keeps `snapshot` under its id, and of more than [`KEPT_SNAPSHOTS`] the newest.
+    /// Keeps `snapshot` under its id, and of more than [`KEPT_SNAPSHOTS`] the newest and those that are `held`.
     ///
     /// # Errors
     /// `NoBaseline` if it is too large or cannot be written.
-    pub fn keep(&self, snapshot: &Snapshot) -> Result<SnapshotId, Refusal> {
+    pub fn keep(&self, snapshot: &Snapshot, held: &[SnapshotId]) -> Result<SnapshotId, Refusal> {
         snapshot.check().map_err(|error| no_baseline(format!("the snapshot cannot be used: {error}")))?;
         let (id, folder) = (snapshot.id(), self.0.join(SNAPSHOTS));
         let path = folder.join(id.to_string());
         let kept = durable::make_folder(&folder)
             .and_then(|()| durable::write(&path, &wire::encode(snapshot)))
-            .and_then(|()| prune(&folder));
+            .and_then(|()| prune(&folder, held));
         kept.map_err(|error| no_baseline(format!("{} cannot be written: {error}", path.display())))?;
         Ok(id)
     }
@@ -184,13 +184,15 @@ fn consequence(name: &str) -> &'static str {
     }
 }
 
-fn prune(folder: &Path) -> io::Result<()> {
+fn prune(folder: &Path, held: &[SnapshotId]) -> io::Result<()> {
+    let held: Vec<_> = held.iter().map(ToString::to_string).collect();
     let mut files: Vec<_> = fs::read_dir(folder)?
         .flatten()
+        .filter(|entry| !held.iter().any(|held| entry.file_name() == held.as_str()))
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     files.sort();
-    let surplus = files.len().saturating_sub(KEPT_SNAPSHOTS);
+    let surplus = files.len().saturating_sub(KEPT_SNAPSHOTS.saturating_sub(held.len()));
     files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
@@ -306,16 +308,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let reports = Reports::new(folder.path());
         let snapshot = |at| Snapshot { at: WallTime(at), rules: Rules::plain(Choice::All), versions: None };
-        let id = reports.keep(&snapshot(1)).unwrap();
+        let id = reports.keep(&snapshot(1), &[]).unwrap();
         assert_eq!(reports.snapshot(id).unwrap(), snapshot(1));
         let path = folder.path().join(REPORTS).join(SNAPSHOTS).join(id.to_string());
         fs::write(&path, wire::encode(&snapshot(2))).unwrap();
         let refusal = reports.snapshot(id).unwrap_err();
         assert_eq!((refusal.code, refusal.text.ends_with("is damaged")), (RefusalCode::NoBaseline, true));
-        for at in 0..40 {
-            reports.keep(&snapshot(at)).unwrap();
+        let held = reports.keep(&snapshot(3), &[]).unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        for id in [id, held] {
+            let path = folder.path().join(REPORTS).join(SNAPSHOTS).join(id.to_string());
+            fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        for at in 4..4 + i64::try_from(KEPT_SNAPSHOTS).unwrap() {
+            reports.keep(&snapshot(at), &[held]).unwrap();
         }
         let kept = fs::read_dir(folder.path().join(REPORTS).join(SNAPSHOTS)).unwrap().count();
         assert_eq!(kept, KEPT_SNAPSHOTS);
+        assert_eq!(reports.snapshot(held).unwrap(), snapshot(3), "a lease is judged by it");
+        assert!(reports.snapshot(id).is_err(), "the oldest of the others");
     }
 }

@@ -61,6 +61,16 @@ impl From<Baseline> for Approval {
     }
 }
 
+impl Approval {
+    /// The id of what was frozen, if something was.
+    pub fn snapshot(self) -> Option<SnapshotId> {
+        match self {
+            Self::Snapshot(id) => Some(id),
+            Self::All | Self::Security => None,
+        }
+    }
+}
+
 impl fmt::Display for Approval {
     /// The word in manifests and flags; of a snapshot its id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HookPoint, compare::Comparison, journal::Journal, message::Refusal, message::Resolution};
 use crate::{
-    id::{CommandId, LeaseId, RolloutId},
+    id::{CommandId, LeaseId, RolloutId, SnapshotId},
     inventory::Transaction,
     patch::{
         Approval, Baseline, PatchCounters,
@@ -40,13 +40,18 @@ pub enum Act {
         operation: Operation,
         /// What is approved.
         snapshot: Box<Snapshot>,
+        /// Snapshots of leases that are held or offered: these are not forgotten for it.
+        held: Vec<SnapshotId>,
     },
     /// Read the host's current report. Ends as [`ActEnd::Patches`].
     Patches,
     /// Read when the host first met the versions that it is offered. Ends as [`ActEnd::Sightings`].
     Sightings,
-    /// Simulate again and compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
+    /// Of a Scan: whether the host could be judged. Of an Install also: simulate again and compare with the lease's transaction.
+    /// Changes nothing. Ends as [`ActEnd::Checked`].
     Check {
+        /// Of the lease.
+        operation: Operation,
         /// Against what.
         baseline: Approval,
         /// What the plan froze.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     gossip::Mode,
-    id::{CommandId, LeaseId, NodeId, Nonce},
+    id::{CommandId, LeaseId, NodeId, Nonce, SnapshotId},
     machine::Cx,
     membership::Membership,
     rollout::Operation,
@@ -116,7 +116,8 @@ impl PatchRun {
                 self.look(cx, from, Look::Resolve, request, Act::Resolve { request, baseline });
             }
             ToHost::ResolveBy { request, operation, snapshot } => {
-                self.look(cx, from, Look::Resolve, request, Act::ResolveBy { request, operation, snapshot });
+                let held = self.judges();
+                self.look(cx, from, Look::Resolve, request, Act::ResolveBy { request, operation, snapshot, held });
             }
             ToHost::Patches { request } => self.look(cx, from, Look::Patches, request, Act::Patches),
             ToHost::Sightings { request } => self.look(cx, from, Look::Sightings, request, Act::Sightings),
@@ -235,7 +236,8 @@ impl PatchRun {
                 OfferStage::Ready { .. } => {}
             }
         }
-        if lease.operation == Operation::Scan {
+        // Without a snapshot there is nothing that a Scan could be refused for.
+        if lease.operation == Operation::Scan && lease.baseline.snapshot().is_none() {
             return self.ready(cx, from, lease);
         }
         if self.checking.len() >= MAX_CHECKING {
@@ -248,9 +250,17 @@ impl PatchRun {
                 refusal(RefusalCode::Busy, text, "offer again when they have ended"),
             );
         }
-        let check = self.start(cx, Act::Check { baseline: lease.baseline, transaction: lease.transaction.clone() });
+        let (operation, baseline, transaction) = (lease.operation, lease.baseline, lease.transaction.clone());
+        let check = self.start(cx, Act::Check { operation, baseline, transaction });
         self.checking.insert(check);
         self.offer = Some(Offer { lease, coordinator: from, stage: OfferStage::Checking(check) });
+    }
+
+    /// The snapshots of the leases that are held or offered.
+    fn judges(&self) -> Vec<SnapshotId> {
+        let held = self.journal.run.iter().map(|run| &run.lease);
+        let leases = held.chain(self.offer.iter().map(|offer| &offer.lease));
+        leases.filter_map(|lease| lease.baseline.snapshot()).collect()
     }
 
     /// Answers for a lease that needs no handshake any more.

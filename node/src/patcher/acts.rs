@@ -70,10 +70,14 @@ impl Host {
         }
         match act {
             Act::Resolve { baseline, .. } => ActEnd::Resolved(self.backend.resolve(baseline).await),
-            Act::ResolveBy { operation, snapshot, .. } => ActEnd::Resolved(self.resolve_by(operation, &snapshot).await),
+            Act::ResolveBy { operation, snapshot, held, .. } => {
+                ActEnd::Resolved(self.resolve_by(operation, &snapshot, &held).await)
+            }
             Act::Patches => ActEnd::Patches(self.patches()),
             Act::Sightings => ActEnd::Sightings(self.sightings()),
-            Act::Check { baseline, transaction } => ActEnd::Checked(self.check(baseline, &transaction).await),
+            Act::Check { operation, baseline, transaction } => {
+                ActEnd::Checked(self.check(operation, baseline, &transaction).await)
+            }
             Act::Hooks { point, rollout, attempt, timeout, .. } => {
                 let timeout = Duration::from_secs(timeout.into());
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };

@@ -1,7 +1,7 @@
 //! Looks at the host's packages: what would be done, and what a run left, kept as the host's report.
 
 use patchmesh_common::{
-    id::LeaseId,
+    id::{LeaseId, SnapshotId},
     inventory::Transaction,
     patch::{
         Approval, PatchCounters,
@@ -31,11 +31,17 @@ pub(super) fn words(refusal: Refusal) -> String {
 }
 
 impl Host {
-    /// Keeps the snapshot, and for an Install asks what it comes to. Refuses what cannot judge this host.
-    pub(super) async fn resolve_by(&self, operation: Operation, snapshot: &Snapshot) -> Result<Resolution, Refusal> {
+    /// Keeps the snapshot beside those that are `held`, and for an Install asks what it comes to. Refuses what cannot judge this
+    /// host.
+    pub(super) async fn resolve_by(
+        &self,
+        operation: Operation,
+        snapshot: &Snapshot,
+        held: &[SnapshotId],
+    ) -> Result<Resolution, Refusal> {
         let question = self.question(snapshot)?.0;
         self.backend.allows(&question.sources)?;
-        self.reports.keep(snapshot)?;
+        self.reports.keep(snapshot, held)?;
         match operation {
             Operation::Install => self.backend.resolve_by(&question).await,
             Operation::Scan => {
@@ -44,9 +50,18 @@ impl Host {
         }
     }
 
-    /// Whether exactly `transaction` would be done now, and could be judged afterwards.
-    pub(super) async fn check(&self, approval: Approval, transaction: &Transaction) -> Result<(), Refusal> {
-        self.backend.check(transaction, &self.sources(approval)?).await
+    /// Whether the host could be judged, and of an Install whether exactly `transaction` would be done now.
+    pub(super) async fn check(
+        &self,
+        operation: Operation,
+        approval: Approval,
+        transaction: &Transaction,
+    ) -> Result<(), Refusal> {
+        let sources = self.sources(approval)?;
+        match operation {
+            Operation::Install => self.backend.check(transaction, &sources).await,
+            Operation::Scan => self.backend.allows(&sources),
+        }
     }
 
     /// What `snapshot` asks of this host, and its patch group. What the mesh has not decided counts since this host met it.

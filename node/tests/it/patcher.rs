@@ -1,6 +1,7 @@
 //! The actor with real hooks, real runners and a real journal; only the package manager is scripted.
 
 mod repairs;
+mod reports;
 mod sightings;
 mod sources;
 

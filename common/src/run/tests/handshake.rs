@@ -1,8 +1,14 @@
 //! Who may command, the fence, and the start.
 
 use super::*;
-use crate::patch::Baseline;
 use crate::run::message::{Refusal, RefusalCode, Resolution};
+use crate::{
+    id::SnapshotId,
+    patch::{
+        Baseline,
+        snapshot::{Choice, Rules, Snapshot},
+    },
+};
 
 fn offer() -> ToHost {
     ToHost::Offer(Box::new(lease()))
@@ -243,4 +249,44 @@ fn resolving_is_bounded_and_answered_to_the_asker() {
     assert_eq!(words(&bench.say(ask(3))), ["answer resolved false"]);
     let resolution = Resolution { transaction: transaction(), counters: PatchCounters::default() };
     assert_eq!(words(&bench.end(started(&effects), ActEnd::Resolved(Ok(resolution)))), ["answer resolved true"]);
+}
+
+#[test]
+fn the_offer_of_a_scan_is_checked_if_a_snapshot_judges_it() {
+    let scan = Lease { operation: Operation::Scan, transaction: Transaction::default(), ..lease() };
+    let judged = Lease { baseline: Approval::Snapshot(SnapshotId([4; 32])), ..scan.clone() };
+    assert_eq!(words(&Bench::new().say(ToHost::Offer(Box::new(scan))))[1..], ["answer ready"]);
+    let mut bench = Bench::new();
+    let effects = bench.say(ToHost::Offer(Box::new(judged)));
+    let check = Act::Check {
+        operation: Operation::Scan,
+        baseline: Approval::Snapshot(SnapshotId([4; 32])),
+        transaction: Transaction::default(),
+    };
+    assert_eq!(starts(&effects)[0].1, check);
+    let code = RefusalCode::NoBaseline;
+    let unknown = Refusal { code, text: "it was never asked with it".into(), remedy: "make a new plan".into() };
+    let effects = bench.end(started(&effects), ActEnd::Checked(Err(unknown)));
+    assert_eq!(words(&effects), ["save refused", "answer refused no-baseline"]);
+}
+
+#[test]
+fn the_snapshots_of_what_is_held_and_offered_are_not_forgotten_for_another() {
+    let judged = |n| Lease { id: LeaseId([n; 16]), baseline: Approval::Snapshot(SnapshotId([n; 32])), ..lease() };
+    let ask = |bench: &mut Bench, n| {
+        let rules = Rules::plain(Choice::All);
+        let snapshot = Box::new(Snapshot { at: WallTime(0), rules, versions: None });
+        let (request, operation) = (CommandId([n; 16]), Operation::Scan);
+        match &starts(&bench.say(ToHost::ResolveBy { request, operation, snapshot }))[..] {
+            [(_, Act::ResolveBy { held, .. })] => held.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut bench = Bench::new();
+    assert_eq!(ask(&mut bench, 1), []);
+    bench.ready(judged(5));
+    assert_eq!(ask(&mut bench, 2), [SnapshotId([5; 32])], "offered");
+    let mut bench = Bench::new();
+    bench.granted(judged(6));
+    assert_eq!(ask(&mut bench, 3), [SnapshotId([6; 32])], "held");
 }
