@@ -13,7 +13,7 @@ use patchmesh_common::{
         planner::{self, Desk},
     },
     run::{
-        act::{Act, ActEnd, Adoption, HooksEnd, TransactionEnd, Verdict, Verified},
+        act::{Act, ActEnd, Adoption, HooksEnd, Looked, TransactionEnd, Verdict},
         journal::{Journal, JournalEntry},
         machine::{Effect, Event, PatchRun, Settings},
         message::{Command, LeaseFrame, Refusal, RefusalCode, Resolution, ToCoordinator, ToHost},
@@ -174,7 +174,7 @@ fn well(act: Act) -> ActEnd {
         Act::Transaction { .. } | Act::Repair { .. } => ActEnd::Transaction(done),
         Act::Adopt { .. } => ActEnd::Adopted(Adoption::Finished(done)),
         Act::Reboot { .. } => ActEnd::Reboot(Ok(())),
-        Act::Verify { .. } => ActEnd::Verified(Ok(Verified::default())),
+        Act::Verify { .. } => ActEnd::Verified(Ok(Looked::default())),
     }
 }
 

@@ -5,17 +5,36 @@ use crate::{
     wave::unpatched,
 };
 
+const LOOK: &str = "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {name: look}\nspec:\n  operation: Scan\n  \
+                    targets: {all: true}\n  baseline: all\n  maxConcurrency: 1\n  maxErrors: 1\n";
+
 #[test]
-fn a_scan_that_cannot_fetch_the_indexes_fails_and_names_the_repository() {
+fn a_scan_goes_by_the_indexes_that_there_are_and_names_the_repository_that_is_gone() {
+    let Some(fleet) = unpatched(1) else { return };
+    let suites = fleet.folder().join("repository/dists");
+    std::fs::rename(suites.join("security"), suites.join("gone")).unwrap();
+    let (exit, recap) = fleet.apply(LOOK);
+    assert_eq!((exit, &recap["hosts"]["succeeded"]), (0, &1.into()), "{recap}");
+    let id = recap["id"].as_str().unwrap();
+    let steps = fleet.cli_json(&["rollout", "steps", id, "--host", "demo-01", "-o", "json"]).unwrap();
+    let steps = steps["hosts"][0]["steps"].as_array().unwrap();
+    let told = steps.iter().find(|step| step["name"] == "verify").unwrap()["output"].as_str().unwrap();
+    assert!(told.contains("cannot refresh") && told.contains("/repository security"), "{told}");
+    assert!(!told.contains("/repository main"), "{told}");
+    let report =
+        fleet.cli_json(&["describe", "host", "demo-01", "--patches", "--state", "Missing", "-o", "json"]).unwrap();
+    assert!(!report["patches"].as_array().unwrap().is_empty(), "the other one is judged: {report}");
+}
+
+#[test]
+fn a_scan_without_any_index_fails_and_names_the_repository() {
     let Some(fleet) = unpatched(1) else { return };
     std::fs::rename(fleet.folder().join("repository"), fleet.folder().join("gone")).unwrap();
-    let (exit, recap) = fleet.apply(
-        "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {name: look}\nspec:\n  operation: Scan\n  \
-         targets: {all: true}\n  baseline: all\n  maxConcurrency: 1\n  maxErrors: 1\n",
-    );
+    let lists = fleet.folder().join("hosts/demo-01/root/var/lib/apt/lists");
+    std::fs::remove_dir_all(&lists).unwrap();
+    let (exit, recap) = fleet.apply(LOOK);
     assert_eq!((exit, &recap["hosts"]["failed"]), (4, &1.into()), "{recap}");
     let told = recap["results"][0]["error"]["text"].as_str().unwrap();
-    eprintln!("{told}");
     assert!(told.contains("cannot refresh") && told.contains("/repository"), "{told}");
 }
 

@@ -121,6 +121,9 @@ pub enum Act {
         baseline: Approval,
         /// What must have changed; empty if nothing may have been installed.
         expected: Transaction,
+        /// Whether the operation did its work, so that what is found replaces the host's report: a Scan looks, an Install has tried
+        /// its transaction. A run that ended before that leaves the earlier report in place.
+        keep: bool,
     },
 }
 
@@ -184,7 +187,7 @@ pub enum ActEnd {
         text: String,
     },
     /// Of [`Act::Verify`]; the error says why it could not be seen what is installed.
-    Verified(Result<Verified, String>),
+    Verified(Result<Looked, String>),
     /// Of [`Act::Repair`]. What it left unclean stays so: it is not tried again.
     Repaired(TransactionEnd),
 }
@@ -236,6 +239,21 @@ pub enum Adoption {
     NeverStarted,
     /// It started and is gone without a result.
     Dead,
+}
+
+/// What [`Act::Verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Looked {
+    /// What is stored and reported.
+    pub verified: Verified,
+    /// What people should know of how it was found, one per line: repositories that could not be reached, why there is no report.
+    pub notes: Vec<String>,
+}
+
+impl From<Verified> for Looked {
+    fn from(verified: Verified) -> Self {
+        Self { verified, notes: Vec::new() }
+    }
 }
 
 /// What a scan after the work found.

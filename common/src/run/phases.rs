@@ -2,7 +2,7 @@
 
 use super::{
     HookPoint, Phase,
-    act::{Act, ActEnd, ActId, Adoption, HooksEnd, TransactionEnd, Verdict, Verified},
+    act::{Act, ActEnd, ActId, Adoption, HooksEnd, Looked, TransactionEnd, Verdict},
     guard::Permit,
     journal::{Fault, Journal, JournalEntry, Run, StepResult},
     machine::{Effect, PatchRun, REBOOT_PATIENCE, REPORT_AGAIN, SKEW_PATIENCE},
@@ -235,6 +235,7 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
             operation: lease.operation,
             baseline: lease.baseline,
             expected: if run.touched { lease.transaction.clone() } else { Transaction::default() },
+            keep: run.touched || run.fault.is_none(),
         },
     })
 }
@@ -303,14 +304,14 @@ fn transaction_result(end: TransactionEnd) -> StepResult {
     StepResult { fault, output, reboot_required: end.reboot_required, verified: None }
 }
 
-fn verify_result(end: Result<Verified, String>) -> StepResult {
+fn verify_result(end: Result<Looked, String>) -> StepResult {
     match end {
         Err(text) => StepResult {
             fault: Some(failed("verify-failed", text.clone(), "")),
             output: tail(&text),
             ..StepResult::default()
         },
-        Ok(verified) => {
+        Ok(Looked { verified, mut notes }) => {
             let differences = verified.comparison.differences.join("\n");
             let fault = match &verified.dirty {
                 _ if !differences.is_empty() => {
@@ -323,7 +324,8 @@ fn verify_result(end: Result<Verified, String>) -> StepResult {
                 Some(what) => Some(failed("dirty-database", format!("the package database is unclean: {what}"), "")),
                 None => None,
             };
-            let output = tail(&differences);
+            notes.extend((!differences.is_empty()).then_some(differences));
+            let output = tail(&notes.join("\n"));
             StepResult { fault, output, verified: Some(Box::new(verified)), ..StepResult::default() }
         }
     }

@@ -236,7 +236,8 @@ impl World {
             }
             Act::Verify { expected, .. } => {
                 let comparison = Comparison { changed: expected.changes, differences: Vec::new() };
-                Some(ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty: None })))
+                let verified = Verified { comparison, counters: PatchCounters::default(), dirty: None };
+                Some(ActEnd::Verified(Ok(verified.into())))
             }
             Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings => {
                 unreachable!("nobody asks: the plan is made")

@@ -19,7 +19,10 @@ use patchmesh_common::{
 };
 use tokio::{sync::watch, time::interval};
 
-use super::{backend::Backend, looks::words};
+use super::{
+    backend::Backend,
+    looks::{Done, words},
+};
 use crate::{
     host::{
         adopt::{self, Adopted, adopt},
@@ -102,8 +105,9 @@ impl Host {
                 let asked = tokio::task::spawn_blocking(move || reboot()).await;
                 ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))
             }
-            Act::Verify { lease, operation, baseline, expected } => {
-                ActEnd::Verified(self.verify(lease, operation, baseline, &expected).await)
+            Act::Verify { lease, operation, baseline, expected, keep } => {
+                let done = Done { lease, operation, approval: baseline, keep };
+                ActEnd::Verified(self.verify(done, &expected).await)
             }
         }
     }

@@ -12,7 +12,7 @@ use patchmesh_common::{
     },
     run::{
         compare::PackageSet,
-        message::{Refusal, Resolution},
+        message::{Refusal, RefusalCode, Resolution},
     },
 };
 
@@ -134,10 +134,16 @@ impl Backend for Apt {
         async move { Apt::installed(self).map_err(words) }.boxed()
     }
 
-    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<(), String>> {
+    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {
         async move {
             let apt = self.at(sources).map_err(words)?;
-            Apt::refresh(&apt).await.map_err(words)
+            match Apt::refresh(&apt).await {
+                Ok(()) => Ok(None),
+                Err(refusal) if refusal.code == RefusalCode::RepositoryUnreachable => {
+                    if apt.has_indexes().await.map_err(words)? { Ok(Some(words(refusal))) } else { Err(words(refusal)) }
+                }
+                Err(refusal) => Err(words(refusal)),
+            }
         }
         .boxed()
     }

@@ -85,8 +85,9 @@ pub trait Backend: Send + Sync + 'static {
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Every installed version by (name, architecture).
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>>;
-    /// Fetches the package indexes. The error names every repository that could not be reached; the others are fresh then.
-    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<(), String>>;
+    /// Fetches the package indexes. The text names every repository that could not be reached, whose indexes are as old as before;
+    /// the others are fresh. The error says why there is nothing to judge by: no index at all, or nothing could be fetched.
+    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>>;
     /// The state of every package by `question`. The error says why the host could not be scanned.
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>>;
     /// When this host first met the versions that it is offered.

@@ -7,13 +7,13 @@ use patchmesh_common::{
         Approval, PatchCounters,
         baseline::{ApprovalClock, Source},
         compliance::{Counters, HostReport, PatchRow, Standing},
-        evaluation::settle,
+        evaluation::{Row, settle},
         sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Snapshot, Subject},
     },
     rollout::Operation,
     run::{
-        act::Verified,
+        act::{Looked, Verified},
         message::{MAX_SIGHTINGS, Refusal, RefusalCode, Resolution},
     },
     wire,
@@ -24,6 +24,16 @@ use super::{
     backend::{Found, Question},
 };
 use crate::clock;
+
+/// What a run has done, of which a report is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Done {
+    pub(super) lease: LeaseId,
+    pub(super) operation: Operation,
+    pub(super) approval: Approval,
+    /// Whether the operation did its work.
+    pub(super) keep: bool,
+}
 
 /// A refusal where only words are told.
 pub(super) fn words(refusal: Refusal) -> String {
@@ -128,32 +138,31 @@ impl Host {
             .collect()
     }
 
-    pub(super) async fn verify(
-        &self,
-        lease: LeaseId,
-        operation: Operation,
-        approval: Approval,
-        expected: &Transaction,
-    ) -> Result<Verified, String> {
-        let comparison = self.compare(lease, expected).await?;
-        // A Scan, which changes nothing, has fetched no indexes yet: by old ones nothing would be missing.
-        if expected.changes.is_empty() {
-            self.backend.refresh(&self.sources(approval).map_err(words)?).await?;
+    pub(super) async fn verify(&self, done: Done, expected: &Transaction) -> Result<Looked, String> {
+        let comparison = self.compare(done.lease, expected).await?;
+        let mut notes = Vec::new();
+        // A Scan has fetched no indexes yet: by old ones nothing would be missing. Before an Install they were fetched.
+        if done.operation == Operation::Scan {
+            notes.extend(self.backend.refresh(&self.sources(done.approval).map_err(words)?).await?);
         }
-        let counters = self.report(lease, operation, approval).await?;
-        Ok(Verified { comparison, counters, dirty: self.dirty().await })
+        let counters = match self.report(done).await {
+            Err(text) if done.operation == Operation::Install => {
+                // What was done is told all the same.
+                tracing::warn!(why = text, "no report could be made");
+                notes.push(format!("no report could be made: {text}"));
+                PatchCounters::default()
+            }
+            counters => counters?,
+        };
+        Ok(Looked { verified: Verified { comparison, counters, dirty: self.dirty().await }, notes })
     }
 
-    /// Looks at the host and keeps what was found as its report.
-    async fn report(
-        &self,
-        lease: LeaseId,
-        operation: Operation,
-        approval: Approval,
-    ) -> Result<PatchCounters, String> {
+    /// Looks at the host, and keeps what was found as its report unless that is to be left in place.
+    async fn report(&self, done: Done) -> Result<PatchCounters, String> {
+        let Done { lease, operation, approval, keep } = done;
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
-        if operation == Operation::Install {
+        if operation == Operation::Install && keep {
             settle::after_install(&mut evaluation, listed.as_ref());
         }
         let kept = |error: std::io::Error| format!("the report cannot be kept: {error}");
@@ -175,10 +184,10 @@ impl Host {
             severity: sums.severity.map(|level| level.as_str().to_owned()),
         };
         let counters = standing.counters.brief();
-        let of = |row: &patchmesh_common::patch::evaluation::Row| {
-            PatchRow::new(row, blocked.get(&(row.name.clone(), row.arch.clone())).copied())
-        };
-        self.reports.replace(lease, standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
+        if keep {
+            let of = |row: &Row| PatchRow::new(row, blocked.get(&(row.name.clone(), row.arch.clone())).copied());
+            self.reports.replace(lease, standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
+        }
         Ok(counters)
     }
 }

@@ -114,8 +114,8 @@ impl Backend for Scripted {
         async move { if same { Ok(()) } else { Err(changed) } }.boxed()
     }
     fn install_plan(&self, _: &Transaction, _: &[Source]) -> Result<Vec<Step>, String> {
-        let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; echo 2 > \"$1/version\"; \
-                      echo run >> \"$1/installs\"";
+        let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; [ ! -e \"$1/broken\" ] || exit 1; \
+                      echo 2 > \"$1/version\"; echo run >> \"$1/installs\"";
         Ok(vec![shell(script, &[&self.0]), shell("echo mark >> \"$1/marks\"", &[&self.0])])
     }
     fn repair_plan<'a>(
@@ -140,11 +140,16 @@ impl Backend for Scripted {
         let set = PackageSet::from([(("tool".into(), "all".into()), self.version())]);
         async { Ok(set) }.boxed()
     }
-    fn refresh<'a>(&'a self, _: &'a [Source]) -> BoxFuture<'a, Result<(), String>> {
-        async { Ok(()) }.boxed()
+    fn refresh<'a>(&'a self, _: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {
+        let told = std::fs::read_to_string(self.0.join("unreachable")).ok();
+        async { Ok(told) }.boxed()
     }
     fn look<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Found, String>> {
-        let state = if self.version() == "2" { State::Installed } else { State::Missing };
+        if self.0.join("blind").exists() {
+            return async { Err("blind".to_owned()) }.boxed();
+        }
+        let newer = std::fs::read_to_string(self.0.join("newer")).ok();
+        let state = if newer.is_none() && self.version() == "2" { State::Installed } else { State::Missing };
         let reason = Reason {
             code: "approved",
             text: question.by.name().to_owned(),
@@ -156,7 +161,7 @@ impl Backend for Scripted {
             name: "tool".into(),
             arch: "all".into(),
             installed: Some(self.version()),
-            available: (state == State::Missing).then(|| "2".into()),
+            available: (state == State::Missing).then(|| newer.unwrap_or_else(|| "2".into())),
             state,
             level: ComplianceLevel::High,
             classification: None,

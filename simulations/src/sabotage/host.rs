@@ -53,7 +53,7 @@ impl Sabotage for PackagesUnchecked {
                 end: ActEnd::Transaction(end) | ActEnd::Repaired(end) | ActEnd::Adopted(Adoption::Finished(end)),
                 ..
             } => end.verdict = Verdict::Ok,
-            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => verified.comparison.differences.clear(),
+            Event::Ended { end: ActEnd::Verified(Ok(looked)), .. } => looked.verified.comparison.differences.clear(),
             _ => {}
         }
     }
@@ -68,7 +68,7 @@ impl Sabotage for DirtUnseen {
                 end: ActEnd::Transaction(end) | ActEnd::Repaired(end) | ActEnd::Adopted(Adoption::Finished(end)),
                 ..
             } => end.dirty = None,
-            Event::Ended { end: ActEnd::Verified(Ok(verified)), .. } => verified.dirty = None,
+            Event::Ended { end: ActEnd::Verified(Ok(looked)), .. } => looked.verified.dirty = None,
             _ => {}
         }
     }

@@ -358,7 +358,7 @@ impl World {
             Look::Verify(lease, expected) => {
                 let comparison = compare(host.before.get(lease), &host.installed.set(), expected);
                 let dirty = host.installed.dirty();
-                ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }))
+                ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }.into()))
             }
             Look::Repair(lease, transaction, because) => {
                 if !host.stubborn {

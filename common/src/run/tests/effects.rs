@@ -292,3 +292,55 @@ fn a_running_lease_says_so_every_two_seconds() {
         other => panic!("{other:?}"),
     }
 }
+
+/// What the look of the one act that `effects` start is told.
+fn keeps(effects: &[Effect]) -> bool {
+    match starts(effects).as_slice() {
+        [(_, Act::Verify { keep, .. })] => *keep,
+        other => panic!("not one look but {other:?}"),
+    }
+}
+
+#[test]
+fn a_run_that_did_not_do_its_work_leaves_the_report_in_place() {
+    let scan = Lease { operation: Operation::Scan, transaction: Transaction::default(), ..lease() };
+    assert!(keeps(&Bench::new().granted(scan)), "a Scan looks");
+
+    let bad = || ActEnd::Hooks(HooksEnd { error: Some("hook 10-drain exited with 7".into()), output: "no".into() });
+    let mut bench = Bench::new();
+    let effects = bench.granted(lease());
+    assert!(!keeps(&bench.end(started(&effects), bad())), "nothing was tried");
+
+    let mut bench = Bench::new();
+    let effects = bench.granted(lease());
+    bench.say(ToHost::Stop(Box::new(stop_order(1, true, OPERATOR, Role::Operator))));
+    assert!(!keeps(&bench.end(started(&effects), hooks_ok())), "a deferred run has done nothing");
+
+    let declined = Verdict::Declined { code: "stopped".into(), text: "late".into() };
+    for (verdict, tried) in [(Verdict::Failed("apt-get failed".into()), true), (declined, false)] {
+        let mut bench = Bench::new();
+        let effects = bench.granted(lease());
+        let effects = bench.end(started(&effects), hooks_ok());
+        let effects = bench.end(started(&effects), ActEnd::Transaction(transaction_end(verdict)));
+        assert_eq!(keeps(&effects), tried, "what an Install tried and did not get has failed");
+    }
+
+    let mut bench = Bench::new();
+    let effects = bench.granted(lease());
+    let effects = bench.end(started(&effects), hooks_ok());
+    let effects = bench.end(started(&effects), ActEnd::Transaction(transaction_end(Verdict::Ok)));
+    assert!(keeps(&bench.end(started(&effects), bad())), "the packages are there");
+}
+
+#[test]
+fn what_is_to_be_known_of_a_look_is_in_the_output_of_its_step() {
+    let mut bench = Bench::new();
+    let scan = Lease { operation: Operation::Scan, transaction: Transaction::default(), ..lease() };
+    let effects = bench.granted(scan);
+    let notes = vec!["cannot refresh http://deb.example.org s".into(), "and so on".into()];
+    let looked = Looked { notes, ..Looked::default() };
+    bench.end(started(&effects), ActEnd::Verified(Ok(looked)));
+    let report = bench.machine.journal().run.clone().unwrap().report.unwrap();
+    assert_eq!(report.outcome, crate::run::message::Outcome::Succeeded);
+    assert_eq!(report.steps[0].output, "cannot refresh http://deb.example.org s\nand so on");
+}

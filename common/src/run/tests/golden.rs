@@ -15,7 +15,7 @@ fn entries() -> Vec<(&'static str, JournalEntry, &'static str)> {
     let wall = WallTime(EPOCH_WALL);
     let error = RunError { code: "hook-failed".into(), text: "no".into(), log: "l".into() };
     let fault = Fault { outcome: Outcome::Failed, error: error.clone() };
-    let ActEnd::Verified(Ok(found)) = verified(&["d"]) else { panic!("a scan") };
+    let ActEnd::Verified(Ok(Looked { verified: found, .. })) = verified(&["d"]) else { panic!("a scan") };
     let step =
         StepReport { phase: Phase::Verify, attempt: 1, ok: true, started: wall, ended: wall, output: "o".into() };
     let report = Report {

@@ -13,7 +13,7 @@ mod safe;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
-    act::{Act, ActEnd, ActId, HooksEnd, TransactionEnd, Verdict, Verified},
+    act::{Act, ActEnd, ActId, HooksEnd, Looked, TransactionEnd, Verdict, Verified},
     compare::Comparison,
     journal::JournalEntry,
     machine::{Effect, Event, PatchRun, Settings},
@@ -146,11 +146,12 @@ pub(super) fn transaction_end(verdict: Verdict) -> TransactionEnd {
 
 pub(super) fn verified(differences: &[&str]) -> ActEnd {
     let differences = differences.iter().map(|text| (*text).into()).collect();
-    ActEnd::Verified(Ok(Verified {
+    let verified = Verified {
         comparison: Comparison { changed: transaction().changes, differences },
         counters: PatchCounters { installed: 1, ..PatchCounters::default() },
         dirty: None,
-    }))
+    };
+    ActEnd::Verified(Ok(verified.into()))
 }
 
 /// A machine under a hand-driven clock, with everything that it ever saved.

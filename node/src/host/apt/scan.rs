@@ -281,6 +281,15 @@ impl Apt {
         Ok(read.await.map_err(|error| failed(format!("reading the indexes ended: {error}"), "try again"))??)
     }
 
+    /// Whether any package index is there.
+    ///
+    /// # Errors
+    /// `ManagerFailed` if apt cannot say.
+    pub async fn has_indexes(&self) -> Result<bool, Refusal> {
+        let targets = self.read_targets(&self.look_with(&lists::target_args()).await?)?;
+        Ok(targets.iter().any(|target| target.file.exists()))
+    }
+
     async fn targets(&self) -> Result<Vec<Target>, Refusal> {
         let output = self.look_with(&lists::target_args()).await?;
         let mut targets = self.read_targets(&output)?;

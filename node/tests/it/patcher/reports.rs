@@ -7,6 +7,42 @@ fn scan(approval: Approval) -> Lease {
     Lease { id: LeaseId([6; 16]), baseline: approval, operation, transaction, ..lease() }
 }
 
+fn install(approval: Approval) -> Lease {
+    Lease { baseline: approval, reboot: RebootOption::Never, ..lease() }
+}
+
+/// Runs `lease` to its end and has it acknowledged.
+async fn run(running: &mut Running, lease: Lease) -> Report {
+    let id = lease.id;
+    running.grant(lease).await;
+    let report = running.report().await;
+    running.say(ToHost::Acknowledge { lease: id });
+    report
+}
+
+fn output(report: &Report) -> &str {
+    &report.steps.iter().find(|step| step.phase == Phase::Verify).unwrap().output
+}
+
+#[test]
+fn what_was_installed_is_told_where_no_report_can_be_made() {
+    in_system(async {
+        let host = Host::new();
+        touch(&host.path("gate"));
+        touch(&host.path("blind"));
+        let mut running = host.start();
+        let report = run(&mut running, install(Approval::All)).await;
+        assert_eq!((report.outcome, report.error.as_ref()), (Outcome::Succeeded, None));
+        assert_eq!(report.packages, transaction().changes);
+        assert_eq!(output(&report), "no report could be made: blind");
+        assert_eq!(running.patches().await.unwrap_err().code, RefusalCode::NoReport);
+
+        let report = run(&mut running, scan(Approval::All)).await;
+        let error = report.error.unwrap();
+        assert_eq!((error.code.as_str(), error.text.as_str()), ("verify-failed", "blind"), "a Scan is nothing else");
+    });
+}
+
 #[test]
 fn a_scan_by_a_snapshot_that_the_host_was_never_asked_with_is_refused() {
     in_system(async {
@@ -19,5 +55,55 @@ fn a_scan_by_a_snapshot_that_the_host_was_never_asked_with_is_refused() {
             _ => None,
         };
         assert_eq!(running.hear("Refused", refused).await, RefusalCode::NoBaseline);
+    });
+}
+
+#[test]
+fn a_run_that_ended_before_its_transaction_leaves_the_report_in_place() {
+    in_system(async {
+        let host = Host::new();
+        let mut running = host.start();
+        run(&mut running, scan(Approval::All)).await;
+        let before = running.patches().await.unwrap();
+        assert_eq!(before.rows[0].state, State::Missing);
+        let hook = host.path("hooks/pre-install/20-drain");
+        std::fs::write(&hook, "#!/bin/sh\nexit 7\n").unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let report = run(&mut running, install(Approval::All)).await;
+        assert_eq!(report.error.unwrap().code, "hook-failed");
+        assert_eq!((report.counters.missing, report.counters.failed), (1, 0), "nothing was tried");
+        assert_eq!(running.patches().await.unwrap(), before);
+    });
+}
+
+#[test]
+fn what_an_install_tried_and_did_not_get_has_failed_and_does_not_wait_for_a_reboot() {
+    in_system(async {
+        let host = Host::new();
+        touch(&host.path("gate"));
+        touch(&host.path("broken"));
+        let mut running = host.start();
+        let report = run(&mut running, install(Approval::All)).await;
+        assert_eq!(report.error.unwrap().code, "transaction-failed");
+        let told = running.patches().await.unwrap();
+        assert_eq!((told.standing.operation, told.rows[0].state), (Operation::Install, State::Failed));
+
+        std::fs::write(host.path("version"), "2\n").unwrap();
+        run(&mut running, scan(Approval::All)).await;
+        let told = running.patches().await.unwrap();
+        assert_eq!(told.rows[0].state, State::Installed, "somebody else has installed it since");
+    });
+}
+
+#[test]
+fn a_scan_goes_by_the_indexes_that_there_are_and_names_the_others() {
+    in_system(async {
+        let host = Host::new();
+        std::fs::write(host.path("unreachable"), "cannot refresh http://gone.example.org s").unwrap();
+        let mut running = host.start();
+        let report = run(&mut running, scan(Approval::All)).await;
+        assert_eq!(report.outcome, Outcome::Succeeded);
+        assert_eq!(output(&report), "cannot refresh http://gone.example.org s");
+        assert_eq!(running.patches().await.unwrap().rows[0].state, State::Missing);
     });
 }

@@ -52,7 +52,7 @@ impl Backend for Noting {
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>> {
         self.0.installed()
     }
-    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<(), String>> {
+    fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {
         self.note("refresh", sources);
         self.0.refresh(sources)
     }
