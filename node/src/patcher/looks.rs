@@ -1,5 +1,7 @@
 //! Looks at the host's packages: what would be done, and what a run left, kept as the host's report.
 
+use std::collections::BTreeSet;
+
 use patchmesh_common::{
     id::{LeaseId, SnapshotId},
     inventory::Transaction,
@@ -7,9 +9,9 @@ use patchmesh_common::{
         Approval, PatchCounters,
         baseline::{ApprovalClock, Source},
         compliance::{Counters, HostReport, PatchRow, Standing},
-        evaluation::{Row, settle},
+        evaluation::{Evaluation, Row, settle},
         sighting::{FirstSeen, Seen, Sighting},
-        snapshot::{By, Snapshot, Subject},
+        snapshot::{By, Pinned, Snapshot, Subject},
     },
     rollout::Operation,
     run::{
@@ -163,7 +165,8 @@ impl Host {
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
         if operation == Operation::Install && keep {
-            settle::after_install(&mut evaluation, listed.as_ref());
+            let pinned = question.pinned.as_deref().map(|pinned| tried(pinned, &evaluation));
+            settle::after_install(&mut evaluation, pinned.as_ref().or(listed.as_ref()));
         }
         let kept = |error: std::io::Error| format!("the report cannot be kept: {error}");
         let mut pending = self.reports.pending().map_err(kept)?;
@@ -190,4 +193,11 @@ impl Host {
         }
         Ok(counters)
     }
+}
+
+/// What an Install of exactly `pinned` has tried of what is still missing: newer versions than those it has left out.
+fn tried(pinned: &[Pinned], evaluation: &Evaluation) -> BTreeSet<settle::Key> {
+    let pinned: BTreeSet<_> = pinned.iter().map(|one| (&one.name, &one.arch, Some(&one.version))).collect();
+    let rows = evaluation.rows.iter().filter(|row| pinned.contains(&(&row.name, &row.arch, row.available.as_ref())));
+    rows.map(|row| (row.name.clone(), row.arch.clone())).collect()
 }

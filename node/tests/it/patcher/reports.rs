@@ -1,5 +1,7 @@
 //! What a run leaves as the host's report, and what it leaves alone.
 
+use patchmesh_common::patch::snapshot::Pinned;
+
 use super::*;
 
 fn scan(approval: Approval) -> Lease {
@@ -9,6 +11,19 @@ fn scan(approval: Approval) -> Lease {
 
 fn install(approval: Approval) -> Lease {
     Lease { baseline: approval, reboot: RebootOption::Never, ..lease() }
+}
+
+/// As [`super::snapshot`], with nothing but `versions` of the tool to be installed.
+fn promoted(versions: &[&str]) -> Snapshot {
+    let pinned = |version: &&str| Pinned {
+        os: "debian".into(),
+        os_version: "12".into(),
+        name: "tool".into(),
+        arch: "all".into(),
+        version: (*version).into(),
+        sha256: "ab".into(),
+    };
+    Snapshot { versions: Some(versions.iter().map(pinned).collect()), ..snapshot() }
 }
 
 /// Runs `lease` to its end and has it acknowledged.
@@ -92,6 +107,25 @@ fn what_an_install_tried_and_did_not_get_has_failed_and_does_not_wait_for_a_rebo
         run(&mut running, scan(Approval::All)).await;
         let told = running.patches().await.unwrap();
         assert_eq!(told.rows[0].state, State::Installed, "somebody else has installed it since");
+    });
+}
+
+#[test]
+fn versions_newer_than_a_promoted_one_were_not_tried() {
+    in_system(async {
+        for (newer, state) in [(false, State::Failed), (true, State::Missing)] {
+            let host = Host::new();
+            touch(&host.path("gate"));
+            touch(&host.path("broken"));
+            if newer {
+                std::fs::write(host.path("newer"), "3").unwrap();
+            }
+            let mut running = host.start();
+            let promoted = promoted(&["2"]);
+            running.resolve_by(Operation::Install, promoted.clone()).await.unwrap();
+            run(&mut running, install(Approval::Snapshot(promoted.id()))).await;
+            assert_eq!(running.patches().await.unwrap().rows[0].state, state, "newer: {newer}");
+        }
     });
 }
 
