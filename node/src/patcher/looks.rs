@@ -44,7 +44,7 @@ pub(super) fn words(refusal: Refusal) -> String {
 
 impl Host {
     /// Keeps the snapshot beside those that are `held`, and for an Install asks what it comes to. Refuses what cannot judge this
-    /// host.
+    /// host, and versions of which none is for it.
     pub(super) async fn resolve_by(
         &self,
         operation: Operation,
@@ -52,6 +52,13 @@ impl Host {
         held: &[SnapshotId],
     ) -> Result<Resolution, Refusal> {
         let question = self.question(snapshot)?.0;
+        if operation == Operation::Install && question.pinned.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Refusal {
+                code: RefusalCode::NoBaseline,
+                text: format!("the snapshot has no versions for {}", format!("{} {}", self.os.0, self.os.1).trim_end()),
+                remedy: "make a snapshot of hosts of this release, or leave this host out".into(),
+            });
+        }
         self.backend.allows(&question.sources)?;
         self.reports.keep(snapshot, held)?;
         match operation {

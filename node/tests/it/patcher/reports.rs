@@ -130,6 +130,21 @@ fn versions_newer_than_a_promoted_one_were_not_tried() {
 }
 
 #[test]
+fn versions_of_which_none_is_for_the_hosts_release_are_refused() {
+    in_system(async {
+        let host = Host::new();
+        let mut running = host.start();
+        let mut foreign = promoted(&["2"]);
+        foreign.versions.as_mut().unwrap()[0].os_version = "13".into();
+        for snapshot in [foreign, promoted(&[])] {
+            let refusal = running.resolve_by(Operation::Install, snapshot).await.unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::NoBaseline);
+            assert_eq!(refusal.text, "the snapshot has no versions for debian 12");
+        }
+    });
+}
+
+#[test]
 fn a_scan_goes_by_the_indexes_that_there_are_and_names_the_others() {
     in_system(async {
         let host = Host::new();
