@@ -7,11 +7,11 @@ use patchmesh_common::{
     inventory::Transaction,
     patch::{
         Approval, PatchCounters,
-        baseline::{ApprovalClock, Source},
+        baseline::{ApprovalClock, SecurityUpdates, Source},
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::{Evaluation, Row, settle},
         sighting::{FirstSeen, Seen, Sighting},
-        snapshot::{By, Pinned, Snapshot, Subject},
+        snapshot::{By, Choice, Pinned, Snapshot, Subject},
     },
     rollout::Operation,
     run::{
@@ -154,7 +154,7 @@ impl Host {
         if done.operation == Operation::Scan {
             notes.extend(self.backend.refresh(&self.sources(done.approval).map_err(words)?).await?);
         }
-        let counters = match self.report(done).await {
+        let counters = match self.report(done, &mut notes).await {
             Err(text) if done.operation == Operation::Install => {
                 // What was done is told all the same.
                 tracing::warn!(why = text, "no report could be made");
@@ -167,7 +167,7 @@ impl Host {
     }
 
     /// Looks at the host, and keeps what was found as its report unless that is to be left in place.
-    async fn report(&self, done: Done) -> Result<PatchCounters, String> {
+    async fn report(&self, done: Done, notes: &mut Vec<String>) -> Result<PatchCounters, String> {
         let Done { lease, operation, approval, keep } = done;
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
@@ -194,11 +194,19 @@ impl Host {
             severity: sums.severity.map(|level| level.as_str().to_owned()),
         };
         let counters = standing.counters.brief();
-        if keep {
+        if self.is_override(approval).map_err(words)? {
+            notes.extend(printed(&evaluation, updates));
+        } else if keep {
             let of = |row: &Row| PatchRow::new(row, blocked.get(&(row.name.clone(), row.arch.clone())).copied());
             self.reports.replace(lease, standing, evaluation.rows.iter().map(of).collect()).map_err(kept)?;
         }
         Ok(counters)
+    }
+
+    /// Whether a baseline override judges, whose findings are no report of the host (spec 6.7).
+    fn is_override(&self, approval: Approval) -> Result<bool, Refusal> {
+        let Some(id) = approval.snapshot() else { return Ok(false) };
+        Ok(self.reports.snapshot(id)?.rules.choice == Choice::System)
     }
 }
 
@@ -207,4 +215,17 @@ fn tried(pinned: &[Pinned], evaluation: &Evaluation) -> BTreeSet<settle::Key> {
     let pinned: BTreeSet<_> = pinned.iter().map(|one| (&one.name, &one.arch, Some(&one.version))).collect();
     let rows = evaluation.rows.iter().filter(|row| pinned.contains(&(&row.name, &row.arch, row.available.as_ref())));
     rows.map(|row| (row.name.clone(), row.arch.clone())).collect()
+}
+
+/// What is not as it should be by a baseline override, for people.
+fn printed(evaluation: &Evaluation, updates: SecurityUpdates) -> Vec<String> {
+    let wrong = evaluation.rows.iter().filter(|row| !row.is_compliant(updates));
+    let line = |row: &Row| {
+        let version = row.available.as_ref().or(row.installed.as_ref()).map(String::as_str).unwrap_or_default();
+        format!("{}:{} {version} {}", row.name, row.arch, row.state.as_str())
+    };
+    let mut lines: Vec<_> = wrong.map(line).collect();
+    let text = "not as it should be by the baseline override; the host's report is left as it is";
+    lines.push(format!("{} {text}", lines.len()));
+    lines
 }

@@ -145,6 +145,28 @@ fn versions_of_which_none_is_for_the_hosts_release_are_refused() {
 }
 
 #[test]
+fn what_a_baseline_override_finds_is_printed_and_no_report() {
+    in_system(async {
+        let host = Host::new();
+        let mut running = host.start();
+        run(&mut running, scan(Approval::All)).await;
+        let before = running.patches().await.unwrap();
+        let mut by_system = snapshot();
+        by_system.rules.choice = Choice::System;
+        running.resolve_by(Operation::Scan, by_system.clone()).await.unwrap();
+        let lease = Lease { id: LeaseId([5; 16]), ..scan(Approval::Snapshot(by_system.id())) };
+        let report = run(&mut running, lease).await;
+        assert_eq!((report.outcome, report.counters.missing), (Outcome::Succeeded, 1));
+        assert!(
+            output(&report).starts_with("tool:all 2 Missing\n1 not as it should be by the "),
+            "{}",
+            output(&report)
+        );
+        assert_eq!(running.patches().await.unwrap(), before);
+    });
+}
+
+#[test]
 fn a_scan_goes_by_the_indexes_that_there_are_and_names_the_others() {
     in_system(async {
         let host = Host::new();
