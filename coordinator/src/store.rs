@@ -70,23 +70,11 @@ impl Store {
                 let remedy = format!("a manifest has at most {MAX_MANIFEST} bytes");
                 return Err(Fault::new("manifest-invalid", message, UNCHANGED, remedy));
             }
-            self.make_folder().map_err(|error| unwritable(&self.baselines, error))?;
+            durable::make_folder(&self.baselines).map_err(|error| unwritable(&self.baselines, error))?;
             let path = self.file(&name);
             durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))?;
         }
         Ok(put)
-    }
-
-    /// Makes the folder of the baselines, durably.
-    fn make_folder(&self) -> io::Result<()> {
-        match fs::create_dir(&self.baselines) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => match self.baselines.parent() {
-                Some(dir) => fs::File::open(dir)?.sync_all(),
-                None => Ok(()),
-            },
-        }
     }
 
     fn remove(&self, name: &str) -> Result<PatchBaseline, Fault> {
