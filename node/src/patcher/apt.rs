@@ -76,9 +76,9 @@ impl Backend for Apt {
             let apt = self.at(&question.sources)?;
             apt.refresh().await?;
             match (&question.pinned, &question.by) {
-                (Some(pinned), _) => {
+                (Some(pinned), by) => {
                     let versions: Vec<_> = pinned.iter().map(Pinned::seen).collect();
-                    apt.resolve_versions(&versions).await
+                    apt.resolve_versions(&versions, by).await
                 }
                 (None, By::All) => Apt::resolve(&apt, Baseline::All).await,
                 (None, By::Security) => Apt::resolve(&apt, Baseline::Security).await,

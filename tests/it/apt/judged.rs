@@ -35,7 +35,8 @@ fn own(spec: Spec) -> Checked {
     PatchBaseline { name: "own".into(), spec }.check().unwrap()
 }
 
-fn rejecting(names: &[&str], action: &str) -> Spec {
+/// What adds a rejected list to a baseline.
+pub(super) fn rejecting(names: &[&str], action: &str) -> Spec {
     Spec {
         rejected_patches: Some(names.iter().map(|name| (*name).to_owned()).collect()),
         rejected_patches_action: Some(action.into()),

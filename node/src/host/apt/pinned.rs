@@ -7,7 +7,7 @@ use std::{
 
 use patchmesh_common::{
     inventory::{MAX_CHANGES, PackageChange, deb},
-    patch::{PatchCounters, evaluation::settle::Key, sighting::Seen},
+    patch::{PatchCounters, evaluation::settle::Key, sighting::Seen, snapshot::By},
     run::message::{Refusal, RefusalCode, Resolution},
 };
 
@@ -17,6 +17,7 @@ use super::{
     lists::Offers,
     resolve::{exact_word, simulate_args, sums},
     scan::explain,
+    sift::Guard,
     simulate::Simulation,
     status::Installed,
 };
@@ -31,6 +32,7 @@ struct Frozen<'a> {
     /// By name and the architecture under which apt files it.
     wanted: BTreeMap<Key, &'a Seen>,
     offers: Offers,
+    guard: Guard<'a>,
 }
 
 /// What of a snapshot an installed system is behind in.
@@ -43,12 +45,14 @@ struct Behind {
 impl Apt {
     /// What installing exactly `versions` (name, architecture, version, SHA-256) would do now: every installed package that is
     /// older than its version there gets that version with those contents. What is new comes only as a dependency, and in the
-    /// version there too. What is on hold or pinned below stays as it is, and is counted. Changes nothing.
+    /// version there too. What is on hold or pinned below stays as it is, and is counted. What the baseline of `by` blocks stays as
+    /// it is too, unless its override list names it. Changes nothing.
     ///
     /// # Errors
     /// `VersionGone` naming every version that no index offers with these contents, or that apt would not take; `PlanChanged`
-    /// naming what would come along and is not in `versions`; and what [`Self::resolve`] refuses with.
-    pub async fn resolve_versions(&self, versions: &[Seen]) -> Result<Resolution, Refusal> {
+    /// naming what would come along and is not in `versions`; `ManagerFailed` naming what would come along and is blocked; and
+    /// what [`Self::resolve`] refuses with.
+    pub async fn resolve_versions(&self, versions: &[Seen], by: &By) -> Result<Resolution, Refusal> {
         self.ready()?;
         if versions.len() > MAX_CHANGES {
             let text = format!("{} versions are to be installed; at most {MAX_CHANGES} are handled", versions.len());
@@ -58,9 +62,11 @@ impl Apt {
         let frozen = Frozen {
             wanted: versions.iter().map(|seen| ((seen.0.clone(), self.filed(&seen.1)), seen)).collect(),
             offers: self.offers(names).await?,
+            guard: Guard::of_versions(by, versions),
         };
         let Behind { free, counters } = self.behind(&frozen).await?;
         let simulation = self.follow(&frozen, &free).await?;
+        frozen.require_none_blocked(&simulation)?;
         let transaction = self.closed(&simulation, frozen.offers.clone()).await?;
         let mut others = Vec::new();
         let mut gone = Vec::new();
@@ -85,7 +91,8 @@ impl Apt {
         })
     }
 
-    /// What is installed in an older version than the frozen one, which must be offered unless the package is on hold.
+    /// What is installed in an older version than the frozen one, which must be offered unless the package is on hold. What is
+    /// blocked counts as not approved.
     async fn behind(&self, frozen: &Frozen<'_>) -> Result<Behind, Refusal> {
         let packages = self.packages()?;
         let mut counters = PatchCounters::default();
@@ -93,6 +100,9 @@ impl Apt {
         for package in &packages {
             match frozen.wanted.get(&self.key(package)) {
                 None => counters.installed_other += 1,
+                Some(seen) if frozen.guard.blocks(&package.name, &package.arch, &seen.2) => {
+                    counters.installed_other += 1;
+                }
                 Some(seen) if deb::compare(&package.version, &seen.2) == Ordering::Less => {
                     free.push(change(package, seen));
                 }
@@ -179,6 +189,19 @@ impl Frozen<'_> {
     fn has(&self, key: &Key) -> bool {
         let Some((_, _, version, sha256)) = self.wanted.get(key) else { return false };
         sums(&self.offers, &key.1, &key.0, version).any(|offered| offered == sha256)
+    }
+
+    /// Refuses what the baseline blocks and would come along.
+    fn require_none_blocked(&self, simulation: &Simulation) -> Result<(), Refusal> {
+        let blocked = simulation.installs.iter();
+        let blocked = blocked.filter(|install| self.guard.blocks(&install.name, &install.arch, &install.new));
+        let named: Vec<_> =
+            blocked.map(|install| format!("{}:{} {}", install.name, install.arch, install.new)).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{} would come along, which the baseline blocks", list(&named, ", "));
+        Err(failed(text, "reject what needs it too, or allow it, then make a new snapshot"))
     }
 }
 

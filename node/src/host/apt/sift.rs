@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use patchmesh_common::{
-    inventory::document::Requirement,
+    inventory::document::{Offer, Package, Requirement},
     patch::{
         Blocked,
-        baseline::{Checked, RejectedAction},
+        baseline::{Checked, Family, RejectedAction},
+        sighting::Seen,
+        snapshot::By,
     },
     run::message::Refusal,
 };
@@ -25,7 +27,8 @@ const MAX_TRIALS: u32 = 200;
 
 /// What must not come along.
 pub(super) struct Guard<'a> {
-    baseline: &'a Checked,
+    /// `None`: nothing is blocked.
+    baseline: Option<&'a Checked>,
     /// (name, architecture) of what an override list names: that comes, rejected or not.
     listed: BTreeSet<(&'a str, &'a str)>,
 }
@@ -46,7 +49,19 @@ pub(super) enum Trial {
 impl<'a> Guard<'a> {
     pub(super) fn new(baseline: &'a Checked, listed: impl IntoIterator<Item = &'a Target>) -> Self {
         let listed = listed.into_iter().map(|target| (target.name.as_str(), target.arch.as_str()));
-        Self { baseline, listed: listed.collect() }
+        Self { baseline: Some(baseline), listed: listed.collect() }
+    }
+
+    /// Of exact versions, for a host that is judged by `by`.
+    pub(super) fn of_versions(by: &'a By, versions: &'a [Seen]) -> Self {
+        let By::Baseline(baseline, list) = by else { return Self { baseline: None, listed: BTreeSet::new() } };
+        let named = |(name, arch, version, _): &&Seen| {
+            let package = Package { name: name.clone(), arch: arch.clone(), ..Package::default() };
+            let offer = Offer { version: version.clone(), ..Offer::default() };
+            list.as_ref().is_some_and(|list| list.names(Family::Apt, &package, &offer))
+        };
+        let listed = versions.iter().filter(named).map(|(name, arch, ..)| (name.as_str(), arch.as_str()));
+        Self { baseline: Some(baseline), listed: listed.collect() }
     }
 
     /// The first of what a simulation would install that the baseline blocks.
@@ -56,9 +71,11 @@ impl<'a> Guard<'a> {
 
     /// Whether the baseline blocks a package in a version.
     pub(super) fn blocks(&self, name: &str, arch: &str, version: &str) -> bool {
-        self.baseline.action == RejectedAction::Block
-            && !self.listed.contains(&(name, arch))
-            && self.baseline.rejects(name, arch, version).is_some()
+        self.baseline.is_some_and(|baseline| {
+            baseline.action == RejectedAction::Block
+                && !self.listed.contains(&(name, arch))
+                && baseline.rejects(name, arch, version).is_some()
+        })
     }
 }
 
