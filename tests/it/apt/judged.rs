@@ -367,6 +367,26 @@ async fn versions_that_cannot_come_are_told_from_those_that_only_come_together()
 }
 
 #[tokio::test]
+async fn what_would_remove_a_package_stays_out_alone() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::bare();
+    let takes_over = "Conflicts: old\nReplaces: old\nProvides: old\n";
+    let offered = [("app", "2", takes_over), ("good", "2", "")];
+    let apt = world(&fixture, &["app", "good", "old"], &offered).await;
+    assert!(fixture.apt(&["-s", "-y", "dist-upgrade"]).contains("Remv old"));
+    let list = InstallList { patches: vec![Listed { id: "*".into(), title: None }] };
+    for list in [None, Some(&list)] {
+        let look = apt.evaluate(&everything(Spec::default()), list, WallTime(0), &FirstSeen::default()).await.unwrap();
+        let left_out = look.targets.iter().find(|target| target.name == "app").unwrap().left_out.clone();
+        assert_eq!(left_out, Some(LeftOut::Blocked(Blocked::KeptBack)));
+        let expected = [format!("good:{} 1 2", fixture.native)];
+        assert_eq!(planned(&apt.resolve_by(&look).await.unwrap().transaction), expected);
+    }
+}
+
+#[tokio::test]
 async fn other_contents_under_an_approved_number_do_not_come() {
     if !possible() {
         return;

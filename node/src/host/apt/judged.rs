@@ -25,6 +25,7 @@ use super::{
     lists::Offers,
     scan::{Index, Source, Survey, upgrade_args},
     sift::{Guard, Trial},
+    simulate::Simulation,
 };
 
 /// A root, judged by a baseline.
@@ -311,12 +312,12 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether the simulation of everything does not tell what installing the targets alone does: where another version is wanted
-    /// than apt would choose, or the baseline blocks something of what apt would install.
+    /// than apt would choose, the baseline blocks something of what apt would install, or apt would remove something.
     fn doubts(&self, look: &Look) -> bool {
         let guard = look.guard();
         let mut free = look.targets.iter().filter(|target| target.left_out.is_none()).peekable();
-        let rejected = self.survey.simulation.as_ref().is_some_and(|simulation| guard.rejected(simulation).is_some());
-        (free.peek().is_some() && rejected)
+        let unlike = |simulation: &Simulation| !simulation.removes.is_empty() || guard.rejected(simulation).is_some();
+        (free.peek().is_some() && self.survey.simulation.as_ref().is_some_and(unlike))
             || free.any(|target| self.manager(target) != Manager::Chose(&target.version))
     }
 }

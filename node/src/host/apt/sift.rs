@@ -80,7 +80,7 @@ impl<'a> Guard<'a> {
 }
 
 impl Apt {
-    /// Simulates installing exactly these targets.
+    /// Simulates installing exactly these targets. What would remove a package is as bad as what apt refuses.
     ///
     /// # Errors
     /// If apt cannot be run, or a target is no plain name and version.
@@ -94,6 +94,10 @@ impl Apt {
             return Ok(Trial::Bad { left_out: LeftOut::Blocked(Blocked::KeptBack), why: explain(&output) });
         }
         let simulation = self.read_simulation(&output)?;
+        if let Some((name, arch, version)) = simulation.removes.first() {
+            let why = format!("apt would remove {name}:{arch} {version}");
+            return Ok(Trial::Bad { left_out: LeftOut::Blocked(Blocked::KeptBack), why });
+        }
         let Some(Install { name, arch, new, .. }) = guard.rejected(&simulation) else {
             return Ok(Trial::Good(simulation));
         };
