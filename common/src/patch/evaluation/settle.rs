@@ -80,15 +80,14 @@ impl Pending {
     }
 }
 
-/// Turns the look behind an Install into its report: what is still missing has failed. With an override list (`listed`), only
-/// what was on it was tried; the rest stays missing.
+/// Turns the look behind an Install into its report: what is still missing has failed. With an override list, `listed` is what it
+/// names and is still not installed: that has failed, approved or not, and the rest stays as it is.
 pub fn after_install(evaluation: &mut Evaluation, listed: Option<&BTreeSet<Key>>) {
-    let tried = |row: &Row| listed.is_none_or(|listed| listed.contains(&(row.name.clone(), row.arch.clone())));
-    for row in evaluation.rows.iter_mut().filter(|row| row.state == State::Missing) {
-        if tried(row) {
-            row.state = State::Failed;
-        }
-    }
+    let failed = |row: &Row| match listed {
+        Some(listed) => listed.contains(&(row.name.clone(), row.arch.clone())),
+        None => row.state == State::Missing,
+    };
+    evaluation.rows.iter_mut().filter(|row| failed(row)).for_each(|row| row.state = State::Failed);
 }
 
 #[cfg(test)]
@@ -140,7 +139,10 @@ mod tests {
         assert_eq!(states(&all), [State::Installed, State::Failed, State::InstalledOther]);
         let mut listed = look();
         after_install(&mut listed, Some(&BTreeSet::from([("x".into(), "amd64".into())])));
-        assert_eq!(states(&listed)[1], State::Missing);
+        assert_eq!(states(&listed), states(&look()));
+        // What is not approved was tried too.
+        after_install(&mut listed, Some(&BTreeSet::from([("c".into(), "amd64".into())])));
+        assert_eq!(states(&listed), [State::Installed, State::Missing, State::Failed]);
     }
 
     #[test]
