@@ -134,7 +134,7 @@ pub struct Subject<'a> {
 pub struct Judgement {
     /// What judges it.
     pub by: By,
-    /// Its patch group, if it has one.
+    /// Its patch group, if its tags say one. Two count as none where the group decides nothing.
     pub group: Option<String>,
 }
 
@@ -174,7 +174,7 @@ pub enum BadSnapshot {
     /// None, or more than one, of an override's baselines is for the host.
     #[error("the baseline override does not judge this host: {0}")]
     Override(#[from] BadOverride),
-    /// The host's tags say no group, or two.
+    /// The host's tags say no name of a group, or two groups.
     #[error(transparent)]
     Group(#[from] GroupError),
     /// The one that is needed is not there.
@@ -278,7 +278,6 @@ impl Rules {
     }
 
     fn judge(&self, host: &Subject<'_>) -> Result<Judgement, BadSnapshot> {
-        let group = group_of(host.tags)?.map(str::to_owned);
         let by = match &self.choice {
             Choice::All => By::All,
             Choice::Security => By::Security,
@@ -295,7 +294,7 @@ impl Rules {
                 self.checked(host, &groups.resolve(host.tags, system(host)?)?.baseline)?
             }
         };
-        Ok(Judgement { by, group })
+        Ok(Judgement { by, group: group_of(host.tags).ok().flatten().map(str::to_owned) })
     }
 
     /// Of baselines of one name, as those of an override, the one for the host.
@@ -468,6 +467,25 @@ mod tests {
         }
         assert!(judged(&by_system, "centos", None).unwrap_err().contains("none of the baselines is for"));
         assert_eq!(judged(&snapshot(&[], Choice::All), "plan9", None).unwrap().0, "all");
+    }
+
+    #[test]
+    fn two_groups_count_only_where_the_group_decides() {
+        let tags = BTreeMap::from([("Patch Group", "dev"), ("PatchGroup", "prod")]);
+        let tags = tags.into_iter().map(|(tag, group)| (tag.to_owned(), group.to_owned())).collect();
+        let host = Subject { os: "debian", os_version: "12", tags: &tags };
+        let registered = Registered { groups: vec![], defaults: vec!["web".into()] };
+        for (choice, judges) in [
+            (Choice::All, true),
+            (Choice::Security, true),
+            (Choice::One, true),
+            (Choice::System, true),
+            (Choice::Group(registered), false),
+        ] {
+            let judged = snapshot(&[baseline("web", "DEBIAN")], choice.clone()).judge(&host);
+            assert_eq!(judged.is_ok(), judges, "{choice:?}: {judged:?}");
+            assert_eq!(judged.ok().and_then(|judged| judged.group), None);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use patchmesh_common::{
         baseline::{ApprovalClock, SecurityUpdates, Source},
         compliance::{Counters, HostReport, PatchRow, Standing},
         evaluation::{Evaluation, Row, settle},
+        groups::group_of,
         sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Choice, Pinned, Snapshot, Subject},
     },
@@ -113,7 +114,8 @@ impl Host {
             Approval::Snapshot(id) => return self.question(&self.reports.snapshot(id)?),
         };
         let (at, first_seen) = (clock::now().wall, FirstSeen::default());
-        Ok((Question { by, at, first_seen, pinned: None, sources: Vec::new() }, None))
+        let group = group_of(&self.tags).ok().flatten().map(str::to_owned);
+        Ok((Question { by, at, first_seen, pinned: None, sources: Vec::new() }, group))
     }
 
     /// The repositories in place of the host's own for what was approved by `approval`.
