@@ -2,9 +2,11 @@
 //! changed; one that is not what its name says is refused by name.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use patchmesh_common::{
@@ -18,10 +20,10 @@ use crate::fault::Fault;
 
 /// Folder of the snapshots, in the coordinator's.
 const SNAPSHOTS: &str = "snapshots";
-/// Most snapshots that are listed and searched.
-const MAX_FILES: usize = 10_000;
+/// Most snapshots that are listed: as many are read, one at a time.
+pub const MAX_LISTED: usize = 1000;
 /// Fewest digits of an id that is not written out.
-const SHORTEST: usize = 6;
+pub const SHORTEST: usize = 6;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ impl Snapshots {
             Fault::new("snapshot-too-large", error.to_string(), "nothing was planned", remedy)
         })?;
         let id = snapshot.id();
-        let path = self.0.join(id.to_string());
+        let path = self.path(id);
         let written = fs::create_dir_all(&self.0).and_then(|()| durable::write(&path, &wire::encode(snapshot)));
         written.map_err(|error| {
             let text = format!("{} cannot be written", path.display());
@@ -59,8 +61,11 @@ impl Snapshots {
     /// `not-found`, `ambiguous` or `snapshot-damaged`.
     pub fn find(&self, word: &str) -> Result<(SnapshotId, Snapshot), Fault> {
         let lower = word.to_ascii_lowercase();
+        if let Some(id) = SnapshotId::parse(&lower).filter(|id| self.path(*id).exists()) {
+            return Ok((id, self.read(id)?));
+        }
         let fits = |id: &SnapshotId| lower.len() >= SHORTEST && id.to_string().starts_with(&lower);
-        let mut found = self.ids()?.into_iter().filter(fits);
+        let mut found = self.entries()?.map(|(id, _)| id).filter(fits);
         match (found.next(), found.next()) {
             (Some(id), None) => Ok((id, self.read(id)?)),
             (None, _) => Err(Fault::new(
@@ -78,27 +83,39 @@ impl Snapshots {
         }
     }
 
-    /// Every snapshot, the newest first.
+    /// What `tell` makes of every snapshot, or of what is wrong with it; each is read when its turn comes. The first were written
+    /// last. Of more than [`MAX_LISTED`] those that were written last, and how many are left out.
     ///
     /// # Errors
-    /// As [`Self::find`].
-    pub fn list(&self) -> Result<Vec<(SnapshotId, Snapshot)>, Fault> {
-        let mut all = self.ids()?.into_iter().map(|id| Ok((id, self.read(id)?))).collect::<Result<Vec<_>, Fault>>()?;
-        all.sort_by_key(|(id, snapshot)| (std::cmp::Reverse(snapshot.at), *id));
-        Ok(all)
+    /// `snapshot-damaged` if the folder cannot be read.
+    pub fn list<T>(&self, tell: impl Fn(SnapshotId, Result<Snapshot, Fault>) -> T) -> Result<(Vec<T>, usize), Fault> {
+        let (mut newest, mut left_out) = (BTreeSet::new(), 0);
+        for (id, entry) in self.entries()? {
+            let written = entry.metadata().and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            newest.insert((written, id));
+            if newest.len() > MAX_LISTED {
+                newest.pop_first();
+                left_out += 1;
+            }
+        }
+        Ok((newest.into_iter().rev().map(|(_, id)| tell(id, self.read(id))).collect(), left_out))
     }
 
-    fn ids(&self) -> Result<Vec<SnapshotId>, Fault> {
+    fn path(&self, id: SnapshotId) -> PathBuf {
+        self.0.join(id.to_string())
+    }
+
+    fn entries(&self) -> Result<impl Iterator<Item = (SnapshotId, fs::DirEntry)>, Fault> {
         let entries = match fs::read_dir(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| damaged(&self.0, "the folder cannot be read").because(error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            entries => Some(entries.map_err(|error| damaged(&self.0, "the folder cannot be read").because(error))?),
         };
-        let names = entries.take(MAX_FILES).flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter_map(|name| SnapshotId::parse(&name)).collect())
+        let of = |entry: fs::DirEntry| Some((SnapshotId::parse(entry.file_name().to_str()?)?, entry));
+        Ok(entries.into_iter().flatten().flatten().filter_map(of))
     }
 
     fn read(&self, id: SnapshotId) -> Result<Snapshot, Fault> {
-        let path = self.0.join(id.to_string());
+        let path = self.path(id);
         let mut bytes = Vec::new();
         let read = fs::File::open(&path).and_then(|file| file.take(MAX_SNAPSHOT as u64 + 1).read_to_end(&mut bytes));
         read.map_err(|error| damaged(&path, "it cannot be read").because(error))?;
@@ -114,6 +131,8 @@ fn damaged(path: &Path, why: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use patchmesh_common::{
         patch::snapshot::{Choice, Rules},
         time::WallTime,
@@ -121,19 +140,25 @@ mod tests {
 
     use super::*;
 
+    /// Id and instant, or the fault's code.
+    type Told = (SnapshotId, Result<i64, &'static str>);
+
+    fn listed(store: &Snapshots) -> (Vec<Told>, usize) {
+        store.list(|id, read| (id, read.map(|snapshot| snapshot.at.0).map_err(|fault| fault.code))).unwrap()
+    }
+
     fn snapshot(at: i64) -> Snapshot {
         Snapshot { at: WallTime(at), rules: Rules::plain(Choice::All), versions: None }
     }
 
     #[test]
-    fn what_is_kept_is_found_by_the_beginning_of_its_id_and_listed_newest_first() {
+    fn what_is_kept_is_found_by_its_id_and_the_beginning_of_that() {
         let folder = tempfile::tempdir().unwrap();
         let store = Snapshots::new(folder.path());
-        assert_eq!(store.list().unwrap(), []);
+        assert_eq!(listed(&store), (vec![], 0));
         let ids: Vec<_> = [1, 3, 2].map(|at| store.keep(&snapshot(at)).unwrap()).into();
         assert_eq!(store.find(&ids[1].to_string()[..8].to_uppercase()).unwrap(), (ids[1], snapshot(3)));
-        let order: Vec<_> = store.list().unwrap().into_iter().map(|(id, _)| id).collect();
-        assert_eq!(order, [ids[1], ids[2], ids[0]]);
+        assert_eq!(store.find(&ids[0].to_string()).unwrap(), (ids[0], snapshot(1)));
         assert_eq!(store.find(&ids[1].to_string()[..5]).unwrap_err().code, "not-found");
         assert_eq!(store.find("0123456789").unwrap_err().code, "not-found");
     }
@@ -148,5 +173,36 @@ mod tests {
         let fault = store.find(&id.to_string()).unwrap_err();
         assert_eq!(fault.code, "snapshot-damaged");
         assert!(fault.message.contains(&id.to_string()), "{}", fault.message);
+        // The others are listed all the same.
+        let good = store.keep(&snapshot(3)).unwrap();
+        let (mut told, _) = listed(&store);
+        told.sort();
+        let mut expected = [(id, Err("snapshot-damaged")), (good, Ok(3))];
+        expected.sort();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_are_left_out_and_found_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Snapshots::new(folder.path());
+        let kept = store.keep(&snapshot(0)).unwrap();
+        let set = |id: SnapshotId, at: u64| {
+            let file = fs::File::options().write(true).open(store.path(id)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        };
+        // Kept by hand: a durable write of each takes long.
+        for at in 1..=MAX_LISTED as i64 {
+            let id = snapshot(at).id();
+            fs::write(store.path(id), wire::encode(&snapshot(at))).unwrap();
+            set(id, 10 + at as u64);
+        }
+        set(kept, 5);
+        fs::write(folder.path().join(SNAPSHOTS).join("notes"), "mine").unwrap();
+        let (told, left_out) = listed(&store);
+        assert_eq!((told.len(), left_out), (MAX_LISTED, 1));
+        assert_eq!(told[0], (snapshot(MAX_LISTED as i64).id(), Ok(MAX_LISTED as i64)));
+        assert_eq!(told[MAX_LISTED - 1].1, Ok(1));
+        assert_eq!(store.find(&kept.to_string()).unwrap().1, snapshot(0));
     }
 }

@@ -78,7 +78,7 @@ async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Str
 
 async fn snapshots<S: Service>(State(service): State<Arc<S>>) -> Response {
     let kept = service.snapshots();
-    read(move || kept.list().map(|all| SnapshotsDocument::new(&all))).await
+    read(move || SnapshotsDocument::of(&kept)).await
 }
 
 async fn snapshot<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>) -> Response {

@@ -171,6 +171,10 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
             let format = args.output.format.among("get snapshots", &LIST)?;
             let document = block_on(args.socket.client().snapshots())?;
             output::print_rows(&document, &render::snapshots(&document, format != Format::Table), format)?;
+            if document.left_out > 0 {
+                let older = render::counted(document.left_out as usize, "older snapshot");
+                output::talk(&format!("{older} not listed: describe snapshot ID still finds them\n"));
+            }
         }
         GetKind::Other(words) => {
             let instead = "use get hosts, get rollouts, get baselines, get groups or get snapshots";

@@ -2,7 +2,9 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument, StepDocument, StepsDocument},
+    api::document::{
+        DamagedSnapshot, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument, StepDocument, StepsDocument,
+    },
     output::Rows,
 };
 
@@ -25,13 +27,18 @@ fn packages(row: &SnapshotRow) -> String {
     row.packages.map_or_else(|| "by its rules".to_owned(), |packages| packages.to_string())
 }
 
-/// `get snapshots`; with whole ids if `wide`.
+/// `get snapshots`; with whole ids if `wide`. What cannot be used comes last.
 pub fn snapshots(document: &SnapshotsDocument, wide: bool) -> Rows {
     let mut rows = Rows::new(&["id", "frozen at", "judged by", "packages", "releases"]);
+    let shown = |id: &str| if wide { id.to_owned() } else { id.chars().take(SHORT).collect() };
     for row in &document.snapshots {
-        let id = if wide { row.id.clone() } else { row.id.chars().take(SHORT).collect() };
+        let id = shown(&row.id);
         let releases = one_line(&row.releases.join(", "));
         rows.push(vec![id, row.frozen_at.to_string(), judged_by(row), packages(row), releases]);
+    }
+    for DamagedSnapshot { id, text } in &document.damaged {
+        let text = format!("damaged: {}", one_line(text));
+        rows.push(vec![shown(id), String::new(), text, String::new(), String::new()]);
     }
     rows
 }

@@ -8,7 +8,7 @@ use patchmesh_common::{
 };
 use patchmesh_coordinator::{
     api::{document::*, not_found},
-    manifest,
+    manifest, render,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -169,14 +169,26 @@ fn what_hosts_reported_is_told_as_it_is_published() {
 fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
     let folder = tempfile::tempdir().unwrap();
     let kept = fake::snapshots::keep(folder.path());
-    let all = kept.list().unwrap();
-    published!("snapshots").holds(&SnapshotsDocument::new(&all));
-    let (id, first) = all[0].clone();
-    published!("snapshot").holds(&SnapshotDocument::new(id, first));
-    for (id, snapshot) in all {
-        let value = serde_json::to_value(SnapshotDocument::new(id, snapshot)).unwrap();
+    let listed = SnapshotsDocument::of(&kept).unwrap();
+    published!("snapshots").holds(&listed);
+    let document = |row: &SnapshotRow| {
+        let (id, snapshot) = kept.find(&row.id).unwrap();
+        SnapshotDocument::new(id, snapshot)
+    };
+    published!("snapshot").holds(&document(&listed.snapshots[0]));
+    for row in &listed.snapshots {
+        let value = serde_json::to_value(document(row)).unwrap();
         assert_eq!(published!("snapshot").misfits(&value), [""; 0]);
     }
+    // One that is damaged is listed as such, and keeps no other from being listed.
+    let lost = &listed.snapshots[1].id;
+    fs::write(folder.path().join("snapshots").join(lost), "x").unwrap();
+    let rest = SnapshotsDocument::of(&kept).unwrap();
+    assert_eq!(published!("snapshots").misfits(&serde_json::to_value(&rest).unwrap()), [""; 0]);
+    assert_eq!((rest.snapshots.len(), &rest.damaged[0].id), (2, lost));
+    let table = render::snapshots(&rest, false).table();
+    let last = table.lines().last().unwrap();
+    assert!(last.starts_with(&format!("{}  -", &lost[..12])) && last.contains("damaged: "), "{table}");
     published!("steps").holds(&fake::steps::steps(fake::rollout(RolloutState::Halted), None).unwrap());
 }
 

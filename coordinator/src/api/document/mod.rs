@@ -37,7 +37,7 @@ pub use self::{
         RolloutState, RolloutsDocument,
     },
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
-    snapshot::{FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
+    snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
 };
 

@@ -9,6 +9,7 @@ use patchmesh_common::{
 use serde::{Deserialize, Serialize};
 
 use super::Time;
+use crate::{fault::Fault, snapshots::Snapshots};
 
 /// What a snapshot judges by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,20 @@ pub struct SnapshotsDocument {
     pub schema: String,
     /// The newest first.
     pub snapshots: Vec<SnapshotRow>,
+    /// Files that cannot be used, by id.
+    pub damaged: Vec<DamagedSnapshot>,
+    /// Snapshots that are kept and not listed because there are too many: those that were written first.
+    pub left_out: u32,
+}
+
+/// A file that is not what its name says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DamagedSnapshot {
+    /// What its name says.
+    pub id: String,
+    /// Which file, and what is wrong with it.
+    pub text: String,
 }
 
 /// A version that is installed and no other, on hosts of one release.
@@ -132,10 +147,26 @@ impl SnapshotsDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.snapshots/v1";
 
-    /// The document over `snapshots`, in their order.
-    pub fn new(snapshots: &[(SnapshotId, Snapshot)]) -> Self {
-        let rows = snapshots.iter().map(|(id, snapshot)| SnapshotRow::new(*id, snapshot)).collect();
-        Self { schema: Self::SCHEMA.to_owned(), snapshots: rows }
+    /// What `kept` has.
+    ///
+    /// # Errors
+    /// As [`Snapshots::list`].
+    pub fn of(kept: &Snapshots) -> Result<Self, Fault> {
+        let (all, left_out) = kept.list(|id, read| match read {
+            Ok(snapshot) => Ok(SnapshotRow::new(id, &snapshot)),
+            Err(fault) => Err(DamagedSnapshot { id: id.to_string(), text: fault.message }),
+        })?;
+        let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
+        for read in all {
+            match read {
+                Ok(row) => snapshots.push(row),
+                Err(file) => damaged.push(file),
+            }
+        }
+        snapshots.sort_by(|a, b| (b.frozen_at, &a.id).cmp(&(a.frozen_at, &b.id)));
+        damaged.sort_by(|a, b| a.id.cmp(&b.id));
+        let left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+        Ok(Self { schema: Self::SCHEMA.to_owned(), snapshots, damaged, left_out })
     }
 }
 
