@@ -20,7 +20,7 @@ use serde::{
 use serde_saphyr::{Location, Spanned};
 
 use super::{MAX_MANIFEST, Place, baseline, clip, read_text};
-use crate::fault::Fault;
+use crate::{fault::Fault, snapshots::SHORTEST};
 
 /// What stands in the manifest.
 pub(super) enum Given<T> {
@@ -68,8 +68,6 @@ pub(super) struct Deciding {
     pub(super) baseline_override: Option<Spanned<Given<Vec<AwsBaseline>>>>,
 }
 
-/// Shortest beginning of a snapshot's id.
-const MIN_ID: usize = 4;
 /// A whole one, in hex digits.
 const MAX_ID: usize = 64;
 
@@ -90,11 +88,11 @@ impl Deciding {
             (None, Some(given), None) => {
                 let id = &given.value;
                 let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-                if is_hex && (MIN_ID..=MAX_ID).contains(&id.len()) {
+                if is_hex && (SHORTEST..=MAX_ID).contains(&id.len()) {
                     return Ok(Asked::Snapshot(given.value));
                 }
                 let message = format!(
-                    "snapshot {:?} is no id: write {MAX_ID} of 0-9 and a-f, or at least its first {MIN_ID}",
+                    "snapshot {:?} is no id: write {MAX_ID} of 0-9 and a-f, or at least its first {SHORTEST}",
                     clip(id)
                 );
                 Err(place.fault(Some(given.referenced), message))
@@ -206,14 +204,14 @@ spec:
         assert_eq!(asked("  baseline: AWS-DebianDefaultPatchBaseline\n").0, {
             Asked::Baseline("AWS-DebianDefaultPatchBaseline".into())
         });
-        assert_eq!(asked("  snapshot: \"00c4\"\n").0, Asked::Snapshot("00c4".into()));
+        assert_eq!(asked("  snapshot: \"00c4f1\"\n").0, Asked::Snapshot("00c4f1".into()));
         for (fields, at) in [("baseline: all\n  snapshot: abcd", 9), ("snapshot: abcd\n  baselineOverride: []", 9)] {
             let told = wrong(&format!("  {fields}\n"));
             let expected = format!("r.yaml:{at}:");
             assert!(told.starts_with(&expected) && told.contains("at most one of"), "{told}");
         }
-        assert!(wrong("  snapshot: ABCD\n").starts_with("r.yaml:8:13: snapshot \"ABCD\" is no id"));
-        assert!(wrong("  snapshot: abc\n").contains("is no id"));
+        assert!(wrong("  snapshot: ABCDEF\n").starts_with("r.yaml:8:13: snapshot \"ABCDEF\" is no id"));
+        assert!(wrong("  snapshot: abcde\n").contains("is no id: write 64 of 0-9 and a-f, or at least its first 6"));
         assert!(wrong("  baseline: a b\n").starts_with("r.yaml:8:13: baseline \"a b\" is no baseline's name"));
     }
 
