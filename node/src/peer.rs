@@ -4,7 +4,7 @@ mod careful;
 mod message;
 mod remember;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, MessageResult, SpawnHandle, StreamHandler,
@@ -14,6 +14,7 @@ use patchmesh_common::{
     id::{MeshId, NodeId},
     machine::{Cx, Machine as _},
     membership::Credential,
+    patch::compliance::TAG,
     run::message::{LeaseFrame, OrderStamp, SignedStop},
     seal::{Sealed, Verifier},
     wire,
@@ -222,12 +223,7 @@ impl PeerActor {
     }
 
     fn seal(&self, record: &NodeRecord) -> Option<Item> {
-        let size = wire::encode(record).len();
-        if size > MAX_RECORD {
-            tracing::error!(size, limit = MAX_RECORD, "own record is too large and was not published: use fewer tags");
-            return None;
-        }
-        let record = Sealed::seal(self.setup.identity.signer(), record);
+        let record = Sealed::seal(self.setup.identity.signer(), fitting(record)?.as_ref());
         Some(Item { credential: self.setup.credential.clone(), record })
     }
 
@@ -414,5 +410,44 @@ impl Handler<Stop> for PeerActor {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         self.memory = None;
         ctx.stop();
+    }
+}
+
+/// `record`, or if that is too large what is left of it without the standing: it is told late rather than the host never. `None` if
+/// that is too large, too.
+fn fitting(record: &NodeRecord) -> Option<Cow<'_, NodeRecord>> {
+    let limit = MAX_RECORD;
+    let size = wire::size(record);
+    if size <= limit {
+        return Some(Cow::Borrowed(record));
+    }
+    let mut short = record.clone();
+    short.body.tags.remove(TAG);
+    if wire::size(&short) <= limit {
+        tracing::warn!(size, limit, "own record is too large and was published without the compliance: use fewer tags");
+        return Some(Cow::Owned(short));
+    }
+    tracing::error!(size, limit, "own record is too large and was not published: use fewer tags");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use patchmesh_common::{gossip::RecordBody, id::Incarnation, time::WallTime};
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_too_large_is_published_without_the_compliance_first() {
+        let record = |tag: usize, standing: usize| {
+            let tags = [("note", tag), (TAG, standing)].map(|(key, size)| (key.to_owned(), "x".repeat(size)));
+            let body = RecordBody { tags: tags.into(), ..RecordBody::default() };
+            NodeRecord { mesh: MeshId([0; 32]), incarnation: Incarnation(1), version: 1, sealed_at: WallTime(0), body }
+        };
+        let small = record(2000, 1000);
+        assert_eq!(fitting(&small).as_deref(), Some(&small));
+        let short = fitting(&record(3500, 1000)).unwrap().into_owned();
+        assert_eq!(short.body.tags.keys().collect::<Vec<_>>(), ["note"]);
+        assert_eq!(fitting(&record(MAX_RECORD, 1000)), None);
     }
 }
