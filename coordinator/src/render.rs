@@ -18,6 +18,9 @@ pub use self::{
     tables::{host, hosts, release, rollouts, slots, why},
 };
 
+/// Digits of a snapshot's id that a list shows: enough to find it by.
+const SHORT: usize = 12;
+
 /// Seconds as `7s`, `3m 07s`, `2h 05m`.
 fn duration(seconds: u64) -> String {
     match seconds {

@@ -73,8 +73,11 @@ impl Portrait {
     /// What the last run found, as it stands in the record.
     fn read_report(&mut self) {
         match self.reports.standing() {
-            Ok(Some(standing)) => drop(self.body.tags.insert(TAG.to_owned(), standing.to_tag())),
-            Ok(None) => drop(self.body.tags.remove(TAG)),
+            Ok(standing) => {
+                self.body.tags.remove(TAG);
+                let tag = standing.and_then(|standing| standing.to_tag());
+                self.body.tags.extend(tag.map(|tag| (TAG.to_owned(), tag)));
+            }
             Err(error) => {
                 tracing::warn!(%error, "the report cannot be read; the record goes on telling the earlier one")
             }

@@ -202,7 +202,7 @@ mod tests {
         id::BootId,
         inventory::PackageChange,
         patch::{
-            compliance::Counters,
+            compliance::{Counters, Operated},
             snapshot::{Choice, Rules},
         },
         rollout::Operation,
@@ -223,6 +223,7 @@ mod tests {
             group: None,
             counters: Counters::default(),
             severity: None,
+            operated: Operated::default(),
         }
     }
 

@@ -37,7 +37,7 @@ fn standing(bytes: &[u8]) {
     if let Some(standing) = Standing::of_tag(&value) {
         assert!(value.len() <= MAX_TAG);
         // Another may have left out spaces and what is unknown here, and written letters as they are.
-        assert_eq!(serde_json::from_str(&standing.to_tag()).ok(), Some(standing));
+        assert_eq!(standing.to_tag().and_then(|tag| serde_json::from_str(&tag).ok()), Some(standing));
     }
 }
 

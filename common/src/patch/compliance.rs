@@ -4,9 +4,16 @@
 //! carries the current standing as a tag; the rows are asked for.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::evaluation::{Reason, Row, State, Summary};
-use crate::{patch::Blocked, rollout::Operation, time::WallTime, wire};
+use crate::{
+    id::SnapshotId,
+    patch::Blocked,
+    rollout::{Operation, RebootOption},
+    time::WallTime,
+    wire,
+};
 
 /// The tag of a host's record that carries its [`Standing`].
 pub const TAG: &str = "patchmesh/compliance";
@@ -33,11 +40,29 @@ pub struct Standing {
     pub counters: Counters,
     /// A compliance level: the highest of what is not as it should be; `None` if the host is compliant.
     pub severity: Option<String>,
+    /// How the operation was run.
+    pub operated: Operated,
+}
+
+/// How the operation behind a report was run (spec 3.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Operated {
+    /// When it began; it ended with the look.
+    pub started: Option<WallTime>,
+    /// The [`SnapshotId`] of what the host was judged by, in hex; `None` if nothing was frozen.
+    pub snapshot: Option<String>,
+    /// Whether a list of patches was installed instead of what the baseline approves.
+    pub install_list: bool,
+    /// Whether the host was to be rebooted; `None` for a Scan.
+    pub reboot: Option<RebootOption>,
+    /// When the last Install ended that was not to reboot the host; `None` if there was none.
+    pub last_no_reboot: Option<WallTime>,
 }
 
 /// The counters of a report (spec 3.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Counters {
     /// Approved and present.
     pub installed: u32,
@@ -61,6 +86,8 @@ pub struct Counters {
     pub security_non_compliant: u32,
     /// What is not as it should be and is neither.
     pub other_non_compliant: u32,
+    /// Security updates of Windows that are not approved.
+    pub available_security_update: u32,
 }
 
 /// One patch of a report.
@@ -115,15 +142,59 @@ impl Standing {
         self.severity.is_none()
     }
 
-    /// As the value of [`TAG`].
-    pub fn to_tag(&self) -> String {
-        // Numbers, texts and no maps.
-        serde_json::to_string(self).unwrap_or_default()
+    /// As the value of [`TAG`], without what is null, false or zero. Of a group that is too long the beginning; `None` if even
+    /// that does not fit.
+    pub fn to_tag(&self) -> Option<String> {
+        let mut told = self.clone();
+        loop {
+            let mut value = serde_json::to_value(&told).ok()?;
+            value.get_mut("counters").iter_mut().for_each(|counters| leave_out(counters, |count| *count == 0));
+            let needless = |member: &Value| member.is_null() || *member == false;
+            value.get_mut("operated").iter_mut().for_each(|operated| leave_out(operated, needless));
+            leave_out(&mut value, Value::is_null);
+            let tag = value.to_string();
+            let Some(surplus) = tag.len().checked_sub(MAX_TAG).filter(|surplus| *surplus > 0) else { return Some(tag) };
+            let group = told.group.as_mut().filter(|group| !group.is_empty())?;
+            // An escaped character takes more in the tag, never less.
+            let room = group.len().saturating_sub(surplus.div_ceil(MAX_ESCAPED));
+            group.truncate(group.floor_char_boundary(room));
+        }
     }
 
     /// Of the value of [`TAG`]; `None` if a host says what is none.
     pub fn of_tag(value: &str) -> Option<Self> {
         if value.len() > MAX_TAG { None } else { serde_json::from_str(value).ok() }
+    }
+}
+
+/// Most bytes that JSON makes of one.
+const MAX_ESCAPED: usize = 6;
+
+fn leave_out(object: &mut Value, needless: impl Fn(&Value) -> bool) {
+    object.as_object_mut().into_iter().for_each(|members| members.retain(|_, member| !needless(member)));
+}
+
+impl Operated {
+    /// Of an operation that began at `started` and ended at `ended`, after a report that tells of `last_no_reboot`.
+    pub fn new(
+        operation: Operation,
+        reboot: RebootOption,
+        started: WallTime,
+        ended: WallTime,
+        last_no_reboot: Option<WallTime>,
+    ) -> Self {
+        let install = operation == Operation::Install;
+        Self {
+            started: Some(started),
+            reboot: install.then_some(reboot),
+            last_no_reboot: if install && reboot == RebootOption::Never { Some(ended) } else { last_no_reboot },
+            ..Self::default()
+        }
+    }
+
+    /// By the snapshot `id`, which has an install override list or not.
+    pub fn by(self, id: SnapshotId, install_list: bool) -> Self {
+        Self { snapshot: Some(id.to_string()), install_list, ..self }
     }
 }
 
@@ -142,7 +213,46 @@ impl Counters {
             critical_non_compliant: sums.critical_non_compliant,
             security_non_compliant: sums.security_non_compliant,
             other_non_compliant: sums.other_non_compliant,
+            available_security_update: sums.available_security_update,
         }
+    }
+
+    /// Adds one to every counter that is not zero in `host`: how many hosts have such patches.
+    pub fn add_hosts(&mut self, host: &Self) {
+        for (sum, count) in self.each().into_iter().zip(host.clone().each()) {
+            *sum += u32::from(*count > 0);
+        }
+    }
+
+    fn each(&mut self) -> [&mut u32; 12] {
+        let Self {
+            installed,
+            installed_other,
+            installed_pending_reboot,
+            installed_rejected,
+            missing,
+            failed,
+            not_applicable,
+            blocked,
+            critical_non_compliant,
+            security_non_compliant,
+            other_non_compliant,
+            available_security_update,
+        } = self;
+        [
+            installed,
+            installed_other,
+            installed_pending_reboot,
+            installed_rejected,
+            missing,
+            failed,
+            not_applicable,
+            blocked,
+            critical_non_compliant,
+            security_non_compliant,
+            other_non_compliant,
+            available_security_update,
+        ]
     }
 
     /// What the gossiped record counts.
@@ -217,6 +327,7 @@ mod tests {
             group: Some("prod".into()),
             counters: Counters { missing: 2, installed: 9, ..Counters::default() },
             severity: Some("HIGH".into()),
+            operated: Operated::new(Operation::Scan, RebootOption::Never, WallTime(4), WallTime(5), Some(WallTime(3))),
         }
     }
 
@@ -243,11 +354,42 @@ mod tests {
         let longest =
             Standing { group: Some("g".repeat(super::super::groups::MAX_GROUP)), ..standing(&"b".repeat(128)) };
         for standing in [standing("web"), longest] {
-            let tag = standing.to_tag();
+            let tag = standing.to_tag().unwrap();
             assert!(tag.len() <= MAX_TAG, "{}", tag.len());
             assert_eq!(Standing::of_tag(&tag), Some(standing));
         }
-        assert_eq!(Standing::of_tag(&format!("{}{}", standing("web").to_tag(), " ".repeat(MAX_TAG))), None);
+        let tag = standing("web").to_tag().unwrap();
+        assert!(!tag.contains("null") && !tag.contains("failed"), "{tag}");
+        assert_eq!(Standing::of_tag(&format!("{tag}{}", " ".repeat(MAX_TAG))), None);
+    }
+
+    #[test]
+    fn of_a_group_that_does_not_fit_the_beginning_is_told_and_nothing_of_what_never_fits() {
+        for letter in ["𝒢", "字", "\u{2028}", "\"", "\u{1}"] {
+            let group = letter.repeat(super::super::groups::MAX_GROUP);
+            let mut long = Standing { group: Some(group.clone()), ..standing(&"b".repeat(128)) };
+            long.operated = long.operated.by(SnapshotId([7; 32]), true);
+            long.counters = Counters { installed: u32::MAX, installed_other: u32::MAX, ..long.counters };
+            let tag = long.to_tag().unwrap();
+            assert!(tag.len() <= MAX_TAG, "{letter:?}: {}", tag.len());
+            let told = Standing::of_tag(&tag).unwrap();
+            let clipped = told.group.clone().unwrap();
+            assert!(clipped.len() >= 64 && group.starts_with(&clipped), "{letter:?}: {clipped:?}");
+            assert_eq!(Standing { group: long.group.clone(), ..told }, long);
+            assert_eq!(Standing { baseline: letter.repeat(MAX_TAG), ..long }.to_tag(), None);
+        }
+    }
+
+    #[test]
+    fn the_last_install_without_a_reboot_is_told_until_the_next() {
+        let (started, ended, before) = (WallTime(7), WallTime(9), Some(WallTime(1)));
+        let last = |operation, reboot| Operated::new(operation, reboot, started, ended, before);
+        let install = last(Operation::Install, RebootOption::Never);
+        assert_eq!((install.last_no_reboot, install.reboot), (Some(ended), Some(RebootOption::Never)));
+        for other in [last(Operation::Install, RebootOption::IfNeeded), last(Operation::Scan, RebootOption::Never)] {
+            assert_eq!(other.last_no_reboot, before);
+        }
+        assert_eq!(last(Operation::Scan, RebootOption::Never).reboot, None);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use crate::{
         sighting::{Seen, Sighting},
         snapshot::Snapshot,
     },
-    rollout::Operation,
+    rollout::{Operation, RebootOption},
     schedule::Opening,
-    time::{BootTime, Now},
+    time::{BootTime, Now, WallTime},
 };
 
 /// Names one started act in one life of the machine. Acts of an earlier life end nowhere.
@@ -117,6 +117,10 @@ pub enum Act {
         lease: LeaseId,
         /// For the report.
         operation: Operation,
+        /// When it began.
+        started: WallTime,
+        /// Whether it was to reboot the host.
+        reboot: RebootOption,
         /// For the counters.
         baseline: Approval,
         /// What must have changed; empty if nothing may have been installed.

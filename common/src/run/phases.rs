@@ -233,6 +233,8 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
         Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
             lease: lease.id,
             operation: lease.operation,
+            started: run.started,
+            reboot: lease.reboot,
             baseline: lease.baseline,
             expected: if run.touched { lease.transaction.clone() } else { Transaction::default() },
             keep: run.touched || run.fault.is_none(),

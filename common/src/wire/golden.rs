@@ -15,7 +15,7 @@ use crate::{
     membership::{Credential, Membership, Role},
     patch::{
         Approval, Baseline, Blocked, PatchCounters,
-        compliance::{Counters, HostReport, PatchRow, Standing},
+        compliance::{Counters, HostReport, Operated, PatchRow, Standing},
         evaluation::State,
         sighting::{Seen, Sighting},
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
@@ -209,6 +209,13 @@ fn host_report() -> HostReport {
         group: Some(text("prod")),
         counters: Counters { installed: 1, missing: 2, ..Counters::default() },
         severity: Some(text("HIGH")),
+        operated: Operated {
+            started: Some(WALL),
+            snapshot: Some(text("ab")),
+            install_list: true,
+            reboot: Some(RebootOption::IfNeeded),
+            last_no_reboot: None,
+        },
     };
     let row = PatchRow {
         name: text("libc6"),

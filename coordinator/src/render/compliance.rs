@@ -2,13 +2,16 @@
 
 use std::cmp::Reverse;
 
-use patchmesh_common::patch::{baseline::ComplianceLevel, compliance::Counters, evaluation::State};
+use patchmesh_common::{
+    patch::{baseline::ComplianceLevel, compliance::Counters, evaluation::State},
+    rollout::RebootOption,
+};
 
-use super::{counted, one_line};
+use super::{SHORT, counted, one_line};
 use crate::{
     api::document::{
-        ComplianceDocument, ComplianceRow, HistoryDocument, PatchDocument, PatchesDocument, StandingDocument, Status,
-        Time,
+        ComplianceDocument, ComplianceRow, GroupCompliance, HistoryDocument, PatchDocument, PatchesDocument,
+        StandingDocument, Status, Time,
     },
     output::Rows,
 };
@@ -65,8 +68,21 @@ fn standing(standing: &StandingDocument) -> Vec<String> {
     ]
 }
 
-const MORE: [&str; 8] =
-    ["operation", "installed", "other", "not applicable", "blocked", "critical", "security", "rest"];
+const MORE: [&str; 13] = [
+    "operation",
+    "installed",
+    "other",
+    "not applicable",
+    "blocked",
+    "critical",
+    "security",
+    "rest",
+    "began",
+    "snapshot",
+    "override list",
+    "reboot option",
+    "last without reboot",
+];
 
 fn more(standing: &StandingDocument) -> Vec<String> {
     vec![
@@ -78,7 +94,44 @@ fn more(standing: &StandingDocument) -> Vec<String> {
         counter(standing, |counters| counters.critical_non_compliant),
         counter(standing, |counters| counters.security_non_compliant),
         counter(standing, |counters| counters.other_non_compliant),
+        time(standing.operation_started_at),
+        snapshot(standing),
+        standing.install_override_list.map(|used| if used { "yes" } else { "no" }.to_owned()).unwrap_or_default(),
+        reboot_option(standing),
+        time(standing.last_no_reboot_install_at),
     ]
+}
+
+fn snapshot(standing: &StandingDocument) -> String {
+    standing.snapshot.as_deref().map(|id| one_line(id).chars().take(SHORT).collect()).unwrap_or_default()
+}
+
+fn reboot_option(standing: &StandingDocument) -> String {
+    let word = |reboot| match reboot {
+        RebootOption::Never => "never",
+        RebootOption::IfNeeded => "ifNeeded",
+    };
+    standing.reboot_option.map(word).unwrap_or_default().to_owned()
+}
+
+/// A line per patch group: hosts that have patches of a kind.
+fn groups(document: &ComplianceDocument) -> Rows {
+    let mut rows =
+        Rows::new(&["patch group", "hosts", "missing", "failed", "reboot", "rejected", "critical", "security", "rest"]);
+    for GroupCompliance { patch_group, hosts, with } in &document.groups {
+        let counts = [
+            *hosts,
+            with.missing,
+            with.failed,
+            with.installed_pending_reboot,
+            with.installed_rejected,
+            with.critical_non_compliant,
+            with.security_non_compliant,
+            with.other_non_compliant,
+        ];
+        rows.push(std::iter::once(one_line(patch_group)).chain(counts.map(|count| count.to_string())).collect());
+    }
+    rows
 }
 
 /// `compliance`, worst first; more columns if `wide`.
@@ -102,7 +155,7 @@ pub fn compliance_rows(document: &ComplianceDocument, wide: bool) -> Rows {
     rows
 }
 
-/// The whole of `compliance`: a line per host, and the fleet in numbers.
+/// The whole of `compliance`: a line per host, the fleet in numbers, and how many hosts of every patch group have what.
 pub fn compliance(document: &ComplianceDocument, wide: bool, coloured: bool) -> String {
     let colours = sorted(document).into_iter().map(|row| match row.standing.status {
         Status::NonCompliant => RED,
@@ -135,6 +188,9 @@ pub fn compliance(document: &ComplianceDocument, wide: bool, coloured: bool) -> 
         out.push_str(&format!("; patches {}", reasons.join(", ")));
     }
     out.push('\n');
+    if !document.groups.is_empty() {
+        out.push_str(&format!("\n{}", groups(document).table()));
+    }
     out
 }
 
@@ -221,6 +277,19 @@ pub fn patches(document: &PatchesDocument, only: &[State], wide: bool) -> String
         out.push_str(&format!("; {patches} did not fit into its answer, those that are as they should be first"));
     }
     out.push('\n');
+    let standing = &document.standing;
+    let told = [
+        ("began", time(standing.operation_started_at)),
+        ("snapshot", snapshot(standing)),
+        ("reboot", reboot_option(standing)),
+        ("last install without a reboot", time(standing.last_no_reboot_install_at)),
+    ];
+    let told = told.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name} {value}"));
+    let listed = (standing.install_override_list == Some(true)).then(|| "an install override list chose".to_owned());
+    let told: Vec<_> = told.chain(listed).collect();
+    if !told.is_empty() {
+        out.push_str(&format!("{}\n", told.join("; ")));
+    }
     out
 }
 

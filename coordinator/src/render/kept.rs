@@ -1,6 +1,6 @@
 //! Snapshots, and the log of a rollout's steps.
 
-use super::{counted, duration, one_line};
+use super::{SHORT, counted, duration, one_line};
 use crate::{
     api::document::{
         DamagedSnapshot, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument, StepDocument, StepsDocument,
@@ -10,8 +10,6 @@ use crate::{
 
 /// Hosts without steps that are named; more are counted.
 const MAX_SILENT: usize = 8;
-/// Digits of an id that a list shows: enough to find it by.
-const SHORT: usize = 12;
 
 fn judged_by(row: &SnapshotRow) -> String {
     let names = row.baselines.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ");

@@ -183,6 +183,7 @@ fn compliance_is_what_the_hosts_own_records_say_and_nonsense_is_no_report() {
         group: Some("prod".into()),
         counters: compliance::Counters { missing: 2, ..Default::default() },
         severity: Some("HIGH".into()),
+        operated: compliance::Operated::default(),
     };
     let host = |seed, tag: Option<String>| {
         let mut host = known(seed, Mode::Enforce, Presence::Silent, PatchCounters::default());
@@ -191,7 +192,7 @@ fn compliance_is_what_the_hosts_own_records_say_and_nonsense_is_no_report() {
     };
     let mut other = host(4, None);
     other.membership.role = Role::Coordinator;
-    let members = [host(3, Some("{}".into())), host(2, None), host(1, Some(standing.to_tag())), other];
+    let members = [host(3, Some("{}".into())), host(2, None), host(1, standing.to_tag()), other];
     let of = |selector: &str| ComplianceDocument::of(&members, &Selector::parse(selector).unwrap());
     let document = of("app=issuer,!patchmesh/compliance");
     let names: Vec<_> = document.hosts.iter().map(|row| row.host.as_str()).collect();

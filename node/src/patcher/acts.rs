@@ -105,8 +105,8 @@ impl Host {
                 let asked = tokio::task::spawn_blocking(move || reboot()).await;
                 ActEnd::Reboot(asked.unwrap_or_else(|error| Err(error.to_string())))
             }
-            Act::Verify { lease, operation, baseline, expected, keep } => {
-                let done = Done { lease, operation, approval: baseline, keep };
+            Act::Verify { lease, operation, started, reboot, baseline, expected, keep } => {
+                let done = Done { lease, operation, started, reboot, approval: baseline, keep };
                 ActEnd::Verified(self.verify(done, &expected).await)
             }
         }

@@ -8,17 +8,18 @@ use patchmesh_common::{
     patch::{
         Approval, PatchCounters,
         baseline::{ApprovalClock, SecurityUpdates, Source},
-        compliance::{Counters, HostReport, PatchRow, Standing},
-        evaluation::{Evaluation, Row, settle},
+        compliance::{Counters, HostReport, Operated, PatchRow, Standing},
+        evaluation::{Evaluation, Row, State, settle},
         groups::group_of,
         sighting::{FirstSeen, Seen, Sighting},
         snapshot::{By, Choice, Pinned, Snapshot, Subject},
     },
-    rollout::Operation,
+    rollout::{Operation, RebootOption},
     run::{
         act::{Looked, Verified},
         message::{MAX_SIGHTINGS, Refusal, RefusalCode, Resolution},
     },
+    time::WallTime,
     wire,
 };
 
@@ -33,6 +34,8 @@ use crate::clock;
 pub(super) struct Done {
     pub(super) lease: LeaseId,
     pub(super) operation: Operation,
+    pub(super) started: WallTime,
+    pub(super) reboot: RebootOption,
     pub(super) approval: Approval,
     /// Whether the operation did its work.
     pub(super) keep: bool,
@@ -170,7 +173,7 @@ impl Host {
 
     /// Looks at the host, and keeps what was found as its report unless that is to be left in place.
     async fn report(&self, done: Done, notes: &mut Vec<String>) -> Result<PatchCounters, String> {
-        let Done { lease, operation, approval, keep } = done;
+        let Done { lease, operation, approval, keep, .. } = done;
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
         if operation == Operation::Install && keep {
@@ -187,13 +190,16 @@ impl Host {
         }
         self.reports.keep_pending(&pending).map_err(kept)?;
         let sums = evaluation.summary(updates);
+        let at = clock::now().wall;
+        let operated = self.operated(done, &question, at).map_err(kept)?;
         let standing = Standing {
-            at: clock::now().wall,
+            at,
             operation,
             baseline: question.by.name().to_owned(),
             group,
             counters: Counters::new(&sums, u32::try_from(blocked.len()).unwrap_or(u32::MAX)),
             severity: sums.severity.map(|level| level.as_str().to_owned()),
+            operated,
         };
         let counters = standing.counters.brief();
         if self.is_override(approval).map_err(words)? {
@@ -210,12 +216,23 @@ impl Host {
         let Some(id) = approval.snapshot() else { return Ok(false) };
         Ok(self.reports.snapshot(id)?.rules.choice == Choice::System)
     }
+
+    fn operated(&self, done: Done, question: &Question, at: WallTime) -> std::io::Result<Operated> {
+        let before = self.reports.standing()?.and_then(|before| before.operated.last_no_reboot);
+        let operated = Operated::new(done.operation, done.reboot, done.started, at, before);
+        let listed = done.operation == Operation::Install && matches!(question.by, By::Baseline(_, Some(_)));
+        Ok(match done.approval {
+            Approval::Snapshot(id) => operated.by(id, listed),
+            Approval::All | Approval::Security => operated,
+        })
+    }
 }
 
 /// What an Install of exactly `pinned` has tried of what is still missing: newer versions than those it has left out.
 fn tried(pinned: &[Pinned], evaluation: &Evaluation) -> BTreeSet<settle::Key> {
     let pinned: BTreeSet<_> = pinned.iter().map(|one| (&one.name, &one.arch, Some(&one.version))).collect();
-    let rows = evaluation.rows.iter().filter(|row| pinned.contains(&(&row.name, &row.arch, row.available.as_ref())));
+    let missing = evaluation.rows.iter().filter(|row| row.state == State::Missing);
+    let rows = missing.filter(|row| pinned.contains(&(&row.name, &row.arch, row.available.as_ref())));
     rows.map(|row| (row.name.clone(), row.arch.clone())).collect()
 }
 

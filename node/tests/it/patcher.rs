@@ -26,7 +26,7 @@ use patchmesh_common::{
     patch::{
         Approval, Baseline, PatchCounters,
         baseline::{ComplianceLevel, PatchBaseline, SecurityUpdates, Source, Spec},
-        compliance::HostReport,
+        compliance::{HostReport, Operated},
         evaluation::{Evaluation, Reason, Row, State},
         sighting::{Seen, Sighting},
         snapshot::{Choice, Rules, Snapshot, Written},
@@ -529,6 +529,10 @@ fn a_host_is_judged_by_the_snapshot_that_it_was_asked_with_and_keeps_a_report() 
         assert_eq!((standing.group.as_deref(), standing.severity.as_deref()), (Some("prod"), Some("HIGH")));
         assert_eq!(told.rows[0].state, State::InstalledPendingReboot, "it was installed since the host started");
         assert_eq!(told.history, []);
+        let Operated { started, snapshot: by, install_list, reboot, last_no_reboot } = standing.operated.clone();
+        assert!(started.is_some_and(|started| started.0 > 0 && started <= standing.at), "{started:?}");
+        assert_eq!((by, install_list), (Some(snapshot().id().to_string()), false));
+        assert_eq!((reboot, last_no_reboot), (Some(RebootOption::Never), Some(standing.at)));
         first.say(ToHost::Acknowledge { lease: install.id });
         first.kill().await;
 
@@ -543,6 +547,8 @@ fn a_host_is_judged_by_the_snapshot_that_it_was_asked_with_and_keeps_a_report() 
         assert_eq!(told.standing.severity, None);
         let history: Vec<_> = told.history.iter().map(|standing| standing.operation).collect();
         assert_eq!(history, [Operation::Install]);
+        let operated = &told.standing.operated;
+        assert_eq!((operated.reboot, operated.last_no_reboot), (None, Some(told.history[0].at)));
     });
 }
 

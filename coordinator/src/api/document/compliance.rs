@@ -1,12 +1,15 @@
 //! What hosts' reports say: the fleet's compliance, and the patches and earlier standings of one host.
 
+use std::collections::BTreeMap;
+
 use patchmesh_common::{
     patch::{
         Blocked,
-        compliance::{Counters, HostReport, PatchRow, Standing},
+        compliance::{Counters, HostReport, Operated, PatchRow, Standing},
         evaluation::State,
+        groups::group_of,
     },
-    rollout::Operation,
+    rollout::{Operation, RebootOption},
     selector::Selector,
 };
 use patchmesh_node::{
@@ -59,11 +62,24 @@ pub struct StandingDocument {
     pub reported_at: Option<Time>,
     /// Behind a Scan or an Install.
     pub operation: Option<Operation>,
+    /// When that began.
+    pub operation_started_at: Option<Time>,
+    /// When it ended: the host was looked at last.
+    pub operation_ended_at: Option<Time>,
+    /// Id of the snapshot that the host was judged by; null if nothing was frozen.
+    pub snapshot: Option<String>,
+    /// Whether a list of patches was installed instead of what the baseline approves.
+    pub install_override_list: Option<bool>,
+    /// Whether the Install was to reboot the host; null for a Scan.
+    pub reboot_option: Option<RebootOption>,
+    /// When the last Install ended that was not to reboot the host; null if there was none.
+    pub last_no_reboot_install_at: Option<Time>,
 }
 
 impl From<Standing> for StandingDocument {
     fn from(standing: Standing) -> Self {
         let status = if standing.is_compliant() { Status::Compliant } else { Status::NonCompliant };
+        let Operated { started, snapshot, install_list, reboot, last_no_reboot } = standing.operated;
         Self {
             baseline: Some(standing.baseline),
             patch_group: standing.group,
@@ -72,6 +88,12 @@ impl From<Standing> for StandingDocument {
             counters: Some(standing.counters),
             reported_at: Some(Time(standing.at)),
             operation: Some(standing.operation),
+            operation_started_at: started.map(Time),
+            operation_ended_at: Some(Time(standing.at)),
+            snapshot,
+            install_override_list: Some(install_list),
+            reboot_option: reboot,
+            last_no_reboot_install_at: last_no_reboot.map(Time),
         }
     }
 }
@@ -119,6 +141,26 @@ pub struct FleetCompliance {
     pub by_reason: ByReason,
 }
 
+/// Hosts of a patch group, and how many of them have at least one patch of a kind (spec 3.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupCompliance {
+    /// The group.
+    pub patch_group: String,
+    /// All of them, also those without a report.
+    pub hosts: u32,
+    /// The others: hosts whose counter of that name is not zero.
+    #[serde(flatten)]
+    pub with: Counters,
+}
+
+impl GroupCompliance {
+    fn add(&mut self, host: &StandingDocument) {
+        self.hosts += 1;
+        self.with.add_hosts(&host.counters.unwrap_or_default());
+    }
+}
+
 /// `patchmesh.compliance/v1`: `compliance`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,6 +171,8 @@ pub struct ComplianceDocument {
     pub fleet: FleetCompliance,
     /// By name.
     pub hosts: Vec<ComplianceRow>,
+    /// By name; hosts in no group are in none of them.
+    pub groups: Vec<GroupCompliance>,
 }
 
 impl ComplianceDocument {
@@ -139,19 +183,28 @@ impl ComplianceDocument {
     pub fn new(mut hosts: Vec<ComplianceRow>) -> Self {
         hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
         let mut fleet = FleetCompliance::default();
+        let mut groups: BTreeMap<_, GroupCompliance> = BTreeMap::new();
         for host in &hosts {
             fleet.add(&host.standing);
+            if let Some(name) = &host.standing.patch_group {
+                groups.entry(name.clone()).or_default().add(&host.standing);
+            }
         }
-        Self { schema: Self::SCHEMA.to_owned(), fleet, hosts }
+        let groups = groups.into_iter().map(|(patch_group, group)| GroupCompliance { patch_group, ..group });
+        Self { schema: Self::SCHEMA.to_owned(), fleet, groups: groups.collect(), hosts }
     }
 
-    /// The hosts of `members` that `selector` admits, as their own records say.
+    /// The hosts of `members` that `selector` admits, as their own records say. The group of one without a report is that of its
+    /// tags.
     pub fn of(members: &[KnownHost], selector: &Selector) -> Self {
         let chosen = members.iter().filter(|member| is_host(member) && selector.admits(&tags(member)));
         let row = |member: &KnownHost| ComplianceRow {
             host: member.membership.name.clone(),
             node_id: member.node.to_string(),
-            standing: standing(member).map(StandingDocument::from).unwrap_or_default(),
+            standing: standing(member).map(StandingDocument::from).unwrap_or_else(|| StandingDocument {
+                patch_group: group_of(&tags(member)).ok().flatten().map(str::to_owned),
+                ..StandingDocument::default()
+            }),
         };
         Self::new(chosen.map(row).collect())
     }
@@ -311,6 +364,7 @@ mod tests {
             group: None,
             counters,
             severity: severity.map(str::to_owned),
+            operated: Operated::default(),
         });
         let standing = standing.map(StandingDocument::from).unwrap_or_default();
         ComplianceRow { host: host.into(), node_id: "00".into(), standing }
@@ -334,5 +388,29 @@ mod tests {
         let status: Vec<_> =
             hosts.iter().map(|host| format!("{} {}", host.host, host.standing.status.as_str())).collect();
         assert_eq!(status, ["a COMPLIANT", "b NON_COMPLIANT", "c NON_COMPLIANT", "d NON_COMPLIANT", "e UNSPECIFIED"]);
+    }
+
+    #[test]
+    fn of_every_group_the_hosts_are_counted_whose_counter_is_not_zero() {
+        let of = |group: Option<&str>, counters| {
+            let mut row = row("h", counters, None);
+            row.standing.patch_group = group.map(str::to_owned);
+            row
+        };
+        let counters = |installed, missing| Some(Counters { installed, missing, ..Counters::default() });
+        let rows = vec![
+            of(Some("prod"), counters(9, 4)),
+            of(Some("prod"), counters(7, 0)),
+            of(Some("prod"), None),
+            of(Some("dev"), counters(0, 1)),
+            of(None, counters(3, 3)),
+        ];
+        let ComplianceDocument { groups, .. } = ComplianceDocument::new(rows);
+        let group = |name: &str, hosts, installed, missing| GroupCompliance {
+            patch_group: name.into(),
+            hosts,
+            with: Counters { installed, missing, ..Counters::default() },
+        };
+        assert_eq!(groups, [group("dev", 1, 0, 1), group("prod", 3, 2, 1)]);
     }
 }

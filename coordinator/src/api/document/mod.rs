@@ -23,8 +23,8 @@ pub use self::{
         GroupsDocument, RegisterRequest,
     },
     compliance::{
-        ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, HistoryDocument, PatchDocument, PatchReason,
-        PatchesDocument, StandingDocument, Status,
+        ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
+        PatchReason, PatchesDocument, StandingDocument, Status,
     },
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},

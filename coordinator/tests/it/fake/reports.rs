@@ -1,12 +1,13 @@
 //! What the fake's hosts reported: one lacks patches, one waits for a reboot, one is as it should be, one made no report.
 
 use patchmesh_common::{
+    id::SnapshotId,
     patch::{
         Blocked,
-        compliance::{Counters, HostReport, PatchRow, Standing},
+        compliance::{Counters, HostReport, Operated, PatchRow, Standing},
         evaluation::State,
     },
-    rollout::Operation,
+    rollout::{Operation, RebootOption},
     selector::Selector,
     time::WallTime,
 };
@@ -29,6 +30,8 @@ fn standing(host: &str) -> Option<Standing> {
         group: Some("prod".into()),
         counters: Counters { installed: 290, installed_other: 10, not_applicable: 3, ..Counters::default() },
         severity: None,
+        operated: Operated { started: Some(at("2026-12-01T01:54:30Z")), ..Operated::default() }
+            .by(SnapshotId([0x35; 32]), false),
     };
     let lacks = Counters {
         installed: 1,
@@ -48,12 +51,19 @@ fn standing(host: &str) -> Option<Standing> {
             group: None,
             counters: lacks,
             severity: Some("CRITICAL".into()),
+            operated: Operated { last_no_reboot: Some(at("2026-11-24T01:55:00Z")), ..fine.operated },
             ..fine
         }),
         "web-1" => Some(Standing {
             operation: Operation::Install,
             counters: waits,
             severity: Some("UNSPECIFIED".into()),
+            operated: Operated {
+                install_list: true,
+                reboot: Some(RebootOption::Never),
+                last_no_reboot: Some(fine.at),
+                ..fine.operated
+            },
             ..fine
         }),
         "web-2" => Some(fine),
@@ -135,6 +145,11 @@ pub(crate) fn report(host: &str) -> Result<(String, HostReport), Fault> {
                 operation: Operation::Install,
                 counters,
                 severity: Some("UNSPECIFIED".into()),
+                operated: Operated {
+                    started: Some(at("2026-11-24T01:50:00Z")),
+                    reboot: Some(RebootOption::Never),
+                    ..now.operated.clone()
+                },
                 ..now.clone()
             };
             Ok((node(3), HostReport { standing: now, rows: rows(), left_out: 2, history: vec![before] }))
