@@ -78,6 +78,9 @@ fn a_fleet_shows_who_lacks_what_and_a_host_tells_its_patches_its_steps_and_its_p
     let operations: Vec<_> = past.iter().map(|report| report["operation"].as_str().unwrap()).collect();
     assert_eq!(operations, ["Install", "Scan"], "{history}");
     assert_eq!((&past[0]["counters"]["missing"], &past[1]["counters"]["missing"]), (&0.into(), &3.into()));
+    let (began, ended) = (past[0]["operationStartedAt"].as_str(), past[0]["operationEndedAt"].as_str());
+    assert!(began.is_some() && began <= ended, "{history}");
+    assert_eq!((&past[0]["rebootOption"], &past[1]["rebootOption"]), (&"ifNeeded".into(), &Value::Null), "{history}");
 
     let id = recap["id"].as_str().unwrap();
     let steps = asked(&again, &format!("rollout steps {id} --host demo-01"));
