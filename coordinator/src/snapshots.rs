@@ -46,7 +46,7 @@ impl Snapshots {
         })?;
         let id = snapshot.id();
         let path = self.path(id);
-        let written = fs::create_dir_all(&self.0).and_then(|()| durable::write(&path, &wire::encode(snapshot)));
+        let written = durable::make_folder(&self.0).and_then(|()| durable::write(&path, &wire::encode(snapshot)));
         written.map_err(|error| {
             let text = format!("{} cannot be written", path.display());
             Fault::new("snapshot-unwritable", text, "nothing was planned", "make room there, or correct its owner")
