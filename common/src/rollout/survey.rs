@@ -94,8 +94,13 @@ impl Survey {
     pub fn pending(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.targets
             .iter()
-            .filter(|host| self.asks && host.alive && self.may(host) && !self.answers.contains_key(&host.node))
+            .filter(|host| self.asks && host.alive && self.may(host) && !self.has_answered(host))
             .map(|host| host.node)
+    }
+
+    fn has_answered(&self, host: &Candidate) -> bool {
+        let busy = |no: &Refusal| no.code == RefusalCode::Busy;
+        self.answers.get(&host.node).is_some_and(|answer| !answer.as_ref().is_err_and(busy))
     }
 
     fn may(&self, host: &Candidate) -> bool {
@@ -111,7 +116,7 @@ impl Survey {
         due
     }
 
-    /// Keeps the answer of a host that was asked.
+    /// Keeps the answer of a host that was asked. One that is busy with others' questions is asked again.
     pub fn answered(&mut self, node: NodeId, result: Result<Resolution, Refusal>) {
         if self.targets.iter().any(|host| host.node == node) {
             self.answers.insert(node, result);
@@ -212,6 +217,22 @@ mod tests {
         assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
         let codes: Vec<_> = excluded.iter().map(|host| (host.name.as_str(), host.code.as_str())).collect();
         assert_eq!(codes, [("host-1", "locked"), ("host-3", "observe-mode"), ("host-4", "silent")]);
+    }
+
+    #[test]
+    fn a_busy_host_is_asked_again_until_the_deadline() {
+        let known = vec![candidate(2, Mode::Enforce, true), candidate(4, Mode::Enforce, true)];
+        let mut survey = Survey::begin(&spec(Targets::All, Operation::Install), known, BootTime(0)).unwrap();
+        let busy = Refusal { code: RefusalCode::Busy, text: "two at work".into(), remedy: "ask again".into() };
+        survey.answered(NodeId([2; 32]), Err(busy.clone()));
+        survey.answered(NodeId([4; 32]), Err(busy));
+        assert_eq!(survey.pending().count(), 2);
+        let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
+        survey.answered(NodeId([2; 32]), Ok(resolution));
+        assert!(!survey.is_over(BootTime(0)) && survey.is_over(BootTime(120_000)));
+        let (planned, excluded) = survey.freeze();
+        assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
+        assert_eq!(excluded.iter().map(|host| host.code.as_str()).collect::<Vec<_>>(), ["busy"]);
     }
 
     #[test]
