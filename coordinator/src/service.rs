@@ -137,11 +137,26 @@ impl Coordinator {
         })
     }
 
+    /// Works on what is kept, on a thread that may wait for the disk: the mesh shares the other one.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshots) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let kept = self.snapshots.clone();
+        tokio::task::spawn_blocking(move || work(&kept)).await.unwrap_or_else(|error| {
+            Err(Fault::new("busy", "the files were not read to their end", "nothing was planned", "plan again")
+                .because(error))
+        })
+    }
+
     /// What the hosts of `spec` are asked with.
     async fn question(&self, spec: &RolloutSpec) -> Result<Question, Fault> {
         let systems = self.ask(|actor, _| actor.members().iter().filter_map(operating_system).collect()).await?;
-        let library = self.store.read()?;
-        let mut question = freeze::question(spec, &library, &self.snapshots, &systems, clock::now().wall)?;
+        let (store, spec, at) = (self.store.clone(), spec.clone(), clock::now().wall);
+        let read = move |kept: &Snapshots| {
+            store.read().and_then(|library| freeze::question(&spec, &library, kept, &systems, at))
+        };
+        let mut question = self.on_disk(read).await?;
         if let Question::By(snapshot) = &mut question
             && snapshot.rules.needs_sightings()
         {
@@ -166,18 +181,21 @@ impl Coordinator {
             }
             Question::By(snapshot) => *snapshot,
         };
-        let asked = if spec.baseline.plain().is_none() { Some(self.snapshots.keep(&rules)?) } else { None };
-        let versions = match (spec.operation, &rules.versions) {
-            (Operation::Scan, _) => None,
-            // Promoted as it is: what one fleet took of it is no smaller snapshot.
-            (Operation::Install, Some(_)) => asked,
-            (Operation::Install, None) => {
-                let facts = self.ask(|actor, _| facts(actor.members())).await?;
-                let frozen = freeze::versions(&rules, planned, &facts);
-                frozen.map(|frozen| self.snapshots.keep(&frozen)).transpose()?
-            }
-        };
-        Ok(Frozen { rules: asked, versions })
+        let facts = self.ask(|actor, _| facts(actor.members())).await?;
+        let (named, operation, planned) = (spec.baseline.plain().is_none(), spec.operation, planned.to_vec());
+        self.on_disk(move |kept| {
+            let asked = if named { Some(kept.keep(&rules)?) } else { None };
+            let versions = match (operation, &rules.versions) {
+                (Operation::Scan, _) => None,
+                // Promoted as it is: what one fleet took of it is no smaller snapshot.
+                (Operation::Install, Some(_)) => asked,
+                (Operation::Install, None) => {
+                    freeze::versions(&rules, &planned, &facts).map(|frozen| kept.keep(&frozen)).transpose()?
+                }
+            };
+            Ok(Frozen { rules: asked, versions })
+        })
+        .await
     }
 
     async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
