@@ -10,10 +10,7 @@ use crate::{
 };
 
 fn asked(again: &Again, words: &str) -> Value {
-    let words: Vec<_> = words.split(' ').chain(["-o", "json"]).collect();
-    let output = again.cli(&words);
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)))
+    again.asked(&words.split(' ').chain(["-o", "json"]).collect::<Vec<_>>())
 }
 
 /// The error that `words` end with.

@@ -356,6 +356,20 @@ impl Again {
         serde_json::from_slice(&self.cli(words).stdout).ok()
     }
 
+    /// What a question ends with; it is asked again where a busy machine may be why it has no answer.
+    pub(crate) fn asked(&self, words: &[&str]) -> Value {
+        wait_for("an answer", || {
+            let output = self.cli(words);
+            if output.status.success() {
+                return Some(serde_json::from_slice(&output.stdout).expect("a document"));
+            }
+            let error: Value = serde_json::from_slice(&output.stderr).expect("an error");
+            let code = error["code"].as_str().expect("a code");
+            assert!(["busy", "host-silent", "host-unanswered"].contains(&code), "{words:?}: {error}");
+            None
+        })
+    }
+
     /// Waits until the coordinator hears every one of `hosts` and each has scanned.
     pub(crate) fn wait_for_hosts(&mut self, count: usize) {
         wait_for("every host to be live", || {

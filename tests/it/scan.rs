@@ -21,8 +21,7 @@ fn a_scan_goes_by_the_indexes_that_there_are_and_names_the_repository_that_is_go
     let told = steps.iter().find(|step| step["name"] == "verify").unwrap()["output"].as_str().unwrap();
     assert!(told.contains("cannot refresh") && told.contains("/repository security"), "{told}");
     assert!(!told.contains("/repository main"), "{told}");
-    let report =
-        fleet.cli_json(&["describe", "host", "demo-01", "--patches", "--state", "Missing", "-o", "json"]).unwrap();
+    let report = fleet.asked(&["describe", "host", "demo-01", "--patches", "--state", "Missing", "-o", "json"]);
     assert!(!report["patches"].as_array().unwrap().is_empty(), "the other one is judged: {report}");
 }
 

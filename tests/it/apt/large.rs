@@ -85,7 +85,8 @@ fn an_index_of_200_mb_takes_little_memory_or_is_refused() {
     if std::env::var_os(ALONE).is_none() {
         let mut copy = Command::new(std::env::current_exe().unwrap());
         let name = "apt::large::an_index_of_200_mb_takes_little_memory_or_is_refused";
-        super::run(copy.args(["--exact", name, "--nocapture"]).env(ALONE, "1"));
+        let told = super::run(copy.args(["--exact", name, "--nocapture"]).env(ALONE, "1"));
+        assert!(String::from_utf8_lossy(&told.stdout).contains("1 passed"), "{told:?}");
         return;
     }
     let before = peak();
