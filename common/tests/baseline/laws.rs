@@ -186,3 +186,32 @@ fn a_rejected_package_that_is_needed_is_told_so() {
     assert_eq!((rows[0].state, rows[1].state), (State::Missing, State::InstalledOther));
     assert!(rows[1].reason.text.ends_with("it may come as a dependency of app"), "{}", rows[1].reason.text);
 }
+
+/// What a rejected advisory names is blocked also where it would come along with something else (spec 1.7).
+#[test]
+fn what_needs_a_version_of_a_rejected_advisory_is_not_installed() {
+    let spec = serde_json::json!({
+        "operatingSystem": "REDHAT_ENTERPRISE_LINUX",
+        "approvalRules": {"patchRules":
+            [{"patchFilterGroup": {"patchFilters": []}, "approveAfterDays": 0, "enableNonSecurity": true}]},
+        "rejectedPatches": ["RHSA-2026:9"],
+        "rejectedPatchesAction": "BLOCK"
+    });
+    let baseline = PatchBaseline { name: "web".into(), spec: serde_json::from_value(spec).unwrap() }.check().unwrap();
+    let judged = |needed: &str| {
+        let inventory = serde_json::json!({
+            "schema": "patchmesh.inventory/v1",
+            "host": {"os": "rhel", "osVersion": "8.8"},
+            "packages": [
+                {"name": "app", "arch": "x86_64", "installed": "1-1", "candidates":
+                    [{"version": "2-1", "requires": [{"name": "lib", "arch": "x86_64", "version": needed}]}]},
+                {"name": "lib", "arch": "x86_64", "installed": "1-1", "candidates":
+                    [{"version": "2-1", "advisories": [{"id": "RHSA-2026:9"}]}, {"version": "3-1"}]}
+            ]
+        });
+        let inventory: Inventory = serde_json::from_value(inventory).unwrap();
+        let rows = evaluate(&baseline, &inventory, WallTime(0)).unwrap().rows;
+        rows.into_iter().find(|row| row.name == "app").unwrap().reason.code
+    };
+    assert_eq!((judged("2-1"), judged("3-1")), ("needs-rejected", "approved-rule"));
+}

@@ -19,7 +19,7 @@ use super::{
     baseline::{Checked, ComplianceLevel, Family, OperatingSystem, RejectedAction},
 };
 use crate::{
-    inventory::document::{Host, Inventory, Offer, Package},
+    inventory::document::{Host, Inventory, Offer, Package, Requirement},
     time::WallTime,
 };
 
@@ -157,8 +157,14 @@ pub fn evaluate(baseline: &Checked, inventory: &Inventory, at: WallTime) -> Resu
     let host = &inventory.host;
     fits(baseline, host)?;
     let product = host.product_of(baseline.os);
-    let bench =
-        Bench { judge: Judge { baseline, product: &product, at }, newest: newest_installed(baseline, inventory) };
+    let mut named = BTreeMap::<_, Vec<_>>::new();
+    if baseline.action == RejectedAction::Block && !baseline.rejected.is_empty() {
+        for package in &inventory.packages {
+            named.entry(package.name.as_str()).or_default().push(package);
+        }
+    }
+    let newest = newest_installed(baseline, inventory);
+    let bench = Bench { judge: Judge { baseline, product: &product, at }, newest, named };
     let mut evaluation = Evaluation { rows: Vec::new(), not_applicable: 0 };
     let mut wanted = BTreeMap::new();
     for package in &inventory.packages {
@@ -210,6 +216,8 @@ enum Judged<'a> {
 struct Bench<'a> {
     judge: Judge<'a>,
     newest: BTreeMap<(&'a str, &'a str), &'a str>,
+    /// By name, where a requirement may be blocked.
+    named: BTreeMap<&'a str, Vec<&'a Package>>,
 }
 
 impl Bench<'_> {
@@ -260,7 +268,8 @@ impl Bench<'_> {
         let baseline = self.judge.baseline;
         let mut reason = text::reason(baseline, &verdict.ground, &offer.version);
         let blocks = baseline.action == RejectedAction::Block;
-        if let Some((name, entry)) = self.judge.rejected_requirement(offer).filter(|_| blocks) {
+        let needed = |needed: &Requirement| self.offered(needed);
+        if let Some((name, entry)) = self.judge.rejected_requirement(offer, needed).filter(|_| blocks) {
             reason.code = "needs-rejected";
             reason.text = format!("{}, but it needs {name}, which {entry:?} of the rejected list blocks", reason.text);
         }
@@ -273,6 +282,14 @@ impl Bench<'_> {
             ..row_of(package)
         };
         Judged::Row(Box::new(row), Some(offer))
+    }
+
+    /// The version that a requirement names, as a repository offers it.
+    fn offered(&self, needed: &Requirement) -> Option<(&Package, &Offer)> {
+        let packages = self.named.get(needed.name.as_str())?.iter();
+        let same = |offer: &&Offer| self.family().order(&offer.version, &needed.version).is_eq();
+        let mut fitting = packages.filter(|package| package.arch == needed.arch);
+        fitting.find_map(|package| Some((*package, package.candidates.iter().find(same)?)))
     }
 
     /// Something that is not installed. On Linux that only counts: nothing new is ever installed for its own sake (spec 2.1).
@@ -291,7 +308,10 @@ impl Bench<'_> {
             }
             (Family::Windows, Some((offer, verdict))) => self.missing(package, offer, verdict),
             (Family::Windows, None)
-                if package.applicable && !newest_verdict.rejects() && self.is_security_update(newest) =>
+                if package.applicable
+                    && !newest_verdict.rejects()
+                    && newest_verdict.ground != Ground::NoKb
+                    && self.is_security_update(newest) =>
             {
                 let row = Row {
                     available: Some(newest.version.clone()),

@@ -3,7 +3,7 @@
 use core::cmp::Reverse;
 
 use crate::{
-    inventory::document::{Advisory, Offer, Package},
+    inventory::document::{Advisory, Offer, Package, Requirement},
     patch::baseline::{
         ApprovalClock, Checked, ComplianceLevel, Family, Filter, FilterKey, Gate, Rule,
         entry::{self, Subject},
@@ -137,11 +137,19 @@ impl Judge<'_> {
         self.by_rules(package, offer)
     }
 
-    /// The entry of the rejected list that names what would come along with `offer`, and what that is.
-    pub fn rejected_requirement(&self, offer: &Offer) -> Option<(String, String)> {
+    /// The entry of the rejected list that names what would come along with `offer`, and what that is. `known` looks a version up
+    /// in the inventory, whose advisories the entry may name.
+    pub fn rejected_requirement<'p>(
+        &self,
+        offer: &Offer,
+        known: impl Fn(&Requirement) -> Option<(&'p Package, &'p Offer)>,
+    ) -> Option<(String, String)> {
         offer.requires.iter().find_map(|needed| {
-            let found = self.baseline.rejects(&needed.name, &needed.arch, &needed.version)?;
-            Some((needed.name.clone(), found.to_owned()))
+            let found = match known(needed) {
+                Some((package, offer)) => self.named(&self.baseline.rejected, package, offer),
+                None => self.baseline.rejects(&needed.name, &needed.arch, &needed.version).map(str::to_owned),
+            };
+            Some((needed.name.clone(), found?))
         })
     }
 
@@ -188,10 +196,12 @@ impl Judge<'_> {
         let mut global = false;
         for (rule, number) in self.baseline.rules.iter().zip(1..) {
             for advisory in &looks {
-                let look = Look { judge: self, package, offer, advisory: *advisory, non_security: rule.non_security };
-                if !self.baseline.global.iter().all(|filter| look.passes(filter)) {
+                // What a rule lifts, it lifts of its own filters only.
+                let any = Look { judge: self, package, offer, advisory: *advisory, non_security: false };
+                if !self.baseline.global.iter().all(|filter| any.passes(filter)) {
                     continue;
                 }
+                let look = Look { non_security: rule.non_security, ..any };
                 global = true;
                 if !look.passes_rule(rule) {
                     continue;
