@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    baseline::{Checked, OperatingSystem, PatchBaseline, Spec},
+    baseline::{Checked, OperatingSystem, PatchBaseline, Problem, Spec},
     groups::{GroupError, Groups, group_of},
     overrides::{self, BadOverride, InstallList},
     sighting::{FirstSeen, Seen},
@@ -286,8 +286,8 @@ impl Rules {
             }
             Choice::System => {
                 let baselines = self.baselines.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
-                let chosen = overrides::choose(&baselines, system(host)?)?.name.clone();
-                self.checked(host, &chosen)?
+                let chosen = overrides::choose(&baselines, system(host)?)?;
+                By::Baseline(Box::new(checked(chosen)?), self.install_list()?)
             }
             Choice::Group(registered) => {
                 let groups = registered.groups(self)?;
@@ -297,7 +297,7 @@ impl Rules {
         Ok(Judgement { by, group: group_of(host.tags).ok().flatten().map(str::to_owned) })
     }
 
-    /// Of baselines of one name, as those of an override, the one for the host.
+    /// The baseline of this name, if it is for the host.
     fn checked(&self, host: &Subject<'_>, name: &str) -> Result<By, BadSnapshot> {
         let os = system(host)?;
         let mut other = None;
@@ -375,15 +375,21 @@ impl Written {
     }
 
     fn check(&self) -> Result<Checked, BadSnapshot> {
-        let problems = |problems: Vec<super::baseline::Problem>| {
-            self.part(problems.first().map(ToString::to_string).unwrap_or_default())
-        };
-        self.read()?.check().map_err(problems)
+        checked(&self.read()?)
     }
 
     fn part(&self, why: String) -> BadSnapshot {
-        BadSnapshot::Part(format!("baseline {}", self.name), why)
+        part(&self.name, why)
     }
+}
+
+fn checked(baseline: &PatchBaseline) -> Result<Checked, BadSnapshot> {
+    let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
+    baseline.check().map_err(|problems| part(&baseline.name, first(problems)))
+}
+
+fn part(name: &str, why: String) -> BadSnapshot {
+    BadSnapshot::Part(format!("baseline {name}"), why)
 }
 
 fn system(host: &Subject<'_>) -> Result<OperatingSystem, BadSnapshot> {
@@ -467,6 +473,12 @@ mod tests {
         }
         assert!(judged(&by_system, "centos", None).unwrap_err().contains("none of the baselines is for"));
         assert_eq!(judged(&snapshot(&[], Choice::All), "plan9", None).unwrap().0, "all");
+        // Raspbian's would do for Debian, too.
+        let related = [baseline("BaselineOverride", "RASPBIAN"), baseline("BaselineOverride", "DEBIAN")];
+        let tags = BTreeMap::new();
+        let host = Subject { os: "debian", os_version: "12", tags: &tags };
+        let By::Baseline(chosen, _) = snapshot(&related, Choice::System).judge(&host).unwrap().by else { panic!() };
+        assert_eq!(chosen.os, OperatingSystem::Debian);
     }
 
     #[test]
