@@ -16,6 +16,8 @@ pub const SCHEMA: &str = "patchmesh.inventory/v1";
 pub const MAX_PACKAGES: usize = 100_000;
 /// Most versions that are offered for one package, most advisories of one version, and most of whatever an advisory lists.
 pub const MAX_OFFERS: usize = 2000;
+/// Longest name, version, id or other word, in bytes: they are compared with patterns.
+pub const MAX_TEXT: usize = 512;
 
 /// Everything that a host has and is offered.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -210,6 +212,40 @@ impl Host {
     }
 }
 
+impl Package {
+    /// Everything written about it and its versions.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let own = [Some(&self.name), Some(&self.arch), self.installed.as_ref(), self.section.as_ref()];
+        let own = own.into_iter().chain([self.priority.as_ref()]).flatten().map(String::as_str);
+        own.chain(self.candidates.iter().flat_map(Offer::texts))
+    }
+}
+
+impl Offer {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let own = [
+            Some(&self.version),
+            self.archive.as_ref(),
+            self.section.as_ref(),
+            self.priority.as_ref(),
+            self.sha256.as_ref(),
+            self.product.as_ref(),
+            self.product_family.as_ref(),
+            self.patch_set.as_ref(),
+        ];
+        let own = own.into_iter().flatten().map(String::as_str);
+        let needed = self.requires.iter().flat_map(|needed| [&needed.name, &needed.arch, &needed.version]);
+        own.chain(needed.map(String::as_str)).chain(self.advisories.iter().flat_map(Advisory::texts))
+    }
+}
+
+impl Advisory {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let own = [Some(&self.id), self.kind.as_ref(), self.severity.as_ref()].into_iter().flatten();
+        own.chain(&self.cves).chain(&self.bugs).map(String::as_str)
+    }
+}
+
 impl Inventory {
     /// Judges the schema and every bound.
     ///
@@ -226,6 +262,9 @@ impl Inventory {
             let bad = |what| Err(BadInventory::Package { name: package.name.chars().take(80).collect(), what });
             if package.name.is_empty() {
                 return bad("it has no name");
+            }
+            if package.texts().any(|text| text.len() > MAX_TEXT) {
+                return bad("a text of it is longer than 512 bytes");
             }
             let too_many = |count: usize| count > MAX_OFFERS;
             if too_many(package.candidates.len()) {
@@ -316,6 +355,12 @@ mod tests {
         assert!(with(vec![Offer::default()]).unwrap_err().to_string().contains("\"a\": a version of it is empty"));
         let offer = Offer { version: "1".into(), ..Offer::default() };
         assert_eq!(with(vec![offer.clone(); MAX_OFFERS]), Ok(()));
+        let advisory = |id: usize| Advisory { id: "x".repeat(id), ..Advisory::default() };
+        let advised = |id| with(vec![Offer { advisories: vec![advisory(1), advisory(id)], ..offer.clone() }]);
+        assert_eq!(advised(MAX_TEXT), Ok(()));
+        assert!(advised(MAX_TEXT + 1).unwrap_err().to_string().contains("longer than 512 bytes"));
+        let named = Package { name: "x".repeat(MAX_TEXT + 1), ..Package::default() };
+        assert!(inventory(vec![named]).check().is_err());
         assert!(with(vec![offer; MAX_OFFERS + 1]).is_err());
         let other = Inventory { schema: "patchmesh.scan/v1".into(), ..inventory(vec![]) };
         assert!(other.check().unwrap_err().to_string().starts_with("the schema is \"patchmesh.scan/v1\""));

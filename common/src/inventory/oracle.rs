@@ -46,6 +46,7 @@ pub(super) fn word(order: Ordering) -> &'static str {
 /// Runs `program` over all `lines`. It must print nothing but what it denies, and `end` when it has read them all.
 pub(super) fn ask(program: &str, arguments: &[&str], lines: impl Iterator<Item = String>) {
     if Command::new(program).arg("--version").output().is_err() {
+        assert!(std::env::var_os("PATCHMESH_VERSION_PAIRS").is_none(), "there is no {program} to compare with");
         eprintln!("skipped: there is no {program} to compare with");
         return;
     }
