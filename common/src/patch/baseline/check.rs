@@ -380,7 +380,7 @@ impl Judge {
         let (days, until) = (format!("{field}.approveAfterDays"), format!("{field}.approveUntilDate"));
         match (rule.approve_after_days, &rule.approve_until_date) {
             (Some(_), Some(text)) => {
-                self.refuse(&until, Some(text), "approveAfterDays is given too: write one of the two");
+                self.refuse(&until, Some(text), "a number of days is given too: write one of the two");
                 Gate::None
             }
             (Some(number), None) => match u16::try_from(number).ok().filter(|_| number <= MAX_DAYS) {
@@ -454,6 +454,8 @@ fn end_of_day(text: &str) -> Option<WallTime> {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-    let next = text.parse::<Date>().ok().filter(|_| shaped)?.tomorrow().ok()?;
+    let day = text.parse::<Date>().ok().filter(|_| shaped)?;
+    // Behind the last day of the calendar there is nothing more.
+    let Ok(next) = day.tomorrow() else { return Some(WallTime::MAX) };
     WallTime::parse(&format!("{next}T00:00:00Z"))
 }
