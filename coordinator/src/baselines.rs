@@ -11,7 +11,8 @@ use patchmesh_common::{
     patch::{
         baseline::{Checked, OperatingSystem, PatchBaseline, predefined},
         evaluation::{self, Mismatch},
-        library, overrides,
+        library::{self, LibraryError},
+        overrides,
     },
 };
 
@@ -48,6 +49,8 @@ impl Shelved {
 #[derive(Debug)]
 pub struct Shelf {
     found: BTreeMap<String, Shelved>,
+    /// Names that two files hold.
+    twice: BTreeMap<String, Fault>,
     broken: Option<Fault>,
 }
 
@@ -59,7 +62,8 @@ impl Shelf {
     /// A folder that cannot be read or holds too much. A broken file is told when something is missed ([`Self::find`], [`Self::all`]).
     pub fn open(folder: Option<&Path>) -> Result<Self, Fault> {
         let own = predefined::all().into_iter().map(|baseline| Shelved { baseline, file: None });
-        let mut shelf = Self { found: own.map(|one| (one.baseline.name.clone(), one)).collect(), broken: None };
+        let found = own.map(|one| (one.baseline.name.clone(), one)).collect();
+        let mut shelf = Self { found, twice: BTreeMap::new(), broken: None };
         if let Some(folder) = folder {
             for file in manifests(folder)? {
                 shelf.add(file);
@@ -87,12 +91,9 @@ impl Shelf {
         match self.found.get(&name).and_then(|known| known.file.as_ref()) {
             Some(other) => {
                 let message = format!("{} and {} both hold baseline {name}", other.display(), file.display());
-                self.broken.get_or_insert(Fault::new(
-                    "baseline-twice",
-                    message,
-                    "nothing was changed",
-                    "give one of them another name",
-                ));
+                let fault =
+                    Fault::new("baseline-twice", message, "nothing was changed", "give one of them another name");
+                self.twice.entry(name).or_insert(fault);
             }
             None => {
                 self.found.insert(name, Shelved { baseline: found, file: Some(file) });
@@ -103,8 +104,11 @@ impl Shelf {
     /// The baseline of this name.
     ///
     /// # Errors
-    /// If there is none; if a file could not be read, what is wrong with that.
+    /// If there is none, or two; if there is none and a file could not be read, what is wrong with that.
     pub fn find(mut self, name: &str) -> Result<Shelved, Fault> {
+        if let Some(fault) = self.twice.remove(name) {
+            return Err(fault);
+        }
         match (self.found.remove(name), predefined::find(name)) {
             (Some(found), _) => Ok(found),
             // One of them has two names.
@@ -122,7 +126,7 @@ impl Shelf {
     /// # Errors
     /// What is wrong with a file of the folder: a list without it would be wrong.
     pub fn all(self) -> Result<Vec<Shelved>, Fault> {
-        match self.broken {
+        match self.broken.or_else(|| self.twice.into_values().next()) {
             Some(fault) => Err(fault),
             None => Ok(self.found.into_values().collect()),
         }
@@ -167,8 +171,23 @@ pub fn write(folder: &Path, baseline: PatchBaseline) -> Result<PathBuf, Fault> {
         Fault::new("folder-unwritable", message, "no file was changed", "check the path given with --dir")
             .because(error)
     };
-    let text = yaml(baseline)?;
+    if library::RESERVED.contains(&baseline.name.as_str()) {
+        let message = LibraryError::Reserved(baseline.name).to_string();
+        return Err(Fault::new("baseline-reserved", message, "no file was changed", "give the baseline another name"));
+    }
     fs::create_dir_all(folder).map_err(failed)?;
+    if let Ok(Shelved { file: Some(other), .. }) = Shelf::open(Some(folder))?.find(&baseline.name)
+        && other != path
+    {
+        let message = format!("{} holds baseline {} already", other.display(), baseline.name);
+        return Err(Fault::new(
+            "baseline-twice",
+            message,
+            "no file was changed",
+            "remove it, or give one another name",
+        ));
+    }
+    let text = yaml(baseline)?;
     // Not a manifest by its ending, so that nobody reads half of it.
     let half = folder.join(format!(".import-{}.tmp", std::process::id()));
     let written = fs::write(&half, &text).and_then(|()| fs::rename(&half, &path));
@@ -251,6 +270,8 @@ pub fn mismatch(place: &str, error: &Mismatch) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use patchmesh_common::patch::baseline::aws::AwsBaseline;
+
     use super::*;
 
     fn own(name: &str) -> PatchBaseline {
@@ -277,6 +298,32 @@ mod tests {
     }
 
     #[test]
+    fn what_aws_wrote_is_exported_from_a_folder_as_it_came() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, baseline) in predefined::all().into_iter().enumerate() {
+            let named = PatchBaseline { name: format!("own-{number}"), ..baseline };
+            let theirs = serde_json::to_string(&AwsBaseline::try_from(named).unwrap()).unwrap();
+            let read = manifest::baseline::parse_aws("theirs.json", &theirs).unwrap();
+            let name = read.name.clone();
+            write(folder.path(), read).unwrap();
+            let found = Shelf::open(Some(folder.path())).unwrap().find(&name).unwrap().baseline;
+            assert_eq!(serde_json::to_string(&AwsBaseline::try_from(found).unwrap()).unwrap(), theirs);
+        }
+    }
+
+    #[test]
+    fn a_name_that_another_file_holds_or_that_means_something_else_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = write(folder.path(), own("web")).unwrap().with_file_name("a.yaml");
+        fs::rename(folder.path().join("web.yaml"), &other).unwrap();
+        let fault = write(folder.path(), own("web")).unwrap_err();
+        assert_eq!(fault.code, "baseline-twice");
+        assert!(fault.message.ends_with("a.yaml holds baseline web already"), "{}", fault.message);
+        assert_eq!(write(folder.path(), own("security")).unwrap_err().code, "baseline-reserved");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_broken_file_is_told_when_something_is_missed() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), own("web")).unwrap();
@@ -287,6 +334,7 @@ mod tests {
         assert!(open().all().unwrap_err().message.contains("broken.yaml"));
         fs::remove_file(folder.path().join("broken.yaml")).unwrap();
         fs::copy(folder.path().join("web.yaml"), folder.path().join("web2.yaml")).unwrap();
+        assert_eq!(open().find("web").unwrap_err().code, "baseline-twice");
         assert!(open().all().unwrap_err().message.ends_with("both hold baseline web"));
     }
 

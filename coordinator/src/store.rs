@@ -120,7 +120,9 @@ impl Store {
         }
         Library::new(found, self.registered()?).map_err(|error| {
             let name = match &error {
-                LibraryError::Predefined(name) | LibraryError::Limit(name, _) => name.as_str(),
+                LibraryError::Predefined(name) | LibraryError::Reserved(name) | LibraryError::Limit(name, _) => {
+                    name.as_str()
+                }
                 _ => "",
             };
             let place = if name.is_empty() { self.baselines.clone() } else { self.file(name) };
@@ -210,6 +212,7 @@ fn refused(error: LibraryError, name: &str) -> Fault {
     let name: String = name.chars().take(128).collect();
     let (code, remedy) = match &error {
         LibraryError::Unknown(_) => ("not-found", "see patchmesh get baselines".to_owned()),
+        LibraryError::Reserved(_) => ("baseline-reserved", "give the baseline another name".to_owned()),
         LibraryError::Predefined(_) => ("baseline-predefined", "give your own baseline another name".to_owned()),
         LibraryError::Limit(..) => ("manifest-invalid", "correct the baseline and try again".to_owned()),
         LibraryError::Full => ("too-many-baselines", "delete one with patchmesh delete baseline NAME".to_owned()),

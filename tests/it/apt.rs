@@ -163,6 +163,27 @@ async fn the_command_prints_the_same_for_a_private_root() {
     assert_eq!(snapshot(&fixture.root()), before);
 }
 
+#[tokio::test]
+async fn a_baseline_with_sources_of_its_own_is_refused_by_name() {
+    if !possible() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let file = fixture.root().with_extension("json");
+    let sources = r#"[{"Name": "own", "Products": ["*"], "Configuration": "deb https://a.example s main"}]"#;
+    std::fs::write(&file, format!(r#"{{"Name": "web", "OperatingSystem": "DEBIAN", "Sources": {sources}}}"#)).unwrap();
+    let args = command::scan::Args {
+        local: true,
+        root: fixture.root(),
+        baseline: file.to_str().unwrap().into(),
+        refresh: false,
+        no_cache: true,
+        output: patchmesh_coordinator::output::Format::Json,
+    };
+    let fault = command::scan::document(&args).await.err().unwrap();
+    assert_eq!(fault.message, "a local scan by the sources of baseline web is not built yet");
+}
+
 /// (name, architecture, missing version) of every package that is missing.
 fn missing(patches: &serde_json::Value) -> Vec<(String, String, String)> {
     let text = |row: &serde_json::Value, member: &str| row[member].as_str().unwrap().to_owned();

@@ -40,6 +40,9 @@ pub enum LibraryError {
     /// A predefined one is what it is.
     #[error("baseline {0} is predefined: it can be neither replaced nor deleted")]
     Predefined(String),
+    /// A word that means something else in a Rollout.
+    #[error("no baseline can be called {0}: in a Rollout that word means what needs no baseline")]
+    Reserved(String),
     /// It breaks a limit.
     #[error("baseline {0}: {1}")]
     Limit(String, Problem),
@@ -88,6 +91,9 @@ pub enum LibraryError {
     #[error(transparent)]
     Group(#[from] GroupError),
 }
+
+/// What `baseline:` of a Rollout says for every newer version, and for those of security archives.
+pub const RESERVED: [&str; 2] = ["all", "security"];
 
 /// Whose patches `baseline` judges.
 pub fn system(baseline: &PatchBaseline) -> OperatingSystem {
@@ -164,6 +170,9 @@ impl Library {
         }
         if predefined::find(&baseline.name).is_some() {
             return Err(LibraryError::Predefined(name()));
+        }
+        if RESERVED.contains(&baseline.name.as_str()) {
+            return Err(LibraryError::Reserved(name()));
         }
         if self.baselines.len() >= MAX_BASELINES && !self.baselines.contains_key(&baseline.name) {
             return Err(LibraryError::Full);
@@ -294,6 +303,13 @@ mod tests {
         assert_eq!(library.put(own(name, DEBIAN)), Err(LibraryError::Predefined(name.into())));
         assert_eq!(library.delete(name), Err(LibraryError::Predefined(name.into())));
         assert_eq!(library.register(name, "prod", None), Ok(DEBIAN));
+    }
+
+    #[test]
+    fn a_word_that_needs_no_baseline_is_no_name_of_one() {
+        for name in RESERVED {
+            assert_eq!(library().put(own(name, DEBIAN)), Err(LibraryError::Reserved(name.into())));
+        }
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub enum BadOverride {
     #[error("patches: {0} entries, and at most {MAX_LISTED} are allowed")]
     TooMany(usize),
     /// An entry has an empty or endless text.
-    #[error("patches[{0}]: id and title have 1 to {MAX_TEXT} characters")]
-    Text(usize),
+    #[error("{0}: 1 to {MAX_TEXT} characters are allowed")]
+    Text(String),
     /// No baseline of the list is for the host.
     #[error("none of the baselines is for {}", .0.as_str())]
     NoneFor(OperatingSystem),
@@ -71,8 +71,13 @@ impl InstallList {
             return Err(BadOverride::TooMany(self.patches.len()));
         }
         let fits = |text: &str| (1..=MAX_TEXT).contains(&text.chars().count());
-        let wrong = |listed: &Listed| !fits(&listed.id) || listed.title.as_deref().is_some_and(|title| !fits(title));
-        self.patches.iter().position(wrong).map_or(Ok(()), |at| Err(BadOverride::Text(at)))
+        for (at, listed) in self.patches.iter().enumerate() {
+            let texts = [("id", Some(listed.id.as_str())), ("title", listed.title.as_deref())];
+            if let Some((field, _)) = texts.into_iter().find(|(_, text)| text.is_some_and(|text| !fits(text))) {
+                return Err(BadOverride::Text(format!("patches[{at}].{field}")));
+            }
+        }
+        Ok(())
     }
 
     /// Whether an entry names `offer` of `package`.
@@ -215,9 +220,9 @@ mod tests {
     #[test]
     fn bounds_are_held() {
         assert_eq!(listed("a", None).check(), Ok(()));
-        assert_eq!(listed("", None).check(), Err(BadOverride::Text(0)));
-        assert_eq!(listed("a", Some("")).check(), Err(BadOverride::Text(0)));
-        assert_eq!(listed(&"a".repeat(MAX_TEXT + 1), None).check(), Err(BadOverride::Text(0)));
+        assert_eq!(listed("", None).check(), Err(BadOverride::Text("patches[0].id".into())));
+        assert_eq!(listed("a", Some("")).check(), Err(BadOverride::Text("patches[0].title".into())));
+        assert_eq!(listed(&"a".repeat(MAX_TEXT + 1), None).check(), Err(BadOverride::Text("patches[0].id".into())));
         let many = InstallList { patches: vec![listed("a", None).patches.remove(0); MAX_LISTED + 1] };
         assert_eq!(many.check(), Err(BadOverride::TooMany(5001)));
     }

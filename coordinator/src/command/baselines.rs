@@ -191,11 +191,17 @@ fn text(document: BaselineDocument) -> Result<String, Fault> {
     lines.push(("approved", list(&spec.approved_patches)));
     if spec.approved_patches.as_ref().is_some_and(|entries| !entries.is_empty()) {
         lines.push(("approved level", word(&spec.approved_patches_compliance_level, "UNSPECIFIED")));
+        let any = spec.approved_patches_enable_non_security == Some(true);
+        lines.push(("approved are", if any { "updates of any kind" } else { "security updates only" }.to_owned()));
     }
     lines.push(("rejected", list(&spec.rejected_patches)));
     lines.push(("rejected action", word(&spec.rejected_patches_action, "ALLOW_AS_DEPENDENCY")));
+    if let Some(status) = &spec.available_security_updates_compliance_status {
+        lines.push(("available security", status.clone()));
+    }
     for source in spec.sources.iter().flatten() {
         lines.push(("source for", format!("{}: {}", source.products.join(", "), source.name)));
+        lines.extend(source.configuration.lines().map(|line| ("", line.to_owned())));
     }
     Ok(lines.iter().map(|(label, value)| format!("{label:<18}{}\n", one_line(value))).collect())
 }

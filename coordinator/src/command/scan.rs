@@ -155,6 +155,10 @@ async fn by_rules(args: &Args, file: &Path) -> Result<Document, Fault> {
     let described =
         document::Host { os: host.os.clone(), os_version: host.os_version.clone(), ..document::Host::default() };
     let baseline = baselines::for_host(&named, file, &described, &host.root)?;
+    if !baseline.sources.is_empty() {
+        let what = format!("a local scan by the sources of baseline {}", baseline.name);
+        return Err(Fault::not_built(&what, "apply a Rollout with operation: Scan, or leave sources out"));
+    }
     refresh(&apt, args).await?;
     let at = clock::now().wall;
     let first_seen = Sightings::of_root(apt.root()).first_seen();

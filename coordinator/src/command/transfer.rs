@@ -68,7 +68,7 @@ enum ExportFormat {
 /// Flags of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The manifest, or AWS's JSON (a name that ends in .json); - is stdin
+    /// The manifest, or AWS's JSON; - is stdin
     #[arg(short, long)]
     file: PathBuf,
     #[command(flatten)]

@@ -1,7 +1,10 @@
 //! `kind: PatchBaseline`, and the same as AWS's JSON.
 
+use std::collections::BTreeMap;
+
 use patchmesh_common::patch::baseline::{OperatingSystem, PatchBaseline, Problem, Spec, aws::AwsBaseline};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::{API_VERSION, Head, Place, clip, locate::locate};
@@ -94,7 +97,8 @@ pub(super) fn is_manifest(text: &str) -> bool {
         #[serde(rename = "apiVersion")]
         _api_version: IgnoredAny,
     }
-    serde_json::from_str::<Ours>(text).is_ok()
+    // A list of one element would be read as the members in their order.
+    !is_list(text) && serde_json::from_str::<Ours>(text).is_ok()
 }
 
 /// Whether what `import` reads is one of our manifests: everything in YAML, and JSON that says so.
@@ -118,7 +122,7 @@ pub fn parse_aws(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
             "write each object of the list into a file of its own",
         ));
     }
-    let theirs: AwsBaseline = json(&place, text)?;
+    let theirs: AwsBaseline = aws(&place, text)?;
     judged(&place, text, theirs.into(), Problem::aws_field)
 }
 
@@ -133,7 +137,7 @@ pub(super) fn is_list(text: &str) -> bool {
 /// As [`parse`].
 pub fn parse_override(file: &str, text: &str) -> Result<Vec<PatchBaseline>, Fault> {
     let place = Place { file };
-    check_override(&place, text, "", json(&place, text)?)
+    check_override(&place, text, "", aws(&place, text)?)
 }
 
 /// The baselines of a `BaselineOverride` that stands at the path `prefix` of `text`, judged one by one.
@@ -146,6 +150,15 @@ pub(super) fn check_override(
     if theirs.len() > OperatingSystem::ALL.len() {
         let message = format!("{} baselines, and at most one per operating system is expected", theirs.len());
         return Err(place.fault(None, message));
+    }
+    let mut systems = BTreeMap::new();
+    for (at, one) in theirs.iter().enumerate() {
+        let os = one.operating_system.as_deref().unwrap_or(OperatingSystem::Windows.as_str());
+        if let Some(first) = systems.insert(os, at) {
+            let field = format!("{prefix}[{at}].OperatingSystem");
+            let message = format!("{field} {:?}: {prefix}[{first}] is for it too, and one is expected", clip(os));
+            return Err(place.fault(locate(text, &[field]).pop().flatten(), message));
+        }
     }
     let named = |mut theirs: AwsBaseline| {
         if theirs.name.is_empty() {
@@ -165,6 +178,31 @@ const OVERRIDE: &str = "BaselineOverride";
 /// Reads one JSON document; errors name file, line and field.
 pub(crate) fn json_document<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, Fault> {
     json(&Place { file }, text)
+}
+
+/// Reads AWS's JSON. A list in the place of an object, whose members would be taken in their order, is refused.
+fn aws<T: for<'de> Deserialize<'de> + Serialize>(place: &Place<'_>, text: &str) -> Result<T, Fault> {
+    let found: T = json(place, text)?;
+    let (given, read) = (json::<Value>(place, text)?, serde_json::to_value(&found).unwrap_or_default());
+    let Some(path) = list_for_object(&given, &read) else { return Ok(found) };
+    let message = format!("{}: a list stands where an object is expected", path.trim_start_matches('.'));
+    Err(place.fault(locate(text, &[path]).pop().flatten(), message))
+}
+
+/// Where `given` has a list of what was read as an object.
+fn list_for_object(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(given), Value::Array(read)) => {
+            let mut pairs = given.iter().zip(read).enumerate();
+            pairs.find_map(|(at, (given, read))| Some(format!("[{at}]{}", list_for_object(given, read)?)))
+        }
+        (Value::Object(given), Value::Object(read)) => {
+            let mut pairs = given.iter().filter_map(|(name, given)| Some((name, given, read.get(name)?)));
+            pairs.find_map(|(name, given, read)| Some(format!(".{name}{}", list_for_object(given, read)?)))
+        }
+        _ => None,
+    }
 }
 
 fn json<T: for<'de> Deserialize<'de>>(place: &Place<'_>, text: &str) -> Result<T, Fault> {
@@ -315,7 +353,17 @@ spec:
         let found = parse_override("o.json", r#"[{"OperatingSystem": "DEBIAN"}, {"Name": "win"}]"#).unwrap();
         assert_eq!((found[0].name.as_str(), found[1].name.as_str()), ("BaselineOverride", "win"));
         let wrong = |text: &str| parse_override("o.json", text).unwrap_err().chain();
-        let second = wrong("[{},\n {\"Description\": \"\"}]");
+        let one = manifest::parse("-", r#" [{"OperatingSystem": "DEBIAN"}]"#);
+        assert!(matches!(one, Ok(manifest::Manifest::Override(found)) if found.len() == 1));
+        assert_eq!(
+            wrong("[{\"OperatingSystem\": \"DEBIAN\"},\n {\"OperatingSystem\": \"DEBIAN\"}]"),
+            "o.json:2:22: [1].OperatingSystem \"DEBIAN\": [0] is for it too, and one is expected"
+        );
+        assert_eq!(
+            wrong("[{\"OperatingSystem\": \"DEBIAN\",\n \"Sources\": [[\"own\", [\"*\"], \"deb https://a s main\"]]}]"),
+            "o.json:2:14: [0].Sources[0]: a list stands where an object is expected"
+        );
+        let second = wrong("[{\"OperatingSystem\": \"DEBIAN\"},\n {\"Description\": \"\"}]");
         assert!(second.starts_with("o.json:2:18: [1].Description \"\": 0 characters"), "{second}");
         assert!(wrong(&format!("[{}{{}}]", "{},".repeat(15))).contains("16 baselines"));
         assert!(wrong("[3]").starts_with("o.json:1:2: [0]: "));

@@ -100,13 +100,13 @@ pub enum Manifest {
     InstallList(InstallList),
 }
 
-/// Parses a manifest of any kind that is built; a file whose name ends in `.json` may also be AWS's.
+/// Parses a manifest of any kind that is built, or AWS's JSON.
 ///
 /// # Errors
 /// As [`read_rollout`].
 pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     let place = Place { file };
-    if file.ends_with(".json") && !baseline::is_manifest(text) {
+    if !baseline::is_written(file, text) {
         return match baseline::is_list(text) {
             true => baseline::parse_override(file, text).map(Manifest::Override),
             false => Ok(Manifest::Baseline(Box::new(baseline::parse_aws(file, text)?))),
@@ -114,11 +114,7 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     }
     // AWS's list of patches says neither version nor kind.
     if let Ok(Bare { kind: None, patches: Some(_) }) = place.yaml(text) {
-        let list: InstallList = place.yaml(text)?;
-        return match list.check() {
-            Ok(()) => Ok(Manifest::InstallList(list)),
-            Err(error) => Err(place.fault(None, error.to_string())),
-        };
+        return overrides::checked(&place, text, "", place.yaml(text)?).map(Manifest::InstallList);
     }
     let head: Head = place.yaml(text)?;
     match head.kind.value.as_str() {
@@ -156,7 +152,7 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
     }
 }
 
-const UNCHANGED: &str = "nothing was planned and no host was changed";
+const UNCHANGED: &str = "nothing was changed";
 
 /// At most 80 characters of what somebody wrote.
 fn clip(text: &str) -> String {

@@ -19,7 +19,7 @@ use serde::{
 };
 use serde_saphyr::{Location, Spanned};
 
-use super::{MAX_MANIFEST, Place, baseline, clip, read_text};
+use super::{MAX_MANIFEST, Place, baseline, clip, locate::locate, read_text};
 use crate::{fault::Fault, snapshots::SHORTEST};
 
 /// What stands in the manifest.
@@ -120,18 +120,28 @@ fn named(place: &Place<'_>, given: Spanned<String>) -> Result<Asked, Fault> {
 }
 
 /// The checked install list of the field `installOverrideList`.
-pub(super) fn install_list(place: &Place<'_>, given: Spanned<Given<InstallList>>) -> Result<InstallList, Fault> {
+pub(super) fn install_list(
+    place: &Place<'_>,
+    text: &str,
+    given: Spanned<Given<InstallList>>,
+) -> Result<InstallList, Fault> {
     let field = "installOverrideList";
-    let (list, found) = match given.value {
-        Given::Inline(list) => (list, None),
+    match given.value {
+        Given::Inline(list) => checked(place, text, "spec.installOverrideList.", list),
         Given::File(path) => {
-            let (shown, text) = beside(place, given.referenced, field, &path)?;
-            (Place { file: &shown }.yaml::<InstallList>(&text)?, Some(shown))
+            let (shown, found) = beside(place, given.referenced, field, &path)?;
+            let place = Place { file: &shown };
+            checked(&place, &found, "", place.yaml(&found)?)
         }
-    };
-    list.check().map(|()| list).map_err(|error| match found {
-        Some(shown) => Place { file: &shown }.fault(None, error.to_string()),
-        None => place.fault(Some(given.referenced), format!("{field}: {error}")),
+    }
+}
+
+/// The install list that stands at the path `prefix` of `text`, if it keeps every bound.
+pub(super) fn checked(place: &Place<'_>, text: &str, prefix: &str, list: InstallList) -> Result<InstallList, Fault> {
+    list.check().map(|()| list).map_err(|error| {
+        let message = format!("{prefix}{error}");
+        let path = message.split(": ").next().unwrap_or_default().to_owned();
+        place.fault(locate(text, &[path]).pop().flatten(), message)
     })
 }
 
@@ -170,6 +180,7 @@ fn beside(place: &Place<'_>, at: Location, field: &str, path: &str) -> Result<(S
     let folder = Path::new(place.file).parent().unwrap_or(Path::new(""));
     let remedy = format!("check {field}: a path counts from the folder of the manifest");
     read_text(&folder.join(path), MAX_MANIFEST, &remedy)
+        .map_err(|fault| Fault { message: place.at(Some(at), &format!("{field}: {}", fault.message)), ..fault })
 }
 
 #[cfg(test)]
@@ -231,7 +242,7 @@ spec:
         let unknown = wrong("  baselineOverride: [{OperatngSystem: DEBIAN}]\n");
         assert!(unknown.starts_with("r.yaml:8:23: unknown field \"OperatngSystem\""), "{unknown}");
         let bound = wrong("  installOverrideList: {patches: [{id: ''}]}\n");
-        assert!(bound.starts_with("r.yaml:8:24: installOverrideList: patches[0]: "), "{bound}");
+        assert!(bound.starts_with("r.yaml:8:40: spec.installOverrideList.patches[0].id: "), "{bound}");
         assert!(wrong("  installOverrideList: [3]\n").starts_with("r.yaml:8:"));
         assert!(wrong("  baselineOverride: 3\n").starts_with("r.yaml:8:"));
         let both = wrong("  baselineOverride: []\n  installOverrideList: {patches: []}\n");
@@ -257,7 +268,7 @@ spec:
         assert!(absent.message.ends_with("absent.json"), "{}", absent.message);
         std::fs::write(folder.path().join("lists/one.yaml"), "patches: [{id: ''}]\n").unwrap();
         let bad = read("  installOverrideList: lists/one.yaml\n").unwrap_err();
-        assert!(bad.message.contains("lists/one.yaml: patches[0]: "), "{}", bad.message);
+        assert!(bad.message.contains("lists/one.yaml:1:16: patches[0].id: "), "{}", bad.message);
         for (path, what) in
             [("https://a/b.yaml", "only files are read"), ("s3://a/b", "only files"), ("'-'", "no path")]
         {

@@ -111,13 +111,24 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
         )?,
         targets: targets(place, spec.targets)?,
         baseline: deciding.asked(place, text)?,
-        install_list: spec.install_override_list.map(|given| overrides::install_list(place, given)).transpose()?,
+        install_list: spec
+            .install_override_list
+            .map(|given| overrides::install_list(place, text, given))
+            .transpose()?,
         max_errors: match spec.max_errors {
             Some(limit) => limit,
             None => "0".parse().map_err(|error| place.fault(None, format!("{error}")))?,
         },
         openings: spec.openings.unwrap_or_default().iter().map(|o| opening(place, o)).collect::<Result<_, _>>()?,
         reboot: match &spec.reboot {
+            Some(given) if ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()) => {
+                let what = format!("reboot {}, in AWS's meaning,", given.value);
+                return Err(place.not_built(
+                    given.referenced,
+                    &what,
+                    "write ifNeeded (a package asked for it) or never",
+                ));
+            }
             Some(given) => {
                 let words = [("never", RebootOption::Never), ("ifNeeded", RebootOption::IfNeeded)];
                 word(place, "reboot", given, &words)?

@@ -26,7 +26,7 @@ fn parse(text: &str) -> Result<RolloutSpec, Fault> {
 fn message(text: &str) -> String {
     let fault = parse(text).unwrap_err();
     assert_eq!(fault.exit, Exit::Error, "{}", fault.message);
-    assert_eq!(fault.unchanged, "nothing was planned and no host was changed");
+    assert_eq!(fault.unchanged, "nothing was changed");
     fault.chain()
 }
 
@@ -55,6 +55,14 @@ fn a_baseline_is_named_or_every_host_s_group_decides() {
     assert_eq!(parse(&GOOD.replace("security", "all")).unwrap().baseline, Asked::All);
     assert_eq!(parse(&GOOD.replace("security", "web")).unwrap().baseline, Asked::Baseline("web".into()));
     assert_eq!(parse(&GOOD.replace("  baseline: security\n", "")).unwrap().baseline, Asked::Group);
+}
+
+#[test]
+fn awss_words_for_reboots_are_refused_by_name() {
+    for word in ["RebootIfNeeded", "NoReboot"] {
+        let told = not_built(&format!("{GOOD}  reboot: {word}\n"));
+        assert_eq!(told, format!("r.yaml:9:11: reboot {word}, in AWS's meaning, is not built yet"));
+    }
 }
 
 #[test]
