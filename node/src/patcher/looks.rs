@@ -159,7 +159,7 @@ impl Host {
         if done.operation == Operation::Scan {
             notes.extend(self.backend.refresh(&self.sources(done.approval).map_err(words)?).await?);
         }
-        let counters = match self.report(done, &mut notes).await {
+        let counters = match self.report(done, expected, &mut notes).await {
             Err(text) if done.operation == Operation::Install => {
                 // What was done is told all the same.
                 tracing::warn!(why = text, "no report could be made");
@@ -172,7 +172,12 @@ impl Host {
     }
 
     /// Looks at the host, and keeps what was found as its report unless that is to be left in place.
-    async fn report(&self, done: Done, notes: &mut Vec<String>) -> Result<PatchCounters, String> {
+    async fn report(
+        &self,
+        done: Done,
+        expected: &Transaction,
+        notes: &mut Vec<String>,
+    ) -> Result<PatchCounters, String> {
         let Done { lease, operation, approval, keep, .. } = done;
         let (question, group) = self.question_of(approval).map_err(words)?;
         let Found { mut evaluation, blocked, listed, updates } = self.backend.look(&question).await?;
@@ -184,10 +189,11 @@ impl Host {
         let mut pending = self.reports.pending().map_err(kept)?;
         pending.started(self.boot);
         pending.found(&evaluation);
-        // What a package did not ask a reboot for does not wait for one.
-        if self.backend.reboot_required().await {
-            pending.mark(&mut evaluation);
+        if operation == Operation::Install && done.reboot == RebootOption::Never {
+            let changes = expected.changes.iter();
+            pending.unwanted(changes.map(|change| (change.name.clone(), change.arch.clone(), change.to.clone())));
         }
+        pending.mark(&mut evaluation, self.backend.reboot_required().await);
         self.reports.keep_pending(&pending).map_err(kept)?;
         let sums = evaluation.summary(updates);
         let at = clock::now().wall;

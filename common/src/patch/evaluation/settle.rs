@@ -14,24 +14,33 @@ pub type Key = (String, String);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<Written>", from = "Vec<Written>")]
 pub struct Pending {
-    entries: BTreeMap<Brought, BootId>,
+    entries: BTreeMap<Brought, Wait>,
 }
 
 /// (name, arch, version).
 type Brought = (String, String, String);
 
-/// (name, architecture, version, boot): an entry as it is written.
-type Written = (String, String, String, BootId);
+/// Since when something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    boot: BootId,
+    /// It waits whether a package asked for a reboot or not.
+    always: bool,
+}
+
+/// (name, architecture, version, boot, whether it waits in any case): an entry as it is written.
+type Written = (String, String, String, BootId, bool);
 
 impl From<Pending> for Vec<Written> {
     fn from(pending: Pending) -> Self {
-        pending.entries.into_iter().map(|((name, arch, version), boot)| (name, arch, version, boot)).collect()
+        let entry = |((name, arch, version), wait): (Brought, Wait)| (name, arch, version, wait.boot, wait.always);
+        pending.entries.into_iter().map(entry).collect()
     }
 }
 
 impl From<Vec<Written>> for Pending {
     fn from(written: Vec<Written>) -> Self {
-        let entry = |(name, arch, version, boot)| ((name, arch, version), boot);
+        let entry = |(name, arch, version, boot, always)| ((name, arch, version), Wait { boot, always });
         Self { entries: written.into_iter().take(MAX_PENDING).map(entry).collect() }
     }
 }
@@ -49,7 +58,16 @@ impl Pending {
     pub fn note(&mut self, boot: BootId, versions: impl IntoIterator<Item = (String, String, String)>) {
         for version in versions {
             if self.entries.len() < MAX_PENDING || self.entries.contains_key(&version) {
-                self.entries.insert(version, boot);
+                self.entries.insert(version, Wait { boot, always: false });
+            }
+        }
+    }
+
+    /// The run that brought these was not to reboot: they wait in any case (spec 3.2). What was not noted does not.
+    pub fn unwanted(&mut self, versions: impl IntoIterator<Item = (String, String, String)>) {
+        for version in versions {
+            if let Some(wait) = self.entries.get_mut(&version) {
+                wait.always = true;
             }
         }
     }
@@ -64,15 +82,17 @@ impl Pending {
 
     /// Forgets what an earlier boot installed: the host has started since. By the boot's id, so that no clock can be wrong.
     pub fn started(&mut self, boot: BootId) {
-        self.entries.retain(|_, of| *of == boot);
+        self.entries.retain(|_, wait| wait.boot == boot);
     }
 
-    /// Marks what waits. Only what the last run of ours changed does, and only in the version that it brought (spec 10, F); it is
-    /// marked until a scan after the reboot.
-    pub fn mark(&self, evaluation: &mut Evaluation) {
+    /// Marks what waits. Only what runs of ours changed since the host started does, and only in the version that they brought
+    /// (spec 10, F); it is marked until a scan after the reboot. What a run brought that may reboot waits only if a package `asked`
+    /// for that.
+    pub fn mark(&self, evaluation: &mut Evaluation, asked: bool) {
         for row in evaluation.rows.iter_mut().filter(|row| row.state == State::Installed) {
             let Some(version) = row.installed.clone() else { continue };
-            if self.entries.contains_key(&(row.name.clone(), row.arch.clone(), version)) {
+            let wait = self.entries.get(&(row.name.clone(), row.arch.clone(), version));
+            if wait.is_some_and(|wait| asked || wait.always) {
                 row.state = State::InstalledPendingReboot;
                 row.reason.text.push_str("; it was installed since the host started");
             }
@@ -150,15 +170,30 @@ mod tests {
         let mut pending = Pending::default();
         pending.note(FIRST, [noted("a", "2"), noted("c", "2"), noted("b", "3")]);
         let mut scan = look();
-        pending.mark(&mut scan);
+        pending.mark(&mut scan, true);
         assert_eq!(states(&scan), [State::InstalledPendingReboot, State::Missing, State::InstalledOther]);
         assert_eq!(scan.summary(SecurityUpdates::Compliant).severity, Some(ComplianceLevel::High));
         pending.started(FIRST);
         assert!(!pending.is_empty());
         pending.started(SECOND);
         let mut after = look();
-        pending.mark(&mut after);
+        pending.mark(&mut after, true);
         assert_eq!(states(&after)[0], State::Installed);
+    }
+
+    #[test]
+    fn without_a_wish_of_a_package_only_what_was_not_to_reboot_waits() {
+        let mut pending = Pending::default();
+        pending.note(FIRST, [noted("a", "2"), noted("c", "2")]);
+        let mut scan = look();
+        scan.rows[2].state = State::Installed;
+        pending.mark(&mut scan, false);
+        assert_eq!(states(&scan), [State::Installed, State::Missing, State::Installed]);
+        pending.unwanted([noted("a", "2"), noted("b", "2")]);
+        pending.mark(&mut scan, false);
+        assert_eq!(states(&scan), [State::InstalledPendingReboot, State::Missing, State::Installed]);
+        let kept: Pending = serde_json::from_str(&serde_json::to_string(&pending).unwrap()).unwrap();
+        assert_eq!(kept, pending);
     }
 
     #[test]
@@ -169,12 +204,12 @@ mod tests {
         pending.note(FIRST, [noted("a", "3"), noted("b", "4")]);
         pending.found(&look());
         let mut scan = look();
-        pending.mark(&mut scan);
+        pending.mark(&mut scan, true);
         assert_eq!(states(&scan)[0], State::InstalledPendingReboot);
         for row in &mut scan.rows {
             (row.installed, row.state) = (Some(if row.name == "a" { "3" } else { "4" }.into()), State::Installed);
         }
-        pending.mark(&mut scan);
+        pending.mark(&mut scan, true);
         assert_eq!(states(&scan), [State::Installed; 3], "by hand, afterwards");
     }
 
@@ -183,7 +218,7 @@ mod tests {
         let mut pending = Pending::default();
         pending.note(FIRST, [noted("a", "1")]);
         let mut scan = look();
-        pending.mark(&mut scan);
+        pending.mark(&mut scan, true);
         assert_eq!(states(&scan)[0], State::Installed);
     }
 }
