@@ -113,7 +113,7 @@ impl Reports {
         let path = folder.join(id.to_string());
         let kept = durable::make_folder(&folder)
             .and_then(|()| durable::write(&path, &wire::encode(snapshot)))
-            .and_then(|()| prune(&folder, held));
+            .and_then(|()| prune(&folder, &[held, &[id]].concat()));
         kept.map_err(|error| no_baseline(format!("{} cannot be written: {error}", path.display())))?;
         Ok(id)
     }
@@ -322,8 +322,16 @@ mod tests {
             fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
         }
         for at in 4..4 + i64::try_from(KEPT_SNAPSHOTS).unwrap() {
-            reports.keep(&snapshot(at), &[held]).unwrap();
+            let id = reports.keep(&snapshot(at), &[held]).unwrap();
+            assert!(reports.snapshot(id).is_ok());
         }
+        // A clock that is behind makes the newest the oldest.
+        for file in fs::read_dir(folder.path().join(REPORTS).join(SNAPSHOTS)).unwrap() {
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+            fs::File::open(file.unwrap().path()).unwrap().set_modified(later).unwrap();
+        }
+        let behind = reports.keep(&snapshot(1000), &[held]).unwrap();
+        assert!(reports.snapshot(behind).is_ok(), "what was just kept stays");
         let kept = fs::read_dir(folder.path().join(REPORTS).join(SNAPSHOTS)).unwrap().count();
         assert_eq!(kept, KEPT_SNAPSHOTS);
         assert_eq!(reports.snapshot(held).unwrap(), snapshot(3), "a lease is judged by it");
