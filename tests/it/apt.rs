@@ -405,7 +405,7 @@ async fn a_scan_goes_on_without_a_repository_and_not_without_the_right_to_refres
     let fault = command::scan::document(&args).await.unwrap_err();
     assert_eq!(fault.code, "manager-failed");
     assert!(fault.message.contains("lists/lock"), "{}", fault.message);
-    assert_eq!(fault.unchanged, "nothing was refreshed");
+    assert_eq!(fault.unchanged, "the indexes are as apt left them");
 }
 
 #[tokio::test]

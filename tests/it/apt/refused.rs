@@ -156,6 +156,19 @@ async fn an_expired_repository_is_judged_alone() {
 }
 
 #[tokio::test]
+async fn a_repository_that_calls_itself_something_else_is_judged_alone() {
+    if !can_sign() {
+        return;
+    }
+    let signed = Signed::new().await;
+    signed.publish("sound", "believed", YESTERDAY, 3);
+    signed.publish("gone", "believed", &format!("Label: Somebody else\n{YESTERDAY}"), 3);
+    let told = signed.refusal().await;
+    assert!(told.starts_with("cannot refresh copy:/repo gone (changed its 'Label' value from "), "{told}");
+    assert_eq!(signed.missing().await, ["sound 3", "unknown 2", "expired 2", "gone 2"]);
+}
+
+#[tokio::test]
 async fn all_that_fail_are_named_and_the_sound_one_is_fresh() {
     if !can_sign() {
         return;

@@ -266,7 +266,7 @@ impl Apt {
                 code: RefusalCode::RepositoryUnreachable,
                 text: format!("cannot refresh {}", list(&told, "; ")),
                 remedy: "the indexes of these repositories are as old as before; check their addresses, keys and dates, and the \
-                         network"
+                         network; one whose name or label changed is accepted with apt-get update --allow-releaseinfo-change"
                     .into(),
             });
         }
@@ -282,7 +282,7 @@ impl Apt {
         if !output.success() {
             return Err(failed(
                 format!("apt-get update: {}", output.errors()),
-                "nothing was refreshed; it needs the right to write below the root, and correct sources",
+                "the indexes are as apt left them; it needs the right to write below the root, and correct sources",
             ));
         }
         Ok(())

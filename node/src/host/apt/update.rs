@@ -38,7 +38,8 @@ pub fn failures(stdout: &str, stderr: &str) -> Vec<Unreachable> {
     }
     // What came as it should and is not believed, apt only complains of.
     for line in stderr.lines() {
-        if let Some((repository, why)) = line.strip_prefix("E: ").and_then(|error| outdated(error).or(unsigned(error)))
+        if let Some((repository, why)) =
+            line.strip_prefix("E: ").and_then(|error| outdated(error).or(unsigned(error)).or(renamed(error)))
         {
             add(repository, why);
         }
@@ -64,6 +65,13 @@ fn unsigned(error: &str) -> Option<(String, String)> {
     let (named, why) = error.strip_prefix("The repository '")?.split_once("' ")?;
     let (repository, _) = named.rsplit_once(' ')?;
     Some((repository.to_owned(), why.trim_end_matches('.').to_owned()))
+}
+
+/// `Repository 'URI SUITE InRelease' changed its 'Label' value from 'A' to 'B'`: apt wants to be told that this is right.
+fn renamed(error: &str) -> Option<(String, String)> {
+    let (named, why) = error.strip_prefix("Repository '")?.split_once("' ")?;
+    let (repository, _) = named.rsplit_once(' ').filter(|_| why.starts_with("changed its '"))?;
+    Some((repository.to_owned(), why.to_owned()))
 }
 
 /// Whether apt complains that somebody else holds a lock.
@@ -97,6 +105,8 @@ E: Release file for file:/srv/repo/dists/stable/updates/InRelease is expired (in
 repository will not be applied.
 E: Release file for file:/flat/./Release is not valid yet (invalid for another 3s). Updates for this repository will not be \
 applied.
+E: Repository 'file:/srv/repo testing InRelease' changed its 'Label' value from 'One' to 'The other'
+N: This must be accepted explicitly before updates for this repository can be applied. See apt-secure(8) manpage for details.
 E: Some index files failed to download. They have been ignored, or old ones used instead.
 ";
 
@@ -112,18 +122,23 @@ E: Some index files failed to download. They have been ignored, or old ones used
                 "file:/flat ./: Release file is not valid yet (invalid for another 3s)",
                 "file:/srv/repo main: no longer has a Release file",
                 "file:/srv/repo stable/updates: Release file is expired (invalid since 1d 2h)",
+                "file:/srv/repo testing: changed its 'Label' value from 'One' to 'The other'",
                 "http://a b/updates: is not signed",
             ]
         );
         // One that could not be fetched is named once, with what it could not be fetched for.
         let both = failures(CAPTURED, COMPLAINTS);
-        assert_eq!(both.len(), 5);
+        assert_eq!(both.len(), 6);
         assert!(
             both.iter().any(|one| one.repository == "file:/srv/repo main" && one.why.starts_with("File not found"))
         );
-        for wrong in
-            ["E: Release file for ", "E: Release file for a b", "E: The repository 'a' b", "E: The repository '"]
-        {
+        for wrong in [
+            "E: Release file for ",
+            "E: Release file for a b",
+            "E: The repository 'a' b",
+            "E: The repository '",
+            "E: Repository 'a b' is",
+        ] {
             assert_eq!(failures("", wrong), [], "{wrong}");
         }
     }
