@@ -5,6 +5,7 @@
 //! knows of was over for a while when the reading of the contents began: [`Fingerprint::is_settled`].
 
 use std::{
+    env,
     ffi::OsStr,
     fs::{self, Metadata},
     io,
@@ -32,6 +33,8 @@ pub(super) const LISTS: &str = "var/lib/apt/lists";
 const UNREAD: [&str; 3] = ["lock", "partial", "auxfiles"];
 /// The programs that decide: another version of them may decide otherwise.
 const PROGRAMS: [&str; 2] = ["/usr/bin/apt-get", "/usr/bin/dpkg"];
+/// What decides in apt's place in any program, in Debian's releases from 10 on and from 13 on.
+const LIBRARIES: [&str; 2] = ["libapt-pkg.so.6.0", "libapt-pkg.so.7.0"];
 /// Most files: a host with a hundred sources in five languages has below 2,000.
 const MAX_FILES: usize = 1 << 15;
 /// Deepest folder below a watched one.
@@ -60,6 +63,11 @@ impl Fingerprint {
         for place in PROGRAMS.into_iter().chain(more.iter().map(String::as_str)) {
             walk.look(Path::new(place), &lists, 0)?;
         }
+        let libraries = Path::new("/usr/lib").join(triplet());
+        for library in LIBRARIES {
+            walk.look(&libraries.join(library), &lists, 0)?;
+        }
+        walk.look(&env::current_exe().ok()?, &lists, 0)?;
         Some(Self { digest: *walk.hasher.finalize().as_bytes(), latest: walk.latest })
     }
 
@@ -68,6 +76,11 @@ impl Fingerprint {
         let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.latest < began.saturating_sub(TICK).as_nanos().cast_signed()
     }
+}
+
+/// The folder of this architecture's libraries, where Debian calls it as Rust does.
+fn triplet() -> String {
+    format!("{}-linux-gnu", env::consts::ARCH)
 }
 
 struct Walk {
