@@ -177,6 +177,8 @@ impl Apt {
         for words in stdout.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()) {
             for pair in words.windows(2).filter(|pair| matches!(pair[0], "Depends:" | "PreDepends:" | "Breaks:")) {
                 let (name, arch) = pair[1].split_once(':').unwrap_or((pair[1], self.native()));
+                // What may be of any architecture is of the native one where nothing else is said.
+                let arch = if matches!(arch, "any" | "native") { self.native() } else { arch };
                 found.insert((name.to_owned(), arch.to_owned()));
             }
         }
