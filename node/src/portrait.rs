@@ -135,6 +135,10 @@ async fn refresh(apt: &Apt, stamp: &Path) {
             why = refusal.text,
             "not all indexes could be fetched; the scan goes by what is there"
         );
+        // The network may only be coming up: the next scan tries again.
+        if let Err(error) = fs::remove_file(stamp) {
+            tracing::warn!(file = %stamp.display(), %error, "the next fetch waits for its usual time");
+        }
     }
 }
 

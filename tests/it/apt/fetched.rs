@@ -77,5 +77,9 @@ fn indexes_are_fetched_before_a_scan_once_in_a_while_where_the_host_may_be_chang
         let stamp = fs::File::open(fixture.folder.path().join("daemon").join(FETCHED)).unwrap();
         stamp.set_modified(std::time::SystemTime::now() - Duration::from_secs(7 * 3600)).unwrap();
         assert_eq!(missing(&fixture, Mode::Enforce).await, all);
+        // What failed is tried again by the next scan.
+        fixture.publish(|deb| (deb.name, deb.version) != ("epo", "1:0.5"));
+        let _ = fs::rename(dists.join("sec"), dists.join("gone"));
+        assert_eq!(missing(&fixture, Mode::Enforce).await, all - 1);
     });
 }
