@@ -106,15 +106,15 @@ pub enum Manifest {
 /// As [`read_rollout`].
 pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     let place = Place { file };
+    // AWS's list of patches says neither version nor kind.
+    if let Ok(Bare { kind: None, patches: Some(_) }) = place.yaml(text) {
+        return overrides::checked(&place, text, "", place.yaml(text)?).map(Manifest::InstallList);
+    }
     if !baseline::is_written(file, text) {
         return match baseline::is_list(text) {
             true => baseline::parse_override(file, text).map(Manifest::Override),
             false => Ok(Manifest::Baseline(Box::new(baseline::parse_aws(file, text)?))),
         };
-    }
-    // AWS's list of patches says neither version nor kind.
-    if let Ok(Bare { kind: None, patches: Some(_) }) = place.yaml(text) {
-        return overrides::checked(&place, text, "", place.yaml(text)?).map(Manifest::InstallList);
     }
     let head: Head = place.yaml(text)?;
     match head.kind.value.as_str() {

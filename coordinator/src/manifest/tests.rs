@@ -58,6 +58,17 @@ fn a_baseline_is_named_or_every_host_s_group_decides() {
 }
 
 #[test]
+fn a_list_of_patches_may_be_json() {
+    let text = r#"{"patches": [{"id": "nano.amd64"}]}"#;
+    for file in ["-", "list.json", "list.yaml"] {
+        assert!(
+            matches!(super::parse(file, text), Ok(Manifest::InstallList(list)) if list.patches.len() == 1),
+            "{file}"
+        );
+    }
+}
+
+#[test]
 fn awss_words_for_reboots_are_refused_by_name() {
     for word in ["RebootIfNeeded", "NoReboot"] {
         let told = not_built(&format!("{GOOD}  reboot: {word}\n"));
