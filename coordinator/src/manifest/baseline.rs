@@ -325,7 +325,7 @@ spec:
             wrong(
                 "{\n \"Name\": \"web\",\n \"ApprovalRules\": {\"PatchRules\": [\n  {\"PatchFilterGroup\": {\"PatchFilters\": []}}]}\n}"
             ),
-            "b.json:4:3: ApprovalRules.PatchRules[0].ApproveAfterDays: missing: write approveAfterDays or approveUntilDate"
+            "b.json:4:3: ApprovalRules.PatchRules[0].ApproveAfterDays: missing: write a number of days, or a last day"
         );
         let unknown = wrong("{\"Name\": \"web\", \"Descripton\": \"x\"}");
         assert!(

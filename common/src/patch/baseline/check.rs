@@ -400,7 +400,7 @@ impl Judge {
             // Date gates do not count there, so that files come with and without (spec 10, P).
             (None, None) if os.family() == Family::Apt => Gate::None,
             (None, None) => {
-                self.refuse(&days, None, "missing: write approveAfterDays or approveUntilDate");
+                self.refuse(&days, None, "missing: write a number of days, or a last day");
                 Gate::None
             }
         }
