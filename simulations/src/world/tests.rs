@@ -381,6 +381,16 @@ fn is_gone(pid: u32) -> bool {
     stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Whether no process of the runner's session is left: its package manager has children of its own.
+fn session_is_gone(runner: u32) -> bool {
+    let of = |stat: String| {
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
+        fields.is_some_and(|fields| fields[3] == runner.to_string() && !["Z", "X"].contains(&fields[0]))
+    };
+    let stats = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("stat"));
+    !stats.filter_map(|stat| std::fs::read_to_string(stat).ok()).any(of)
+}
+
 /// `target` is a process, or a group of them if it is negative.
 fn kill(target: i64) {
     Command::new("kill").args(["-KILL", "--", &target.to_string()]).stderr(Stdio::null()).status().unwrap();
@@ -417,9 +427,9 @@ impl Asked for Real {
     }
 
     fn kill_runner(&mut self, attempt: u32, all: bool) {
-        let (runner, work) = (self.runner(attempt), self.number(attempt, "working"));
+        let runner = self.runner(attempt);
         kill(if all { -i64::from(runner) } else { i64::from(runner) });
-        wait_until("the kill", || is_gone(runner) && (!all || is_gone(work)));
+        wait_until("the kill", || is_gone(runner) && (!all || session_is_gone(runner)));
     }
 
     fn reboot(&mut self) {
