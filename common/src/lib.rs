@@ -3,6 +3,7 @@
 //! Whatever must behave the same in production and in simulation lives here, and nothing else does. The crate owns no
 //! clock, no randomness, no task, no file, no socket and no hash-ordered collection: time and chance are arguments.
 
+pub mod duration;
 pub mod gossip;
 pub mod id;
 pub mod inventory;

@@ -1,5 +1,13 @@
 //! Openings: when work may start, and when it must have ended.
 
+pub mod blackout;
+pub mod cron;
+pub mod days;
+pub mod expression;
+pub mod schema;
+pub mod window;
+pub mod zone;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::WallTime;

@@ -1,11 +1,12 @@
 //! Manifests: what people write. Read strictly; everything wrong is named with file, line and field.
 
 pub mod baseline;
-pub mod duration;
 pub mod groups;
 mod locate;
 mod overrides;
 mod rollout;
+
+pub use patchmesh_common::duration;
 
 use std::{io::Read, path::Path};
 

@@ -56,9 +56,9 @@ pub fn install_override_list() -> Schema {
     schema
 }
 
-const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+pub(crate) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-fn generator() -> SchemaGenerator {
+pub(crate) fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.into_generator()
@@ -83,7 +83,7 @@ pub(super) fn global_filters(schema: &mut Schema) {
 }
 
 /// What is absent is left out, never `null`; sizes of numbers and links of our documentation are left out too.
-fn tidy(schema: &mut Schema) {
+pub(crate) fn tidy(schema: &mut Schema) {
     if let Some(members) = schema.as_object_mut() {
         members.remove("format");
         if let Some(types) = members.get_mut("type") {

@@ -1,6 +1,6 @@
 //! Durations as people write them: `90s`, `15m`, `4h`, `7d`.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// Parses a whole number and one of `s`, `m`, `h`, `d`. `None` for anything else, and beyond 10 years.
 pub fn parse(text: &str) -> Option<Duration> {

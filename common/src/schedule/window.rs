@@ -1,0 +1,335 @@
+//! Maintenance windows: when work may start again and again (spec 4.6).
+//!
+//! [`MaintenanceWindow`] is what people write; [`MaintenanceWindow::check`] turns it into a [`Window`], which yields openings.
+
+use core::{fmt, iter, time::Duration};
+
+use jiff::ToSpan;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Opening,
+    blackout::{Blackout, without},
+    cron::{Cron, MAX_YEAR},
+    expression::{MAX_SCHEDULE, Schedule},
+    zone::{Note, Zone},
+};
+use crate::{duration, time::WallTime};
+
+/// Shortest name, in characters.
+pub const MIN_NAME: usize = 3;
+/// Longest name, in characters.
+pub const MAX_NAME: usize = 128;
+/// Longest description, in characters.
+pub const MAX_DESCRIPTION: usize = 128;
+/// Longest name of a zone, in characters.
+pub const MAX_ZONE: usize = 64;
+/// Longest opening.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Shortest opening.
+pub const MIN_DURATION: Duration = Duration::from_secs(60);
+/// Most days after a hit of a cron expression.
+pub const MAX_OFFSET_DAYS: i64 = 6;
+/// Most openings that one question of [`Window::allowed`] looks at: a year of hourly ones.
+pub const MAX_LOOK: usize = 366 * 24;
+/// Longest echo of what somebody wrote, in characters.
+const MAX_ECHO: usize = 80;
+/// A zone can skip a whole day, so that a local time begins to count two days early.
+const EARLY_DAYS: i64 = 2;
+
+/// A window as it is written: `metadata.name` and `spec` of a manifest of kind `MaintenanceWindow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaintenanceWindow {
+    /// 3 to 128 letters, digits and `_-.`.
+    pub name: String,
+    /// Everything else.
+    pub spec: Spec,
+}
+
+/// `spec` of a manifest of kind `MaintenanceWindow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// 1 to 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_DESCRIPTION))]
+    pub description: Option<String>,
+    /// `cron(minutes hours day-of-month month day-of-week year)`, `rate(VALUE UNIT)` or `at(YYYY-MM-DDThh:mm:ss)`. A rate counts
+    /// from `startDate`, or from 1970 on.
+    #[schemars(length(min = 1, max = MAX_SCHEDULE))]
+    pub schedule: String,
+    /// An IANA name; absent is UTC. Times that its clocks skip are moved to the first instant after the gap; of two the earlier
+    /// one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_ZONE))]
+    pub timezone: Option<String>,
+    /// How long an opening is: 1m to 24h, whatever clocks on walls do.
+    #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
+    pub duration: String,
+    /// How long before its end nothing starts any more; shorter than `duration`. Absent is 0h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
+    pub cutoff: Option<String>,
+    /// So many days after every hit of a cron expression; 0 to 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_OFFSET_DAYS))]
+    pub offset_days: Option<i64>,
+    /// RFC 3339: nothing opens before it, nor by a hit of a cron expression before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<String>,
+    /// RFC 3339: nothing opens from it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_date: Option<String>,
+    /// What hosts at work do at the cutoff: with `CONTINUE_TASK` (default) they go on, with `CANCEL_TASK` they finish the step
+    /// that they are in, and begin none that disrupts. No host starts after it in either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CutoffBehavior>")]
+    pub cutoff_behavior: Option<String>,
+    /// `false`: it never opens. Absent is `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// What hosts at work do at the cutoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CutoffBehavior {
+    /// They go on to the end of the opening.
+    ContinueTask,
+    /// They finish their step.
+    CancelTask,
+}
+
+/// One thing that is wrong with a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field: `name`, or a member of `spec`.
+    pub field: &'static str,
+    /// The offending value.
+    pub value: String,
+    /// The limit that it breaks, as a fragment.
+    pub limit: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}: {}", self.field, self.value, self.limit)
+    }
+}
+
+impl core::error::Error for Problem {}
+
+/// A window of which everything is known to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its name.
+    pub name: String,
+    /// When it opens.
+    pub schedule: Schedule,
+    /// Whose local time that is.
+    pub zone: Zone,
+    /// Days after every hit of a cron expression.
+    pub offset_days: i64,
+    /// How long an opening is.
+    pub duration: Duration,
+    /// How long before its end nothing starts any more.
+    pub cutoff: Duration,
+    /// Nothing opens before it.
+    pub start: Option<WallTime>,
+    /// Nothing opens from it on.
+    pub end: Option<WallTime>,
+    /// What hosts at work do at the cutoff.
+    pub cutoff_behavior: CutoffBehavior,
+    /// Whether it opens at all.
+    pub enabled: bool,
+}
+
+/// One opening of a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowOpening {
+    /// When it opens, when nothing starts any more, and when it closes.
+    pub opening: Opening,
+    /// When it opens, as RFC 3339 with the offset of its zone.
+    pub local: String,
+    /// What clocks did then; `None` on any other day.
+    pub note: Option<Note>,
+}
+
+impl MaintenanceWindow {
+    /// The window, if everything about it is right.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn check(&self) -> Result<Window, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut wrong = |field: &'static str, value: &str, limit: String| {
+            problems.push(Problem { field, value: value.chars().take(MAX_ECHO).collect(), limit });
+        };
+        let spec = &self.spec;
+        if !is_name(&self.name) {
+            wrong("name", &self.name, format!("write {MIN_NAME} to {MAX_NAME} letters, digits and _-."));
+        }
+        if let Some(text) = &spec.description
+            && !(1..=MAX_DESCRIPTION).contains(&text.chars().count())
+        {
+            wrong("description", text, format!("write 1 to {MAX_DESCRIPTION} characters"));
+        }
+        let schedule =
+            Schedule::parse(&spec.schedule).map_err(|error| wrong("schedule", &spec.schedule, error.to_string()));
+        let zone = spec.timezone.as_ref().map_or(Some(Zone::UTC), |name| Zone::parse(name));
+        if zone.is_none() {
+            let name = spec.timezone.as_deref().unwrap_or_default();
+            wrong("timezone", name, "write the name of an IANA zone, such as Europe/Paris".to_owned());
+        }
+        let whole = |text: &str, least: Duration, limit: String| match duration::parse(text) {
+            Some(length) if (least..=MAX_DURATION).contains(&length) => Ok(length),
+            _ => Err(limit),
+        };
+        let length = whole(&spec.duration, MIN_DURATION, "write 1m to 24h".to_owned());
+        if let Err(limit) = &length {
+            wrong("duration", &spec.duration, limit.clone());
+        }
+        let given = spec.cutoff.as_deref().unwrap_or("0h");
+        let cutoff = whole(given, Duration::ZERO, "write 0h or more, and less than the duration".to_owned());
+        let shorter = cutoff.clone().and_then(|cutoff| match &length {
+            Ok(length) if cutoff >= *length => Err(format!("it must be shorter than the duration {}", spec.duration)),
+            _ => Ok(cutoff),
+        });
+        if let Err(limit) = &shorter {
+            wrong("cutoff", given, limit.clone());
+        }
+        let offset_days = spec.offset_days.unwrap_or(0);
+        if !(0..=MAX_OFFSET_DAYS).contains(&offset_days) {
+            wrong("offsetDays", &offset_days.to_string(), format!("write 0 to {MAX_OFFSET_DAYS}"));
+        } else if offset_days > 0 && matches!(schedule, Ok(Schedule::Rate(_) | Schedule::At(_))) {
+            wrong("offsetDays", &offset_days.to_string(), "only a schedule of the form cron(…) takes it".to_owned());
+        }
+        let mut date = |field: &'static str, text: &Option<String>| {
+            let text = text.as_ref()?;
+            let parsed = WallTime::parse(text);
+            if parsed.is_none() {
+                wrong(field, text, "write an RFC 3339 time, such as 2026-12-01T02:00:00Z".to_owned());
+            }
+            parsed
+        };
+        let (start, end) = (date("startDate", &spec.start_date), date("endDate", &spec.end_date));
+        if let (Some(start), Some(end)) = (start, end)
+            && start >= end
+        {
+            wrong("endDate", &end.rfc3339(), format!("it is not after startDate {}", start.rfc3339()));
+        }
+        let cutoff_behavior = match spec.cutoff_behavior.as_deref() {
+            None | Some("CONTINUE_TASK") => CutoffBehavior::ContinueTask,
+            Some("CANCEL_TASK") => CutoffBehavior::CancelTask,
+            Some(word) => {
+                wrong("cutoffBehavior", word, "write CONTINUE_TASK or CANCEL_TASK".to_owned());
+                CutoffBehavior::ContinueTask
+            }
+        };
+        match (schedule, zone, length, shorter) {
+            (Ok(schedule), Some(zone), Ok(duration), Ok(cutoff)) if problems.is_empty() => Ok(Window {
+                name: self.name.clone(),
+                schedule,
+                zone,
+                offset_days,
+                duration,
+                cutoff,
+                start,
+                end,
+                cutoff_behavior,
+                enabled: spec.enabled.unwrap_or(true),
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.bytes().all(fits)
+}
+
+impl Window {
+    /// The openings that open at or after `from`, in order, no two at one instant. Ends with the end date, or with the year 2199.
+    pub fn openings(&self, from: WallTime) -> impl Iterator<Item = WindowOpening> + '_ {
+        let mut hits = self.hits(from).peekable();
+        let mut merged = iter::from_fn(move || {
+            let (at, mut note) = hits.next()?;
+            // Several local times of one gap, or the first one after it: then it is on the schedule anyhow.
+            while let Some((_, other)) = hits.next_if(|(next, _)| *next == at) {
+                note = note.and(other);
+            }
+            Some((at, note))
+        })
+        .skip_while(move |(at, _)| *at < from)
+        .take_while(|(at, _)| self.end.is_none_or(|end| *at < end));
+        iter::from_fn(move || {
+            let (opens, note) = merged.next()?;
+            let closes = opens.plus(self.duration);
+            let last_start = opens.plus(self.duration.saturating_sub(self.cutoff));
+            Some(WindowOpening { opening: Opening { opens, last_start, closes }, local: self.zone.local(opens)?, note })
+        })
+    }
+
+    /// Up to `most` openings in which a rollout may still start hosts at `now` or later, the one that is open included, without
+    /// what `blackouts` cover. With `CANCEL_TASK` they close at the last start. Looks at [`MAX_LOOK`] openings at most.
+    pub fn allowed(&self, now: WallTime, blackouts: &[Blackout], most: usize) -> Vec<Opening> {
+        let since = WallTime(now.0.saturating_sub(self.duration.as_millis() as i64));
+        let mut pieces: Vec<_> = self
+            .openings(since)
+            .take(MAX_LOOK)
+            .flat_map(|one| without(one.opening, blackouts))
+            .filter(|piece| now < piece.last_start)
+            .take(most)
+            .collect();
+        if self.cutoff_behavior == CutoffBehavior::CancelTask {
+            pieces.iter_mut().for_each(|piece| piece.closes = piece.last_start);
+        }
+        pieces
+    }
+
+    /// Instants of the schedule, not descending, the first of them not after what opens next at `from`.
+    fn hits(&self, from: WallTime) -> Box<dyn Iterator<Item = (WallTime, Option<Note>)> + '_> {
+        let from = from.max(self.start.unwrap_or(from));
+        match &self.schedule {
+            _ if !self.enabled => Box::new(iter::empty()),
+            Schedule::Cron(cron) => Box::new(self.local_hits(cron, from)),
+            Schedule::Rate(interval) => Box::new(self.regular_hits(*interval, from)),
+            Schedule::At(time) => {
+                let hit = self.zone.instant(*time);
+                Box::new(hit.filter(|(at, _)| self.start.is_none_or(|start| start <= *at)).into_iter())
+            }
+        }
+    }
+
+    fn local_hits<'a>(&'a self, cron: &'a Cron, from: WallTime) -> impl Iterator<Item = (WallTime, Option<Note>)> + 'a {
+        // Schedules begin in 1970, and end before what cannot be told apart from it here.
+        let from = WallTime(from.0.clamp(0, END));
+        let early = (self.offset_days + EARLY_DAYS).days();
+        let first = self.zone.date(from).and_then(|date| date.checked_sub(early).ok());
+        first.into_iter().flat_map(|first| cron.times_from(first)).filter_map(|local| {
+            let (hit, note) = self.zone.instant(local)?;
+            if self.start.is_some_and(|start| hit < start) {
+                return None;
+            }
+            if self.offset_days == 0 {
+                return Some((hit, note));
+            }
+            self.zone.instant(local.checked_add(self.offset_days.days()).ok()?)
+        })
+    }
+
+    fn regular_hits(&self, interval: Duration, from: WallTime) -> impl Iterator<Item = (WallTime, Option<Note>)> {
+        let start = self.start.unwrap_or(WallTime(0));
+        let step = interval.as_millis() as i64;
+        let passed = from.0.saturating_sub(start.0).max(0);
+        let begun = passed / step + i64::from(passed % step > 0);
+        let instant = move |count: i64| start.0.checked_add(count.checked_mul(step)?);
+        (begun..).map_while(instant).take_while(|at| *at < END).map(|at| (WallTime(at), None))
+    }
+}
+
+/// 2200-01-01T00:00:00Z, in milliseconds: no schedule goes on after that.
+const END: i64 = 7_258_118_400_000;
+const _: () = assert!(MAX_YEAR == 2199);
