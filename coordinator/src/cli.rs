@@ -114,6 +114,9 @@ enum Verb {
     /// Resolve limits for a number of hosts, offline.
     #[command(after_help = "Example:\n  patchmesh rate --targets 50 --max-concurrency 10% --max-errors 10% --ramp aws")]
     Rate(command::rate::RateArgs),
+    /// Look at maintenance windows, offline.
+    #[command(subcommand, after_help = "Example:\n  patchmesh windows next -f patch-tuesday.yaml -n 3")]
+    Windows(command::windows::WindowsVerb),
     /// Compare two version numbers as a package manager does.
     Version(command::version::Args),
     /// Run the daemon of one host (what patchmeshd does).
@@ -207,6 +210,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Inventory(args) => command::block_on(command::inventory::run(args)),
         Verb::Mesh(args) => command::block_on(command::mesh::run(args)),
         Verb::Rate(args) => command::rate::run(&args),
+        Verb::Windows(verb) => command::windows::run(&verb),
         Verb::Baseline(verb) => command::baseline::run(&verb),
         Verb::Import(args) => command::transfer::import(&args),
         Verb::Export(kind) => command::transfer::export(&kind),

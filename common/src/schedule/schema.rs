@@ -29,5 +29,11 @@ pub fn maintenance_window() -> Schema {
         "additionalProperties": false,
     });
     tidy(&mut schema);
+    for date in ["startDate", "endDate"] {
+        // A window without end is often written with the member all the same.
+        if let Some(kind) = schema.pointer_mut(&format!("/properties/spec/properties/{date}/type")) {
+            *kind = serde_json::json!(["string", "null"]);
+        }
+    }
     schema
 }

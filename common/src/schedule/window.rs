@@ -207,9 +207,9 @@ impl MaintenanceWindow {
         }
         let mut date = |field: &'static str, text: &Option<String>| {
             let text = text.as_ref()?;
-            let parsed = WallTime::parse(text);
+            let parsed = WallTime::parse(text).filter(|time| time.0 % 1000 == 0);
             if parsed.is_none() {
-                wrong(field, text, "write an RFC 3339 time, such as 2026-12-01T02:00:00Z".to_owned());
+                wrong(field, text, "write an RFC 3339 time in whole seconds, such as 2026-12-01T02:00:00Z".to_owned());
             }
             parsed
         };

@@ -70,6 +70,7 @@ fn every_limit_is_told_with_its_field() {
         one(|s| s.start_date = Some("2026-12-01".into())).starts_with("startDate \"2026-12-01\": write an RFC 3339")
     );
     assert!(one(|s| s.end_date = Some("never".into())).starts_with("endDate \"never\""));
+    assert!(one(|s| s.start_date = Some("2026-12-01T02:00:00.5Z".into())).contains("in whole seconds"));
     let order = |s: &mut Spec| {
         s.start_date = Some("2026-12-01T02:00:00+01:00".into());
         s.end_date = Some("2026-12-01T01:00:00Z".into());

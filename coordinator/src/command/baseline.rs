@@ -51,7 +51,8 @@ pub struct EvaluateArgs {
     output: Output,
 }
 
-fn time(text: &str) -> Result<WallTime, String> {
+/// An RFC 3339 time on the command line.
+pub(super) fn time(text: &str) -> Result<WallTime, String> {
     WallTime::parse(text).ok_or_else(|| "this is no RFC 3339 time: write 2026-12-01T02:00:00Z".to_owned())
 }
 

@@ -19,6 +19,7 @@ pub mod stop;
 pub mod transfer;
 pub mod version;
 pub mod watch;
+pub mod windows;
 
 use std::future::Future;
 

@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 7] = [
-    ("windows", "write the times themselves into the openings of a Rollout"),
+const VERBS: [(&str, &str); 6] = [
     ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
     ("diff", "use patchmesh plan -f FILE"),

@@ -152,6 +152,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
     let (kind, name) = match manifest::parse(&file, &text)? {
         Manifest::Baseline(baseline) => (manifest::baseline::KIND, Some(baseline.name)),
         Manifest::Rollout(rollout) => ("Rollout", Some(rollout.name)),
+        Manifest::Window(window) => (manifest::window::KIND, Some(window.name)),
         Manifest::Override(_) => ("BaselineOverride", None),
         Manifest::InstallList(_) => ("InstallOverrideList", None),
     };

@@ -5,60 +5,26 @@ use std::collections::BTreeMap;
 use patchmesh_common::patch::baseline::{OperatingSystem, PatchBaseline, Problem, Spec, aws::AwsBaseline};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
-use super::{API_VERSION, Head, Place, clip, locate::locate};
+use super::{Place, clip, locate::locate, written};
 use crate::fault::Fault;
 
 /// The kind.
 pub const KIND: &str = "PatchBaseline";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "apiVersion")]
-    _api_version: IgnoredAny,
-    #[serde(rename = "kind")]
-    _kind: IgnoredAny,
-    metadata: Metadata,
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    name: String,
-    labels: Option<Spanned<IgnoredAny>>,
-}
-
 /// A manifest as it is written, and as it travels over the API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Written {
-    api_version: String,
-    kind: String,
-    metadata: WrittenMetadata,
-    spec: Spec,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenMetadata {
-    name: String,
-}
+pub type Written = written::Written<Spec>;
 
 impl From<PatchBaseline> for Written {
     fn from(baseline: PatchBaseline) -> Self {
-        let PatchBaseline { name, spec } = baseline;
-        Self { api_version: API_VERSION.to_owned(), kind: KIND.to_owned(), metadata: WrittenMetadata { name }, spec }
+        Self::new(KIND, baseline.name, baseline.spec)
     }
 }
 
 impl Written {
     /// The baseline, of which nothing has been checked; `None` for another kind or version.
     pub fn baseline(self) -> Option<PatchBaseline> {
-        let ours = self.api_version == API_VERSION && self.kind == KIND;
-        ours.then_some(PatchBaseline { name: self.metadata.name, spec: self.spec })
+        self.parts(KIND).map(|(name, spec)| PatchBaseline { name, spec })
     }
 }
 
@@ -68,21 +34,8 @@ impl Written {
 /// Exit 1, with file, line and field of everything that is wrong; exit 64 for what is not built yet.
 pub fn parse(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
     let place = Place { file };
-    let head: Head = place.yaml(text)?;
-    if head.api_version.value != API_VERSION {
-        let message =
-            format!("apiVersion {:?} is unknown: {API_VERSION} is the only one", clip(&head.api_version.value));
-        return Err(place.fault(Some(head.api_version.referenced), message));
-    }
-    if head.kind.value != KIND {
-        let message = format!("kind {:?} is no baseline: {KIND} is expected", clip(&head.kind.value));
-        return Err(place.fault(Some(head.kind.referenced), message));
-    }
-    let Document { metadata, spec, .. } = place.yaml(text)?;
-    if let Some(labels) = metadata.labels {
-        return Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out"));
-    }
-    let baseline = PatchBaseline { name: metadata.name, spec };
+    let (name, spec) = written::read(&place, text, KIND, "baseline")?;
+    let baseline = PatchBaseline { name, spec };
     judged(&place, text, baseline, |problem| match problem.field.as_str() {
         "name" => "metadata.name".to_owned(),
         field => format!("spec.{field}"),
@@ -233,24 +186,8 @@ fn judged(
     spelled: impl Fn(&Problem) -> String,
 ) -> Result<PatchBaseline, Fault> {
     let Err(problems) = baseline.check() else { return Ok(baseline) };
-    let fields: Vec<_> = problems.iter().map(spelled).collect();
-    let told: Vec<_> = problems
-        .iter()
-        .zip(&fields)
-        .zip(locate(text, &fields))
-        .map(|((problem, field), at)| {
-            let said = match &problem.value {
-                Some(value) => format!("{field} {value}: {}", problem.limit),
-                None => format!("{field}: {}", problem.limit),
-            };
-            place.at(at, &said)
-        })
-        .collect();
-    let message = match told.as_slice() {
-        [one] => one.clone(),
-        several => format!("{}: {} problems: {}", place.file, several.len(), several.join("; ")),
-    };
-    Err(Fault::new("manifest-invalid", message, "nothing was changed", "correct the file and try again"))
+    let told = problems.into_iter().map(|problem| (spelled(&problem), problem.value, problem.limit));
+    Err(written::refused(place, text, told.collect()))
 }
 
 #[cfg(test)]

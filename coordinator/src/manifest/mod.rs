@@ -5,6 +5,8 @@ pub mod groups;
 mod locate;
 mod overrides;
 mod rollout;
+pub mod window;
+pub mod written;
 
 pub use patchmesh_common::duration;
 
@@ -13,6 +15,7 @@ use std::{io::Read, path::Path};
 use patchmesh_common::{
     patch::{baseline::PatchBaseline, overrides::InstallList},
     rollout::spec::RolloutSpec,
+    schedule::window::MaintenanceWindow,
 };
 use serde::{
     Deserialize,
@@ -27,7 +30,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 4] = ["PatchPolicy", "MaintenanceWindow", "Calendar", "Service"];
+const KINDS_TO_COME: [&str; 3] = ["PatchPolicy", "Calendar", "Service"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 
@@ -95,6 +98,8 @@ pub enum Manifest {
     Rollout(Box<RolloutSpec>),
     /// `kind: PatchBaseline`, or AWS's JSON.
     Baseline(Box<PatchBaseline>),
+    /// `kind: MaintenanceWindow`.
+    Window(Box<MaintenanceWindow>),
     /// AWS's `BaselineOverride`.
     Override(Vec<PatchBaseline>),
     /// AWS's `InstallOverrideList`.
@@ -119,7 +124,8 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     }
     let head: Head = place.yaml(text)?;
     match head.kind.value.as_str() {
-        "PatchBaseline" => Ok(Manifest::Baseline(Box::new(baseline::parse(file, text)?))),
+        baseline::KIND => Ok(Manifest::Baseline(Box::new(baseline::parse(file, text)?))),
+        window::KIND => Ok(Manifest::Window(Box::new(window::parse(file, text)?))),
         _ => Ok(Manifest::Rollout(Box::new(parse_rollout(file, text)?))),
     }
 }
@@ -138,8 +144,8 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
     }
     match head.kind.value.as_str() {
         "Rollout" => rollout::spec(&place, text, place.yaml(text)?),
-        "PatchBaseline" => {
-            let message = "kind PatchBaseline is no Rollout: patchmesh validate -f reads it";
+        kind @ (baseline::KIND | window::KIND) => {
+            let message = format!("kind {kind} is no Rollout: patchmesh validate -f reads it");
             Err(place.fault(Some(head.kind.referenced), message))
         }
         kind if KINDS_TO_COME.contains(&kind) => {
@@ -147,7 +153,8 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
             Err(Fault::not_built(&what, "write a manifest of kind Rollout with its own openings and baseline"))
         }
         kind => {
-            let message = format!("kind {:?} is unknown: only Rollout and PatchBaseline are read", clip(kind));
+            let message =
+                format!("kind {:?} is unknown: only Rollout, PatchBaseline and MaintenanceWindow are read", clip(kind));
             Err(place.fault(Some(head.kind.referenced), message))
         }
     }

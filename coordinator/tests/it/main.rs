@@ -8,3 +8,4 @@ mod demo;
 mod fake;
 mod schemas;
 mod scripts;
+mod windows;

@@ -4,6 +4,7 @@ use std::fs;
 
 use patchmesh_common::{
     patch::baseline::{predefined, schema},
+    schedule::schema as windows,
     selector::Selector,
 };
 use patchmesh_coordinator::{
@@ -11,7 +12,7 @@ use patchmesh_coordinator::{
     manifest, render,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fake::{self, Fake, ID, patchmesh};
 
@@ -122,7 +123,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// The two patterns that our schemas use.
+/// The patterns that our schemas use.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         "^[0-9a-f]+$" => !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
@@ -130,6 +131,11 @@ fn matches(pattern: &str, text: &str) -> bool {
             let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
             shape.eq("0000-00-00T00:00:00Z".bytes())
         }
+        "^[0-9]{1,9}[smhd]$" => {
+            let digits = text.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
+            (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        "^[a-zA-Z0-9_.-]+$" => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)),
         // An unknown pattern fits nothing, so that a new one is noticed.
         _ => false,
     }
@@ -223,6 +229,38 @@ fn rate_prints_what_is_published() {
         ["rate", "--targets", "20", "--max-concurrency", "25%", "--max-errors", "1", "--ramp", "aws", "-o", "json"];
     let output = patchmesh(folder.path()).args(words).output().unwrap();
     published!("rate").holds_text(&String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn what_is_said_of_windows_is_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("closing.yaml"), include_str!("../scripts/closing.yaml")).unwrap();
+    let words = ["windows", "next", "-f", "closing.yaml", "--from", "2026-03-20T00:00:00Z", "-o", "json"];
+    let output = patchmesh(folder.path()).args(words).output().unwrap();
+    published!("windows").holds_text(&String::from_utf8(output.stdout).unwrap());
+
+    let generated = windows::maintenance_window();
+    let schema =
+        holds_schema("maintenance-window", include_str!("../../schemas/maintenance-window.v1.schema.json"), &generated);
+    let window: Value = serde_saphyr::from_str(include_str!("../scripts/patch-tuesday.yaml")).unwrap();
+    assert_eq!(misfits(&window, &schema, "it"), [""; 0]);
+    let mut endless = window.clone();
+    endless["spec"]["endDate"] = Value::Null;
+    assert_eq!(misfits(&endless, &schema, "it"), [""; 0]);
+    for (path, wrong) in [
+        ("/kind", json!("Window")),
+        ("/metadata/name", json!("patch tuesday")),
+        ("/spec/offsetDays", json!("3")),
+        ("/spec/duration", json!("four hours")),
+        ("/spec/cutoff", json!(1)),
+    ] {
+        let mut changed = window.clone();
+        *changed.pointer_mut(path).unwrap() = wrong;
+        assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
+    }
+    let mut unknown = window;
+    unknown["spec"]["tasks"] = json!([]);
+    assert!(!misfits(&unknown, &schema, "it").is_empty());
 }
 
 #[test]

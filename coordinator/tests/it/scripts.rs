@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 16] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -23,6 +23,8 @@ const FILES: [(&str, &str); 14] = [
     ("large.yaml", include_str!("../scripts/large.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
     ("windows.yaml", include_str!("../scripts/windows.yaml")),
+    ("patch-tuesday.yaml", include_str!("../scripts/patch-tuesday.yaml")),
+    ("closing.yaml", include_str!("../scripts/closing.yaml")),
 ];
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
@@ -124,6 +126,11 @@ fn snapshots() {
 #[test]
 fn steps() {
     session("steps.txt", include_str!("../scripts/steps.txt"));
+}
+
+#[test]
+fn windows() {
+    session("windows.txt", include_str!("../scripts/windows.txt"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod rollout;
 mod slots;
 mod snapshot;
 mod steps;
+mod window;
 
 use patchmesh_common::{rollout::limit::Limit, schedule::Opening};
 pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, Time, Unconfirmed};
@@ -39,6 +40,7 @@ pub use self::{
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
     snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
+    window::{NextDocument, WindowOpeningDocument},
 };
 
 /// A code for scripts and a sentence for people.

@@ -1,0 +1,197 @@
+//! `kind: MaintenanceWindow`.
+
+use std::path::Path;
+
+use patchmesh_common::schedule::window::{MaintenanceWindow, Spec};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_saphyr::Spanned;
+
+use super::{MAX_MANIFEST, Place, read_text, written};
+use crate::fault::Fault;
+
+/// The kind.
+pub const KIND: &str = "MaintenanceWindow";
+
+/// A manifest as it is written, and as it travels over the API.
+pub type Written = written::Written<Spec>;
+
+impl From<MaintenanceWindow> for Written {
+    fn from(window: MaintenanceWindow) -> Self {
+        Self::new(KIND, window.name, window.spec)
+    }
+}
+
+impl Written {
+    /// The window, of which nothing has been checked; `None` for another kind or version.
+    pub fn window(self) -> Option<MaintenanceWindow> {
+        self.parts(KIND).map(|(name, spec)| MaintenanceWindow { name, spec })
+    }
+}
+
+/// Fields of AWS's windows that are known and refused by name, because nothing would act on them yet.
+#[derive(Deserialize)]
+struct ToCome {
+    kind: String,
+    spec: Option<SpecToCome>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecToCome {
+    tasks: NotYet,
+    targets: NotYet,
+    allow_unassociated_targets: NotYet,
+}
+
+type NotYet = Option<Spanned<IgnoredAny>>;
+
+/// Reads the MaintenanceWindow manifest at `path`; `-` is stdin.
+///
+/// # Errors
+/// As [`parse`], and exit 1 for a file that cannot be read.
+pub fn read(path: &Path) -> Result<MaintenanceWindow, Fault> {
+    let (shown, text) = read_text(path, MAX_MANIFEST, "check the path given with -f")?;
+    parse(&shown, &text)
+}
+
+/// Parses a manifest of kind `MaintenanceWindow`, and holds it against every limit; `file` is its name in errors.
+///
+/// # Errors
+/// Exit 1, with file, line and field of everything that is wrong; exit 64 for what is not built yet.
+pub fn parse(file: &str, text: &str) -> Result<MaintenanceWindow, Fault> {
+    let place = Place { file };
+    // What is refused here would be no field at all below; what has another shape is told there.
+    if let Ok(ToCome { kind, spec: Some(spec) }) = place.yaml(text)
+        && kind == KIND
+    {
+        let refused = [
+            (spec.tasks, "field spec.tasks", "write the work into a Rollout that names this window"),
+            (spec.targets, "field spec.targets", "write the targets into a Rollout that names this window"),
+            (spec.allow_unassociated_targets, "field spec.allowUnassociatedTargets", "leave it out"),
+        ];
+        for (field, what, instead) in refused {
+            if let Some(given) = field {
+                return Err(place.not_built(given.referenced, what, instead));
+            }
+        }
+    }
+    let (name, spec) = written::read(&place, text, KIND, "window")?;
+    let window = MaintenanceWindow { name, spec };
+    let Err(problems) = window.check() else { return Ok(window) };
+    let told = problems.into_iter().map(|problem| {
+        let field = match problem.field {
+            "name" => "metadata.name".to_owned(),
+            field => format!("spec.{field}"),
+        };
+        (field, Some(format!("{:?}", problem.value)), problem.limit)
+    });
+    Err(written::refused(&place, text, told.collect()))
+}
+
+/// The manifest of `window`.
+///
+/// # Errors
+/// If what is written would not be read as the same window.
+pub fn yaml(window: MaintenanceWindow) -> Result<String, Fault> {
+    let failed = |cause: String| {
+        let message = format!("window {} cannot be written as YAML", window.name);
+        Fault::new("output-failed", message, "nothing was changed", "report this").because(cause)
+    };
+    let text = serde_saphyr::to_string(&Written::from(window.clone())).map_err(|error| failed(error.to_string()))?;
+    match parse("what was written", &text) {
+        Ok(back) if back == window => Ok(text),
+        Ok(_) => Err(failed("it would be read as another one".to_owned())),
+        Err(fault) => Err(failed(fault.chain())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::Exit,
+        manifest::{self, Manifest},
+    };
+
+    const GOOD: &str = "\
+apiVersion: patchmesh/v1
+kind: MaintenanceWindow
+metadata: {name: patch-tuesday}
+spec:
+  schedule: cron(0 2 ? * TUE#2 *)
+  timezone: Europe/Paris
+  duration: 4h
+  cutoff: 1h
+  offsetDays: 0
+  startDate: null
+  endDate: null
+  cutoffBehavior: CONTINUE_TASK
+";
+
+    fn message(from: &str, to: &str) -> String {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD);
+        let fault = parse("w.yaml", &text).unwrap_err();
+        assert_eq!((fault.exit, fault.code), (Exit::Error, "manifest-invalid"));
+        fault.chain()
+    }
+
+    #[test]
+    fn a_manifest_is_read_written_and_read_again() {
+        let window = parse("w.yaml", GOOD).unwrap();
+        assert_eq!((window.name.as_str(), window.spec.offset_days), ("patch-tuesday", Some(0)));
+        assert_eq!(parse("w.yaml", &yaml(window.clone()).unwrap()).unwrap(), window);
+        assert!(matches!(manifest::parse("w.yaml", GOOD), Ok(Manifest::Window(found)) if *found == window));
+        let json = serde_json::to_string(&Written::from(window.clone())).unwrap();
+        assert!(matches!(manifest::parse("w.json", &json), Ok(Manifest::Window(found)) if *found == window));
+        assert_eq!(serde_json::from_str::<Written>(&json).unwrap().window(), Some(window));
+        let other = json.replace(KIND, "PatchBaseline");
+        assert_eq!(serde_json::from_str::<Written>(&other).unwrap().window(), None);
+        let odd = GOOD.replace("  offsetDays: 0\n", "  description: \"true: \\\"é\\\" # no\"\n");
+        assert_eq!(parse("w.yaml", &odd).unwrap().spec.description.as_deref(), Some("true: \"é\" # no"));
+        yaml(parse("w.yaml", &odd).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_field() {
+        assert_eq!(
+            message("TUE#2", "TUE#6"),
+            "w.yaml:5:13: spec.schedule \"cron(0 2 ? * TUE#6 *)\": the field day-of-week is \"TUE#6\": it takes 1-7 \
+             (1 is SUN) or SUN-SAT with , - * ? /, a day and L, or a day, # and 1-5"
+        );
+        assert!(
+            message("Europe/Paris", "Paris").starts_with("w.yaml:6:13: spec.timezone \"Paris\": write the name of")
+        );
+        assert_eq!(
+            message("cutoff: 1h", "cutoff: 4h"),
+            "w.yaml:8:11: spec.cutoff \"4h\": it must be shorter than the duration 4h"
+        );
+        assert!(message("patch-tuesday", "p").starts_with("w.yaml:3:18: metadata.name \"p\": write 3 to 128"));
+        assert!(
+            message("endDate: null", "endDate: 2026-12-01").starts_with("w.yaml:11:12: spec.endDate \"2026-12-01\"")
+        );
+        assert!(message("  duration: 4h\n", "").ends_with("field duration is missing"));
+        let unknown = message("  duration: 4h\n", "  duratoin: 4h\n");
+        assert!(unknown.starts_with("w.yaml:7:3: unknown field \"duratoin\": known here are description, schedule"));
+        assert!(message("MaintenanceWindow", "Rollout").contains("is no window: MaintenanceWindow is expected"));
+        assert!(message("offsetDays: 0", "offsetDays: two").starts_with("w.yaml:9:15: "));
+        let both = message("4h\n  cutoff: 1h", "25h\n  cutoff: 30h");
+        assert!(both.starts_with("w.yaml: 2 problems: w.yaml:7:13: spec.duration \"25h\""), "{both}");
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_name() {
+        for field in ["tasks: []", "targets: {all: true}", "allowUnassociatedTargets: false"] {
+            let name = field.split(':').next().unwrap();
+            let fault = parse("w.yaml", &format!("{GOOD}  {field}\n")).unwrap_err();
+            assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
+            assert!(
+                fault.message.starts_with(&format!("w.yaml:13:{}: field spec.{name} is", name.len() + 5)),
+                "{}",
+                fault.message
+            );
+        }
+        let labels = GOOD.replace("tuesday}", "tuesday, labels: {a: b}}");
+        assert!(parse("w.yaml", &labels).unwrap_err().message.contains("field metadata.labels is not built yet"));
+    }
+}

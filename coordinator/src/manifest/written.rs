@@ -1,0 +1,105 @@
+//! Manifests that the coordinator keeps: a name and a `spec`, read strictly, written, and read again.
+
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_saphyr::Spanned;
+
+use super::{API_VERSION, Head, Place, clip, locate::locate};
+use crate::fault::Fault;
+
+/// A manifest as it is written, and as it travels over the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Written<S> {
+    api_version: String,
+    kind: String,
+    metadata: WrittenMetadata,
+    spec: S,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMetadata {
+    name: String,
+}
+
+impl<S> Written<S> {
+    /// The manifest of kind `kind` called `name`.
+    pub(super) fn new(kind: &str, name: String, spec: S) -> Self {
+        Self { api_version: API_VERSION.to_owned(), kind: kind.to_owned(), metadata: WrittenMetadata { name }, spec }
+    }
+
+    /// Name and `spec`, of which nothing has been checked; `None` for another kind or version.
+    pub(super) fn parts(self, kind: &str) -> Option<(String, S)> {
+        let ours = self.api_version == API_VERSION && self.kind == kind;
+        ours.then_some((self.metadata.name, self.spec))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document<S> {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: Metadata,
+    spec: S,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+    labels: Option<Spanned<IgnoredAny>>,
+}
+
+/// Name and `spec` of a manifest of kind `kind`, in words a `noun`.
+///
+/// # Errors
+/// Exit 1 for another kind or version, and for what does not fit `S`; exit 64 for what is not built yet.
+pub(super) fn read<S: DeserializeOwned>(
+    place: &Place<'_>,
+    text: &str,
+    kind: &str,
+    noun: &str,
+) -> Result<(String, S), Fault> {
+    let head: Head = place.yaml(text)?;
+    if head.api_version.value != API_VERSION {
+        let message =
+            format!("apiVersion {:?} is unknown: {API_VERSION} is the only one", clip(&head.api_version.value));
+        return Err(place.fault(Some(head.api_version.referenced), message));
+    }
+    if head.kind.value != kind {
+        let message = format!("kind {:?} is no {noun}: {kind} is expected", clip(&head.kind.value));
+        return Err(place.fault(Some(head.kind.referenced), message));
+    }
+    let Document { metadata, spec, .. } = place.yaml(text)?;
+    match metadata.labels {
+        Some(labels) => Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out")),
+        None => Ok((metadata.name, spec)),
+    }
+}
+
+/// All of `problems` as one fault: the path of a field in `text`, its value and the limit that it breaks.
+pub(super) fn refused(place: &Place<'_>, text: &str, problems: Vec<(String, Option<String>, String)>) -> Fault {
+    let fields: Vec<_> = problems.iter().map(|(field, ..)| field.clone()).collect();
+    let told: Vec<_> = problems
+        .into_iter()
+        .zip(locate(text, &fields))
+        .map(|((field, value, limit), at)| {
+            let said = match value {
+                Some(value) => format!("{field} {value}: {limit}"),
+                None => format!("{field}: {limit}"),
+            };
+            place.at(at, &said)
+        })
+        .collect();
+    let message = match told.as_slice() {
+        [one] => one.clone(),
+        several => format!("{}: {} problems: {}", place.file, several.len(), several.join("; ")),
+    };
+    Fault::new("manifest-invalid", message, "nothing was changed", "correct the file and try again")
+}
