@@ -4,13 +4,14 @@
 mod baselines;
 mod host;
 mod machines;
+mod windows;
 mod wire;
 
 /// A name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them; `tests/fuzz` has a program of the same name for each, and `tests/fuzz/corpus` a folder.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("wire", wire::messages),
     ("journal", machines::journal),
     ("ledger", machines::ledger),
@@ -26,6 +27,7 @@ pub const TARGETS: [Target; 15] = [
     ("overrides", baselines::overrides),
     ("inventory", baselines::inventory),
     ("snapshot", baselines::snapshot),
+    ("window", windows::window),
 ];
 
 /// Feeds `bytes` to the target `name`.
