@@ -46,8 +46,10 @@ enum Verb {
     /// Ask every target what it would do, and freeze the answers. Changes nothing.
     #[command(after_help = "Example:\n  patchmesh plan -f weekly.yaml --detailed-exitcode")]
     Plan(command::plan::PlanArgs),
-    /// Start a plan, and watch it to its end. Ctrl-C detaches; the work goes on.
-    #[command(after_help = "Examples:\n  patchmesh apply plan.json\n  patchmesh apply -f weekly.yaml --detach")]
+    /// Start a plan, and watch it to its end. Ctrl-C detaches; the work goes on. Or hand a manifest to the coordinator.
+    #[command(
+        after_help = "Examples:\n  patchmesh apply plan.json\n  patchmesh apply -f weekly.yaml --detach\n  patchmesh apply -f patch-tuesday.yaml"
+    )]
     Apply(command::plan::ApplyArgs),
     /// Look at or steer a rollout.
     #[command(subcommand, after_help = "Example:\n  patchmesh rollout watch weekly")]

@@ -1,4 +1,5 @@
-//! What the coordinator keeps of baselines and patch groups: `DIR/baselines/NAME.yaml` and `DIR/groups.yaml`.
+//! What the coordinator keeps: baselines in `DIR/baselines/NAME.yaml`, patch groups in `DIR/groups.yaml`, maintenance windows in
+//! `DIR/windows/NAME.yaml`.
 //!
 //! The files are the truth and are read for every question, so that a file which was edited by hand counts at once. One that
 //! cannot be read, or that contradicts another one, is refused by name: nothing is answered or changed beside it.
@@ -9,32 +10,28 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use patchmesh_common::patch::{
-    baseline::PatchBaseline,
-    groups::{GroupError, Groups},
-    library::{Library, LibraryError, MAX_BASELINES, Put},
+use patchmesh_common::{
+    patch::{
+        baseline::PatchBaseline,
+        groups::{GroupError, Groups},
+        library::{Library, LibraryError, MAX_BASELINES, Put},
+    },
+    schedule::window::MaintenanceWindow,
 };
 use patchmesh_node::store::durable;
 
-use crate::{
-    baselines,
-    fault::Fault,
-    manifest::{self, MAX_MANIFEST},
-};
+use self::folder::{Folder, Kept};
+use crate::{baselines, fault::Fault, manifest};
 
-/// Folder of the baselines, in the coordinator's.
-const BASELINES: &str = "baselines";
 /// File of the registrations, in the coordinator's folder.
 const GROUPS: &str = "groups.yaml";
 /// Largest file of registrations, in bytes: twice as much as the most registrations with long names take.
 pub const MAX_GROUPS_FILE: usize = 8 << 20;
-/// Most files that are looked at: as many as there can be, and what crashes and people left.
-const MAX_FILES: usize = 2 * MAX_BASELINES;
-
 /// The files. Several questions may be asked at the same time.
 #[derive(Debug)]
 pub struct Store {
-    baselines: PathBuf,
+    baselines: Folder<PatchBaseline>,
+    windows: Folder<MaintenanceWindow>,
     groups: PathBuf,
     turn: Mutex<()>,
 }
@@ -42,10 +39,10 @@ pub struct Store {
 impl Store {
     /// The store in the coordinator's folder `dir`. Reads nothing.
     pub fn new(dir: &Path) -> Self {
-        Self { baselines: dir.join(BASELINES), groups: dir.join(GROUPS), turn: Mutex::new(()) }
+        Self { baselines: Folder::new(dir), windows: Folder::new(dir), groups: dir.join(GROUPS), turn: Mutex::new(()) }
     }
 
-    /// Everything that is kept, all of it right.
+    /// Every baseline and registration, all of it right.
     ///
     /// # Errors
     /// `store-damaged` names the first file that is not what the store wrote, or the registration without its baseline.
@@ -64,15 +61,7 @@ impl Store {
         let name = baseline.name.clone();
         let put = library.put(baseline.clone()).map_err(|error| refused(error, &name))?;
         if put != Put::Unchanged {
-            let text = baselines::yaml(baseline)?;
-            if text.len() > MAX_MANIFEST {
-                let message = format!("baseline {name} takes {} bytes as a manifest", text.len());
-                let remedy = format!("a manifest has at most {MAX_MANIFEST} bytes");
-                return Err(Fault::new("manifest-invalid", message, UNCHANGED, remedy));
-            }
-            durable::make_folder(&self.baselines).map_err(|error| unwritable(&self.baselines, error))?;
-            let path = self.file(&name);
-            durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))?;
+            self.baselines.write(baseline)?;
         }
         Ok(put)
     }
@@ -81,10 +70,7 @@ impl Store {
         let _turn = self.turn();
         let mut library = self.load()?;
         let gone = library.delete(name).map_err(|error| refused(error, name))?;
-        let path = self.file(&gone.name);
-        fs::remove_file(&path)
-            .and_then(|()| fs::File::open(&self.baselines)?.sync_all())
-            .map_err(|error| unwritable(&path, error))?;
+        self.baselines.remove(&gone.name)?;
         Ok(gone)
     }
 
@@ -108,59 +94,18 @@ impl Store {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `name` passed the check of names: letters, digits and `_-.`.
-    fn file(&self, name: &str) -> PathBuf {
-        self.baselines.join(format!("{name}.yaml"))
-    }
-
     fn load(&self) -> Result<Library, Fault> {
-        let mut found = Vec::new();
-        for path in self.files()? {
-            found.push(self.baseline(&path)?);
-        }
-        Library::new(found, self.registered()?).map_err(|error| {
+        Library::new(self.baselines.load()?, self.registered()?).map_err(|error| {
             let name = match &error {
                 LibraryError::Predefined(name) | LibraryError::Reserved(name) | LibraryError::Limit(name, _) => {
                     name.as_str()
                 }
                 _ => "",
             };
-            let place = if name.is_empty() { self.baselines.clone() } else { self.file(name) };
+            let folder = self.baselines.path().to_owned();
+            let place = if name.is_empty() { folder } else { self.baselines.file(name) };
             damaged(&place, error.to_string())
         })
-    }
-
-    /// The manifests of the folder, by name. What lies there and is no manifest by its ending is left alone.
-    fn files(&self) -> Result<Vec<PathBuf>, Fault> {
-        let unreadable =
-            |error: io::Error| damaged(&self.baselines, "the folder cannot be read".to_owned()).because(error);
-        let entries = match fs::read_dir(&self.baselines) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(unreadable)?,
-        };
-        let mut files = Vec::new();
-        for (count, entry) in entries.enumerate() {
-            if count >= MAX_FILES {
-                return Err(damaged(&self.baselines, format!("the folder holds more than {MAX_FILES} files")));
-            }
-            let path = entry.map_err(unreadable)?.path();
-            match path.extension().and_then(|end| end.to_str()) {
-                Some("yaml") => files.push(path),
-                Some("yml") => return Err(damaged(&path, "a baseline is kept as NAME.yaml".to_owned())),
-                _ => {}
-            }
-        }
-        files.sort();
-        Ok(files)
-    }
-
-    fn baseline(&self, path: &Path) -> Result<PatchBaseline, Fault> {
-        let (shown, text) = read(path, MAX_MANIFEST)?;
-        let found = manifest::baseline::parse(&shown, &text).map_err(told)?;
-        if path.file_stem().and_then(|stem| stem.to_str()) != Some(found.name.as_str()) {
-            return Err(damaged(path, format!("it holds baseline {}, which is kept as {0}.yaml", found.name)));
-        }
-        Ok(found)
     }
 
     fn registered(&self) -> Result<Groups, Fault> {
@@ -177,7 +122,7 @@ impl Store {
         let remedy = match error {
             LibraryError::Dangling { baseline, .. } => format!(
                 "put {} back, or take the registration back with patchmesh deregister, a default with patchmesh default",
-                self.file(baseline).display()
+                self.baselines.file(baseline).display()
             ),
             _ => REMEDY.to_owned(),
         };
@@ -240,7 +185,27 @@ fn refused(error: LibraryError, name: &str) -> Fault {
     Fault::new(code, error.to_string(), UNCHANGED, remedy)
 }
 
+impl Kept for PatchBaseline {
+    const FOLDER: &'static str = "baselines";
+    const NOUN: &'static str = "baseline";
+    const MOST: usize = MAX_BASELINES;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, Fault> {
+        manifest::baseline::parse(file, text)
+    }
+
+    fn yaml(self) -> Result<String, Fault> {
+        baselines::yaml(self)
+    }
+}
+
 mod answers;
+mod folder;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -18,14 +18,15 @@ use super::{
     MAX_BODY,
     document::{
         AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
-        HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument, RegisterRequest,
-        ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SnapshotDocument,
-        SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
+        HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument,
+        RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
+        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
+        WindowDocument, WindowListDocument,
     },
 };
 use crate::{
     fault::{ErrorDocument, Exit, Fault},
-    manifest::baseline::Written,
+    manifest::{baseline::Written, window},
 };
 
 /// Asks one service. Cheap; connects anew for every question.
@@ -237,6 +238,38 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn set_default(&self, name: &str) -> Result<ChangedDocument, Fault> {
         self.post::<(), _>(&format!("/v1/baselines/{}/default", encode(name)), None).await
+    }
+
+    /// Every maintenance window.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn windows(&self) -> Result<WindowListDocument, Fault> {
+        self.get("/v1/windows").await
+    }
+
+    /// One maintenance window.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`], or if it is not there.
+    pub async fn window(&self, name: &str) -> Result<WindowDocument, Fault> {
+        self.get(&format!("/v1/windows/{}", encode(name))).await
+    }
+
+    /// Keeps the maintenance window `name`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`], or a limit that it breaks.
+    pub async fn put_window(&self, name: &str, manifest: &window::Written) -> Result<KeptDocument, Fault> {
+        self.send_json(Method::PUT, &format!("/v1/windows/{}", encode(name)), Some(manifest)).await
+    }
+
+    /// Takes the maintenance window `name` away.
+    ///
+    /// # Errors
+    /// As [`Self::window`].
+    pub async fn delete_window(&self, name: &str) -> Result<KeptDocument, Fault> {
+        self.send_json::<(), _>(Method::DELETE, &format!("/v1/windows/{}", encode(name)), None).await
     }
 
     /// Every patch group with a baseline, and every default.

@@ -1,4 +1,4 @@
-//! The routes of what is kept: baselines, patch groups and snapshots.
+//! The routes of what is kept: baselines, patch groups, maintenance windows and snapshots.
 
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use patchmesh_common::time::WallTime;
+use patchmesh_node::clock;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +18,11 @@ use super::{
     not_found,
     server::{Name, Received, answer, parse, refuse},
 };
-use crate::{fault::Fault, manifest::baseline::Written, store::Store};
+use crate::{
+    fault::Fault,
+    manifest::{self, baseline::Written},
+    store::Store,
+};
 
 pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
     Router::new()
@@ -25,6 +31,11 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
         .route("/v1/baselines/{name}/default", post(default::<S>))
         .route("/v1/groups", get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.groups()).await }))
         .route("/v1/groups/{group}/{act}", post(register::<S>))
+        .route(
+            "/v1/windows",
+            get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.windows(now())).await }),
+        )
+        .route("/v1/windows/{name}", get(window::<S>).put(put_window::<S>).delete(delete_window::<S>))
         .route("/v1/snapshots", get(snapshots::<S>))
         .route("/v1/snapshots/{id}", get(snapshot::<S>))
 }
@@ -70,6 +81,32 @@ async fn put<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>
 
 async fn delete<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
     keep(&*service, move |store| store.delete(&name)).await
+}
+
+fn now() -> WallTime {
+    clock::now().wall
+}
+
+async fn window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.window(&name, now())).await
+}
+
+async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    let given = parse::<manifest::window::Written>(body).and_then(|manifest| {
+        let window = manifest.window().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
+        match window.name == name {
+            true => Ok(window),
+            false => Err(bad_request("the manifest has another name than the resource")),
+        }
+    });
+    match given {
+        Ok(window) => keep(&*service, move |store| store.put_window(window)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn delete_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.delete_window(&name)).await
 }
 
 async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {

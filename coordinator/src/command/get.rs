@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use patchmesh_common::{patch::evaluation::State, selector::Selector};
 
-use super::{baselines, block_on, compliance, groups, refused};
+use super::{baselines, block_on, compliance, groups, refused, windows};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -69,15 +69,15 @@ pub struct SnapshotArgs {
     socket: Socket,
 }
 
-/// Name and flags of `why`.
+/// Name and flags of `why`, and of what is described by its name alone.
 #[derive(Debug, Args)]
 pub struct NameArgs {
     /// Its name
-    name: String,
+    pub(super) name: String,
     #[command(flatten)]
-    output: Output,
+    pub(super) output: Output,
     #[command(flatten)]
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 /// What `get` lists.
@@ -107,6 +107,12 @@ pub enum GetKind {
         after_help = "Examples:\n  patchmesh get snapshots\n  patchmesh get snapshots -o json"
     )]
     Snapshots(ListArgs),
+    /// Every maintenance window of the coordinator, with its next opening
+    #[command(
+        visible_alias = "window",
+        after_help = "Examples:\n  patchmesh get windows\n  patchmesh get windows -o wide"
+    )]
+    Windows(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -130,6 +136,11 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe snapshot 3fa9c01b22d0\n  patchmesh describe snapshot 3fa9c01b22d0 -o csv"
     )]
     Snapshot(SnapshotArgs),
+    /// One maintenance window of the coordinator, with its next openings
+    #[command(
+        after_help = "Examples:\n  patchmesh describe window patch-tuesday\n  patchmesh describe window patch-tuesday -o yaml"
+    )]
+    Window(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -176,13 +187,14 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
                 output::talk(&format!("{older} not listed: describe snapshot ID still finds them\n"));
             }
         }
+        GetKind::Windows(args) => windows::list(args)?,
         GetKind::Other(words) => {
-            let instead = "use get hosts, get rollouts, get baselines, get groups or get snapshots";
-            let to_come = ["policies", "windows", "calendars", "services", "patches", "leases"];
+            let instead = "use get hosts, get rollouts, get baselines, get groups, get snapshots or get windows";
+            let to_come = ["policies", "calendars", "services", "patches", "leases"];
             return Err(refused::kind(
                 "get",
                 words,
-                "hosts|rollouts|baselines|groups|snapshots",
+                "hosts|rollouts|baselines|groups|snapshots|windows",
                 &to_come.map(|kind| (kind, instead)),
             ));
         }
@@ -220,12 +232,18 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
                 _ => output::print_rows(&document, &render::snapshot_rows(&document), format)?,
             }
         }
+        DescribeKind::Window(args) => windows::show(args)?,
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
                 ("patch", "use patchmesh scan --local -o json on the host"),
             ];
-            return Err(refused::kind("describe", words, "host NAME, baseline NAME or snapshot ID", &to_come));
+            return Err(refused::kind(
+                "describe",
+                words,
+                "host NAME, baseline NAME, snapshot ID or window NAME",
+                &to_come,
+            ));
         }
     }
     Ok(Exit::Done)

@@ -5,9 +5,13 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand};
 use patchmesh_common::patch::baseline::OperatingSystem;
 
-use super::{block_on, get::ListArgs, refused};
+use super::{
+    block_on,
+    get::{ListArgs, NameArgs},
+    refused,
+};
 use crate::{
-    api::document::{Change, ChangedDocument, RegisterRequest},
+    api::document::{Change, ChangedDocument, KeptDocument, RegisterRequest},
     cli::{Output, Socket},
     fault::{Exit, Fault},
     output::{self, Format, Rows},
@@ -61,6 +65,9 @@ pub enum DeleteKind {
     /// One baseline that no patch group has and that is no default
     #[command(after_help = "Example:\n  patchmesh delete baseline web -o json")]
     Baseline(DefaultArgs),
+    /// One maintenance window; plans that were made by it keep their openings
+    #[command(after_help = "Example:\n  patchmesh delete window patch-tuesday")]
+    Window(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -114,7 +121,11 @@ pub fn delete(kind: &DeleteKind) -> Result<Exit, Fault> {
             let format = format("delete baseline", &args.output)?;
             print_change(&block_on(args.socket.client().delete_baseline(&args.baseline))?, format)
         }
-        DeleteKind::Other(words) => Err(refused::kind("delete", words, "baseline NAME", &[])),
+        DeleteKind::Window(args) => {
+            let format = format("delete window", &args.output)?;
+            print_kept(&block_on(args.socket.client().delete_window(&args.name))?, format)
+        }
+        DeleteKind::Other(words) => Err(refused::kind("delete", words, "baseline NAME or window NAME", &[])),
     }
 }
 
@@ -143,6 +154,22 @@ fn format(verb: &str, output: &Output) -> Result<Format, Fault> {
 pub(super) fn print_change(document: &ChangedDocument, format: Format) -> Result<Exit, Fault> {
     match format {
         Format::Table => output::print(&text(document))?,
+        _ => output::print_document(document, format)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints what became of a manifest that the coordinator keeps.
+///
+/// # Errors
+/// As [`output::print`].
+pub(super) fn print_kept(document: &KeptDocument, format: Format) -> Result<Exit, Fault> {
+    let (kind, name) = (&document.kind, &document.name);
+    match (format, document.change) {
+        (Format::Table, Change::Created) => output::print(&format!("{kind} {name} was created\n"))?,
+        (Format::Table, Change::Replaced) => output::print(&format!("{kind} {name} was replaced\n"))?,
+        (Format::Table, Change::Deleted) => output::print(&format!("{kind} {name} was deleted\n"))?,
+        (Format::Table, _) => output::print(&format!("nothing changed: {kind} {name} was so already\n"))?,
         _ => output::print_document(document, format)?,
     }
     Ok(Exit::Done)

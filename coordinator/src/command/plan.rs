@@ -7,12 +7,16 @@ use std::{
 
 use clap::Args;
 
-use super::{block_on, watch};
+use super::{
+    block_on,
+    groups::{print_change, print_kept},
+    watch,
+};
 use crate::{
-    api::{MAX_BODY, document::PlanDocument, server::check_plan},
+    api::{MAX_BODY, client::Client, document::PlanDocument, server::check_plan},
     cli::{Output, Socket},
     fault::{Exit, Fault},
-    manifest,
+    manifest::{self, Manifest},
     output::{self, Format},
     render,
 };
@@ -38,7 +42,8 @@ pub struct ApplyArgs {
     /// A plan from `patchmesh plan -o json`; - reads stdin
     #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
     plan: Option<PathBuf>,
-    /// A Rollout manifest: plan it and apply the plan at once; - reads stdin
+    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline or MaintenanceWindow: the coordinator keeps it. -
+    /// reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print the rollout's id and end; the work goes on
@@ -74,7 +79,10 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
     let client = args.socket.client();
     let read = match (&args.plan, &args.file) {
         (Some(path), _) => Ok(read_plan(path)?),
-        (None, Some(path)) => Err(manifest::read_rollout(path)?),
+        (None, Some(path)) => match manifest::read_any(path)? {
+            Manifest::Rollout(spec) => Err(*spec),
+            other => return keep(args, &client, other),
+        },
         (None, None) => return Err(no_input()),
     };
     block_on(async {
@@ -97,6 +105,27 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
         output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
         watch::follow(&client, &id, format).await
     })
+}
+
+/// Hands a manifest that is no rollout to the coordinator.
+fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, Fault> {
+    let format = args.output.format.among("apply of this kind", &[Format::Table, Format::Json, Format::Yaml])?;
+    match manifest {
+        Manifest::Window(window) => {
+            let (name, written) = (window.name.clone(), manifest::window::Written::from(*window));
+            print_kept(&block_on(client.put_window(&name, &written))?, format)
+        }
+        Manifest::Baseline(baseline) => {
+            let (name, written) = (baseline.name.clone(), manifest::baseline::Written::from(*baseline));
+            print_change(&block_on(client.put_baseline(&name, &written))?, format)
+        }
+        Manifest::Rollout(_) | Manifest::Override(_) | Manifest::InstallList(_) => Err(Fault::new(
+            "manifest-invalid",
+            "a list of AWS's is nothing that is applied",
+            "nothing was changed",
+            "name it in a Rollout as baselineOverride or installOverrideList",
+        )),
+    }
 }
 
 fn applied(id: &str) -> crate::api::document::AppliedDocument {

@@ -1,4 +1,5 @@
-//! `patchmesh windows next`: when a maintenance window opens. Offline, and a function of its arguments.
+//! `patchmesh windows next`: when a maintenance window opens, offline and as a function of its arguments; `get windows` and
+//! `describe window`: those that the coordinator keeps.
 
 use std::path::PathBuf;
 
@@ -9,13 +10,18 @@ use patchmesh_common::{
 };
 use patchmesh_node::clock;
 
-use super::baseline::time;
+use super::{
+    baseline::time,
+    block_on,
+    get::{LIST, ListArgs, NameArgs, ONE},
+};
 use crate::{
-    api::document::{NextDocument, Time},
+    api::document::{NextDocument, Time, WindowDocument, WindowListDocument, WindowOpeningDocument},
     cli::Output,
     fault::{Exit, Fault},
     manifest,
     output::{self, Format, Rows},
+    render::{counted, one_line},
 };
 
 /// Most openings that are shown: half a week of the most frequent ones.
@@ -66,15 +72,38 @@ pub fn run(verb: &WindowsVerb) -> Result<Exit, Fault> {
         ));
         return Ok(Exit::Done);
     }
-    output::print_rows(&document, &rows(&document), format)?;
+    output::print_rows(&document, &openings(&document.openings), format)?;
     Ok(Exit::Done)
 }
 
-/// The window of a manifest that was read, or that a coordinator answered.
+/// Runs `get windows`.
+///
+/// # Errors
+/// What the coordinator says, or a format that makes no sense.
+pub(super) fn list(args: &ListArgs) -> Result<(), Fault> {
+    let format = args.output.format.among("get windows", &LIST)?;
+    let document = block_on(args.socket.client().windows())?;
+    output::print_rows(&document, &list_rows(&document, format != Format::Table), format)
+}
+
+/// Runs `describe window`.
+///
+/// # Errors
+/// What the coordinator says, or a format that makes no sense.
+pub(super) fn show(args: &NameArgs) -> Result<(), Fault> {
+    let format = args.output.format.among("describe window", &ONE)?;
+    let document = block_on(args.socket.client().window(&args.name))?;
+    match format {
+        Format::Table => output::print(&text(document)?),
+        _ => output::print_document(&document, format),
+    }
+}
+
+/// The window of a manifest that was read.
 ///
 /// # Errors
 /// The first limit that it breaks.
-pub(super) fn checked(window: &MaintenanceWindow) -> Result<Window, Fault> {
+fn checked(window: &MaintenanceWindow) -> Result<Window, Fault> {
     window.check().map_err(|problems| {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         let message = format!("window {}: {first}", window.name);
@@ -90,12 +119,68 @@ fn why_never(window: &Window) -> String {
     }
 }
 
-fn rows(document: &NextDocument) -> Rows {
+fn openings(list: &[WindowOpeningDocument]) -> Rows {
     let mut rows = Rows::new(&["opens", "last start", "closes", "local", "zone", "note"]);
-    for one in &document.openings {
+    for one in list {
         let times = [one.opens, one.last_start, one.closes].map(|time| time.to_string());
         let rest = [one.local.clone(), one.zone.clone(), one.note.clone().unwrap_or_default()];
         rows.push(times.into_iter().chain(rest).collect());
     }
     rows
+}
+
+fn list_rows(document: &WindowListDocument, wide: bool) -> Rows {
+    let mut header = vec!["name", "schedule", "zone", "next", "closes"];
+    if wide {
+        header.extend(["enabled", "description"]);
+    }
+    let mut rows = Rows::new(&header);
+    for one in &document.windows {
+        let (opens, closes) = match &one.next {
+            Some(next) => (next.opens.to_string(), next.closes.to_string()),
+            None if one.enabled => ("never again".to_owned(), String::new()),
+            None => ("not enabled".to_owned(), String::new()),
+        };
+        let mut cells = vec![one.name.clone(), one_line(&one.schedule), one.zone.clone(), opens, closes];
+        if wide {
+            cells.push(if one.enabled { "yes" } else { "no" }.to_owned());
+            cells.push(one.description.as_deref().map(one_line).unwrap_or_default());
+        }
+        rows.push(cells);
+    }
+    rows
+}
+
+fn text(document: WindowDocument) -> Result<String, Fault> {
+    let WindowDocument { name, next, manifest, .. } = document;
+    let Some(MaintenanceWindow { spec, .. }) = manifest.window() else {
+        let message = format!("the coordinator's window {name} is of another version");
+        let remedy = "use a patchmesh of the coordinator's version";
+        return Err(Fault::new("bad-answer", message, "nothing was changed", remedy));
+    };
+    let or = |text: &Option<String>, usual: &str| text.clone().unwrap_or_else(|| usual.to_owned());
+    let mut lines = vec![
+        ("window", name),
+        ("description", or(&spec.description, "-")),
+        ("schedule", spec.schedule),
+        ("timezone", or(&spec.timezone, "UTC")),
+        ("duration", spec.duration),
+        ("cutoff", or(&spec.cutoff, "0h")),
+        ("cutoff behavior", or(&spec.cutoff_behavior, "CONTINUE_TASK")),
+    ];
+    lines.extend(
+        spec.offset_days.filter(|days| *days > 0).map(|days| ("offset", counted(days.unsigned_abs() as usize, "day"))),
+    );
+    lines.extend(spec.start_date.map(|date| ("start date", date)));
+    lines.extend(spec.end_date.map(|date| ("end date", date)));
+    if spec.enabled == Some(false) {
+        lines.push(("enabled", "no".to_owned()));
+    }
+    let mut out: String = lines.iter().map(|(label, value)| format!("{label:<17}{}\n", one_line(value))).collect();
+    out.push('\n');
+    match next.as_slice() {
+        [] => out.push_str("it never opens again\n"),
+        several => out.push_str(&openings(several).table()),
+    }
+    Ok(out)
 }

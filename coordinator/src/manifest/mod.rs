@@ -58,6 +58,15 @@ pub fn read_rollout(path: &Path) -> Result<RolloutSpec, Fault> {
     parse_rollout(&shown, &text)
 }
 
+/// Reads the manifest of any kind at `path`; `-` is stdin.
+///
+/// # Errors
+/// As [`read_rollout`].
+pub fn read_any(path: &Path) -> Result<Manifest, Fault> {
+    let (shown, text) = read_text(path, MAX_MANIFEST, "check the path given with -f")?;
+    parse(&shown, &text)
+}
+
 /// The name in errors and the text of the file at `path`; `-` is stdin. `remedy` is what to do if it cannot be read.
 ///
 /// # Errors
@@ -145,7 +154,7 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
     match head.kind.value.as_str() {
         "Rollout" => rollout::spec(&place, text, place.yaml(text)?),
         kind @ (baseline::KIND | window::KIND) => {
-            let message = format!("kind {kind} is no Rollout: patchmesh validate -f reads it");
+            let message = format!("kind {kind} is no Rollout: patchmesh apply -f keeps it");
             Err(place.fault(Some(head.kind.referenced), message))
         }
         kind if KINDS_TO_COME.contains(&kind) => {

@@ -2,6 +2,7 @@ use patchmesh_common::patch::baseline::{OperatingSystem, Spec};
 
 use super::*;
 use crate::api::document::{Change, ChangedDocument, RegisterRequest};
+use crate::manifest::MAX_MANIFEST;
 
 const DEBIAN: OperatingSystem = OperatingSystem::Debian;
 

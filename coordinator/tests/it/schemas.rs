@@ -6,6 +6,7 @@ use patchmesh_common::{
     patch::baseline::{predefined, schema},
     schedule::schema as windows,
     selector::Selector,
+    time::WallTime,
 };
 use patchmesh_coordinator::{
     api::{document::*, not_found},
@@ -235,7 +236,7 @@ fn rate_prints_what_is_published() {
 fn what_is_said_of_windows_is_what_is_published() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("closing.yaml"), include_str!("../scripts/closing.yaml")).unwrap();
-    let words = ["windows", "next", "-f", "closing.yaml", "--from", "2026-03-20T00:00:00Z", "-o", "json"];
+    let words = ["windows", "next", "-f", "closing.yaml", "--from", "2021-03-20T00:00:00Z", "-o", "json"];
     let output = patchmesh(folder.path()).args(words).output().unwrap();
     published!("windows").holds_text(&String::from_utf8(output.stdout).unwrap());
 
@@ -258,9 +259,29 @@ fn what_is_said_of_windows_is_what_is_published() {
         *changed.pointer_mut(path).unwrap() = wrong;
         assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
     }
+    // What is described carries a whole manifest.
+    let described = include_str!("../../schemas/window.v1.schema.json");
+    let mut whole: Value = serde_json::from_str(described).unwrap();
+    whole["properties"]["manifest"] = schema.clone();
+    for member in ["$schema", "title"] {
+        whole["properties"]["manifest"].as_object_mut().unwrap().remove(member);
+    }
+    holds_schema("window", described, &whole);
     let mut unknown = window;
     unknown["spec"]["tasks"] = json!([]);
     assert!(!misfits(&unknown, &schema, "it").is_empty());
+}
+
+#[test]
+fn what_is_said_of_kept_windows_is_what_is_published() {
+    let fake = Fake::default();
+    let manifest = |name, text| manifest::window::parse(name, text).unwrap();
+    let change = fake.store.put_window(manifest("last.yaml", include_str!("../scripts/last.yaml"))).unwrap();
+    published!("kept").holds(&change);
+    fake.store.put_window(manifest("closing.yaml", include_str!("../scripts/closing.yaml"))).unwrap();
+    let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+    published!("window-list").holds(&fake.store.windows(now).unwrap());
+    published!("window").holds(&fake.store.window("last-night", now).unwrap());
 }
 
 #[test]

@@ -139,13 +139,13 @@ pub struct RegisterRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Change {
-    /// The baseline is new.
+    /// It is new.
     Created,
-    /// The baseline took the place of another one of its name.
+    /// It took the place of another one of its name.
     Replaced,
     /// Everything was so already.
     Unchanged,
-    /// The baseline is gone.
+    /// It is gone.
     Deleted,
     /// The group has the baseline.
     Registered,

@@ -40,7 +40,7 @@ pub use self::{
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
     snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
-    window::{NextDocument, WindowOpeningDocument},
+    window::{KeptDocument, NextDocument, WindowDocument, WindowListDocument, WindowOpeningDocument, WindowRow},
 };
 
 /// A code for scripts and a sentence for people.

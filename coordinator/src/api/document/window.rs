@@ -1,9 +1,13 @@
 //! Maintenance windows and their openings.
 
-use patchmesh_common::schedule::window::{Window, WindowOpening};
+use patchmesh_common::schedule::window::{MaintenanceWindow, Window, WindowOpening};
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Change, Time};
+use crate::manifest::window::Written;
+
+/// Openings that `describe window` shows.
+const SHOWN: usize = 5;
 
 /// One opening of a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +58,116 @@ impl NextDocument {
 
     /// Up to `count` openings of `window` that open at or after `from`.
     pub fn new(window: &Window, from: Time, count: usize) -> Self {
-        let openings = window.openings(from.0).take(count).map(|one| WindowOpeningDocument::new(window, one)).collect();
-        Self { schema: Self::SCHEMA.to_owned(), window: window.name.clone(), openings }
+        Self { schema: Self::SCHEMA.to_owned(), window: window.name.clone(), openings: next(window, from, count) }
+    }
+}
+
+fn next(window: &Window, from: Time, count: usize) -> Vec<WindowOpeningDocument> {
+    window.openings(from.0).take(count).map(|one| WindowOpeningDocument::new(window, one)).collect()
+}
+
+/// A window in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowRow {
+    /// Its name.
+    pub name: String,
+    /// What it says of itself.
+    pub description: Option<String>,
+    /// As written.
+    pub schedule: String,
+    /// By its IANA name.
+    pub zone: String,
+    /// Whether it opens at all.
+    pub enabled: bool,
+    /// The first opening that opens now or later; `null` if there is none any more.
+    pub next: Option<WindowOpeningDocument>,
+}
+
+impl WindowRow {
+    /// The row of `written`, which is `window`, at `now`.
+    pub fn new(written: &MaintenanceWindow, window: &Window, now: Time) -> Self {
+        Self {
+            name: written.name.clone(),
+            description: written.spec.description.clone(),
+            schedule: written.spec.schedule.clone(),
+            zone: window.zone.name().to_owned(),
+            enabled: window.enabled,
+            next: next(window, now, 1).pop(),
+        }
+    }
+}
+
+/// `patchmesh.window-list/v1`: `get windows`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowListDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// By name.
+    pub windows: Vec<WindowRow>,
+}
+
+impl WindowListDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.window-list/v1";
+
+    /// The list of `windows`.
+    pub fn new(mut windows: Vec<WindowRow>) -> Self {
+        windows.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { schema: Self::SCHEMA.to_owned(), windows }
+    }
+}
+
+/// `patchmesh.window/v1`: `describe window`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// The openings that open now or later: up to five.
+    pub next: Vec<WindowOpeningDocument>,
+    /// As it is written.
+    pub manifest: Written,
+}
+
+impl WindowDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.window/v1";
+
+    /// The document of `written`, which is `window`, at `now`.
+    pub fn new(written: MaintenanceWindow, window: &Window, now: Time) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            name: written.name.clone(),
+            next: next(window, now, SHOWN),
+            manifest: Written::from(written),
+        }
+    }
+}
+
+/// `patchmesh.kept/v1`: what became of a manifest that the coordinator keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// Created, replaced, unchanged or deleted.
+    pub change: Change,
+    /// The kind of the manifest.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl KeptDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.kept/v1";
+
+    /// That `change` became of the `kind` called `name`.
+    pub fn new(change: Change, kind: &str, name: String) -> Self {
+        Self { schema: Self::SCHEMA.to_owned(), change, kind: kind.to_owned(), name }
     }
 }

@@ -1,0 +1,128 @@
+//! A folder with one manifest a file, `NAME.yaml`: how the store keeps every kind.
+//!
+//! The files are the truth and are read for every question, so that a file which was edited by hand counts at once.
+
+use std::{
+    fs, io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use patchmesh_node::store::durable;
+
+use super::{UNCHANGED, damaged, read, told, unwritable};
+use crate::{fault::Fault, manifest::MAX_MANIFEST};
+
+/// What is kept under a name, which is letters, digits and `_-.`.
+pub(crate) trait Kept: Sized {
+    /// Its folder, in the coordinator's.
+    const FOLDER: &'static str;
+    /// What people call it.
+    const NOUN: &'static str;
+    /// Most of them.
+    const MOST: usize;
+
+    /// The name under which it is kept.
+    fn name(&self) -> &str;
+
+    /// Reads a manifest; `file` is its name in errors.
+    fn parse(file: &str, text: &str) -> Result<Self, Fault>;
+
+    /// Its manifest.
+    fn yaml(self) -> Result<String, Fault>;
+}
+
+/// The folder of one kind. Callers take turns.
+#[derive(Debug)]
+pub(super) struct Folder<K> {
+    path: PathBuf,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kept> Folder<K> {
+    /// The folder in the coordinator's folder `dir`. Reads nothing.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { path: dir.join(K::FOLDER), kind: PhantomData }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of what is kept as `name`, which has passed the check of names.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.yaml"))
+    }
+
+    /// Everything that is kept, by name.
+    ///
+    /// # Errors
+    /// `store-damaged` names the first file that is not what the store wrote.
+    pub(super) fn load(&self) -> Result<Vec<K>, Fault> {
+        self.files()?.iter().map(|path| self.one(path)).collect()
+    }
+
+    /// Keeps `one`, whole or not at all.
+    ///
+    /// # Errors
+    /// `manifest-invalid` if it is too large, `store-unwritable`.
+    pub(super) fn write(&self, one: K) -> Result<(), Fault> {
+        let name = one.name().to_owned();
+        let text = one.yaml()?;
+        if text.len() > MAX_MANIFEST {
+            let message = format!("{} {name} takes {} bytes as a manifest", K::NOUN, text.len());
+            let remedy = format!("a manifest has at most {MAX_MANIFEST} bytes");
+            return Err(Fault::new("manifest-invalid", message, UNCHANGED, remedy));
+        }
+        durable::make_folder(&self.path).map_err(|error| unwritable(&self.path, error))?;
+        let path = self.file(&name);
+        durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))
+    }
+
+    /// Takes away what is kept as `name`.
+    ///
+    /// # Errors
+    /// `store-unwritable`.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Fault> {
+        let path = self.file(name);
+        fs::remove_file(&path)
+            .and_then(|()| fs::File::open(&self.path)?.sync_all())
+            .map_err(|error| unwritable(&path, error))
+    }
+
+    /// The manifests of the folder. What lies there and is no manifest by its ending is left alone.
+    fn files(&self) -> Result<Vec<PathBuf>, Fault> {
+        // As many as there can be, and what crashes and people left.
+        let most = 2 * K::MOST;
+        let unreadable = |error: io::Error| damaged(&self.path, "the folder cannot be read".to_owned()).because(error);
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut files = Vec::new();
+        for (count, entry) in entries.enumerate() {
+            if count >= most {
+                return Err(damaged(&self.path, format!("the folder holds more than {most} files")));
+            }
+            let path = entry.map_err(unreadable)?.path();
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("yaml") => files.push(path),
+                Some("yml") => return Err(damaged(&path, format!("a {} is kept as NAME.yaml", K::NOUN))),
+                _ => {}
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn one(&self, path: &Path) -> Result<K, Fault> {
+        let (shown, text) = read(path, MAX_MANIFEST)?;
+        let found = K::parse(&shown, &text).map_err(told)?;
+        let name = found.name();
+        if path.file_stem().and_then(|stem| stem.to_str()) != Some(name) {
+            return Err(damaged(path, format!("it holds {} {name}, which is kept as {name}.yaml", K::NOUN)));
+        }
+        Ok(found)
+    }
+}

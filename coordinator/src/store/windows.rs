@@ -1,0 +1,241 @@
+//! The maintenance windows that are kept.
+
+use patchmesh_common::{
+    schedule::{
+        Opening,
+        blackout::Blackout,
+        window::{MaintenanceWindow, Window},
+    },
+    time::WallTime,
+};
+
+use super::{Store, UNCHANGED, folder::Kept};
+use crate::{
+    api::document::{Change, KeptDocument, Time, WindowDocument, WindowListDocument, WindowRow},
+    fault::Fault,
+    manifest,
+};
+
+/// Most windows of one coordinator.
+pub const MAX_WINDOWS: usize = 1000;
+/// Longest echo of a name that somebody asked for, in characters.
+const MAX_ECHO: usize = 128;
+
+impl Kept for MaintenanceWindow {
+    const FOLDER: &'static str = "windows";
+    const NOUN: &'static str = "window";
+    const MOST: usize = MAX_WINDOWS;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, Fault> {
+        manifest::window::parse(file, text)
+    }
+
+    fn yaml(self) -> Result<String, Fault> {
+        manifest::window::yaml(self)
+    }
+}
+
+impl Store {
+    /// Every window, with its next opening at `now`.
+    ///
+    /// # Errors
+    /// `store-damaged` names the first file that is not what the store wrote.
+    pub fn windows(&self, now: WallTime) -> Result<WindowListDocument, Fault> {
+        let _turn = self.turn();
+        let known = self.windows.load()?;
+        let rows = known.iter().map(|one| Ok(WindowRow::new(one, &checked(one)?, Time(now))));
+        Ok(WindowListDocument::new(rows.collect::<Result<_, Fault>>()?))
+    }
+
+    /// The window `name`, with its next openings at `now`.
+    ///
+    /// # Errors
+    /// As [`Self::windows`], or if it is not there.
+    pub fn window(&self, name: &str, now: WallTime) -> Result<WindowDocument, Fault> {
+        let _turn = self.turn();
+        let known = self.windows.load()?;
+        let found = find(&known, name)?;
+        Ok(WindowDocument::new(found.clone(), &checked(found)?, Time(now)))
+    }
+
+    /// Keeps `window`.
+    ///
+    /// # Errors
+    /// As [`Self::windows`]; a limit that it breaks, one window too many, a file that cannot be written.
+    pub fn put_window(&self, window: MaintenanceWindow) -> Result<KeptDocument, Fault> {
+        let _turn = self.turn();
+        checked(&window)?;
+        let known = self.windows.load()?;
+        let name = window.name.clone();
+        let change = match known.iter().find(|one| one.name == name) {
+            Some(same) if *same == window => Change::Unchanged,
+            Some(_) => Change::Replaced,
+            None if known.len() >= MAX_WINDOWS => {
+                let message = format!("{MAX_WINDOWS} windows are kept already");
+                let remedy = "delete one with patchmesh delete window NAME";
+                return Err(Fault::new("too-many-windows", message, UNCHANGED, remedy));
+            }
+            None => Change::Created,
+        };
+        if change != Change::Unchanged {
+            self.windows.write(window)?;
+        }
+        Ok(KeptDocument::new(change, manifest::window::KIND, name))
+    }
+
+    /// Takes the window `name` away. Plans that were made by it keep their openings.
+    ///
+    /// # Errors
+    /// As [`Self::window`]; a file that cannot be removed.
+    pub fn delete_window(&self, name: &str) -> Result<KeptDocument, Fault> {
+        let _turn = self.turn();
+        let known = self.windows.load()?;
+        let gone = &find(&known, name)?.name;
+        self.windows.remove(gone)?;
+        Ok(KeptDocument::new(Change::Deleted, manifest::window::KIND, gone.clone()))
+    }
+
+    /// Up to `most` openings in which a rollout through the windows `names` may start hosts at `now` or later, in order, without
+    /// what `blackouts` cover.
+    ///
+    /// # Errors
+    /// As [`Self::window`].
+    pub fn openings(
+        &self,
+        names: &[String],
+        blackouts: &[Blackout],
+        now: WallTime,
+        most: usize,
+    ) -> Result<Vec<Opening>, Fault> {
+        let _turn = self.turn();
+        let known = self.windows.load()?;
+        let mut openings = Vec::new();
+        for name in names {
+            openings.extend(checked(find(&known, name)?)?.allowed(now, blackouts, most));
+        }
+        openings.sort();
+        openings.dedup();
+        openings.truncate(most);
+        Ok(openings)
+    }
+}
+
+fn find<'a>(known: &'a [MaintenanceWindow], name: &str) -> Result<&'a MaintenanceWindow, Fault> {
+    known.iter().find(|one| one.name == name).ok_or_else(|| {
+        let clipped: String = name.chars().take(MAX_ECHO).collect();
+        let remedy = "see patchmesh get windows, or keep it with patchmesh apply -f FILE first";
+        Fault::new("not-found", format!("there is no window {clipped:?}"), UNCHANGED, remedy)
+    })
+}
+
+/// The window, if it keeps every limit: what came over the API has not been judged yet.
+fn checked(window: &MaintenanceWindow) -> Result<Window, Fault> {
+    window.check().map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        let clipped: String = window.name.chars().take(MAX_ECHO).collect();
+        let message = format!("window {clipped:?}: {first}");
+        Fault::new("manifest-invalid", message, UNCHANGED, "correct the window and try again")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use patchmesh_common::schedule::window::Spec;
+
+    use super::*;
+
+    fn window(name: &str, schedule: &str) -> MaintenanceWindow {
+        let spec =
+            Spec { schedule: schedule.into(), duration: "2h".into(), cutoff: Some("30m".into()), ..Spec::default() };
+        MaintenanceWindow { name: name.into(), spec }
+    }
+
+    fn at(text: &str) -> WallTime {
+        WallTime::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_there_for_the_next_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let now = at("2026-12-01T00:00:00Z");
+        assert_eq!(store.windows(now).unwrap().windows, []);
+        let nightly = window("nightly", "cron(0 2 * * ? *)");
+        assert_eq!(store.put_window(nightly.clone()).unwrap().change, Change::Created);
+        assert_eq!(store.put_window(nightly.clone()).unwrap().change, Change::Unchanged);
+        assert_eq!(store.put_window(window("nightly", "cron(0 3 * * ? *)")).unwrap().change, Change::Replaced);
+        store.put_window(window("weekly", "cron(0 2 ? * SUN *)")).unwrap();
+        let again = Store::new(dir.path());
+        let names: Vec<_> = again.windows(now).unwrap().windows.into_iter().map(|row| row.name).collect();
+        assert_eq!(names, ["nightly", "weekly"]);
+        let shown = again.window("nightly", now).unwrap();
+        assert_eq!(shown.next[0].opens, Time(at("2026-12-01T03:00:00Z")));
+        assert_eq!(again.delete_window("nightly").unwrap().change, Change::Deleted);
+        assert_eq!(again.delete_window("nightly").unwrap_err().code, "not-found");
+        assert_eq!(again.delete_window("../baselines/web").unwrap_err().code, "not-found");
+        assert_eq!(again.window("nightly", now).unwrap_err().code, "not-found");
+        let left: Vec<_> =
+            fs::read_dir(dir.path().join("windows")).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(left, ["weekly.yaml"], "no temporary files stay behind");
+    }
+
+    #[test]
+    fn what_is_wrong_or_damaged_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let now = at("2026-12-01T00:00:00Z");
+        assert_eq!(store.put_window(window("nightly", "cron(0 2 * * * *)")).unwrap_err().code, "manifest-invalid");
+        assert_eq!(store.put_window(window("../evil", "rate(1 day)")).unwrap_err().code, "manifest-invalid");
+        assert!(!dir.path().join("windows").exists());
+        store.put_window(window("nightly", "cron(0 2 * * ? *)")).unwrap();
+        let path = dir.path().join("windows/nightly.yaml");
+        let good = fs::read_to_string(&path).unwrap();
+        for (bad, said) in [
+            (good.replace("2h", "200h"), "spec.duration \"200h\""),
+            (good.replace("nightly", "other"), "it holds window other, which is kept as other.yaml"),
+            (String::new(), ""),
+        ] {
+            fs::write(&path, bad).unwrap();
+            let faults = [
+                store.windows(now).unwrap_err(),
+                store.put_window(window("weekly", "rate(7 days)")).unwrap_err(),
+                store.delete_window("nightly").unwrap_err(),
+                store.openings(&["nightly".into()], &[], now, 3).unwrap_err(),
+            ];
+            for fault in faults {
+                assert_eq!((fault.code, fault.unchanged.as_str()), ("store-damaged", UNCHANGED));
+                assert!(
+                    fault.message.contains(path.to_str().unwrap()) && fault.message.contains(said),
+                    "{}",
+                    fault.message
+                );
+            }
+            assert!(store.read().is_ok(), "baselines are another folder");
+        }
+    }
+
+    #[test]
+    fn several_windows_are_one_list_of_openings() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.put_window(window("nightly", "cron(0 2 * * ? *)")).unwrap();
+        store.put_window(window("noon", "cron(0 12 * * ? *)")).unwrap();
+        store.put_window(window("same", "cron(0 2 * * ? *)")).unwrap();
+        let now = at("2026-12-01T03:29:59Z");
+        let names = ["noon", "nightly", "same"].map(str::to_owned);
+        let opens = |blackouts: &[Blackout], most| -> Vec<String> {
+            let found = store.openings(&names, blackouts, now, most).unwrap();
+            found.iter().map(|one| one.opens.rfc3339()).collect()
+        };
+        assert_eq!(opens(&[], 3), ["2026-12-01T02:00:00Z", "2026-12-01T12:00:00Z", "2026-12-02T02:00:00Z"]);
+        let freeze = Blackout { from: now, to: at("2026-12-02T00:00:00Z") };
+        assert_eq!(opens(&[freeze], 1), ["2026-12-02T02:00:00Z"]);
+        assert_eq!(store.openings(&["none".into()], &[], now, 3).unwrap_err().code, "not-found");
+    }
+}
