@@ -105,6 +105,7 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
         let (planned, excluded) = self
@@ -113,7 +114,7 @@ impl Coordinator {
             .await
             .map_err(|_| Fault::new("busy", "the survey was dropped", "nothing was planned", "plan again"))?;
         let now = clock::now().wall;
-        let frozen = self.freeze(&spec, question, &planned, now).await?;
+        let frozen = Frozen { openings, ..self.freeze(&spec, question, &planned, now).await? };
         let hosts = planned
             .iter()
             .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot))
@@ -193,7 +194,7 @@ impl Coordinator {
                     freeze::versions(&rules, &planned, &facts).map(|frozen| kept.keep(&frozen)).transpose()?
                 }
             };
-            Ok(Frozen { rules: asked, versions })
+            Ok(Frozen { rules: asked, versions, openings: Vec::new() })
         })
         .await
     }
@@ -435,7 +436,10 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
         given: limit.given.clone(),
         resolved: limit.resolved,
     };
-    let openings = spec.openings_from(now);
+    let openings = match freeze::thawed(&spec, &document.openings, now) {
+        Some(openings) => openings,
+        None => return Err(wrong("list", "openings")),
+    };
     Ok(Plan {
         name: spec.name,
         hash,

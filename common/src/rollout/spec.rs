@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{Operation, RebootOption, limit::Limit};
 use crate::{
     patch::{Approval, overrides::InstallList},
-    schedule::Opening,
+    schedule::{
+        Opening,
+        blackout::{Blackout, without},
+        window,
+    },
     time::WallTime,
 };
 
@@ -16,6 +20,10 @@ use crate::{
 pub const MAX_NAMES: usize = 10_000;
 /// Most openings of one rollout: one a day for two months.
 pub const MAX_OPENINGS: usize = 64;
+/// Most windows that one rollout names.
+pub const MAX_WINDOWS: usize = 16;
+/// Most blackouts of one rollout.
+pub const MAX_BLACKOUTS: usize = 64;
 /// Most labels of one selector.
 pub const MAX_LABELS: usize = 64;
 /// Longest rollout name: it is a file name and a DNS label elsewhere.
@@ -97,8 +105,12 @@ pub struct RolloutSpec {
     pub max_concurrency: Limit,
     /// How many failed hosts are tolerated.
     pub max_errors: Limit,
-    /// When work may start; empty means from now on, without end.
+    /// When work may start; empty, and without windows, means from now on, without end.
     pub openings: Vec<Opening>,
+    /// The maintenance windows in which work may start, by name, instead of openings.
+    pub windows: Vec<String>,
+    /// When nothing is done, whatever is open.
+    pub blackouts: Vec<Blackout>,
     /// Whether hosts reboot.
     pub reboot: RebootOption,
     /// Time-out of every single hook; whole seconds.
@@ -138,6 +150,21 @@ pub enum SpecError {
         opens = .1.opens.rfc3339(), last_start = .1.last_start.rfc3339(), closes = .1.closes.rfc3339()
     )]
     Opening(usize, Opening),
+    /// No window can have such a name.
+    #[error("the window {0:?} is not allowed: write 3 to 128 letters, digits and _-.")]
+    Window(String),
+    /// The same window, more than once.
+    #[error("windows hold {0:?} twice")]
+    SameWindow(String),
+    /// Both ways to say when.
+    #[error("openings cannot be used with windows: leave one of them out")]
+    OpeningsWithWindows,
+    /// It ends before it begins.
+    #[error(
+        "blackout {0} (from {from}, to {to}) is not in order: from < to",
+        from = .1.from.rfc3339(), to = .1.to.rfc3339()
+    )]
+    Blackout(usize, Blackout),
     /// The install list breaks a bound.
     #[error("installOverrideList: {0}")]
     List(#[from] crate::patch::overrides::BadOverride),
@@ -192,6 +219,7 @@ impl RolloutSpec {
                 return Err(SpecError::Opening(index + 1, *opening));
             }
         }
+        self.check_windows()?;
         let whole = self.hook_timeout.subsec_nanos() == 0;
         if !whole || self.hook_timeout.is_zero() || self.hook_timeout > MAX_HOOK_TIMEOUT {
             return Err(SpecError::HookTimeout(self.hook_timeout));
@@ -204,9 +232,35 @@ impl RolloutSpec {
         self.operation == Operation::Install || self.baseline.plain().is_none()
     }
 
-    /// The openings, or one without end from `now` if none is given.
-    pub fn openings_from(&self, now: WallTime) -> Vec<Opening> {
-        if self.openings.is_empty() { vec![Opening::endless(now)] } else { self.openings.clone() }
+    fn check_windows(&self) -> Result<(), SpecError> {
+        bounded("windows", self.windows.len(), MAX_WINDOWS)?;
+        bounded("blackouts", self.blackouts.len(), MAX_BLACKOUTS)?;
+        if !self.windows.is_empty() && !self.openings.is_empty() {
+            return Err(SpecError::OpeningsWithWindows);
+        }
+        for (index, name) in self.windows.iter().enumerate() {
+            if !window::is_name(name) {
+                return Err(SpecError::Window(name.chars().take(40).collect()));
+            }
+            if self.windows.iter().take(index).any(|other| other == name) {
+                return Err(SpecError::SameWindow(name.clone()));
+            }
+        }
+        let wrong = self.blackouts.iter().enumerate().find(|(_, blackout)| blackout.from >= blackout.to);
+        wrong.map_or(Ok(()), |(index, blackout)| Err(SpecError::Blackout(index + 1, *blackout)))
+    }
+
+    /// What a plan of `now` freezes of its own openings: without what blackouts cover. Empty means from its start on, without end;
+    /// `None` that nothing is left.
+    pub fn own_openings(&self, now: WallTime) -> Option<Vec<Opening>> {
+        if self.blackouts.is_empty() {
+            return Some(self.openings.clone());
+        }
+        let endless = [Opening::endless(now)];
+        let given = if self.openings.is_empty() { &endless[..] } else { &self.openings };
+        let left = given.iter().flat_map(|opening| without(*opening, &self.blackouts));
+        let left: Vec<_> = left.filter(|opening| now < opening.last_start).take(MAX_OPENINGS).collect();
+        (!left.is_empty()).then_some(left)
     }
 }
 
@@ -246,6 +300,8 @@ mod tests {
             max_concurrency: "10%".parse().unwrap(),
             max_errors: "0".parse().unwrap(),
             openings: vec![Opening { opens: WallTime(0), last_start: WallTime(1000), closes: WallTime(1000) }],
+            windows: Vec::new(),
+            blackouts: Vec::new(),
             reboot: RebootOption::IfNeeded,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
         }
@@ -281,6 +337,44 @@ mod tests {
         assert!(matches!(wrong(|s| s.max_concurrency = "0".parse().unwrap()), SpecError::Concurrency(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::from_millis(1500)), SpecError::HookTimeout(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::ZERO), SpecError::HookTimeout(_)));
+    }
+
+    #[test]
+    fn windows_and_blackouts_are_checked() {
+        let windows = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            wrong(|s| (s.openings, s.windows) = (Vec::new(), names))
+        };
+        assert_eq!(windows(&["ab"]), SpecError::Window("ab".into()));
+        assert_eq!(windows(&["../../x"]), SpecError::Window("../../x".into()));
+        assert_eq!(windows(&["nightly", "weekly", "nightly"]), SpecError::SameWindow("nightly".into()));
+        assert!(matches!(windows(&["nightly"; 17]), SpecError::TooMany { count: 17, .. }));
+        assert_eq!(wrong(|s| s.windows = vec!["nightly".into()]), SpecError::OpeningsWithWindows);
+        let never = Blackout { from: WallTime(1000), to: WallTime(1000) };
+        assert_eq!(wrong(|s| s.blackouts = vec![never]), SpecError::Blackout(1, never));
+        assert!(matches!(wrong(|s| s.blackouts = vec![never; 65]), SpecError::TooMany { count: 65, .. }));
+    }
+
+    #[test]
+    fn blackouts_are_cut_out_of_what_is_open() {
+        let mut spec = spec();
+        let opening = |opens, last_start| Opening {
+            opens: WallTime(opens),
+            last_start: WallTime(last_start),
+            closes: WallTime(last_start),
+        };
+        assert_eq!(spec.own_openings(WallTime(5000)), Some(vec![opening(0, 1000)]), "as they are written");
+        spec.blackouts = vec![Blackout { from: WallTime(200), to: WallTime(300) }];
+        assert_eq!(spec.own_openings(WallTime(0)), Some(vec![opening(0, 200), opening(300, 1000)]));
+        assert_eq!(spec.own_openings(WallTime(200)), Some(vec![opening(300, 1000)]), "what is past is left out");
+        assert_eq!(spec.own_openings(WallTime(1000)), None);
+        spec.openings.clear();
+        let endless = Opening::endless(WallTime(300));
+        assert_eq!(spec.own_openings(WallTime(100)), Some(vec![opening(100, 200), endless]));
+        spec.blackouts[0] = Blackout { from: WallTime(0), to: WallTime::MAX };
+        assert_eq!(spec.own_openings(WallTime(100)), None);
+        spec.blackouts.clear();
+        assert_eq!(spec.own_openings(WallTime(100)), Some(Vec::new()), "from its start on");
     }
 
     #[test]

@@ -187,6 +187,8 @@ mod tests {
             max_concurrency: "1".parse().unwrap(),
             max_errors: "0".parse().unwrap(),
             openings: vec![],
+            windows: vec![],
+            blackouts: vec![],
             reboot: RebootOption::Never,
             hook_timeout: Duration::from_secs(1),
         }

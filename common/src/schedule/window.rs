@@ -245,7 +245,8 @@ impl MaintenanceWindow {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a window may be called `name`.
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.bytes().all(fits)
 }

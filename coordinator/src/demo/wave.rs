@@ -60,6 +60,8 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         max_concurrency: args.max_concurrency.clone(),
         max_errors: args.max_errors.clone(),
         openings: Vec::new(),
+        windows: Vec::new(),
+        blackouts: Vec::new(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: HOOK_TIMEOUT,
     }

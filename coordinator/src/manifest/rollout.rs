@@ -9,7 +9,7 @@ use patchmesh_common::{
         limit::Limit,
         spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
-    schedule::Opening,
+    schedule::{Opening, blackout::Blackout},
     time::WallTime,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -22,7 +22,7 @@ use super::{
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 7] = ["labels", "windows", "rings", "ramp", "onSuperseded", "policy", "services"];
+pub(super) const TO_COME: [&str; 6] = ["labels", "rings", "ramp", "onSuperseded", "policy", "services"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -56,9 +56,10 @@ struct Spec {
     max_concurrency: Spanned<Limit>,
     max_errors: Option<Limit>,
     openings: Option<Vec<Spanned<OpeningYaml>>>,
+    windows: Option<Spanned<Vec<String>>>,
+    blackouts: Option<Spanned<Vec<Spanned<BlackoutYaml>>>>,
     reboot: Option<Spanned<String>>,
     hooks: Option<Hooks>,
-    windows: NotYet,
     rings: NotYet,
     ramp: NotYet,
     on_superseded: NotYet,
@@ -90,6 +91,13 @@ struct OpeningYaml {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BlackoutYaml {
+    from: Spanned<String>,
+    to: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Hooks {
     timeout: Option<Spanned<String>>,
 }
@@ -99,6 +107,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let Document { metadata, spec, .. } = document;
     refuse_not_built(place, &metadata, &spec)?;
     let at = spec.targets.referenced;
+    let windows_at = spec.windows.as_ref().map(|given| given.referenced);
+    let blackouts_at = spec.blackouts.as_ref().map(|given| given.referenced);
     let list_at = spec.install_override_list.as_ref().map(|given| given.referenced);
     let deciding =
         Deciding { baseline: spec.baseline, snapshot: spec.snapshot, baseline_override: spec.baseline_override };
@@ -120,6 +130,11 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             None => "0".parse().map_err(|error| place.fault(None, format!("{error}")))?,
         },
         openings: spec.openings.unwrap_or_default().iter().map(|o| opening(place, o)).collect::<Result<_, _>>()?,
+        windows: spec.windows.map(|given| given.value).unwrap_or_default(),
+        blackouts: match spec.blackouts {
+            Some(given) => given.value.iter().map(|one| blackout(place, one)).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        },
         reboot: match &spec.reboot {
             Some(given) if ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()) => {
                 let what = format!("reboot {}, in AWS's meaning,", given.value);
@@ -155,6 +170,9 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::Name(_) => Some(metadata.name.referenced),
             E::Word(..) | E::NoTargets(_) => Some(at),
             E::List(_) | E::ListWith(_) => list_at,
+            E::Window(_) | E::SameWindow(_) | E::OpeningsWithWindows => windows_at,
+            E::TooMany { what: "windows", .. } => windows_at,
+            E::TooMany { what: "blackouts", .. } => blackouts_at,
             _ => None,
         };
         place.fault(location, error.to_string())
@@ -165,7 +183,6 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
 fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Result<(), Fault> {
     let refused = [
         (&metadata.labels, "field metadata.labels", "leave it out"),
-        (&spec.windows, "field spec.windows", "write the times themselves into openings"),
         (&spec.rings, "field spec.rings", "apply one manifest after the other, each with its own targets"),
         (&spec.ramp, "field spec.ramp", "leave it out: hosts start at the full limit"),
         (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
@@ -213,17 +230,29 @@ fn targets(place: &Place<'_>, given: Spanned<TargetsYaml>) -> Result<Targets, Fa
     }
 }
 
+fn time(place: &Place<'_>, field: &str, text: &Spanned<String>) -> Result<WallTime, Fault> {
+    WallTime::parse(&text.value).ok_or_else(|| {
+        let message = format!("{field} {:?} is no RFC 3339 time: write 2026-12-01T02:00:00Z", clip(&text.value));
+        place.fault(Some(text.referenced), message)
+    })
+}
+
+fn blackout(place: &Place<'_>, given: &Spanned<BlackoutYaml>) -> Result<Blackout, Fault> {
+    let BlackoutYaml { from, to } = &given.value;
+    let blackout = Blackout { from: time(place, "from", from)?, to: time(place, "to", to)? };
+    if blackout.from < blackout.to {
+        return Ok(blackout);
+    }
+    let (from, to) = (blackout.from.rfc3339(), blackout.to.rfc3339());
+    Err(place
+        .fault(Some(given.referenced), format!("the blackout is not in order: from {from} < to {to} does not hold")))
+}
+
 fn opening(place: &Place<'_>, given: &Spanned<OpeningYaml>) -> Result<Opening, Fault> {
-    let time = |field: &str, text: &Spanned<String>| {
-        WallTime::parse(&text.value).ok_or_else(|| {
-            let message = format!("{field} {:?} is no RFC 3339 time: write 2026-12-01T02:00:00Z", clip(&text.value));
-            place.fault(Some(text.referenced), message)
-        })
-    };
     let opening = Opening {
-        opens: time("opens", &given.value.opens)?,
-        last_start: time("lastStart", &given.value.last_start)?,
-        closes: time("closes", &given.value.closes)?,
+        opens: time(place, "opens", &given.value.opens)?,
+        last_start: time(place, "lastStart", &given.value.last_start)?,
+        closes: time(place, "closes", &given.value.closes)?,
     };
     if opening.opens <= opening.last_start && opening.last_start <= opening.closes {
         return Ok(opening);

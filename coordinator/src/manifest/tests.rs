@@ -109,7 +109,7 @@ fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
         message(&format!("{GOOD}  maxErorrs: 2\n")),
         "r.yaml:9:3: unknown field \"maxErorrs\": known here are operation, targets, baseline, snapshot, baselineOverride, \
          installOverrideList, maxConcurrency, maxErrors, \
-         openings, reboot, hooks"
+         openings, windows, blackouts, reboot, hooks"
     );
     assert_eq!(
         message(&format!("{GOOD}status: {{}}\n")),
@@ -126,8 +126,32 @@ fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
 }
 
 #[test]
+fn windows_and_blackouts_say_when() {
+    let times = "from: 2026-12-18T00:00:00Z, to: 2027-01-04T00:00:00+01:00";
+    let spec = parse(&format!("{GOOD}  windows: [nightly, patch-tuesday]\n  blackouts: [{{{times}}}]\n")).unwrap();
+    assert_eq!(spec.windows, ["nightly", "patch-tuesday"]);
+    assert_eq!(spec.blackouts[0].to, WallTime::parse("2027-01-03T23:00:00Z").unwrap());
+    let windows = |names: &str| message(&format!("{GOOD}  windows: {names}\n"));
+    assert!(windows("[no]").starts_with("r.yaml:9:12: the window \"no\" is not allowed: write 3 to 128"));
+    assert_eq!(windows("[nightly, nightly]"), "r.yaml:9:12: windows hold \"nightly\" twice");
+    let opening =
+        "openings: [{opens: 2026-12-01T02:00:00Z, lastStart: 2026-12-01T05:30:00Z, closes: 2026-12-01T06:00:00Z}]";
+    let both = message(&format!("{GOOD}  {opening}\n  windows: [nightly]\n"));
+    assert_eq!(both, "r.yaml:10:12: openings cannot be used with windows: leave one of them out");
+    let blackouts = |times: &str| message(&format!("{GOOD}  blackouts:\n  - {{{times}}}\n"));
+    let order = blackouts("from: 2026-12-18T00:00:00Z, to: 2026-12-18T00:00:00Z");
+    assert!(order.starts_with("r.yaml:10:5: the blackout is not in order: from 2026-12-18T00:00:00Z < to"), "{order}");
+    assert!(blackouts("from: xmas, to: x").starts_with("r.yaml:10:12: from \"xmas\" is no RFC 3339 time"));
+    let unknown = blackouts("from: x, until: x");
+    assert_eq!(unknown, "r.yaml:10:15: unknown field \"until\": known here are from, to");
+    let many = vec![format!("{{{times}}}"); 65].join(", ");
+    let many = message(&format!("{GOOD}  blackouts: [{many}]\n"));
+    assert_eq!(many, "r.yaml:9:14: 65 blackouts are more than the 64 allowed");
+}
+
+#[test]
 fn what_is_not_built_is_refused_by_name() {
-    for field in ["windows: [w]", "rings: []", "ramp: aws", "onSuperseded: wait"] {
+    for field in ["rings: []", "ramp: aws", "onSuperseded: wait"] {
         let name = field.split(':').next().unwrap();
         let message = not_built(&format!("{GOOD}  {field}\n"));
         assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");

@@ -2,12 +2,15 @@
 
 use patchmesh_common::{
     inventory::PackageChange,
-    rollout::{Operation, RebootOption, limit::stops_at_error},
+    rollout::{Operation, RebootOption, limit::stops_at_error, spec::MAX_OPENINGS},
+    time::WallTime,
 };
 
 use super::{counted, one_line};
 use crate::api::document::{PlanDocument, PlanHost, PlanRing, SpecDocument};
 
+/// Openings of windows before the rest is counted.
+const MAX_SHOWN: usize = 5;
 /// Host names per line of a group before the rest is counted.
 const MAX_NAMES: usize = 8;
 
@@ -30,13 +33,7 @@ pub fn plan(plan: &PlanDocument) -> String {
     if spec.operation == Operation::Install && plan.snapshot.is_none() {
         out.push_str("  snapshot  none: the versions take more than a snapshot may, and cannot be promoted; plan for fewer hosts\n");
     }
-    if plan.openings.is_empty() {
-        out.push_str("  openings  from apply on, without end\n");
-    }
-    for opening in &plan.openings {
-        let (opens, last_start, closes) = (opening.opens, opening.last_start, opening.closes);
-        out.push_str(&format!("  opening   {opens}, last start {last_start}, closes {closes}\n"));
-    }
+    out.push_str(&openings(plan));
     for ring in &plan.rings {
         out.push_str(&ring_text(ring, spec.operation));
     }
@@ -58,6 +55,36 @@ pub fn plan(plan: &PlanDocument) -> String {
         plan.excluded.len()
     ));
     out.push_str(&format!("The plan ({}) can be applied until {}.\n", short(&plan.hash), plan.expires_at));
+    out
+}
+
+/// When work may start: what was asked for, and the openings that were frozen.
+fn openings(plan: &PlanDocument) -> String {
+    let spec = &plan.spec;
+    let mut out = String::new();
+    if !spec.windows.is_empty() {
+        let cut = plan.openings.len() >= MAX_OPENINGS;
+        let most = if cut { format!("; only their next {MAX_OPENINGS} openings are planned") } else { String::new() };
+        out.push_str(&format!("  windows   {}{most}\n", one_line(&spec.windows.join(", "))));
+    }
+    for blackout in &spec.blackouts {
+        out.push_str(&format!("  blackout  from {} to {}\n", blackout.from, blackout.to));
+    }
+    if plan.openings.is_empty() {
+        out.push_str("  openings  from apply on, without end\n");
+    }
+    let shown = if spec.windows.is_empty() { plan.openings.len() } else { MAX_SHOWN };
+    for opening in plan.openings.iter().take(shown) {
+        let (opens, last_start, closes) = (opening.opens, opening.last_start, opening.closes);
+        // A document tells the end of time as the last year that it can write.
+        match closes.0.rfc3339() == WallTime::MAX.rfc3339() {
+            true => out.push_str(&format!("  opening   {opens}, without end\n")),
+            false => out.push_str(&format!("  opening   {opens}, last start {last_start}, closes {closes}\n")),
+        }
+    }
+    if let Some(last) = plan.openings.get(shown..).and_then(|rest| rest.last()) {
+        out.push_str(&format!("  openings  {} more, the last one opens {}\n", plan.openings.len() - shown, last.opens));
+    }
     out
 }
 

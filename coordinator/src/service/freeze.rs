@@ -12,12 +12,13 @@ use patchmesh_common::{
     },
     rollout::{
         plan::PlannedHost,
-        spec::{Asked, RolloutSpec},
+        spec::{Asked, MAX_OPENINGS, RolloutSpec},
     },
+    schedule::{Opening, blackout::without},
     time::WallTime,
 };
 
-use crate::{fault::Fault, manifest, snapshots::Snapshots};
+use crate::{api::document::OpeningDocument, fault::Fault, manifest, snapshots::Snapshots, store::Store};
 
 /// What hosts are asked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,45 @@ pub fn versions(
     }
 }
 
+/// What a plan of `now` freezes of the windows, or of the own openings, of `spec`. Empty means from `apply` on, without end.
+///
+/// # Errors
+/// `not-found` for a window that is not kept, `no-opening` if nothing is left, and what the store says.
+pub fn openings(spec: &RolloutSpec, store: &Store, now: WallTime) -> Result<Vec<Opening>, Fault> {
+    // Documents tell whole seconds.
+    let now = WallTime(now.0 - now.0.rem_euclid(1000));
+    if spec.windows.is_empty() {
+        let remedy = "write later openings, or shorter blackouts";
+        return spec
+            .own_openings(now)
+            .ok_or_else(|| Fault::new("no-opening", "the blackouts leave no opening", NOTHING, remedy));
+    }
+    let found = store.openings(&spec.windows, &spec.blackouts, now, MAX_OPENINGS)?;
+    if found.is_empty() {
+        let names = spec.windows.join(", ");
+        let text = format!("no opening is left: {names} never opens from {} on outside the blackouts", now.rfc3339());
+        return Err(Fault::new("no-opening", text, NOTHING, "see patchmesh describe window NAME"));
+    }
+    Ok(found)
+}
+
+/// The openings of a plan that is applied at `now`, if they fit what was asked for. What windows said when it was planned counts,
+/// whatever became of them.
+pub fn thawed(spec: &RolloutSpec, frozen: &[OpeningDocument], now: WallTime) -> Option<Vec<Opening>> {
+    let openings: Vec<Opening> = frozen.iter().copied().map(Opening::from).collect();
+    let ordered = |one: &Opening| one.opens <= one.last_start && one.last_start <= one.closes;
+    let clear = |one: &Opening| spec.blackouts.is_empty() || without(*one, &spec.blackouts) == [*one];
+    let fits = match (spec.windows.is_empty(), spec.blackouts.is_empty()) {
+        (true, true) => openings == spec.openings,
+        _ => (1..=MAX_OPENINGS).contains(&openings.len()) && openings.iter().all(|one| ordered(one) && clear(one)),
+    };
+    match openings.is_empty() {
+        _ if !fits => None,
+        true => Some(vec![Opening::endless(now)]),
+        false => Some(openings),
+    }
+}
+
 fn rules(baselines: impl IntoIterator<Item = PatchBaseline>, choice: Choice) -> Rules {
     let baselines = baselines.into_iter().map(|baseline| Written::new(&baseline)).collect();
     Rules { baselines, ..Rules::plain(choice) }
@@ -140,6 +180,14 @@ mod tests {
     use patchmesh_common::{
         inventory::{MAX_CHANGES, PackageChange, Transaction},
         patch::snapshot::MAX_SNAPSHOT,
+        rollout::{
+            Operation, RebootOption,
+            spec::{DEFAULT_HOOK_TIMEOUT, Targets},
+        },
+        schedule::{
+            blackout::Blackout,
+            window::{self, MaintenanceWindow},
+        },
     };
 
     use super::*;
@@ -166,6 +214,65 @@ mod tests {
         assert_eq!(question(None).sendable().unwrap(), question(None));
         let fault = question(Some("x".repeat(MAX_SNAPSHOT))).sendable().unwrap_err();
         assert_eq!((fault.code, fault.unchanged.as_str()), ("snapshot-too-large", "nothing was planned"));
+    }
+
+    fn spec(windows: &[&str], blackouts: &[(&str, &str)]) -> RolloutSpec {
+        RolloutSpec {
+            name: "weekly".into(),
+            operation: Operation::Scan,
+            targets: Targets::All,
+            baseline: Asked::All,
+            install_list: None,
+            max_concurrency: "1".parse().unwrap(),
+            max_errors: "0".parse().unwrap(),
+            openings: Vec::new(),
+            windows: windows.iter().map(|name| (*name).to_owned()).collect(),
+            blackouts: blackouts.iter().map(|(from, to)| Blackout { from: at(from), to: at(to) }).collect(),
+            reboot: RebootOption::Never,
+            hook_timeout: DEFAULT_HOOK_TIMEOUT,
+        }
+    }
+
+    fn at(text: &str) -> WallTime {
+        WallTime::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_plan_freezes_the_next_openings_of_its_windows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let schedule = |schedule: &str| window::Spec {
+            schedule: schedule.into(),
+            duration: "2h".into(),
+            cutoff: Some("30m".into()),
+            cutoff_behavior: Some("CANCEL_TASK".into()),
+            ..window::Spec::default()
+        };
+        for (name, spec) in [("nightly", schedule("cron(0 2 * * ? *)")), ("once", schedule("at(2026-12-01T02:00:00)"))]
+        {
+            store.put_window(MaintenanceWindow { name: name.into(), spec }).unwrap();
+        }
+        let now = at("2026-12-01T03:00:00.250Z");
+        let found = openings(&spec(&["nightly"], &[]), &store, now).unwrap();
+        assert_eq!(found.len(), MAX_OPENINGS);
+        let open = Opening {
+            opens: at("2026-12-01T02:00:00Z"),
+            last_start: at("2026-12-01T03:30:00Z"),
+            closes: at("2026-12-01T03:30:00Z"),
+        };
+        assert_eq!(found[0], open, "the one that is open; what is cancelled at the cutoff closes there");
+        let freeze = ("2026-12-01T03:00:00Z", "2026-12-08T00:00:00Z");
+        let found = openings(&spec(&["nightly"], &[freeze]), &store, now).unwrap();
+        assert_eq!(found[0].opens, at("2026-12-08T02:00:00Z"));
+        let code = |spec: &RolloutSpec| openings(spec, &store, now).unwrap_err().code;
+        assert_eq!(code(&spec(&["once"], &[freeze])), "no-opening");
+        assert_eq!(code(&spec(&["none"], &[])), "not-found");
+        let mut covered = spec(&[], &[freeze]);
+        covered.openings = vec![Opening { opens: at(freeze.0), last_start: at(freeze.1), closes: at(freeze.1) }];
+        assert_eq!(code(&covered), "no-opening");
+        assert_eq!(openings(&spec(&[], &[]), &store, now).unwrap(), [], "from apply on");
+        let rest = openings(&spec(&[], &[freeze]), &store, now).unwrap();
+        assert_eq!(rest, [Opening::endless(at(freeze.1))], "what is closed at once is no opening");
     }
 
     #[test]

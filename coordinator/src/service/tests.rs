@@ -9,15 +9,16 @@ use patchmesh_common::{
     poison::{Abort, Name, Poison},
     rollout::{
         Operation, RebootOption,
-        spec::{Asked, Targets},
+        spec::{Asked, MAX_OPENINGS, Targets},
     },
     run::message::Outcome,
-    schedule::Opening,
+    schedule::{Opening, blackout::Blackout},
 };
 
 use patchmesh_node::{api::document::tags, peer::Presence};
 
 use super::*;
+use crate::api::document::OpeningDocument;
 use crate::status::tests::{World, node};
 
 const NOW: WallTime = WallTime(1_000_000);
@@ -32,6 +33,8 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         max_concurrency: max_concurrency.parse().unwrap(),
         max_errors: "50%".parse().unwrap(),
         openings: vec![],
+        windows: vec![],
+        blackouts: vec![],
         reboot: RebootOption::Never,
         hook_timeout: std::time::Duration::from_secs(60),
     };
@@ -57,6 +60,38 @@ fn a_plan_document_thaws_into_what_it_froze() {
     assert_eq!(plan.openings, [Opening::endless(NOW)], "none means from now on");
     let because: Vec<_> = plan.excluded.iter().map(|host| host.because).collect();
     assert_eq!(because, [ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused]);
+}
+
+#[test]
+fn a_plan_goes_by_the_openings_that_it_froze() {
+    let opening = |at: i64| Opening {
+        opens: WallTime(at * 1000),
+        last_start: WallTime(at * 1000 + 400),
+        closes: WallTime(at * 1000 + 500),
+    };
+    let frozen = |change: &dyn Fn(&mut PlanDocument), openings: &[Opening]| {
+        let mut document = plan_of(&[("a", 1)], "1");
+        document.openings = openings.iter().copied().map(OpeningDocument::from).collect();
+        change(&mut document);
+        document.hash = document.computed_hash().unwrap();
+        thaw(document, NOW).map(|plan| plan.openings).map_err(|fault| fault.message)
+    };
+    let windows = |document: &mut PlanDocument| document.spec.windows = vec!["nightly".into()];
+    let blackout = |from, to| {
+        let blackout = Blackout { from: WallTime(from), to: WallTime(to) };
+        move |document: &mut PlanDocument| document.spec.blackouts = vec![blackout.into()]
+    };
+    let misfit = Err("the list \"openings\" of the plan does not fit the rest of it".to_owned());
+    let two = [opening(1), opening(9)];
+    assert_eq!(frozen(&windows, &two), Ok(two.to_vec()));
+    assert_eq!(frozen(&windows, &[]), misfit, "a window is never open without end");
+    assert_eq!(frozen(&windows, &[Opening { closes: WallTime(0), ..opening(1) }]), misfit, "out of order");
+    assert_eq!(frozen(&windows, &[opening(1); MAX_OPENINGS + 1]), misfit);
+    assert_eq!(frozen(&|_| {}, &two), misfit, "nobody asked for openings");
+    assert_eq!(frozen(&|_| {}, &[]), Ok(vec![Opening::endless(NOW)]));
+    assert_eq!(frozen(&blackout(2000, 3000), &two), Ok(two.to_vec()));
+    assert_eq!(frozen(&blackout(1200, 3000), &two), misfit, "one is in the blackout");
+    assert_eq!(frozen(&blackout(1200, 3000), &[]), misfit);
 }
 
 /// A right hash only says that nobody edited it since somebody hashed it.

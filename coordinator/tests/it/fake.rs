@@ -20,12 +20,14 @@ use patchmesh_common::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
     },
+    schedule::Opening,
     selector::Selector,
     time::WallTime,
 };
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
+    service::freeze,
     snapshots::Snapshots,
     store::Store,
 };
@@ -229,6 +231,10 @@ pub(crate) fn why() -> WhyDocument {
 }
 
 pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
+    plan_in(spec, spec.openings.clone())
+}
+
+fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let change = |name: &str, from: Option<&str>, to: &str| PackageChange {
         name: name.into(),
         arch: "amd64".into(),
@@ -255,7 +261,7 @@ pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
     };
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
     let versions = (spec.name != "large").then_some(SnapshotId([0x5a; 32]));
-    let frozen = Frozen { rules: None, versions };
+    let frozen = Frozen { rules: None, versions, openings };
     PlanDocument::new(spec, frozen, times, hosts, vec![excluded]).unwrap()
 }
 
@@ -395,7 +401,8 @@ impl Service for Fake {
     }
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
-        say(Ok(plan(&spec)))
+        let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+        say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
     }
 
     fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 19] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -24,6 +24,8 @@ const FILES: [(&str, &str); 17] = [
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
     ("windows.yaml", include_str!("../scripts/windows.yaml")),
     ("patch-tuesday.yaml", include_str!("../scripts/patch-tuesday.yaml")),
+    ("through.yaml", include_str!("../scripts/through.yaml")),
+    ("frozen.yaml", include_str!("../scripts/frozen.yaml")),
     ("last.yaml", include_str!("../scripts/last.yaml")),
     ("closing.yaml", include_str!("../scripts/closing.yaml")),
 ];

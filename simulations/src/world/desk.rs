@@ -461,6 +461,8 @@ fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         max_concurrency: limit(wave.max_concurrency)?,
         max_errors: limit(wave.max_errors)?,
         openings: Vec::new(),
+        windows: Vec::new(),
+        blackouts: Vec::new(),
         reboot: reboot(wave),
         hook_timeout: HOOK_TIMEOUT,
     })

@@ -14,7 +14,10 @@ mod snapshot;
 mod steps;
 mod window;
 
-use patchmesh_common::{rollout::limit::Limit, schedule::Opening};
+use patchmesh_common::{
+    rollout::limit::Limit,
+    schedule::{Opening, blackout::Blackout},
+};
 pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, Time, Unconfirmed};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -105,6 +108,28 @@ impl From<Opening> for OpeningDocument {
 impl From<OpeningDocument> for Opening {
     fn from(opening: OpeningDocument) -> Self {
         Self { opens: opening.opens.0, last_start: opening.last_start.0, closes: opening.closes.0 }
+    }
+}
+
+/// One blackout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BlackoutDocument {
+    /// First instant.
+    pub from: Time,
+    /// First instant after it.
+    pub to: Time,
+}
+
+impl From<Blackout> for BlackoutDocument {
+    fn from(blackout: Blackout) -> Self {
+        Self { from: Time(blackout.from), to: Time(blackout.to) }
+    }
+}
+
+impl From<BlackoutDocument> for Blackout {
+    fn from(blackout: BlackoutDocument) -> Self {
+        Self { from: blackout.from.0, to: blackout.to.0 }
     }
 }
 

@@ -11,10 +11,11 @@ use patchmesh_common::{
         limit::Limit,
         spec::{Asked, RolloutSpec, SpecError, Targets},
     },
+    schedule::Opening,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LimitsDocument, OpeningDocument, Time};
+use super::{BlackoutDocument, LimitsDocument, OpeningDocument, Time};
 use crate::api::canonical::{self, CanonicalError};
 
 /// Hosts that carry every one of these labels.
@@ -59,8 +60,12 @@ pub struct SpecDocument {
     pub max_concurrency: Limit,
     /// How many failed hosts are tolerated.
     pub max_errors: Limit,
-    /// Empty: from now on, without end.
+    /// Empty, and without windows: from now on, without end.
     pub openings: Vec<OpeningDocument>,
+    /// The maintenance windows that were asked for, by name.
+    pub windows: Vec<String>,
+    /// When nothing is done.
+    pub blackouts: Vec<BlackoutDocument>,
     /// Whether hosts reboot.
     pub reboot: RebootOption,
     /// Time-out of every single hook.
@@ -105,6 +110,8 @@ impl From<&RolloutSpec> for SpecDocument {
             max_concurrency: spec.max_concurrency.clone(),
             max_errors: spec.max_errors.clone(),
             openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
+            windows: spec.windows.clone(),
+            blackouts: spec.blackouts.iter().copied().map(BlackoutDocument::from).collect(),
             reboot: spec.reboot,
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
         }
@@ -145,6 +152,8 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             max_concurrency: document.max_concurrency,
             max_errors: document.max_errors,
             openings: document.openings.into_iter().map(Into::into).collect(),
+            windows: document.windows,
+            blackouts: document.blackouts.into_iter().map(Into::into).collect(),
             reboot: document.reboot,
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
         };
@@ -277,7 +286,7 @@ pub struct PlanDocument {
     pub judged_by: Option<String>,
     /// As given and resolved for the hosts of the plan.
     pub limits: LimitsDocument,
-    /// Empty: from `apply` on, without end.
+    /// Those of the windows, or those that were asked for, without the blackouts. Empty: from `apply` on, without end.
     pub openings: Vec<OpeningDocument>,
     /// In order.
     pub rings: Vec<PlanRing>,
@@ -287,12 +296,14 @@ pub struct PlanDocument {
     pub spec: SpecDocument,
 }
 
-/// The snapshots of a plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a plan freezes beside its hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frozen {
-    /// By which the hosts judge.
+    /// When work may start; empty means from `apply` on, without end.
+    pub openings: Vec<Opening>,
+    /// The snapshot by which the hosts judge.
     pub rules: Option<SnapshotId>,
-    /// Of what they resolved; `None` for a Scan, and where it takes more than a snapshot may.
+    /// The snapshot of what they resolved; `None` for a Scan, and where it takes more than a snapshot may.
     pub versions: Option<SnapshotId>,
 }
 
@@ -325,7 +336,7 @@ impl PlanDocument {
             snapshot: frozen.versions.map(|id| id.to_string()),
             judged_by: frozen.rules.map(|id| id.to_string()),
             limits: LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets),
-            openings: spec.openings.iter().copied().map(OpeningDocument::from).collect(),
+            openings: frozen.openings.into_iter().map(OpeningDocument::from).collect(),
             rings: vec![PlanRing { name: Self::ONLY_RING.to_owned(), hosts }],
             excluded,
             spec: SpecDocument::from(spec),
