@@ -162,86 +162,98 @@ impl MaintenanceWindow {
     /// # Errors
     /// Everything that is wrong.
     pub fn check(&self) -> Result<Window, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut wrong = |field: &'static str, value: &str, limit: String| {
-            problems.push(Problem { field, value: value.chars().take(MAX_ECHO).collect(), limit });
-        };
         let spec = &self.spec;
+        let mut told = Told(Vec::new());
         if !is_name(&self.name) {
-            wrong("name", &self.name, format!("write {MIN_NAME} to {MAX_NAME} letters, digits and _-."));
+            told.wrong("name", &self.name, format!("write {MIN_NAME} to {MAX_NAME} letters, digits and _-."));
         }
         if let Some(text) = &spec.description
             && !(1..=MAX_DESCRIPTION).contains(&text.chars().count())
         {
-            wrong("description", text, format!("write 1 to {MAX_DESCRIPTION} characters"));
+            told.wrong("description", text, format!("write 1 to {MAX_DESCRIPTION} characters"));
         }
-        let schedule =
-            Schedule::parse(&spec.schedule).map_err(|error| wrong("schedule", &spec.schedule, error.to_string()));
+        let schedule = Schedule::parse(&spec.schedule);
+        if let Err(error) = &schedule {
+            told.wrong("schedule", &spec.schedule, error.to_string());
+        }
         let zone = spec.timezone.as_ref().map_or(Some(Zone::UTC), |name| Zone::parse(name));
         if zone.is_none() {
             let name = spec.timezone.as_deref().unwrap_or_default();
-            wrong("timezone", name, "write the name of an IANA zone, such as Europe/Paris".to_owned());
+            told.wrong("timezone", name, "write the name of an IANA zone, such as Europe/Paris");
         }
-        let whole = |text: &str, least: Duration, limit: String| match duration::parse(text) {
-            Some(length) if (least..=MAX_DURATION).contains(&length) => Ok(length),
-            _ => Err(limit),
-        };
-        let length = whole(&spec.duration, MIN_DURATION, "write 1m to 24h".to_owned());
-        if let Err(limit) = &length {
-            wrong("duration", &spec.duration, limit.clone());
-        }
-        let given = spec.cutoff.as_deref().unwrap_or("0h");
-        let cutoff = whole(given, Duration::ZERO, "write 0h or more, and less than the duration".to_owned());
-        let shorter = cutoff.clone().and_then(|cutoff| match &length {
-            Ok(length) if cutoff >= *length => Err(format!("it must be shorter than the duration {}", spec.duration)),
-            _ => Ok(cutoff),
-        });
-        if let Err(limit) = &shorter {
-            wrong("cutoff", given, limit.clone());
-        }
+        let lengths = spec.lengths(&mut told);
         let offset_days = spec.offset_days.unwrap_or(0);
         if !(0..=MAX_OFFSET_DAYS).contains(&offset_days) {
-            wrong("offsetDays", &offset_days.to_string(), format!("write 0 to {MAX_OFFSET_DAYS}"));
+            told.wrong("offsetDays", &offset_days.to_string(), format!("write 0 to {MAX_OFFSET_DAYS}"));
         } else if offset_days > 0 && matches!(schedule, Ok(Schedule::Rate(_) | Schedule::At(_))) {
-            wrong("offsetDays", &offset_days.to_string(), "only a schedule of the form cron(…) takes it".to_owned());
+            told.wrong("offsetDays", &offset_days.to_string(), "only a schedule of the form cron(…) takes it");
         }
-        let mut date = |field: &'static str, text: &Option<String>| {
-            let text = text.as_ref()?;
-            let parsed = WallTime::parse(text).filter(|time| time.0 % 1000 == 0);
-            if parsed.is_none() {
-                wrong(field, text, "write an RFC 3339 time in whole seconds, such as 2026-12-01T02:00:00Z".to_owned());
-            }
-            parsed
-        };
-        let (start, end) = (date("startDate", &spec.start_date), date("endDate", &spec.end_date));
-        if let (Some(start), Some(end)) = (start, end)
-            && start >= end
-        {
-            wrong("endDate", &end.rfc3339(), format!("it is not after startDate {}", start.rfc3339()));
-        }
+        let (start, end) = spec.dates(&mut told);
         let cutoff_behavior = match spec.cutoff_behavior.as_deref() {
             None | Some("CONTINUE_TASK") => CutoffBehavior::ContinueTask,
             Some("CANCEL_TASK") => CutoffBehavior::CancelTask,
             Some(word) => {
-                wrong("cutoffBehavior", word, "write CONTINUE_TASK or CANCEL_TASK".to_owned());
+                told.wrong("cutoffBehavior", word, "write CONTINUE_TASK or CANCEL_TASK");
                 CutoffBehavior::ContinueTask
             }
         };
-        match (schedule, zone, length, shorter) {
-            (Ok(schedule), Some(zone), Ok(duration), Ok(cutoff)) if problems.is_empty() => Ok(Window {
-                name: self.name.clone(),
-                schedule,
-                zone,
-                offset_days,
-                duration,
-                cutoff,
-                start,
-                end,
-                cutoff_behavior,
-                enabled: spec.enabled.unwrap_or(true),
-            }),
-            _ => Err(problems),
+        let name = self.name.clone();
+        let enabled = spec.enabled.unwrap_or(true);
+        match (schedule, zone, lengths) {
+            (Ok(schedule), Some(zone), Some((duration, cutoff))) if told.0.is_empty() => {
+                Ok(Window { name, schedule, zone, offset_days, duration, cutoff, start, end, cutoff_behavior, enabled })
+            }
+            _ => Err(told.0),
         }
+    }
+}
+
+/// What was found wrong so far.
+struct Told(Vec<Problem>);
+
+impl Told {
+    fn wrong(&mut self, field: &'static str, value: &str, limit: impl Into<String>) {
+        self.0.push(Problem { field, value: value.chars().take(MAX_ECHO).collect(), limit: limit.into() });
+    }
+}
+
+impl Spec {
+    /// Duration and cutoff.
+    fn lengths(&self, told: &mut Told) -> Option<(Duration, Duration)> {
+        let within = |text: &str, least| duration::parse(text).filter(|length| (least..=MAX_DURATION).contains(length));
+        let length = within(&self.duration, MIN_DURATION);
+        if length.is_none() {
+            told.wrong("duration", &self.duration, "write 1m to 24h");
+        }
+        let given = self.cutoff.as_deref().unwrap_or("0h");
+        let cutoff = within(given, Duration::ZERO);
+        match (length, cutoff) {
+            (_, None) => told.wrong("cutoff", given, "write 0h or more, and less than the duration"),
+            (Some(length), Some(cutoff)) if cutoff >= length => {
+                told.wrong("cutoff", given, format!("it must be shorter than the duration {}", self.duration));
+            }
+            _ => {}
+        }
+        length.zip(cutoff)
+    }
+
+    /// Start and end date.
+    fn dates(&self, told: &mut Told) -> (Option<WallTime>, Option<WallTime>) {
+        let mut date = |field: &'static str, text: &Option<String>| {
+            let text = text.as_ref()?;
+            let parsed = WallTime::parse(text).filter(|time| time.0 % 1000 == 0);
+            if parsed.is_none() {
+                told.wrong(field, text, "write an RFC 3339 time in whole seconds, such as 2026-12-01T02:00:00Z");
+            }
+            parsed
+        };
+        let (start, end) = (date("startDate", &self.start_date), date("endDate", &self.end_date));
+        if let (Some(start), Some(end)) = (start, end)
+            && start >= end
+        {
+            told.wrong("endDate", &end.rfc3339(), format!("it is not after startDate {}", start.rfc3339()));
+        }
+        (start, end)
     }
 }
 
