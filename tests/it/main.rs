@@ -34,6 +34,8 @@ mod troubles;
 mod victims;
 #[cfg(test)]
 mod wave;
+#[cfg(test)]
+mod windows;
 
 /// A folder of `tests`, where cargo runs tests or at the root of a copy of the tree: the tree that this was built in may be out of
 /// reach.
