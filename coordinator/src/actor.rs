@@ -10,16 +10,15 @@ use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, R
 use futures::channel::oneshot;
 use patchmesh_common::{
     gossip::RecordBody,
-    id::{CommandId, NodeId, RolloutId},
+    id::{CommandId, MeshId, NodeId, RolloutId},
     machine::{Cx, Machine},
     membership::Credential,
     rollout::{
         Operation,
         controller::{self, Controller, Effect, Event, Seen, Settings},
         ledger::LedgerAct,
-        plan::{ExcludedHost, PlannedHost},
         spec::RolloutSpec,
-        survey::{Candidate, Survey},
+        survey::{Candidate, Found, Survey},
         waiting::Waiting,
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, ToCoordinator, ToHost},
@@ -48,15 +47,12 @@ const MAILBOX: usize = 4096;
 /// How often watchers are shown what changed.
 const SHOW: Duration = Duration::from_millis(100);
 
-/// What a survey found.
-pub type Surveyed = (Vec<PlannedHost>, Vec<ExcludedHost>);
-
 struct Asking {
     request: CommandId,
     operation: Operation,
     question: Question,
     survey: Survey,
-    reply: oneshot::Sender<Surveyed>,
+    reply: oneshot::Sender<Found>,
 }
 
 /// Owns the machine, its ledger file, and everybody who waits for an answer.
@@ -132,6 +128,11 @@ impl CoordinatorActor {
     /// What documents are made from.
     pub fn status(&self) -> View<'_> {
         View { ledger: self.controller.ledger(), desk: self.controller.desk(), now: clock::now() }
+    }
+
+    /// Which mesh this is.
+    pub fn mesh(&self) -> MeshId {
+        self.settings.mesh
     }
 
     /// Every member that the mesh knows, this coordinator included.
@@ -237,7 +238,7 @@ impl CoordinatorActor {
     ///
     /// # Errors
     /// A [`Fault`] if no host matches.
-    pub fn survey(&mut self, spec: &RolloutSpec, question: Question) -> Result<oneshot::Receiver<Surveyed>, Fault> {
+    pub fn survey(&mut self, spec: &RolloutSpec, question: Question) -> Result<oneshot::Receiver<Found>, Fault> {
         let candidates = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),

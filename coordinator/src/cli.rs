@@ -62,6 +62,14 @@ enum Verb {
     /// End a STOP, with an operator's key. A rollout that has ended meanwhile stays as it ended.
     #[command(after_help = "Example:\n  patchmesh resume --all --key ~/operator/key")]
     Resume(command::stop::StopArgs),
+    /// Let a ring of a rollout begin that waits for approvals, with an operator's key. One key counts once.
+    #[command(after_help = "Example:\n  patchmesh approve weekly --ring fleet --key ~/operator/key")]
+    Approve(command::verdict::VerdictArgs),
+    /// Say no to a ring that waits for approvals, with an operator's key: nothing more of the rollout starts, hosts at work finish.
+    #[command(
+        after_help = "Example:\n  patchmesh reject weekly --ring fleet --key ~/operator/key --because \"the canaries swap\""
+    )]
+    Reject(command::verdict::VerdictArgs),
     /// See who holds a slot of a rollout, or release one by name.
     #[command(subcommand, after_help = "Example:\n  patchmesh slots ls")]
     Slots(command::slots::SlotsVerb),
@@ -227,6 +235,8 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Rollout(verb) => command::rollout::run(&verb),
         Verb::Stop(args) => command::block_on(command::stop::run(&args, true)),
         Verb::Resume(args) => command::block_on(command::stop::run(&args, false)),
+        Verb::Approve(args) => command::verdict::run(&args, true),
+        Verb::Reject(args) => command::verdict::run(&args, false),
         Verb::Slots(verb) => command::slots::run(&verb),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),

@@ -16,10 +16,13 @@ use patchmesh_common::{
     },
     rollout::{
         Operation,
+        approval::SignedVerdict,
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
+        ring::PlannedRing,
         spec::RolloutSpec,
+        survey::Found,
     },
     run::message::{SignedStop, StopScope},
     selector::Selector,
@@ -41,8 +44,9 @@ use crate::{
         Answer, Service, WATCH_QUEUE,
         document::{
             ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
-            LimitsDocument, PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            LimitsDocument, PatchesDocument, PlanDocument, PlanHost, PlanRing, ReleaseDocument, ReleaseRequest,
+            RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
+            WhyDocument,
         },
         not_found,
     },
@@ -56,6 +60,8 @@ use self::freeze::Question;
 
 /// How long a plan may be applied, in milliseconds: a day is long enough for a review.
 const PLAN_LIFETIME: i64 = 24 * 3600 * 1000;
+/// Hosts that an error names one by one.
+const MAX_NAMED: usize = 4;
 
 /// The service over one actor.
 #[derive(Clone)]
@@ -108,17 +114,21 @@ impl Coordinator {
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
-        let (planned, excluded) = self
+        let Found { planned, excluded, rings } = self
             .ask(move |actor, _| actor.survey(&asked, with))
             .await??
             .await
             .map_err(|_| Fault::new("busy", "the survey was dropped", "nothing was planned", "plan again"))?;
         let now = clock::now().wall;
+        let empty = spec.rings.iter().zip(&rings).find(|(_, hosts)| **hosts == 0);
+        if let Some((ring, _)) = empty {
+            return Err(empty_ring(&ring.name, &excluded));
+        }
         let frozen = Frozen { openings, ..self.freeze(&spec, question, &planned, now).await? };
-        let hosts = planned
+        let mut left = planned
             .iter()
-            .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot))
-            .collect();
+            .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot));
+        let hosts = rings.iter().map(|count| left.by_ref().take(*count as usize).collect()).collect();
         let excluded = excluded
             .into_iter()
             .map(|host| Excluded {
@@ -320,6 +330,10 @@ impl Service for Coordinator {
         Box::pin(self.operate(id, Event::Stop))
     }
 
+    fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.take_verdict(id, signed))
+    }
+
     fn slots(&self) -> Answer<'_, SlotsDocument> {
         Box::pin(self.list_slots())
     }
@@ -384,6 +398,20 @@ fn find<'a>(view: &View<'a>, id: &str) -> Result<(RolloutId, &'a Standing), Faul
     by_id.or_else(by_name).map(|(id, state)| (*id, state)).ok_or_else(|| not_found("rollout", id))
 }
 
+/// A ring without hosts would settle at once, and the next one would begin without what it was to show.
+fn empty_ring(ring: &str, excluded: &[ExcludedHost]) -> Fault {
+    let left_out = excluded.iter().take(MAX_NAMED).map(|host| format!("{} ({})", host.name, host.code));
+    let left_out: Vec<_> = left_out.collect();
+    let text = match excluded.len() {
+        0 => format!("ring {ring} selects no target that an earlier ring does not have"),
+        count => {
+            let more = if count > left_out.len() { ", …" } else { "" };
+            format!("ring {ring} has no host that could be planned; left out are {}{more}", left_out.join(", "))
+        }
+    };
+    Fault::new("ring-empty", text, "nothing was planned", "change what it selects, mend its hosts, or leave it out")
+}
+
 /// The machine's plan in a reviewed document whose hash was checked.
 fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
     let wrong = |what: &str, value: &str| {
@@ -406,12 +434,12 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
             transaction: host.transaction(),
         });
     }
-    hosts.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
     // The hash only says that nobody edited the document, not that we wrote it: what the ledger relies on is checked.
     let mut seen = BTreeSet::new();
     if let Some(twice) = hosts.iter().find(|host| !seen.insert(host.node)) {
         return Err(wrong("second row of host", &twice.name));
     }
+    let rings = thaw_rings(&document, &spec, &mut hosts).map_err(|ring| wrong("ring", &ring))?;
     let targets = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let resolved = LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets);
     if resolved != document.limits {
@@ -425,6 +453,7 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
             because: match host.waiting.code.as_str() {
                 "silent" => ExcludedBecause::Silent,
                 "observe-mode" => ExcludedBecause::Observing,
+                "no-ring" => ExcludedBecause::NoRing,
                 _ => ExcludedBecause::Refused,
             },
             code: host.waiting.code.clone(),
@@ -455,7 +484,39 @@ fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault> {
         openings,
         hosts,
         excluded,
+        rings,
     })
+}
+
+/// The rings that `spec` means for as many hosts as the document has in each, whose `hosts` are put in order. The error names the
+/// ring that the document shows otherwise.
+fn thaw_rings(
+    document: &PlanDocument,
+    spec: &RolloutSpec,
+    hosts: &mut [PlannedHost],
+) -> Result<Vec<PlannedRing>, String> {
+    let counts: Vec<u32> =
+        document.rings.iter().map(|ring| u32::try_from(ring.hosts.len()).unwrap_or(u32::MAX)).collect();
+    let rings = spec.planned_rings(&counts);
+    let shown = document.rings.iter().map(|ring| PlanRing { hosts: Vec::new(), ..ring.clone() });
+    let meant = rings.iter().map(|ring| PlanRing::new(ring.clone(), Vec::new()));
+    let name = |at: usize| document.rings.get(at).map(|ring| ring.name.clone()).unwrap_or_default();
+    if document.rings.len() != rings.len() {
+        return Err(name(document.rings.len().min(rings.len())));
+    }
+    if let Some(other) = shown.zip(meant).position(|(shown, meant)| shown != meant) {
+        return Err(name(other));
+    }
+    let mut left = hosts;
+    for (ring, count) in document.rings.iter().zip(&counts) {
+        if *count == 0 && !spec.rings.is_empty() {
+            return Err(ring.name.clone());
+        }
+        let (own, rest) = left.split_at_mut((*count as usize).min(left.len()));
+        own.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
+        left = rest;
+    }
+    Ok(rings)
 }
 
 fn document(host: &KnownHost) -> HostDocument {
@@ -489,6 +550,7 @@ pub mod freeze;
 mod reports;
 mod slots;
 mod steps;
+mod verdicts;
 mod why;
 
 #[cfg(test)]

@@ -18,12 +18,13 @@ use patchmesh_common::{
 
 use crate::{
     api::document::{
-        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, PlanDocument,
-        ProgressDocument, Reason, ResultError, RingProgress, RolloutDocument, RolloutRow, RolloutState, Seconds, Time,
-        WaitingGroup,
+        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, ProgressDocument,
+        Reason, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
     },
     render::counted,
 };
+
+mod rings;
 
 /// Reasons of the coordinator itself, which hold however many hosts are at work.
 const UNCERTAIN: [&str; 5] = ["listening", "rival", "reconciling", "superseded", "safe-mode"];
@@ -84,6 +85,9 @@ impl View<'_> {
         if state.stopped.is_some() {
             return (RolloutState::Stopped, reason("stopped", "stopped by an operator".into()));
         }
+        if let Some(rejection) = &state.course.rejected {
+            return (RolloutState::Stopped, reason("rejected", Waiting::Rejected(rejection.clone()).text()));
+        }
         if state.ended_at.is_some() {
             return if counts.not_started > 0 {
                 let text = format!("no opening is left for {}", hosts(counts.not_started));
@@ -139,6 +143,7 @@ impl View<'_> {
             started_at: Some(Time(state.started_at)),
             ended_at: state.ended_at.map(Time),
             duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0)).ok().map(Seconds),
+            rings: self.rings(id, state),
             results,
         }
     }
@@ -210,7 +215,7 @@ impl View<'_> {
             rollout: id.to_string(),
             state: name,
             reason,
-            rings: vec![RingProgress { name: PlanDocument::ONLY_RING.to_owned(), hosts: self.counts(state) }],
+            rings: self.rings(id, state),
             active: active.collect(),
             waiting: self.waiting_groups(id, state),
         }
@@ -241,7 +246,7 @@ fn lost(count: u32) -> String {
 /// Whether hosts that never started could not start any more, for a reason that is not their silence.
 fn is_cut_short(state: &Standing) -> bool {
     let over = |end| schedule::standing(&state.plan.openings, end) == schedule::Standing::Over;
-    state.halted || state.stopped.is_some() || state.ended_at.is_some_and(over)
+    state.halted || state.stopped.is_some() || state.course.rejected.is_some() || state.ended_at.is_some_and(over)
 }
 
 fn limit(limit: &ResolvedLimit) -> LimitDocument {
@@ -310,7 +315,7 @@ fn result_error(outcome: HostOutcome, host: &HostState, name: &str) -> Option<Re
 fn excluded_outcome(host: &ExcludedHost) -> HostOutcome {
     match host.because {
         ExcludedBecause::Silent => HostOutcome::Lost,
-        ExcludedBecause::Observing => HostOutcome::Skipped,
+        ExcludedBecause::Observing | ExcludedBecause::NoRing => HostOutcome::Skipped,
         ExcludedBecause::Refused => HostOutcome::Refused,
     }
 }

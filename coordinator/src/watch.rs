@@ -145,6 +145,10 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Ordered { .. } => "ordered",
         LedgerAct::Ended { .. } => "ended",
         LedgerAct::Released { .. } => "released",
+        LedgerAct::StepSettled { .. } => "step-settled",
+        LedgerAct::RingSettled { .. } => "ring-settled",
+        LedgerAct::Approved { .. } => "approved",
+        LedgerAct::Rejected { .. } => "rejected",
     }
 }
 

@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod order;
+
+use order::Order;
+
 use super::{
     Operation,
     ledger::{LedgerAct, LedgerEntry, report_of},
     plan::Plan,
+    ring::Place,
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
@@ -49,6 +54,7 @@ struct Rules {
     done: BTreeSet<NodeId>,
     failed: u32,
     halted: bool,
+    order: Order,
 }
 
 /// Reads a ledger entry by entry and keeps its own books.
@@ -96,6 +102,7 @@ impl Judge {
                     done: BTreeSet::new(),
                     failed: 0,
                     halted: false,
+                    order: Order::new(&rollout.plan),
                 };
                 self.rules.insert(rollout.id, rules);
             }
@@ -117,13 +124,32 @@ impl Judge {
                     self.ordered(order.stamp());
                 }
             }
+            LedgerAct::Refused { rollout, host, .. } => {
+                self.rules.get_mut(rollout).into_iter().for_each(|rules| rules.order.over(*host));
+            }
+            LedgerAct::StepSettled { rollout, ring, step, without } => {
+                self.settled(*rollout, Some(Place { ring: *ring, step: *step }), *ring, without, entry.at);
+            }
+            LedgerAct::RingSettled { rollout, ring, without } => self.settled(*rollout, None, *ring, without, entry.at),
+            LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => {
+                let rules = evidence.read().ok().and_then(|(_, verdict)| self.rules.get_mut(&verdict.rollout));
+                let Some(judged) = rules.map(|rules| rules.order.judged(evidence)) else { return };
+                self.demand("order", judged.is_ok(), None, || judged.err().unwrap_or_default());
+            }
             LedgerAct::Adopted { .. }
-            | LedgerAct::Refused { .. }
             | LedgerAct::Paused { .. }
             | LedgerAct::Resumed { .. }
             | LedgerAct::Ended { .. } => {}
         }
         self.entries += 1;
+    }
+
+    /// A step settled: the last one of the ring, if it is not said which.
+    fn settled(&mut self, id: RolloutId, step: Option<Place>, ring: u16, without: &[NodeId], at: WallTime) {
+        let Some(rules) = self.rules.get_mut(&id) else { return };
+        let place = step.unwrap_or_else(|| rules.plan.last_step(ring));
+        let settled = rules.order.settled(&rules.plan, place, without, &rules.held, at);
+        self.demand("order", settled.is_ok(), None, || settled.err().unwrap_or_default());
     }
 
     /// The highest sequence of a scope stands, and a tie is stop.
@@ -143,6 +169,8 @@ impl Judge {
         let stands = |scope| self.orders.get(&scope).is_some_and(|(_, stop)| *stop);
         let stopped = stands(StopScope::All) || stands(StopScope::Rollout(rollout));
         rules.held.insert(host);
+        let order = rules.order.granted(&rules.plan, host, at);
+        self.demand("order", order.is_ok(), Some(host), || order.err().unwrap_or_default());
         self.demand("concurrency", room, Some(host), || format!("granted while {limit} hosts held a slot"));
         self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());
         self.demand("window", window, Some(host), || format!("granted at {}, outside every opening", at.rfc3339()));
@@ -162,6 +190,9 @@ impl Judge {
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
         // A run that another ledger permitted counts too, unless the host holds a slot of this one.
         let counts = planned && !rules.held.contains(&host) && report.outcome != Outcome::Deferred;
+        if counts {
+            rules.order.over(host);
+        }
         if counts && rules.done.insert(host) {
             rules.failed += u32::from(report.outcome == Outcome::Failed);
         }
@@ -174,7 +205,12 @@ impl Judge {
 
     fn released(&mut self, host: NodeId, lease: Option<LeaseId>, because: &str) {
         self.excused.push(Excused { entry: self.entries, host, lease, because: because.to_owned() });
-        lease.into_iter().for_each(|lease| self.free(host, lease));
+        let Some(lease) = lease else { return };
+        if self.held.get(&host) == Some(&lease) {
+            let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
+            own.for_each(|rules| rules.order.over(host));
+        }
+        self.free(host, lease);
     }
 
     /// A host holds one slot, by one lease.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::{
+    approval::SignedVerdict,
     lease::make_lease,
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
@@ -19,6 +20,7 @@ use crate::{
 
 mod answers;
 mod release;
+mod rings;
 mod rival;
 
 pub use super::lease::{last_step, open_answer};
@@ -102,6 +104,8 @@ pub enum Event {
         /// Why.
         because: String,
     },
+    /// An operator approves or rejects a ring. Nothing of it has been checked.
+    Judged(Box<SignedVerdict>),
     /// Time passed.
     Tick,
 }
@@ -212,6 +216,7 @@ impl Controller {
         let counter = self.epoch().counter.saturating_add(1);
         self.open_epoch(cx, counter, incarnation, continues);
         self.listen(cx);
+        self.resume_pauses(cx);
         let targets: Vec<NodeId> = self.targets().collect();
         for node in targets {
             self.contact(node, cx.now.boot);
@@ -325,7 +330,7 @@ impl Controller {
         }
         let active: Vec<RolloutId> = self.ledger.active.iter().copied().collect();
         for id in active {
-            let decision = planner::plan(&self.ledger, id, &self.desk, now);
+            let decision = self.decide(cx, id);
             if decision.halt {
                 self.save(cx, LedgerAct::Halted { rollout: id });
             }
@@ -337,6 +342,7 @@ impl Controller {
             }
             if decision.end {
                 self.save(cx, LedgerAct::Ended { rollout: id });
+                self.desk.opens.remove(&id);
             }
         }
         self.repeat(cx);
@@ -465,6 +471,7 @@ impl Machine for Controller {
             Event::Stop(rollout) => self.stop(cx, rollout),
             Event::Ordered(signed) => self.ordered(cx, signed),
             Event::Release { host, by, because } => self.release(cx, host, &by, &because),
+            Event::Judged(evidence) => self.judged(cx, evidence),
             Event::Tick => {}
         }
         self.advance(cx);

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Operation,
+    approval::SignedVerdict,
     plan::{ExcludedBecause, Plan, Rollout},
+    ring::{Course, Place},
     silence::Reboots,
     slots::Hold,
 };
@@ -26,6 +28,7 @@ use crate::{
 
 mod release;
 mod report;
+mod rings;
 mod tally;
 
 pub use tally::Tally;
@@ -141,6 +144,37 @@ pub enum LedgerAct {
         /// Why.
         because: String,
     },
+    /// Every host of a step is done, or was passed over: the next step of the ring opens after the ring's wait. Not said of the
+    /// last step. Said again if the clock was set back to before it: the wait begins again.
+    StepSettled {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// Which of its steps, from 0.
+        step: u16,
+        /// Hosts that were silent for so long that nobody waits for them: they hold no slot.
+        without: Vec<NodeId>,
+    },
+    /// The same of a ring's last step: the next ring opens after the bake. Not said of the last ring.
+    RingSettled {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// As in [`LedgerAct::StepSettled`].
+        without: Vec<NodeId>,
+    },
+    /// An operator lets a ring begin.
+    Approved {
+        /// What the operator signed; judged before it was saved.
+        evidence: Box<SignedVerdict>,
+    },
+    /// An operator says no to a ring: nothing is granted any more, running hosts finish.
+    Rejected {
+        /// What the operator signed; judged before it was saved.
+        evidence: Box<SignedVerdict>,
+    },
 }
 
 impl Payload for LedgerEntry {
@@ -166,6 +200,12 @@ pub enum FoldError {
     /// The evidence is no order.
     #[error("the evidence of a STOP does not decode")]
     Order(#[source] Malformed),
+    /// The evidence is no verdict.
+    #[error("the evidence of an approval or rejection does not decode")]
+    Verdict(#[source] Malformed),
+    /// It is about another step than the one at which the rollout stands.
+    #[error("rollout {0} does not stand at ring {ring}, step {step}", ring = .1.ring, step = .1.step)]
+    OtherStep(RolloutId, Place),
 }
 
 /// Where a host stands in a rollout.
@@ -241,6 +281,8 @@ pub struct RolloutState {
     pub tally: Tally,
     /// Most hosts that ever held a slot at once.
     pub peak: u32,
+    /// Where it stands among its rings.
+    pub course: Course,
 }
 
 /// Everything that the entries say.
@@ -325,6 +367,7 @@ impl Ledger {
             }
             LedgerAct::Granted { rollout, host, lease, attempt, opening } => {
                 let (state, at) = self.host(*rollout, *host)?;
+                state.begins(at);
                 state.hosts[at].attempts = *attempt;
                 state.settle(at, Progress::Running { lease: *lease, since: entry.at, opening: *opening });
                 state.peak = state.peak.max(u32::try_from(state.tally.busy.len()).unwrap_or(u32::MAX));
@@ -365,6 +408,16 @@ impl Ledger {
             LedgerAct::Released { host, lease, by, because, .. } => {
                 let (at, by, because) = (entry.at, by.clone(), because.clone());
                 self.fold_release(*host, *lease, |lease| Release { lease, at, by, because });
+            }
+            LedgerAct::StepSettled { rollout, ring, step, .. } => {
+                self.fold_settled(*rollout, Place { ring: *ring, step: *step }, entry.at)?;
+            }
+            LedgerAct::RingSettled { rollout, ring, .. } => {
+                let last = self.rollout(*rollout)?.plan.last_step(*ring);
+                self.fold_settled(*rollout, last, entry.at)?;
+            }
+            LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => {
+                self.fold_verdict(evidence, entry.at)?;
             }
         }
         Ok(())
@@ -440,6 +493,7 @@ impl RolloutState {
             index,
             tally: Tally::default(),
             peak: 0,
+            course: Course::default(),
         };
         state.tally = state.recounted();
         state
@@ -462,7 +516,7 @@ impl RolloutState {
 
     /// Whether nothing is granted any more, whatever time it is.
     pub fn is_latched(&self) -> bool {
-        self.halted || self.stopped.is_some() || self.ended_at.is_some()
+        self.halted || self.stopped.is_some() || self.course.rejected.is_some() || self.ended_at.is_some()
     }
 
     /// Excluded targets of one kind.

@@ -51,6 +51,14 @@ impl Limit {
         }
     }
 
+    /// Whether it is at least `other` however many targets there are; never of a count and a share.
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        match (self.amount, other.amount) {
+            (Amount::Count(own), Amount::Count(other)) | (Amount::Percent(own), Amount::Percent(other)) => own >= other,
+            _ => false,
+        }
+    }
+
     /// How many of `targets` hosts may run at once: rounded down, at least 1, at most `targets` (so 0 of 0).
     pub fn resolve_concurrency(&self, targets: u32) -> u32 {
         self.floor(targets).max(1).min(targets)
@@ -178,6 +186,20 @@ pub fn batches(targets: u32, concurrency: u32, ramp: Ramp) -> impl Iterator<Item
     })
 }
 
+/// How many hosts may have begun in all while a rollout ramps up as AWS does and so many of them have said that they are at work;
+/// `None` once it has reached `concurrency`, which is then the only bound.
+pub fn ramp_allows(acknowledged: u32, concurrency: u32) -> Option<u32> {
+    let mut batch = 1_u32;
+    while batch < concurrency {
+        let begun = batch.saturating_mul(2).saturating_sub(1);
+        if acknowledged < begun {
+            return Some(begun);
+        }
+        batch = batch.saturating_mul(2);
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -252,6 +274,20 @@ mod tests {
             prop_assert!(resolved <= share.resolve_concurrency(targets + 1));
             // Never more than the share, unless that is less than one host.
             prop_assert!(resolved == 1 || u64::from(resolved) * 100 <= u64::from(targets) * u64::from(percent));
+        }
+
+        /// Whoever begins as many as is allowed, and waits until all of them have said so, starts AWS's batches until the limit.
+        #[test]
+        fn a_ramp_allows_the_batches(targets in 1u32..5_000, concurrency in 1u32..500) {
+            let mut begun = 0;
+            for batch in batches(targets, concurrency, Ramp::Aws) {
+                let allowed = ramp_allows(begun, concurrency).unwrap_or(begun.saturating_add(concurrency));
+                prop_assert_eq!(batch, (allowed - begun).min(targets - begun));
+                // Until the last of them has said so, nobody follows.
+                let later = begun + batch - 1;
+                prop_assert!(ramp_allows(later, concurrency).is_none_or(|all| all == allowed));
+                begun += batch;
+            }
         }
 
         #[test]

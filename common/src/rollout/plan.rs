@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, RebootOption};
+use super::{Operation, RebootOption, ring::PlannedRing};
 use crate::{
     id::{NodeId, RolloutId},
     inventory::Transaction,
@@ -44,6 +44,8 @@ pub enum ExcludedBecause {
     Observing,
     /// It answered with a refusal.
     Refused,
+    /// No ring selects it.
+    NoRing,
 }
 
 /// A target that is not in the plan, and why.
@@ -86,10 +88,12 @@ pub struct Plan {
     pub max_errors: ResolvedLimit,
     /// When work may start. Never empty.
     pub openings: Vec<Opening>,
-    /// In the order in which they start: by name, ascending.
+    /// In the order in which they start: by ring, then by name, ascending.
     pub hosts: Vec<PlannedHost>,
     /// Targets that are not in the plan.
     pub excluded: Vec<ExcludedHost>,
+    /// In order; together they have every host.
+    pub rings: Vec<PlannedRing>,
 }
 
 /// A plan that was applied.

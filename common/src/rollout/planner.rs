@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ledger::{Ledger, Progress, RolloutState},
+    ring::Place,
     waiting::Waiting,
 };
 use crate::{
@@ -19,6 +20,10 @@ use crate::{
     schedule::{Opening, Standing, standing},
     time::{BootTime, Now},
 };
+
+mod front;
+
+use front::{beyond, front, ramp_room, ramping, settles};
 
 /// How old a `Ready` may be when `Go` is sent: [`GO_WITHIN`] less the time that the message may need.
 const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
@@ -92,6 +97,9 @@ pub struct Desk {
     pub poison: Poison,
     /// When safe mode was last on: until then nobody could be seen.
     pub safe_at: BootTime,
+    /// By rollout, before when the step at which it stands does not open, as far as this process lived through the pause: no
+    /// clock that is set makes that shorter.
+    pub opens: BTreeMap<RolloutId, BootTime>,
 }
 
 /// What may happen next.
@@ -105,6 +113,8 @@ pub struct Decision {
     pub halt: bool,
     /// Nothing moves any more.
     pub end: bool,
+    /// This step has settled, without these hosts. Then nothing else is decided, but to halt or end.
+    pub settles: Option<(Place, Vec<NodeId>)>,
 }
 
 impl Desk {
@@ -140,19 +150,26 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
         return Decision::default();
     };
     let halt = !state.halted && state.tally.failed > state.plan.max_errors.resolved;
-    let mut decision = Decision { halt, end: ends(ledger, state, halt, desk, now), ..Decision::default() };
-    if halt || decision.end || blocked(ledger, state, desk, now).is_some() {
+    let front = front(id, state, desk, now);
+    let end = ends(ledger, state, halt, front.closed.is_some(), desk, now);
+    let mut decision = Decision { halt, end, ..Decision::default() };
+    if halt || decision.end {
+        return decision;
+    }
+    decision.settles = settles(ledger, id, state, desk, now);
+    if decision.settles.is_some() || blocked(ledger, state, desk, now).is_some() {
         return decision;
     }
     let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
     let in_time = |opening: &Opening| opening.admits_start(now.wall.plus(LAST_GRANT));
     let limit = state.plan.max_concurrency.resolved as usize;
-    let mut free = limit.saturating_sub(ledger.slots_held(state));
+    let room = ramp_room(state, desk).unwrap_or(usize::MAX);
+    let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room);
     // A host past its transaction frees its slot soon: the next one prepares meanwhile. Not later than that, because a host
     // that reboots is next heard from with its report.
     let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
-    let mut offers = free + soon;
-    for &at in &state.tally.eligible {
+    let mut offers = (free + soon).min(room);
+    for &at in state.tally.eligible.range(..front.open) {
         if offers == 0 {
             break;
         }
@@ -199,12 +216,12 @@ fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
         .is_some_and(|(phase, _)| *phase > Phase::Transaction)
 }
 
-fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, desk: &Desk, now: Now) -> bool {
+fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, closed: bool, desk: &Desk, now: Now) -> bool {
     let moving = state.tally.busy.iter().any(|at| !desk.is_lost(ledger, state, *at, now.boot));
     let standing = standing(&state.plan.openings, now.wall);
-    // Nobody is asked while it is paused, under a STOP of every rollout or before an opening: a host that is away then has lost
-    // nothing yet.
-    let held = state.paused || ledger.stopped_all().is_some();
+    // Nobody is asked while it is paused, under a STOP of every rollout, before an opening or before a step: a host that is away
+    // then has lost nothing yet.
+    let held = state.paused || closed || ledger.stopped_all().is_some();
     let asks = !held && !matches!(standing, Standing::Before(_));
     let starts_again = !halt
         && !state.is_latched()
@@ -221,6 +238,9 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     }
     if state.stopped.is_some() {
         return Some(Waiting::Stopped);
+    }
+    if let Some(rejection) = &state.course.rejected {
+        return Some(Waiting::Rejected(rejection.clone()));
     }
     if let Some(sequence) = ledger.stopped_all() {
         return Some(Waiting::AllStopped { sequence });
@@ -291,6 +311,9 @@ pub struct Waits<'a> {
     now: Now,
     common: Option<Waiting>,
     slot: Waiting,
+    /// How many hosts, in the plan's order, are not waiting for a step before theirs.
+    open: usize,
+    beyond: Waiting,
 }
 
 impl<'a> Waits<'a> {
@@ -303,7 +326,10 @@ impl<'a> Waits<'a> {
             limit: state.plan.max_concurrency.resolved,
             lost: desk.lost_busy(ledger, state, now.boot),
         };
-        Some(Self { ledger, state, id, desk, now, common, slot })
+        let front = front(id, state, desk, now);
+        let beyond = beyond(ledger, state, &front, desk, now);
+        let slot = ramping(state, desk).unwrap_or(slot);
+        Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -314,6 +340,9 @@ impl<'a> Waits<'a> {
         }
         if let Some(common) = &self.common {
             return Some(common.clone());
+        }
+        if at >= self.open {
+            return Some(self.beyond.clone());
         }
         let Some(contact) = self.desk.contacts.get(node) else { return Some(Waiting::Silent) };
         match &contact.handshake {

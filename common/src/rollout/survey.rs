@@ -47,12 +47,26 @@ pub enum SurveyError {
     Nobody(usize),
 }
 
+/// What came of the questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// By ring, then by name.
+    pub planned: Vec<PlannedHost>,
+    /// Targets that are left out.
+    pub excluded: Vec<ExcludedHost>,
+    /// How many of `planned` each ring has, in order.
+    pub rings: Vec<u32>,
+}
+
 /// One round of questions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     operation: Operation,
     asks: bool,
-    targets: Vec<Candidate>,
+    /// How many there are.
+    rings: usize,
+    /// With the ring of each, if one selects it.
+    targets: Vec<(Option<usize>, Candidate)>,
     answers: BTreeMap<NodeId, Result<Resolution, Refusal>>,
     asked: BootTime,
     deadline: BootTime,
@@ -65,23 +79,27 @@ impl Survey {
     /// [`SurveyError`] if a named host is unknown or nothing matches.
     pub fn begin(spec: &RolloutSpec, known: Vec<Candidate>, now: BootTime) -> Result<Self, SurveyError> {
         let all = known.len();
-        if let Targets::Names(names) = &spec.targets {
-            let there: BTreeSet<&String> = known.iter().map(|host| &host.name).collect();
-            let unknown: Vec<String> = names.iter().filter(|name| !there.contains(name)).cloned().collect();
-            if !unknown.is_empty() {
-                return Err(SurveyError::Unknown(unknown));
-            }
+        let there: BTreeSet<&String> = known.iter().map(|host| &host.name).collect();
+        let named = |targets: &'_ Targets| match targets {
+            Targets::Names(names) => names.iter().filter(|name| !there.contains(name)).cloned().collect(),
+            Targets::All | Targets::Labels(_) => Vec::new(),
+        };
+        let unknown: BTreeSet<String> =
+            spec.rings.iter().map(|ring| &ring.selects).chain([&spec.targets]).flat_map(named).collect();
+        if !unknown.is_empty() {
+            return Err(SurveyError::Unknown(unknown.into_iter().collect()));
         }
-        let mut targets: Vec<Candidate> =
-            known.into_iter().filter(|host| spec.targets.admits(&host.name, &host.tags)).collect();
+        let targets = known.into_iter().filter(|host| spec.targets.admits(&host.name, &host.tags));
+        let mut targets: Vec<_> = targets.map(|host| (spec.ring_of(&host.name, &host.tags), host)).collect();
         if targets.is_empty() {
             return Err(SurveyError::Nobody(all));
         }
-        targets.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
+        targets.sort_by(|(_, a), (_, b)| (&a.name, a.node).cmp(&(&b.name, b.node)));
         let deadline = now.plus(PATIENCE);
         Ok(Self {
             operation: spec.operation,
             asks: spec.asks(),
+            rings: spec.rings.len().max(1),
             targets,
             answers: BTreeMap::new(),
             asked: now,
@@ -94,13 +112,14 @@ impl Survey {
     pub fn pending(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.targets
             .iter()
-            .filter(|host| self.asks && host.alive && self.may(host) && !self.has_answered(host))
-            .map(|host| host.node)
+            .filter(|(ring, host)| self.asks && ring.is_some() && host.alive && self.may(host))
+            .map(|(_, host)| host.node)
+            .filter(|node| !self.has_answered(*node))
     }
 
-    fn has_answered(&self, host: &Candidate) -> bool {
+    fn has_answered(&self, node: NodeId) -> bool {
         let busy = |no: &Refusal| no.code == RefusalCode::Busy;
-        self.answers.get(&host.node).is_some_and(|answer| !answer.as_ref().is_err_and(busy))
+        self.answers.get(&node).is_some_and(|answer| !answer.as_ref().is_err_and(busy))
     }
 
     fn may(&self, host: &Candidate) -> bool {
@@ -118,7 +137,7 @@ impl Survey {
 
     /// Keeps the answer of a host that was asked. One that is busy with others' questions is asked again.
     pub fn answered(&mut self, node: NodeId, result: Result<Resolution, Refusal>) {
-        if self.targets.iter().any(|host| host.node == node) {
+        if self.targets.iter().any(|(_, host)| host.node == node) {
             self.answers.insert(node, result);
         }
     }
@@ -133,21 +152,32 @@ impl Survey {
         now >= self.deadline || self.pending().next().is_none()
     }
 
-    /// The planned hosts by name, and the targets that are left out.
-    pub fn freeze(mut self) -> (Vec<PlannedHost>, Vec<ExcludedHost>) {
-        let (mut planned, mut excluded) = (Vec::new(), Vec::new());
-        for host in core::mem::take(&mut self.targets) {
-            match self.outcome(&host) {
-                Ok(transaction) => planned.push(PlannedHost { node: host.node, name: host.name, transaction }),
+    /// The planned hosts by ring and name, and the targets that are left out.
+    pub fn freeze(mut self) -> Found {
+        let mut found = Found { rings: vec![0; self.rings], ..Found::default() };
+        let mut planned = Vec::new();
+        for (ring, host) in core::mem::take(&mut self.targets) {
+            let outcome = match ring {
+                Some(ring) => self.outcome(&host).map(|transaction| (ring, transaction)),
+                None => Err(no_ring()),
+            };
+            match outcome {
+                Ok((ring, transaction)) => {
+                    found.rings.iter_mut().skip(ring).take(1).for_each(|hosts| *hosts += 1);
+                    planned.push((ring, PlannedHost { node: host.node, name: host.name, transaction }));
+                }
                 Err((because, code, text, remedy)) => {
-                    excluded.push(ExcludedHost { node: host.node, name: host.name, because, code, text, remedy });
+                    found.excluded.push(ExcludedHost { node: host.node, name: host.name, because, code, text, remedy });
                 }
             }
         }
-        (planned, excluded)
+        // By name within a ring, as the targets are.
+        planned.sort_by_key(|(ring, _)| *ring);
+        found.planned = planned.into_iter().map(|(_, host)| host).collect();
+        found
     }
 
-    fn outcome(&mut self, host: &Candidate) -> Result<Transaction, (ExcludedBecause, String, String, String)> {
+    fn outcome(&mut self, host: &Candidate) -> Result<Transaction, LeftOut> {
         let silent = || {
             let remedy = format!("start its daemon, then plan again; see: patchmesh why host {}", host.name);
             Err((ExcludedBecause::Silent, "silent".into(), "the host did not answer".into(), remedy))
@@ -172,10 +202,22 @@ impl Survey {
     }
 }
 
+/// Why a target is left out: the kind of reason, its word, the reason, and what to do.
+type LeftOut = (ExcludedBecause, String, String, String);
+
+fn no_ring() -> LeftOut {
+    let remedy = "add a last ring with all: true for the rest, or take the host out of the targets".to_owned();
+    (ExcludedBecause::NoRing, "no-ring".into(), "no ring of the rollout selects it".into(), remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::{RebootOption, spec::Asked};
+    use crate::rollout::{
+        RebootOption,
+        limit::Ramp,
+        spec::{Asked, RingSpec},
+    };
 
     fn spec(targets: Targets, operation: Operation) -> RolloutSpec {
         RolloutSpec {
@@ -191,6 +233,8 @@ mod tests {
             blackouts: vec![],
             reboot: RebootOption::Never,
             hook_timeout: Duration::from_secs(1),
+            rings: vec![],
+            ramp: Ramp::Full,
         }
     }
 
@@ -215,7 +259,8 @@ mod tests {
         let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
         survey.answered(NodeId([2; 32]), Ok(resolution));
         assert!(survey.is_over(BootTime(0)));
-        let (planned, excluded) = survey.freeze();
+        let Found { planned, excluded, rings } = survey.freeze();
+        assert_eq!(rings, [1]);
         assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
         let codes: Vec<_> = excluded.iter().map(|host| (host.name.as_str(), host.code.as_str())).collect();
         assert_eq!(codes, [("host-1", "locked"), ("host-3", "observe-mode"), ("host-4", "silent")]);
@@ -232,9 +277,40 @@ mod tests {
         let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
         survey.answered(NodeId([2; 32]), Ok(resolution));
         assert!(!survey.is_over(BootTime(0)) && survey.is_over(BootTime(120_000)));
-        let (planned, excluded) = survey.freeze();
+        let Found { planned, excluded, rings } = survey.freeze();
         assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
         assert_eq!(excluded.iter().map(|host| host.code.as_str()).collect::<Vec<_>>(), ["busy"]);
+        assert_eq!(rings, [1]);
+    }
+
+    #[test]
+    fn rings_come_in_order_and_whom_none_selects_is_left_out_unasked() {
+        let ring = |name: &str, selects: Targets| RingSpec {
+            name: name.into(),
+            selects,
+            steps: vec![],
+            wait: Duration::ZERO,
+            bake: Duration::ZERO,
+            approvals: 0,
+        };
+        let odd = Targets::Labels([("role".to_owned(), "r1".to_owned())].into());
+        let mut ringed = spec(Targets::All, Operation::Install);
+        ringed.rings = vec![ring("canary", Targets::Names(["host-3".to_owned()].into())), ring("odd", odd)];
+        let known = || (1..=5).map(|seed| candidate(seed, Mode::Enforce, true)).collect::<Vec<_>>();
+        let mut survey = Survey::begin(&ringed, known(), BootTime(0)).unwrap();
+        let pending: Vec<_> = survey.pending().collect();
+        assert_eq!(pending, [1, 3, 5].map(|seed| NodeId([seed; 32])), "whom no ring selects is not asked");
+        for node in pending {
+            survey.answered(node, Ok(Resolution { transaction: Transaction::default(), counters: Default::default() }));
+        }
+        let Found { planned, excluded, rings } = survey.freeze();
+        let names: Vec<_> = planned.iter().map(|host| host.name.as_str()).collect();
+        assert_eq!((names, rings), (vec!["host-3", "host-1", "host-5"], vec![1, 2]));
+        let codes: Vec<_> = excluded.iter().map(|host| (host.name.as_str(), host.code.as_str())).collect();
+        assert_eq!(codes, [("host-2", "no-ring"), ("host-4", "no-ring")]);
+        ringed.rings[0].selects = Targets::Names(["host-9".to_owned()].into());
+        let error = Survey::begin(&ringed, known(), BootTime(0)).unwrap_err();
+        assert_eq!(error, SurveyError::Unknown(vec!["host-9".into()]), "a canary that does not exist is a mistake");
     }
 
     #[test]
@@ -242,7 +318,7 @@ mod tests {
         let known = || vec![candidate(1, Mode::Observe, true), candidate(2, Mode::Enforce, true)];
         let survey = Survey::begin(&spec(Targets::All, Operation::Scan), known(), BootTime(0)).unwrap();
         assert!(survey.is_over(BootTime(0)));
-        assert_eq!(survey.freeze().0.len(), 2);
+        assert_eq!(survey.freeze().planned.len(), 2);
         let names = Targets::Names(["host-1".to_owned(), "nobody".to_owned()].into());
         let error = Survey::begin(&spec(names, Operation::Scan), known(), BootTime(0)).unwrap_err();
         assert_eq!(error, SurveyError::Unknown(vec!["nobody".into()]));

@@ -9,8 +9,10 @@ use super::{
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
+    limit::Ramp,
     plan::{Plan, PlannedHost, ResolvedLimit},
     planner,
+    ring::PlannedRing,
     waiting::Waiting,
     *,
 };
@@ -35,6 +37,7 @@ mod found;
 mod laws;
 mod operated;
 mod released;
+mod rings;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -68,7 +71,7 @@ fn change(version: &str) -> PackageChange {
     }
 }
 
-fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> Plan {
+pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> Plan {
     let limit = |resolved: u32| ResolvedLimit { given: resolved.to_string(), resolved };
     Plan {
         name: "wave".into(),
@@ -89,6 +92,7 @@ fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> 
             })
             .collect(),
         excluded: vec![],
+        rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
     }
 }
 

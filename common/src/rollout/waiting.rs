@@ -1,5 +1,6 @@
 //! Why a host is not moving, as a type: the product's voice.
 
+use super::ring::Rejection;
 use crate::{id::RolloutId, run::message::Refusal, schedule::Opening, time::WallTime};
 
 /// Why a host of a rollout is not moving.
@@ -70,6 +71,63 @@ pub enum Waiting {
         /// Until then.
         until: WallTime,
     },
+    /// A step before the host's own has not settled.
+    Ring {
+        /// The ring that is at work.
+        ring: String,
+        /// Its step that is open, from 1.
+        step: u16,
+        /// How many it has.
+        steps: u16,
+        /// Hosts up to this step that are not done.
+        left: u32,
+        /// How many of them hold a slot and are silent.
+        lost: u32,
+        /// How many of them never began, and are silent.
+        down: u32,
+    },
+    /// The step before has settled, and the next one of the ring opens later.
+    StepWait {
+        /// Which ring.
+        ring: String,
+        /// The step that opens, from 1.
+        step: u16,
+        /// How many it has.
+        steps: u16,
+        /// Then.
+        until: WallTime,
+    },
+    /// The ring before has settled, and the next one begins later.
+    Bake {
+        /// Which one.
+        ring: String,
+        /// The one that settled.
+        after: String,
+        /// Then.
+        until: WallTime,
+    },
+    /// The ring begins when enough operators have approved it.
+    Approval {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which ring.
+        ring: String,
+        /// How many have.
+        given: usize,
+        /// Of so many.
+        needed: u8,
+    },
+    /// `ramp: aws`: more of those that began must say first that they are at work.
+    Ramp {
+        /// In this ring.
+        ring: String,
+        /// How many of it have begun.
+        begun: u32,
+        /// How many of these have not been heard at work.
+        unacknowledged: u32,
+    },
+    /// An operator rejected a ring.
+    Rejected(Rejection),
 }
 
 impl Waiting {
@@ -93,6 +151,12 @@ impl Waiting {
             Self::Listening => "listening",
             Self::Rival => "rival",
             Self::SafeMode { .. } => "safe-mode",
+            Self::Ring { .. } => "ring",
+            Self::StepWait { .. } => "step-wait",
+            Self::Bake { .. } => "bake",
+            Self::Approval { .. } => "approval",
+            Self::Ramp { .. } => "ramp",
+            Self::Rejected(_) => "rejected",
         }
     }
 
@@ -147,6 +211,49 @@ impl Waiting {
                     until.rfc3339()
                 )
             }
+            Self::Ring { ring, step, steps, left, lost, down } => {
+                let mut text = format!("ring {ring}, step {step} of {steps}, has not settled: {left} not done");
+                if *lost > 0 {
+                    text.push_str(&format!(", {lost} of them lost"));
+                }
+                if *down > 0 {
+                    text.push_str(&format!(", {down} never began and silent"));
+                }
+                if *lost == 0 && *down == *left {
+                    text.push_str("; nobody of the ring has shown that it works: start their daemons, or stop and plan again");
+                }
+                text
+            }
+            Self::StepWait { ring, step, steps, until } => {
+                format!("step {step} of {steps} of ring {ring} opens at {}: the step before has settled", until.rfc3339())
+            }
+            Self::Bake { ring, after, until } => {
+                format!("ring {ring} begins at {}: ring {after} has settled and bakes", until.rfc3339())
+            }
+            Self::Approval { ring, given, needed, .. } => {
+                format!("ring {ring} begins when {needed} operators have approved it; {given} have")
+            }
+            Self::Ramp { ring, begun, unacknowledged } => {
+                format!(
+                    "ramp aws: of the {begun} hosts of ring {ring} that began, {unacknowledged} have not said yet that they are at work"
+                )
+            }
+            Self::Rejected(Rejection { ring, by, because, .. }) => {
+                format!("ring {ring} was rejected by {by}: {because}; plan again")
+            }
         }
+    }
+
+    /// The command that would change it; `None` if nothing but time or the host itself does.
+    pub fn command(&self, rollout: RolloutId) -> Option<String> {
+        Some(match self {
+            Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } => "patchmesh slots ls".to_owned(),
+            Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
+            Self::Ring { left, down, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
+            Self::Paused => format!("patchmesh rollout resume {rollout}"),
+            Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
+            Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),
+            _ => return None,
+        })
     }
 }

@@ -22,8 +22,11 @@ use crate::{
     },
     rollout::{
         Operation, RebootOption,
+        approval::{SignedVerdict, Verdict},
         ledger::{LedgerAct, LedgerEntry},
+        limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
+        ring::PlannedRing,
         slots::Hold,
     },
     run::{
@@ -289,6 +292,8 @@ fn lease_messages(lines: &mut Lines) {
     lines.add("frame", &LeaseFrame { credential: credential(), sealed: sealed(&[9]) });
     let order = StopOrder { mesh: MeshId([1; 32]), scope: StopScope::All, sequence: 5, stop: true };
     lines.add("stop-order", &order);
+    let (mesh, rollout) = (MeshId([1; 32]), RolloutId([5; 8]));
+    lines.add("verdict", &Verdict { mesh, rollout, ring: 1, approve: true, because: text("b") });
 }
 
 fn plan() -> Plan {
@@ -301,6 +306,15 @@ fn plan() -> Plan {
         code: text("locked"),
         text: text("t"),
         remedy: text("r"),
+    };
+    let ring = PlannedRing {
+        name: text("canary"),
+        hosts: 1,
+        steps: vec![limit("10%", 1)],
+        wait: 60,
+        bake: 3600,
+        approvals: 2,
+        ramp: Ramp::Aws,
     };
     Plan {
         name: text("weekly"),
@@ -315,7 +329,12 @@ fn plan() -> Plan {
         openings: vec![Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX }],
         hosts: vec![planned],
         excluded: vec![excluded],
+        rings: vec![ring],
     }
+}
+
+fn verdict() -> Box<SignedVerdict> {
+    Box::new(SignedVerdict { verdict: sealed(&[9]), credential: credential() })
 }
 
 fn ledger(lines: &mut Lines) {
@@ -349,6 +368,10 @@ fn ledger(lines: &mut Lines) {
                 because: text("dead"),
             },
         ),
+        ("step-settled", LedgerAct::StepSettled { rollout, ring: 1, step: 2, without: vec![host] }),
+        ("ring-settled", LedgerAct::RingSettled { rollout, ring: 1, without: vec![] }),
+        ("approved", LedgerAct::Approved { evidence: verdict() }),
+        ("rejected", LedgerAct::Rejected { evidence: verdict() }),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });
@@ -393,8 +416,10 @@ fn words(lines: &mut Lines) {
     lines.add("words.approval", &vec![Approval::All, Approval::Security, Approval::Snapshot(SnapshotId([9; 32]))]);
     lines.add("words.operation", &vec![Operation::Scan, Operation::Install]);
     lines.add("words.reboot", &vec![RebootOption::Never, RebootOption::IfNeeded]);
-    let excluded = vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused];
+    let excluded =
+        vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused, ExcludedBecause::NoRing];
     lines.add("words.excluded", &excluded);
+    lines.add("words.ramp", &vec![Ramp::Full, Ramp::Aws]);
     lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 

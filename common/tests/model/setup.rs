@@ -12,7 +12,9 @@ use patchmesh_common::{
     poison::Poison,
     rollout::{
         Operation, RebootOption, controller,
+        limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit},
+        ring::PlannedRing,
     },
     run::{
         machine,
@@ -132,6 +134,7 @@ pub(crate) fn plan() -> Plan {
         openings: vec![Opening::endless(WallTime(0))],
         hosts: (0..HOSTS).map(host).collect(),
         excluded: vec![],
+        rings: vec![PlannedRing::all(HOSTS as u32, Ramp::Full)],
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
         AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
         HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument,
         RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
-        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
-        WindowDocument, WindowListDocument,
+        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent,
+        WhyDocument, WindowDocument, WindowListDocument,
     },
 };
 use crate::{
@@ -158,6 +158,14 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn act(&self, id: &str, act: &str) -> Result<RolloutDocument, Fault> {
         self.post::<(), _>(&format!("/v1/rollouts/{}/{act}", encode(id)), None).await
+    }
+
+    /// Hands over an operator's word on a ring.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn verdict(&self, id: &str, verdict: &VerdictRequest) -> Result<RolloutDocument, Fault> {
+        self.post(&format!("/v1/rollouts/{}/verdicts", encode(id)), Some(verdict)).await
     }
 
     /// The STOPs and resumes that the member knows.

@@ -16,6 +16,7 @@
 //! | `GET /v1/rollouts/ID/steps/HOST` | | `patchmesh.steps/v1` of one host |
 //! | `GET /v1/rollouts/ID/watch` | | one JSON document per line, the recap last |
 //! | `POST /v1/rollouts/ID/{pause,resume,stop}` | | `patchmesh.rollout/v1` |
+//! | `POST /v1/rollouts/ID/verdicts` | `{"verdict": HEX}`: an operator's sealed word on a ring | `patchmesh.rollout/v1` |
 //! | `GET /v1/orders` | | `patchmesh.orders/v1` |
 //! | `POST /v1/orders` | `{"order": HEX}`: a sealed STOP or resume | `patchmesh.stop/v1` |
 //! | `GET /v1/orders/{all,ROLLOUT}` | | `patchmesh.stop/v1` |
@@ -38,11 +39,12 @@ pub mod client;
 pub mod document;
 mod kept;
 pub mod server;
+pub mod verdicts;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use patchmesh_common::{
-    rollout::spec::RolloutSpec,
+    rollout::{approval::SignedVerdict, spec::RolloutSpec},
     run::message::{SignedStop, StopScope},
     selector::Selector,
 };
@@ -121,6 +123,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Ends the rollout: nothing new starts, hosts at work begin no further disruptive step.
     fn stop(&self, id: String) -> Answer<'_, RolloutDocument>;
+
+    /// Takes an operator's word on a ring. Nothing of it has been checked. Answers once it is in the ledger.
+    fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument>;
 
     /// The STOPs and resumes that this member knows.
     fn orders(&self) -> Answer<'_, OrdersDocument>;

@@ -25,7 +25,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 use super::{
     Answer, MAX_BODY, Service, bad_request,
     document::{AppliedDocument, PlanDocument, SpecDocument, WatchEvent},
-    kept, not_found,
+    kept, not_found, verdicts,
 };
 use crate::fault::{Exit, Fault};
 
@@ -100,6 +100,7 @@ fn router<S: Service>(service: Arc<S>) -> Router {
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
         .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))
+        .route("/v1/rollouts/{id}/verdicts", post(verdict::<S>))
         .route("/v1/rollouts/{id}/{act}", post(act::<S>))
         .route("/v1/orders", get(|State(s): State<Arc<S>>| async move { answer(s.orders()).await }).post(order::<S>))
         .route("/v1/orders/{scope}", get(standing::<S>))
@@ -195,6 +196,13 @@ async fn act<S: Service>(State(service): State<Arc<S>>, Name((id, act)): Name<(S
         "resume" => answer(service.resume(id)).await,
         "stop" => answer(service.stop(id)).await,
         _ => refuse(&not_found("resource", &act)),
+    }
+}
+
+async fn verdict<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>, body: Received) -> Response {
+    match parse(body).and_then(|request| verdicts::decode(&request)) {
+        Ok(signed) => answer(service.verdict(id, signed)).await,
+        Err(fault) => refuse(&fault),
     }
 }
 

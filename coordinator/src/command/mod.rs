@@ -17,6 +17,7 @@ pub mod scan;
 pub mod slots;
 pub mod stop;
 pub mod transfer;
+pub mod verdict;
 pub mod version;
 pub mod watch;
 pub mod windows;

@@ -5,13 +5,12 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 6] = [
+const VERBS: [(&str, &str); 5] = [
     ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
     ("diff", "use patchmesh plan -f FILE"),
     ("token", "use patchmesh mesh sign with the owner key"),
     ("join", "use patchmesh mesh sign with the owner key"),
-    ("approve", "review the plan with patchmesh plan -f FILE, then apply it"),
 ];
 
 /// Longest echo of what was typed, in characters.

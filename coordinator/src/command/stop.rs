@@ -131,8 +131,7 @@ fn signed(
 }
 
 fn credential(args: &StopArgs, identity: &Identity, mesh: MeshId) -> Result<Credential, Fault> {
-    let beside = || args.key.parent().unwrap_or(Path::new("")).join(MEMBERSHIP);
-    let path = args.membership.clone().unwrap_or_else(beside);
+    let path = membership_path(&args.key, args.membership.as_deref());
     let (credential, membership) = identity::load_membership(&path, identity, mesh, clock::now().wall)
         .map_err(|error| refuse("the key has no right to stop", error))?;
     if membership.role == Role::Node {
@@ -140,6 +139,11 @@ fn credential(args: &StopArgs, identity: &Identity, mesh: MeshId) -> Result<Cred
         return Err(Fault::new("not-an-operator", text, UNCHANGED, "sign the key with --role operator"));
     }
     Ok(credential)
+}
+
+/// Where the membership of `key` is, unless told otherwise.
+pub(super) fn membership_path(key: &Path, given: Option<&Path>) -> PathBuf {
+    given.map_or_else(|| key.parent().unwrap_or(Path::new("")).join(MEMBERSHIP), Path::to_owned)
 }
 
 fn refuse(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Fault {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use patchmesh_common::rollout::{
     Operation, RebootOption,
+    limit::Ramp,
     spec::{Asked, RolloutSpec, Targets},
 };
 use tokio::time::{Instant, sleep};
@@ -64,6 +65,8 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         blackouts: Vec::new(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: HOOK_TIMEOUT,
+        rings: Vec::new(),
+        ramp: Ramp::Full,
     }
 }
 

@@ -5,7 +5,9 @@ use patchmesh_common::{
     rollout::{
         Operation, RebootOption,
         ledger::LedgerAct,
+        limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
+        ring::PlannedRing,
     },
     schedule::Opening,
     seal::{Ed25519, Ed25519Signer, Signature},
@@ -174,6 +176,7 @@ fn a_plan_for_a_large_fleet_fits() {
         openings: vec![Opening::endless(WallTime(0))],
         hosts: (0..250).map(host).collect(),
         excluded: vec![],
+        rings: vec![PlannedRing::all(250, Ramp::Full)],
     };
     let id = RolloutId([1; 8]);
     let entry = LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan })) };

@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod groups;
 mod locate;
 mod overrides;
+mod rings;
 mod rollout;
 pub mod window;
 pub mod written;

@@ -6,23 +6,24 @@ use patchmesh_common::{
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
         Operation, RebootOption,
-        limit::Limit,
+        limit::{Limit, Ramp},
         spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
     schedule::{Opening, blackout::Blackout},
     time::WallTime,
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::{
     Place, clip, duration,
     overrides::{self, Deciding, Given},
+    rings::{self, RAMPS, RingYaml},
 };
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 6] = ["labels", "rings", "ramp", "onSuperseded", "policy", "services"];
+pub(super) const TO_COME: [&str; 6] = ["labels", "onLimit", "onSuperseded", "policy", "services", "gates"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -60,8 +61,9 @@ struct Spec {
     blackouts: Option<Spanned<Vec<Spanned<BlackoutYaml>>>>,
     reboot: Option<Spanned<String>>,
     hooks: Option<Hooks>,
-    rings: NotYet,
-    ramp: NotYet,
+    rings: Option<Vec<Spanned<RingYaml>>>,
+    ramp: Option<Spanned<String>>,
+    on_limit: NotYet,
     on_superseded: NotYet,
     policy: NotYet,
     services: NotYet,
@@ -77,7 +79,7 @@ struct TargetsYaml {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Selector {
+pub(super) struct Selector {
     match_labels: BTreeMap<String, String>,
 }
 
@@ -106,7 +108,8 @@ struct Hooks {
 pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<RolloutSpec, Fault> {
     let Document { metadata, spec, .. } = document;
     refuse_not_built(place, &metadata, &spec)?;
-    let at = spec.targets.referenced;
+    let (at, targets) = (spec.targets.referenced, spec.targets.value);
+    let (rings, rings_at) = rings::rings(place, spec.rings)?;
     let windows_at = spec.windows.as_ref().map(|given| given.referenced);
     let blackouts_at = spec.blackouts.as_ref().map(|given| given.referenced);
     let list_at = spec.install_override_list.as_ref().map(|given| given.referenced);
@@ -119,7 +122,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             &spec.operation,
             &[("Scan", Operation::Scan), ("Install", Operation::Install)],
         )?,
-        targets: targets(place, spec.targets)?,
+        targets: chosen(place, "targets", at, targets.all, targets.names, targets.selector)?,
         baseline: deciding.asked(place, text)?,
         install_list: spec
             .install_override_list
@@ -157,6 +160,11 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             })?,
             None => DEFAULT_HOOK_TIMEOUT,
         },
+        rings,
+        ramp: match &spec.ramp {
+            Some(given) => word(place, "ramp", given, &RAMPS)?,
+            None => Ramp::Full,
+        },
         max_concurrency: spec
             .max_concurrency
             .value
@@ -173,6 +181,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::Window(_) | E::SameWindow(_) | E::OpeningsWithWindows => windows_at,
             E::TooMany { what: "windows", .. } => windows_at,
             E::TooMany { what: "blackouts", .. } => blackouts_at,
+            E::Ring(ring, ..) => rings_at.get(ring).copied(),
             _ => None,
         };
         place.fault(location, error.to_string())
@@ -183,8 +192,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
 fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Result<(), Fault> {
     let refused = [
         (&metadata.labels, "field metadata.labels", "leave it out"),
-        (&spec.rings, "field spec.rings", "apply one manifest after the other, each with its own targets"),
-        (&spec.ramp, "field spec.ramp", "leave it out: hosts start at the full limit"),
+        (&spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt the rollout"),
         (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
         (&spec.policy, "field spec.policy", "write its content into the Rollout"),
         (&spec.services, "field spec.services", "lower maxConcurrency so that every service stays up"),
@@ -205,28 +213,39 @@ fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words:
     })
 }
 
-fn targets(place: &Place<'_>, given: Spanned<TargetsYaml>) -> Result<Targets, Fault> {
-    let at = given.referenced;
-    match given.value {
-        TargetsYaml { all: Some(all), names: None, selector: None } => match all.value {
+/// Exactly one of three ways to choose hosts; `what` is chosen by them.
+pub(super) fn chosen(
+    place: &Place<'_>,
+    what: &str,
+    at: Location,
+    all: Option<Spanned<bool>>,
+    names: Option<Vec<String>>,
+    selector: Option<Selector>,
+) -> Result<Targets, Fault> {
+    match (all, names, selector) {
+        (Some(all), None, None) => match all.value {
             true => Ok(Targets::All),
             false => {
-                Err(place.fault(Some(all.referenced), "targets.all is false: write true, or names, or a selector"))
+                let message = format!("{what}.all is false: write true, or names, or a selector");
+                Err(place.fault(Some(all.referenced), message))
             }
         },
-        TargetsYaml { all: None, names: Some(names), selector: None } => {
+        (None, Some(names), None) => {
             let unique = names.iter().cloned().collect::<std::collections::BTreeSet<_>>();
             if unique.len() < names.len() {
                 let mut sorted = names;
                 sorted.sort();
                 let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map_or("", |pair| &pair[0]);
-                return Err(place.fault(Some(at), format!("targets.names holds {:?} twice", clip(twice))));
+                return Err(place.fault(Some(at), format!("{what}.names holds {:?} twice", clip(twice))));
             }
             Ok(Targets::Names(unique))
         }
-        TargetsYaml { all: None, names: None, selector: Some(selector) } => Ok(Targets::Labels(selector.match_labels)),
-        _ => Err(place
-            .fault(Some(at), "targets must hold exactly one of all: true, names: […] and selector: {matchLabels: …}")),
+        (None, None, Some(selector)) => Ok(Targets::Labels(selector.match_labels)),
+        _ => {
+            let message =
+                format!("{what} must hold exactly one of all: true, names: […] and selector: {{matchLabels: …}}");
+            Err(place.fault(Some(at), message))
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use patchmesh_common::{
     rollout::spec::Asked,
-    rollout::{Operation, RebootOption, spec::Targets},
+    rollout::{Operation, RebootOption, limit::Ramp, spec::Targets},
     time::WallTime,
 };
 
@@ -109,7 +109,7 @@ fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
         message(&format!("{GOOD}  maxErorrs: 2\n")),
         "r.yaml:9:3: unknown field \"maxErorrs\": known here are operation, targets, baseline, snapshot, baselineOverride, \
          installOverrideList, maxConcurrency, maxErrors, \
-         openings, windows, blackouts, reboot, hooks"
+         openings, windows, blackouts, reboot, hooks, rings, ramp"
     );
     assert_eq!(
         message(&format!("{GOOD}status: {{}}\n")),
@@ -151,13 +151,57 @@ fn windows_and_blackouts_say_when() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    for field in ["rings: []", "ramp: aws", "onSuperseded: wait"] {
+    for field in ["onLimit: pause", "onSuperseded: wait"] {
         let name = field.split(':').next().unwrap();
         let message = not_built(&format!("{GOOD}  {field}\n"));
         assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");
     }
     assert!(not_built(&GOOD.replace("Rollout", "Service")).starts_with("r.yaml:2:7: kind Service"));
     assert!(not_built(&GOOD.replace("weekly}", "weekly, labels: {a: b}}")).contains("field metadata.labels"));
+}
+
+const RINGED: &str = "  ramp: aws
+  rings:
+    - {name: canary, names: [a, b], bake: 1h}
+    - name: web
+      selector: {matchLabels: {app: web}}
+      steps: [1, 10%, 50%, 100%]
+      wait: 10m
+      approvals: 2
+    - {name: rest, all: true}
+";
+
+#[test]
+fn rings_are_read_in_order_with_everything_that_they_have() {
+    let spec = parse(&format!("{GOOD}{RINGED}")).unwrap();
+    let names: Vec<_> = spec.rings.iter().map(|ring| (ring.name.as_str(), ring.approvals)).collect();
+    assert_eq!((names, spec.ramp), (vec![("canary", 0), ("web", 2), ("rest", 0)], Ramp::Aws));
+    assert_eq!(spec.rings[0].selects, Targets::Names(["a".into(), "b".into()].into()));
+    assert_eq!((spec.rings[0].bake, spec.rings[1].wait), (Duration::from_secs(3600), Duration::from_secs(600)));
+    let steps: Vec<_> = spec.rings[1].steps.iter().map(|step| step.given()).collect();
+    assert_eq!(steps, ["1", "10%", "50%", "100%"]);
+    assert_eq!(spec.rings[2].selects, Targets::All);
+    let plain = parse(GOOD).unwrap();
+    assert_eq!((plain.rings.len(), plain.ramp), (0, Ramp::Full));
+}
+
+#[test]
+fn what_is_wrong_with_a_ring_is_named_where_the_ring_is() {
+    let with = |from: &str, to: &str| message(&format!("{GOOD}{}", RINGED.replace(from, to)));
+    let line = |message: &str, at: &str| assert!(message.starts_with(&format!("r.yaml:{at}: ")), "{message}");
+    let falls = with("[1, 10%, 50%, 100%]", "[50%, 10%, 100%]");
+    line(&falls, "12:7");
+    assert!(falls.contains("ring \"web\": the step 10% does not come after 50%"), "{falls}");
+    line(&with("bake: 1h", "bake: soon"), "11:43");
+    let idle = with("all: true}", "all: true, bake: 1h}");
+    line(&idle, "17:7");
+    assert!(idle.ends_with("bake is before the next ring, and no ring follows: leave it out"), "{idle}");
+    assert!(with("all: true}", "all: true, names: [a]}").contains("ring \"rest\" must hold exactly one of"));
+    line(&with("ramp: aws", "ramp: fast"), "9:9");
+    let unknown = with("all: true}", "all: true, pause: 1h}");
+    assert!(unknown.contains("known here are name, all, names, selector, steps, wait, bake, approvals"), "{unknown}");
+    let gates = not_built(&format!("{GOOD}{}", RINGED.replace("all: true}", "all: true, gates: []}")));
+    assert!(gates.contains("field gates of a ring"), "{gates}");
 }
 
 #[test]

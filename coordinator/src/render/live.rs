@@ -4,7 +4,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{duration, one_line};
 use crate::{
-    api::document::{EventDocument, EventKind, HostCounts, ProgressDocument},
+    api::document::{EventDocument, EventKind, HostCounts, ProgressDocument, RingProgress, RingState},
     output,
 };
 
@@ -118,9 +118,8 @@ fn event_line(event: &EventDocument) -> String {
 fn progress_lines(progress: &ProgressDocument, colour: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for ring in &progress.rings {
-        let reason = progress.reason.as_ref().map_or("-", |reason| reason.text.as_str());
         let (bar, counts) = (bar(ring.hosts), counts(ring.hosts, colour));
-        lines.push(format!("ring {} {bar} {counts}  {} {}", ring.name, progress.state.as_str(), one_line(reason)));
+        lines.push(format!("ring {} {bar} {counts}  {}", ring.name, standing(progress, ring)));
     }
     let width = progress.active.iter().take(MAX_ACTIVE).map(|active| active.host.len()).max().unwrap_or(0);
     for active in progress.active.iter().take(MAX_ACTIVE) {
@@ -136,6 +135,19 @@ fn progress_lines(progress: &ProgressDocument, colour: bool) -> Vec<String> {
         lines.push(format!("  {} waiting: {} ({})", group.hosts, one_line(&group.text), group.code));
     }
     lines
+}
+
+/// Where a ring stands and why: the whole rollout's reason stands beside the ring that is at work.
+fn standing(progress: &ProgressDocument, ring: &RingProgress) -> String {
+    let reason = progress.reason.as_ref().map_or("-", |reason| reason.text.as_str());
+    let waiting = ring.waiting.as_ref().map_or("-", |waiting| waiting.text.as_str());
+    let step = if ring.steps > 1 { format!("step {} of {}: ", ring.step, ring.steps) } else { String::new() };
+    match ring.state {
+        _ if progress.rings.len() == 1 => format!("{step}{} {}", progress.state.as_str(), one_line(reason)),
+        RingState::Settled => "settled -".to_owned(),
+        RingState::Open => format!("{step}{} {}", progress.state.as_str(), one_line(reason)),
+        RingState::Pending => format!("pending {}", one_line(waiting)),
+    }
 }
 
 fn done(hosts: HostCounts) -> u32 {
@@ -168,7 +180,21 @@ mod tests {
     use patchmesh_common::run::Phase;
 
     use super::*;
-    use crate::api::document::{Active, HostOutcome, Reason, RingProgress, RolloutState, WaitingGroup};
+    use crate::api::document::{Active, HostOutcome, Reason, RolloutState, WaitingDocument, WaitingGroup};
+
+    fn ring(name: &str, hosts: HostCounts) -> RingProgress {
+        RingProgress {
+            name: name.into(),
+            state: RingState::Open,
+            step: 1,
+            steps: 1,
+            hosts,
+            settled_at: None,
+            approved_by: vec![],
+            approvals: 0,
+            waiting: None,
+        }
+    }
 
     #[test]
     fn an_event_is_one_line_with_a_reason() {
@@ -202,7 +228,7 @@ mod tests {
             rollout: "00".into(),
             state: RolloutState::Running,
             reason: Some(Reason { code: "slots".into(), text: "every slot is taken".into() }),
-            rings: vec![RingProgress { name: "all".into(), hosts }],
+            rings: vec![ring("all", hosts)],
             active: vec![Active { host: "web-1".into(), phase: Phase::Transaction, seconds: 7, detail: String::new() }],
             waiting: vec![WaitingGroup { code: "slots".into(), text: "every slot is taken".into(), hosts: 3 }],
         };
@@ -215,6 +241,39 @@ mod tests {
             ]
         );
         assert!(progress_lines(&progress, true)[0].contains("\x1b[31m1 failed\x1b[0m"));
+    }
+
+    #[test]
+    fn each_ring_says_where_it_stands_and_what_it_waits_for() {
+        let hosts = |total, succeeded, running| HostCounts {
+            total,
+            succeeded,
+            running,
+            not_started: total - succeeded - running,
+            ..Default::default()
+        };
+        let bake = WaitingDocument { code: "ring".into(), text: "ring web has not settled".into(), command: None };
+        let progress = ProgressDocument {
+            schema: ProgressDocument::SCHEMA.into(),
+            rollout: "00".into(),
+            state: RolloutState::Running,
+            reason: None,
+            rings: vec![
+                RingProgress { state: RingState::Settled, ..ring("canary", hosts(1, 1, 0)) },
+                RingProgress { step: 2, steps: 4, ..ring("web", hosts(10, 1, 1)) },
+                RingProgress { state: RingState::Pending, waiting: Some(bake), ..ring("rest", hosts(4, 0, 0)) },
+            ],
+            active: vec![],
+            waiting: vec![],
+        };
+        assert_eq!(
+            progress_lines(&progress, false),
+            [
+                "ring canary [########################] 1/1  settled -",
+                "ring web [##>>....................] 1/10  step 2 of 4: Running -",
+                "ring rest [........................] 0/4  pending ring web has not settled",
+            ]
+        );
     }
 
     #[test]

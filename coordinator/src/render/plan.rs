@@ -2,12 +2,16 @@
 
 use patchmesh_common::{
     inventory::PackageChange,
-    rollout::{Operation, RebootOption, limit::stops_at_error, spec::MAX_OPENINGS},
+    rollout::{
+        Operation, RebootOption,
+        limit::{Ramp, stops_at_error},
+        spec::MAX_OPENINGS,
+    },
     time::WallTime,
 };
 
-use super::{counted, one_line};
-use crate::api::document::{PlanDocument, PlanHost, PlanRing, SpecDocument};
+use super::{counted, duration, one_line};
+use crate::api::document::{LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument};
 
 /// Openings of windows before the rest is counted.
 const MAX_SHOWN: usize = 5;
@@ -24,11 +28,12 @@ pub fn plan(plan: &PlanDocument) -> String {
     let mut out = format!("plan for {}: {operation}, {}\n", plan.rollout, approval(spec));
     let limits = &plan.limits;
     out.push_str(&format!(
-        "  limits    {} at once (given {}), stops at failure {} (given {})\n",
+        "  limits    {} at once ({}), stops at failure {} ({}){}\n",
         limits.max_concurrency.resolved,
-        limits.max_concurrency.given,
+        given(&limits.max_concurrency, plan.hosts().count()),
         stops_at_error(limits.max_errors.resolved),
-        limits.max_errors.given
+        given(&limits.max_errors, plan.hosts().count()),
+        if spec.ramp == Ramp::Aws { ", each ring ramps up as AWS does: 1, 2, 4, …" } else { "" }
     ));
     if spec.operation == Operation::Install && plan.snapshot.is_none() {
         out.push_str("  snapshot  none: the versions take more than a snapshot may, and cannot be promoted; plan for fewer hosts\n");
@@ -88,6 +93,37 @@ fn openings(plan: &PlanDocument) -> String {
     out
 }
 
+/// How a limit was written; a share with what it is of.
+fn given(limit: &LimitDocument, of: usize) -> String {
+    match limit.given.strip_suffix('%') {
+        Some(share) => format!("{share} % of {of} = {}", limit.resolved),
+        None => format!("given {}", limit.given),
+    }
+}
+
+/// How a ring goes, if it does not go all at once: `: steps 1, 24 (10 % of 240), 240; …`.
+fn course(ring: &PlanRing) -> String {
+    let mut parts = Vec::new();
+    if ring.steps.len() > 1 {
+        let of = ring.hosts.len();
+        let steps = ring.steps.iter().map(|step| match step.given.strip_suffix('%') {
+            Some(share) => format!("{share} % of {of} = {}", step.resolved),
+            None => step.resolved.to_string(),
+        });
+        parts.push(format!("steps {}", steps.collect::<Vec<_>>().join(", ")));
+    }
+    if ring.wait_seconds > 0 {
+        parts.push(format!("waits {} after each", duration(u64::from(ring.wait_seconds))));
+    }
+    if ring.bake_seconds > 0 {
+        parts.push(format!("bakes {}", duration(u64::from(ring.bake_seconds))));
+    }
+    if ring.approvals > 0 {
+        parts.push(format!("needs {}", counted(usize::from(ring.approvals), "approval")));
+    }
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
+}
+
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
@@ -97,7 +133,7 @@ fn changes(host: &PlanHost) -> bool {
 }
 
 fn ring_text(ring: &PlanRing, operation: Operation) -> String {
-    let mut out = format!("\nring {}, {}\n", ring.name, counted(ring.hosts.len(), "host"));
+    let mut out = format!("\nring {}, {}{}\n", ring.name, counted(ring.hosts.len(), "host"), course(ring));
     let mut groups: Vec<(&PlanHost, Vec<&str>)> = Vec::new();
     for host in &ring.hosts {
         let same = |first: &PlanHost| {

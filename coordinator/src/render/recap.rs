@@ -2,7 +2,7 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{HostResult, RolloutDocument},
+    api::document::{HostResult, RingProgress, RingState, RolloutDocument},
     output::Rows,
 };
 
@@ -24,6 +24,27 @@ pub fn recap_rows(rollout: &RolloutDocument) -> Rows {
         ]);
     }
     rows
+}
+
+fn ring_line(ring: &RingProgress) -> String {
+    let hosts = ring.hosts;
+    let done = hosts.total - hosts.running.min(hosts.total) - hosts.not_started.min(hosts.total);
+    let standing = match (ring.state, ring.settled_at) {
+        (RingState::Settled, Some(at)) => format!("settled at {at}"),
+        (RingState::Settled, None) => "settled".to_owned(),
+        (RingState::Open, _) => format!("at step {} of {}", ring.step, ring.steps),
+        (RingState::Pending, _) => "not begun".to_owned(),
+    };
+    let approved = match ring.approved_by.as_slice() {
+        [] => String::new(),
+        names => format!("; approved by {}", names.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ")),
+    };
+    let waiting = ring.waiting.as_ref().map_or_else(String::new, |waiting| format!("; {}", one_line(&waiting.text)));
+    format!(
+        "ring {}: {standing}, {done} of {} done{approved}{waiting}\n",
+        ring.name,
+        counted(hosts.total as usize, "host")
+    )
 }
 
 fn packages(result: &HostResult) -> String {
@@ -49,6 +70,11 @@ pub fn recap(rollout: &RolloutDocument) -> String {
         for line in &lines[lines.len().saturating_sub(MAX_LOG_LINES)..] {
             out.push_str(&format!("  {line}\n"));
         }
+    }
+    // One ring that goes all at once is the rollout itself.
+    if rollout.rings.len() > 1 || rollout.rings.iter().any(|ring| ring.steps > 1) {
+        out.push('\n');
+        rollout.rings.iter().for_each(|ring| out.push_str(&ring_line(ring)));
     }
     let counts = rollout.hosts;
     out.push_str(&format!("\n{} {} ({}): ", rollout.state.as_str(), rollout.name, rollout.id));

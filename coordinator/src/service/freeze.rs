@@ -182,6 +182,7 @@ mod tests {
         patch::snapshot::MAX_SNAPSHOT,
         rollout::{
             Operation, RebootOption,
+            limit::Ramp,
             spec::{DEFAULT_HOOK_TIMEOUT, Targets},
         },
         schedule::{
@@ -230,6 +231,8 @@ mod tests {
             blackouts: blackouts.iter().map(|(from, to)| Blackout { from: at(from), to: at(to) }).collect(),
             reboot: RebootOption::Never,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
+            rings: Vec::new(),
+            ramp: Ramp::Full,
         }
     }
 

@@ -9,7 +9,8 @@ use patchmesh_common::{
     poison::{Abort, Name, Poison},
     rollout::{
         Operation, RebootOption,
-        spec::{Asked, MAX_OPENINGS, Targets},
+        limit::Ramp,
+        spec::{Asked, MAX_OPENINGS, RingSpec, Targets},
     },
     run::message::Outcome,
     schedule::{Opening, blackout::Blackout},
@@ -37,6 +38,8 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         blackouts: vec![],
         reboot: RebootOption::Never,
         hook_timeout: std::time::Duration::from_secs(60),
+        rings: vec![],
+        ramp: Ramp::Full,
     };
     let host = |(name, seed): &(&str, u8)| {
         PlanHost::new((*name).into(), node(*seed).to_string(), &Transaction::default(), RebootOption::Never)
@@ -49,7 +52,7 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         waiting: waiting(code),
     };
     let excluded = [(20, "silent"), (21, "observe-mode"), (22, "locked")].map(left_out).to_vec();
-    PlanDocument::new(&spec, Frozen::default(), times, hosts.iter().map(host).collect(), excluded).unwrap()
+    PlanDocument::new(&spec, Frozen::default(), times, vec![hosts.iter().map(host).collect()], excluded).unwrap()
 }
 
 #[test]
@@ -92,6 +95,69 @@ fn a_plan_goes_by_the_openings_that_it_froze() {
     assert_eq!(frozen(&blackout(2000, 3000), &two), Ok(two.to_vec()));
     assert_eq!(frozen(&blackout(1200, 3000), &two), misfit, "one is in the blackout");
     assert_eq!(frozen(&blackout(1200, 3000), &[]), misfit);
+}
+
+/// Two rings, one of them in steps: the hosts of the second come after those of the first, whatever they are called.
+fn ringed() -> PlanDocument {
+    let ring = |name: &str, steps: &[&str]| RingSpec {
+        name: name.into(),
+        selects: Targets::All,
+        steps: steps.iter().map(|step| step.parse().unwrap()).collect(),
+        wait: std::time::Duration::ZERO,
+        bake: std::time::Duration::ZERO,
+        approvals: 0,
+    };
+    let mut document = plan_of(&[("c", 3), ("b", 2), ("a", 1)], "1");
+    let mut spec = RolloutSpec::try_from(document.spec.clone()).unwrap();
+    spec.rings = vec![ring("canary", &[]), ring("fleet", &["50%", "100%"])];
+    let rest = document.rings[0].hosts.split_off(2);
+    let hosts = vec![rest, document.rings[0].hosts.clone()];
+    let times = (document.created_at, document.expires_at);
+    PlanDocument::new(&spec, Frozen::default(), times, hosts, document.excluded).unwrap()
+}
+
+#[test]
+fn rings_thaw_in_order_and_their_limits_are_of_all_hosts() {
+    let plan = thaw(ringed(), NOW).unwrap();
+    assert_eq!(plan.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["c", "a", "b"]);
+    let steps = |at: usize| plan.rings[at].steps.iter().map(|step| step.resolved).collect::<Vec<_>>();
+    assert_eq!((steps(0), steps(1)), (vec![1], vec![1, 2]));
+    assert_eq!(plan.max_errors.resolved, 1, "half of three");
+}
+
+#[test]
+fn rings_that_the_spec_does_not_mean_start_nothing() {
+    let refused = |change: fn(&mut PlanDocument)| {
+        let mut document = ringed();
+        change(&mut document);
+        thaw(document, NOW).unwrap_err().message
+    };
+    let ring = |name: &str| format!("the ring {name:?} of the plan does not fit the rest of it");
+    assert_eq!(refused(|plan| plan.rings[1].steps[0].resolved = 2), ring("fleet"));
+    assert_eq!(refused(|plan| plan.rings[0].bake_seconds = 1), ring("canary"));
+    assert_eq!(refused(|plan| plan.rings[0].name = "first".into()), ring("first"));
+    assert_eq!(refused(|plan| plan.rings.swap(0, 1)), ring("fleet"));
+    assert_eq!(
+        refused(|plan| {
+            let host = plan.rings[0].hosts.remove(0);
+            plan.rings[1].hosts.push(host);
+        }),
+        ring("canary"),
+        "nobody is left in it"
+    );
+    assert_eq!(refused(|plan| plan.rings.truncate(1)), ring(""));
+}
+
+#[test]
+fn a_ring_without_hosts_is_no_plan_and_says_who_is_left_out() {
+    let excluded = thaw(plan_of(&[("a", 1)], "1"), NOW).unwrap().excluded;
+    let fault = empty_ring("canary", &excluded);
+    assert_eq!((fault.code, fault.unchanged.as_str()), ("ring-empty", "nothing was planned"));
+    assert_eq!(
+        fault.message,
+        "ring canary has no host that could be planned; left out are out-20 (silent), out-21 (observe-mode), out-22 (locked)"
+    );
+    assert!(empty_ring("rest", &[]).message.contains("selects no target"));
 }
 
 /// A right hash only says that nobody edited it since somebody hashed it.

@@ -5,10 +5,7 @@ use patchmesh_common::{
     id::{NodeId, RolloutId},
     patch::PatchCounters,
     poison::{QUARANTINE_TAG, SAFE_TAG},
-    rollout::{
-        ledger::{Progress, RolloutState as Standing},
-        waiting::Waiting,
-    },
+    rollout::ledger::{Progress, RolloutState as Standing},
 };
 use patchmesh_node::peer::{KnownHost, Presence};
 
@@ -107,12 +104,7 @@ fn rollout_step(view: &View<'_>, id: RolloutId, state: &Standing, node: NodeId) 
     if let Some(waiting) = view.waiting(id, at).filter(|_| state.ended_at.is_none()) {
         let text = format!("waits in rollout {rollout}: {}", waiting.text());
         let waits = step(waiting.code(), text, Some(Time(view.now.wall)));
-        return match waiting {
-            Waiting::Slot { .. } | Waiting::Lost { .. } | Waiting::Reconciling { .. } => {
-                WhyStep { command: Some("patchmesh slots ls".to_owned()), ..waits }
-            }
-            _ => waits,
-        };
+        return WhyStep { command: waiting.command(id).or(waits.command), ..waits };
     }
     let outcome = view.outcome(state, at);
     let time = state.hosts[at].report.as_ref().map(|report| Time(report.ended)).or(state.ended_at.map(Time));

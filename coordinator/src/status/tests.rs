@@ -6,8 +6,10 @@ use patchmesh_common::{
     rollout::{
         Operation, RebootOption,
         ledger::{LedgerAct, LedgerEntry},
+        limit::Ramp,
         plan::{Plan, PlannedHost, Rollout},
         planner::Contact,
+        ring::PlannedRing,
     },
     run::message::{Answer, Refusal, RefusalCode, RunError, ToCoordinator},
     schedule::Opening,
@@ -16,6 +18,7 @@ use patchmesh_common::{
 };
 
 use super::*;
+use crate::api::document::RingState;
 
 pub(crate) const ID: RolloutId = RolloutId([7; 8]);
 const SECOND: i64 = 1000;
@@ -77,6 +80,7 @@ impl World {
             openings: vec![Opening { opens: WallTime(0), last_start: hour, closes: hour }],
             hosts: (1..=hosts).map(planned).collect(),
             excluded: excluded.into_iter().enumerate().map(left_out).collect(),
+            rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
         };
         let contact = Contact { alive: true, ..Contact::default() };
         let desk = Desk {
@@ -249,6 +253,41 @@ fn of_several_states_the_first_of_the_table_wins() {
     assert_eq!(base(&[stopped], true), word("Stopped", "stopped"));
     assert_eq!(base(&[], true), word("WindowClosed", "window-closed"), "three hosts never started");
     assert_eq!(base(&[], false), word("CompletedWithFailures", "failures"), "and the rest is lost");
+}
+
+#[test]
+fn each_ring_says_where_it_stands_what_it_waits_for_and_who_approved_it() {
+    let mut world = World::new(3, 0, vec![ExcludedBecause::NoRing]);
+    let mut plan = world.ledger.rollouts[&ID].plan.clone();
+    plan.rings = vec![
+        PlannedRing { name: "canary".into(), bake: 60, ..PlannedRing::all(1, Ramp::Full) },
+        PlannedRing { name: "fleet".into(), ..PlannedRing::all(2, Ramp::Full) },
+    ];
+    world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan })));
+    let rings = |world: &World| {
+        let rings = world.recap().rings.into_iter();
+        rings.map(|ring| (ring.state, ring.waiting.map(|waiting| waiting.code).unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let ring = |state, code: &str| (state, code.to_owned());
+    assert_eq!(rings(&world), [ring(RingState::Pending, "slot"), ring(RingState::Pending, "ring")]);
+    world.grant(1);
+    assert_eq!(rings(&world), [ring(RingState::Open, ""), ring(RingState::Pending, "ring")]);
+    world.report(1, Outcome::Succeeded);
+    world.act(LedgerAct::RingSettled { rollout: ID, ring: 0, without: vec![] });
+    assert_eq!(rings(&world), [ring(RingState::Settled, ""), ring(RingState::Pending, "bake")]);
+    assert_eq!(world.state(), word("Waiting", "bake"));
+    assert_eq!(world.recap().rings[0].settled_at, Some(Time(world.now.wall)));
+    world.pass(60, &[]);
+    world.grant(2);
+    world.grant(3);
+    assert_eq!(rings(&world), [ring(RingState::Settled, ""), ring(RingState::Open, "")]);
+    let counts = world.recap().rings.iter().map(|ring| (ring.hosts.total, ring.hosts.running)).collect::<Vec<_>>();
+    assert_eq!(counts, [(1, 0), (2, 2)], "whom the plan leaves out is in no ring");
+    world.report(2, Outcome::Succeeded);
+    world.report(3, Outcome::Succeeded);
+    world.end();
+    assert_eq!(rings(&world), [ring(RingState::Settled, ""), ring(RingState::Settled, "")]);
+    assert_eq!(world.state(), word("Succeeded", ""));
 }
 
 #[test]

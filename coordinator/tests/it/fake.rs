@@ -15,7 +15,7 @@ use patchmesh_common::{
     id::{RolloutId, SnapshotId},
     inventory::{PackageChange, Transaction},
     membership::Role,
-    rollout::{Operation, RebootOption, spec::RolloutSpec},
+    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec},
     run::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
@@ -35,6 +35,7 @@ use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod reports;
+pub(crate) mod rings;
 mod slots;
 pub(crate) mod snapshots;
 pub(crate) mod steps;
@@ -262,7 +263,7 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
     let versions = (spec.name != "large").then_some(SnapshotId([0x5a; 32]));
     let frozen = Frozen { rules: None, versions, openings };
-    PlanDocument::new(spec, frozen, times, hosts, vec![excluded]).unwrap()
+    PlanDocument::new(spec, frozen, times, rings::share(spec, hosts), vec![excluded]).unwrap()
 }
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
@@ -328,6 +329,10 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
         started_at: Some(time("2026-12-01T02:00:00Z")),
         ended_at: over.then_some(time("2026-12-01T02:03:07Z")),
         duration_seconds: Some(Seconds(187_000)),
+        rings: vec![rings::all(
+            HostCounts::of(results.iter().map(|result| result.outcome)),
+            if state == RolloutState::Succeeded { RingState::Settled } else { RingState::Open },
+        )],
         results,
     }
 }
@@ -355,7 +360,7 @@ pub(crate) fn progress() -> ProgressDocument {
         rollout: ID.into(),
         state: RolloutState::Running,
         reason: None,
-        rings: vec![RingProgress { name: "all".into(), hosts: recap.hosts }],
+        rings: recap.rings,
         active: vec![Active { host: "web-1".into(), phase: Phase::Verify, seconds: 7, detail: "scanning".into() }],
         waiting: vec![WaitingGroup { code: "slots".into(), text: "every slot is taken".into(), hosts: 1 }],
     }
@@ -367,6 +372,9 @@ impl Fake {
     }
 
     fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
+        if id == rings::RINGED {
+            return Ok(rings::ringed(&[]));
+        }
         if [ID, "weekly"].contains(&id) { Ok(rollout(state)) } else { Err(not_found("rollout", id)) }
     }
 }
@@ -461,6 +469,10 @@ impl Service for Fake {
 
     fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
         say(self.known(&id, RolloutState::Stopped))
+    }
+
+    fn verdict(&self, _: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument> {
+        say(rings::verdict(&signed))
     }
 
     fn orders(&self) -> Answer<'_, OrdersDocument> {

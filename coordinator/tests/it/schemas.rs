@@ -201,6 +201,10 @@ fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
 
 #[test]
 fn every_state_and_an_empty_plan_fit_too() {
+    let ringed = serde_json::to_value(fake::rings::ringed(&["anna"])).unwrap();
+    assert_eq!(published!("rollout").misfits(&ringed), [""; 0]);
+    let rings = manifest::parse_rollout("rings.yaml", include_str!("../scripts/rings.yaml")).unwrap();
+    assert_eq!(published!("plan").misfits(&serde_json::to_value(fake::plan(&rings)).unwrap()), [""; 0]);
     for state in [RolloutState::Running, RolloutState::Succeeded, RolloutState::Stopped, RolloutState::WindowClosed] {
         let value = serde_json::to_value(fake::rollout(state)).unwrap();
         assert_eq!(published!("rollout").misfits(&value), [""; 0]);
@@ -209,7 +213,7 @@ fn every_state_and_an_empty_plan_fit_too() {
     spec.openings.clear();
     spec.targets = patchmesh_common::rollout::spec::Targets::Names(["nobody".into()].into());
     let times = (fake::plan(&spec).created_at, fake::plan(&spec).expires_at);
-    let plan = PlanDocument::new(&spec, Frozen::default(), times, vec![], vec![]).unwrap();
+    let plan = PlanDocument::new(&spec, Frozen::default(), times, vec![vec![]], vec![]).unwrap();
     assert_eq!(published!("plan").misfits(&serde_json::to_value(plan).unwrap()), [""; 0]);
 }
 

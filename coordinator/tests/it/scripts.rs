@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 19] = [
+const FILES: [(&str, &str); 21] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -18,6 +18,8 @@ const FILES: [(&str, &str); 19] = [
     ("override.json", include_str!("../scripts/override.json")),
     ("typo.json", include_str!("../scripts/typo.json")),
     ("web.json", include_str!("../scripts/web.json")),
+    ("ringless.yaml", include_str!("../scripts/ringless.yaml")),
+    ("rings.yaml", include_str!("../scripts/rings.yaml")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
     ("large.yaml", include_str!("../scripts/large.yaml")),
@@ -104,6 +106,11 @@ fn rate() {
 #[test]
 fn rollouts() {
     session("rollout.txt", include_str!("../scripts/rollout.txt"));
+}
+
+#[test]
+fn rings() {
+    session("rings.txt", include_str!("../scripts/rings.txt"));
 }
 
 #[test]

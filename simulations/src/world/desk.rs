@@ -13,12 +13,13 @@ use patchmesh_common::{
         Operation, RebootOption,
         controller::{Controller, Effect, Event, Seen, Settings, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
-        limit::Limit,
+        limit::{Limit, Ramp},
         plan::{Plan, ResolvedLimit},
         planner,
+        ring::PlannedRing,
         slots::{Slot, slots},
         spec::{Asked, RolloutSpec, Targets},
-        survey::{Candidate, Survey},
+        survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
     schedule::Opening,
@@ -429,9 +430,11 @@ impl World {
         }
         let asking = desk.asking.remove(0);
         let number = asking.wave;
-        let (hosts, excluded) = asking.survey.freeze();
+        let Found { planned: hosts, excluded, .. } = asking.survey.freeze();
         let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
-        let plan = Plan { hosts, excluded, created_at: now.wall, ..plan(number, &wave) };
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let rings = vec![PlannedRing::all(count, Ramp::Full)];
+        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plan(number, &wave) };
         let id = self.rollout_id(number);
         self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
         if self.is_applied(number) {
@@ -465,6 +468,8 @@ fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         blackouts: Vec::new(),
         reboot: reboot(wave),
         hook_timeout: HOOK_TIMEOUT,
+        rings: Vec::new(),
+        ramp: Ramp::Full,
     })
 }
 
@@ -497,5 +502,6 @@ fn plan(number: usize, wave: &Wave) -> Plan {
         openings: if openings.is_empty() { vec![Opening::endless(true_wall(0))] } else { openings },
         hosts: Vec::new(),
         excluded: Vec::new(),
+        rings: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use patchmesh_common::run::Phase;
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use super::{HostCounts, HostOutcome, Reason, RolloutDocument, RolloutState};
+use super::{HostCounts, HostOutcome, Reason, RolloutDocument, RolloutState, Time, WaitingDocument};
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +52,40 @@ impl EventDocument {
     pub const SCHEMA: &str = "patchmesh.event/v1";
 }
 
-/// One ring's bar.
+/// Where a ring stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RingState {
+    /// It has not begun.
+    Pending,
+    /// Its hosts may begin, step by step.
+    Open,
+    /// Each of its hosts is done, or was passed over.
+    Settled,
+}
+
+/// One ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RingProgress {
     /// Its name.
     pub name: String,
-    /// Its hosts.
+    /// Where it stands.
+    pub state: RingState,
+    /// Its step that is open, or opens next, from 1; the last one once it has settled.
+    pub step: u32,
+    /// How many steps it has.
+    pub steps: u32,
+    /// Its hosts; without those that the plan leaves out.
     pub hosts: HostCounts,
+    /// When it settled; null of the last ring, too, after which nothing comes.
+    pub settled_at: Option<Time>,
+    /// Who has approved it.
+    pub approved_by: Vec<String>,
+    /// How many must.
+    pub approvals: u8,
+    /// What keeps its next hosts from beginning, besides those at work; null if nothing does.
+    pub waiting: Option<WaitingDocument>,
 }
 
 /// A host at work.

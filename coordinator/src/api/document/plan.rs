@@ -8,14 +8,16 @@ use patchmesh_common::{
     patch::{Approval, overrides::InstallList},
     rollout::{
         Operation, RebootOption,
-        limit::Limit,
-        spec::{Asked, RolloutSpec, SpecError, Targets},
+        limit::{Limit, Ramp},
+        plan::ResolvedLimit,
+        ring::PlannedRing,
+        spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets},
     },
     schedule::Opening,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{BlackoutDocument, LimitsDocument, OpeningDocument, Time};
+use super::{BlackoutDocument, LimitDocument, LimitsDocument, OpeningDocument, Time};
 use crate::api::canonical::{self, CanonicalError};
 
 /// Hosts that carry every one of these labels.
@@ -70,6 +72,85 @@ pub struct SpecDocument {
     pub reboot: RebootOption,
     /// Time-out of every single hook.
     pub hook_timeout_seconds: u64,
+    /// In order; empty: one ring of every target.
+    pub rings: Vec<RingDocument>,
+    /// How fast each ring reaches the limit.
+    pub ramp: Ramp,
+}
+
+/// A ring as asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RingDocument {
+    /// Its name.
+    pub name: String,
+    /// Which of the targets.
+    pub selects: TargetsDocument,
+    /// How many of its hosts may have begun in each step; empty: all at once.
+    pub steps: Vec<Limit>,
+    /// Between a step's settling and the next step.
+    pub wait_seconds: u64,
+    /// Between its settling and the next ring.
+    pub bake_seconds: u64,
+    /// How many operators must approve before it begins.
+    pub approvals: u8,
+}
+
+impl From<&Targets> for TargetsDocument {
+    fn from(targets: &Targets) -> Self {
+        let mut document = Self::default();
+        match targets {
+            Targets::All => document.all = Some(true),
+            Targets::Names(names) => document.names = Some(names.iter().cloned().collect()),
+            Targets::Labels(labels) => document.selector = Some(SelectorDocument { match_labels: labels.clone() }),
+        }
+        document
+    }
+}
+
+impl TryFrom<TargetsDocument> for Targets {
+    type Error = SpecDocumentError;
+
+    fn try_from(document: TargetsDocument) -> Result<Self, SpecDocumentError> {
+        match document {
+            TargetsDocument { all: Some(true), names: None, selector: None } => Ok(Self::All),
+            TargetsDocument { all: None, names: Some(names), selector: None } => {
+                Ok(Self::Names(names.into_iter().collect()))
+            }
+            TargetsDocument { all: None, names: None, selector: Some(selector) } => {
+                Ok(Self::Labels(selector.match_labels))
+            }
+            _ => Err(SpecDocumentError::Targets),
+        }
+    }
+}
+
+impl From<&RingSpec> for RingDocument {
+    fn from(ring: &RingSpec) -> Self {
+        Self {
+            name: ring.name.clone(),
+            selects: TargetsDocument::from(&ring.selects),
+            steps: ring.steps.clone(),
+            wait_seconds: ring.wait.as_secs(),
+            bake_seconds: ring.bake.as_secs(),
+            approvals: ring.approvals,
+        }
+    }
+}
+
+impl TryFrom<RingDocument> for RingSpec {
+    type Error = SpecDocumentError;
+
+    fn try_from(document: RingDocument) -> Result<Self, SpecDocumentError> {
+        Ok(Self {
+            name: document.name,
+            selects: document.selects.try_into()?,
+            steps: document.steps,
+            wait: Duration::from_secs(document.wait_seconds),
+            bake: Duration::from_secs(document.bake_seconds),
+            approvals: document.approvals,
+        })
+    }
 }
 
 /// Why a [`SpecDocument`] is no rollout.
@@ -79,7 +160,7 @@ pub enum SpecDocumentError {
     #[error("at most one of baseline, snapshot and baselineOverride can be given")]
     Baselines,
     /// None or several of the three ways.
-    #[error("targets must hold exactly one of all: true, names and selector")]
+    #[error("targets, and every ring, must hold exactly one of all: true, names and selector")]
     Targets,
     /// A value.
     #[error(transparent)]
@@ -88,16 +169,10 @@ pub enum SpecDocumentError {
 
 impl From<&RolloutSpec> for SpecDocument {
     fn from(spec: &RolloutSpec) -> Self {
-        let mut targets = TargetsDocument::default();
-        match &spec.targets {
-            Targets::All => targets.all = Some(true),
-            Targets::Names(names) => targets.names = Some(names.iter().cloned().collect()),
-            Targets::Labels(labels) => targets.selector = Some(SelectorDocument { match_labels: labels.clone() }),
-        }
         Self {
             name: spec.name.clone(),
             operation: spec.operation,
-            targets,
+            targets: TargetsDocument::from(&spec.targets),
             baseline: match &spec.baseline {
                 Asked::All => Some("all".to_owned()),
                 Asked::Security => Some("security".to_owned()),
@@ -114,6 +189,8 @@ impl From<&RolloutSpec> for SpecDocument {
             blackouts: spec.blackouts.iter().copied().map(BlackoutDocument::from).collect(),
             reboot: spec.reboot,
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
+            rings: spec.rings.iter().map(RingDocument::from).collect(),
+            ramp: spec.ramp,
         }
     }
 }
@@ -122,16 +199,6 @@ impl TryFrom<SpecDocument> for RolloutSpec {
     type Error = SpecDocumentError;
 
     fn try_from(document: SpecDocument) -> Result<Self, SpecDocumentError> {
-        let targets = match document.targets {
-            TargetsDocument { all: Some(true), names: None, selector: None } => Targets::All,
-            TargetsDocument { all: None, names: Some(names), selector: None } => {
-                Targets::Names(names.into_iter().collect())
-            }
-            TargetsDocument { all: None, names: None, selector: Some(selector) } => {
-                Targets::Labels(selector.match_labels)
-            }
-            _ => return Err(SpecDocumentError::Targets),
-        };
         let baseline = match (document.baseline, document.snapshot, document.baseline_override) {
             (Some(name), None, None) => match name.as_str() {
                 "all" => Asked::All,
@@ -146,7 +213,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
         let spec = Self {
             name: document.name,
             operation: document.operation,
-            targets,
+            targets: document.targets.try_into()?,
             baseline,
             install_list: document.install_override_list,
             max_concurrency: document.max_concurrency,
@@ -156,6 +223,8 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             blackouts: document.blackouts.into_iter().map(Into::into).collect(),
             reboot: document.reboot,
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
+            rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
+            ramp: document.ramp,
         };
         spec.check()?;
         Ok(spec)
@@ -236,10 +305,34 @@ impl PlanHost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanRing {
-    /// Its name; `all` while rings are not built.
+    /// Its name; `all` if the rollout asks for no rings.
     pub name: String,
+    /// How many of its hosts may have begun in each step, as given and resolved. The last one is all of them.
+    pub steps: Vec<LimitDocument>,
+    /// Between a step's settling and the next step.
+    pub wait_seconds: u32,
+    /// Between its settling and the next ring.
+    pub bake_seconds: u32,
+    /// How many operators must approve before it begins.
+    pub approvals: u8,
     /// By name, which is also the order in which they start.
     pub hosts: Vec<PlanHost>,
+}
+
+impl PlanRing {
+    /// `ring` with its hosts, by name.
+    pub fn new(ring: PlannedRing, mut hosts: Vec<PlanHost>) -> Self {
+        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+        let step = |step: ResolvedLimit| LimitDocument { given: step.given, resolved: step.resolved };
+        Self {
+            name: ring.name,
+            steps: ring.steps.into_iter().map(step).collect(),
+            wait_seconds: ring.wait,
+            bake_seconds: ring.bake,
+            approvals: ring.approvals,
+            hosts,
+        }
+    }
 }
 
 /// Why a host is not moving, and what would change that.
@@ -310,10 +403,7 @@ pub struct Frozen {
 impl PlanDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.plan/v1";
-    /// The ring's name while rings are not built.
-    pub const ONLY_RING: &str = "all";
-
-    /// A plan of one ring over `hosts`, with its hash. Limits are resolved for as many hosts as are planned.
+    /// A plan with its hash. `hosts` has those of each ring, in order. Limits are resolved for as many hosts as are planned.
     ///
     /// # Errors
     /// [`CanonicalError`] if a number has no canonical form.
@@ -321,12 +411,14 @@ impl PlanDocument {
         spec: &RolloutSpec,
         frozen: Frozen,
         (created_at, expires_at): (Time, Time),
-        mut hosts: Vec<PlanHost>,
+        hosts: Vec<Vec<PlanHost>>,
         mut excluded: Vec<Excluded>,
     ) -> Result<Self, CanonicalError> {
-        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
         excluded.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
-        let targets = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let counts: Vec<u32> = hosts.iter().map(|ring| u32::try_from(ring.len()).unwrap_or(u32::MAX)).collect();
+        let targets = counts.iter().copied().fold(0, u32::saturating_add);
+        let mut hosts = hosts.into_iter();
+        let rings = spec.planned_rings(&counts).into_iter();
         let mut plan = Self {
             schema: Self::SCHEMA.to_owned(),
             hash: String::new(),
@@ -337,7 +429,7 @@ impl PlanDocument {
             judged_by: frozen.rules.map(|id| id.to_string()),
             limits: LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets),
             openings: frozen.openings.into_iter().map(OpeningDocument::from).collect(),
-            rings: vec![PlanRing { name: Self::ONLY_RING.to_owned(), hosts }],
+            rings: rings.map(|ring| PlanRing::new(ring, hosts.next().unwrap_or_default())).collect(),
             excluded,
             spec: SpecDocument::from(spec),
         };

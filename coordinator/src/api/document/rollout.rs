@@ -3,7 +3,7 @@
 use patchmesh_common::{rollout::Operation, run::Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{LimitsDocument, Reason, Seconds, Time};
+use super::{LimitsDocument, Reason, RingProgress, Seconds, Time};
 use crate::fault::Exit;
 
 /// Where a rollout stands.
@@ -213,6 +213,8 @@ pub struct RolloutDocument {
     pub ended_at: Option<Time>,
     /// From start to end, or to now.
     pub duration_seconds: Option<Seconds>,
+    /// In order.
+    pub rings: Vec<RingProgress>,
     /// Every host, by name.
     pub results: Vec<HostResult>,
 }
@@ -266,6 +268,14 @@ impl RolloutsDocument {
         rollouts.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Self { schema: Self::SCHEMA.to_owned(), rollouts }
     }
+}
+
+/// What carries an operator's word on a ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerdictRequest {
+    /// Sealed, with the operator's membership, in hex.
+    pub verdict: String,
 }
 
 /// `patchmesh.applied/v1`: what `apply` answers.

@@ -1,0 +1,119 @@
+//! The promise `order`: no ring starts before the one before it settled, soaked and was approved; and the same of its steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::NodeId,
+    rollout::{Operation, approval::SignedVerdict, plan::Plan, ring::Place},
+    time::WallTime,
+};
+
+/// Where one rollout stands, by its own books.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Order {
+    index: BTreeMap<NodeId, usize>,
+    /// Hosts for which nobody waits any more: done, refused, released, with nothing to do, or passed over.
+    over: BTreeSet<NodeId>,
+    place: Place,
+    since: Option<WallTime>,
+    opened: bool,
+    approved: BTreeSet<NodeId>,
+    rejected: bool,
+}
+
+impl Order {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let skipped = |transaction: &crate::inventory::Transaction| {
+            plan.operation == Operation::Install && transaction.is_empty()
+        };
+        Self {
+            index: plan.hosts.iter().enumerate().map(|(at, host)| (host.node, at)).collect(),
+            over: plan.hosts.iter().filter(|host| skipped(&host.transaction)).map(|host| host.node).collect(),
+            place: Place::default(),
+            since: None,
+            opened: false,
+            approved: BTreeSet::new(),
+            rejected: false,
+        }
+    }
+
+    /// Nobody waits for the host any more.
+    pub(super) fn over(&mut self, host: NodeId) {
+        self.over.insert(host);
+    }
+
+    pub(super) fn judged(&mut self, evidence: &SignedVerdict) -> Result<(), String> {
+        let (by, verdict) = evidence.read().map_err(|error| error.to_string())?;
+        let place = Place { ring: verdict.ring, step: 0 };
+        if place != self.place || self.opened {
+            return Err(format!("{by} judged ring {}, at which the rollout does not stand", verdict.ring));
+        }
+        self.rejected |= !verdict.approve;
+        if verdict.approve && !self.approved.insert(evidence.verdict.author) {
+            return Err(format!("{by} approved twice"));
+        }
+        Ok(())
+    }
+
+    /// `held` are the hosts that hold a slot.
+    pub(super) fn settled(
+        &mut self,
+        plan: &Plan,
+        place: Place,
+        without: &[NodeId],
+        held: &BTreeSet<NodeId>,
+        at: WallTime,
+    ) -> Result<(), String> {
+        let Some(next) = plan.after(place) else { return Err("the last step of all settled".into()) };
+        if self.place == next && !self.opened {
+            // The clock was set back, and the pause begins again.
+            self.since = Some(at);
+            return Ok(());
+        }
+        if self.place != place {
+            return Err(format!("ring {}, step {} settled out of turn", place.ring, place.step));
+        }
+        // What comes after depends on its turn as well.
+        let early = if self.opened { None } else { self.closed(plan, at) };
+        let busy = without.iter().find(|host| held.contains(host));
+        let hosts = &plan.hosts[..plan.step_range(place).end];
+        let open = hosts.iter().find(|host| !self.over.contains(&host.node) && !without.contains(&host.node));
+        (self.place, self.since, self.opened) = (next, Some(at), false);
+        if next.step == 0 {
+            self.approved.clear();
+        }
+        match (early, busy, open) {
+            (Some(why), ..) => Err(why),
+            (_, Some(host), _) => Err(format!("settled without {}, which holds a slot", host.short())),
+            (.., Some(host)) => Err(format!("settled before {} was done", host.name)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn granted(&mut self, plan: &Plan, host: NodeId, at: WallTime) -> Result<(), String> {
+        let Some(position) = self.index.get(&host).copied() else { return Ok(()) };
+        if self.rejected {
+            return Err("granted after a ring was rejected".into());
+        }
+        let step = plan.step_range(self.place);
+        if position >= step.end {
+            return Err(format!("granted before ring {}, step {} had settled", self.place.ring, self.place.step));
+        }
+        if step.contains(&position) && !self.opened {
+            self.opened = true;
+            return self.closed(plan, at).map_or(Ok(()), Err);
+        }
+        Ok(())
+    }
+
+    /// Why the step at which the rollout stands may not begin yet.
+    fn closed(&self, plan: &Plan, at: WallTime) -> Option<String> {
+        let (pause, needed) = (plan.pause_before(self.place), plan.approvals_before(self.place));
+        let until = self.since.filter(|_| !pause.is_zero()).map(|since| since.plus(pause));
+        if let Some(until) = until.filter(|until| at < *until) {
+            return Some(format!("begun at {}, its pause was to last until {}", at.rfc3339(), until.rfc3339()));
+        }
+        let given = self.approved.len();
+        (given < usize::from(needed)).then(|| format!("begun with {given} of {needed} approvals"))
+    }
+}

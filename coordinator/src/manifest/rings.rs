@@ -1,0 +1,69 @@
+//! `rings` and `ramp` of a Rollout.
+
+use std::time::Duration;
+
+use patchmesh_common::rollout::{
+    limit::{Limit, Ramp},
+    spec::{RingSpec, Targets},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_saphyr::{Location, Spanned};
+
+use super::{
+    Place, clip, duration,
+    rollout::{Selector, chosen},
+};
+use crate::fault::Fault;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RingYaml {
+    name: Spanned<String>,
+    all: Option<Spanned<bool>>,
+    names: Option<Vec<String>>,
+    selector: Option<Selector>,
+    steps: Option<Vec<Limit>>,
+    wait: Option<Spanned<String>>,
+    bake: Option<Spanned<String>>,
+    approvals: Option<u8>,
+    gates: Option<Spanned<IgnoredAny>>,
+}
+
+/// The rings, and where each of them is written.
+pub(super) fn rings(
+    place: &Place<'_>,
+    given: Option<Vec<Spanned<RingYaml>>>,
+) -> Result<(Vec<RingSpec>, Vec<Location>), Fault> {
+    let (mut rings, mut locations) = (Vec::new(), Vec::new());
+    for ring in given.unwrap_or_default() {
+        locations.push(ring.referenced);
+        rings.push(one(place, ring)?);
+    }
+    Ok((rings, locations))
+}
+
+fn one(place: &Place<'_>, Spanned { value: ring, referenced: at, .. }: Spanned<RingYaml>) -> Result<RingSpec, Fault> {
+    if let Some(gates) = ring.gates {
+        return Err(place.not_built(gates.referenced, "field gates of a ring", "let operators approve the next ring"));
+    }
+    let pause = |field: &str, given: Option<Spanned<String>>| match given {
+        None => Ok(Duration::ZERO),
+        Some(given) => duration::parse(&given.value).ok_or_else(|| {
+            let message = format!("{field} {:?} is no duration: write 90s, 15m, 4h or 7d", clip(&given.value));
+            place.fault(Some(given.referenced), message)
+        }),
+    };
+    let what = format!("ring {:?}", clip(&ring.name.value));
+    let selects: Targets = chosen(place, &what, at, ring.all, ring.names, ring.selector)?;
+    Ok(RingSpec {
+        name: ring.name.value,
+        selects,
+        steps: ring.steps.unwrap_or_default(),
+        wait: pause("wait", ring.wait)?,
+        bake: pause("bake", ring.bake)?,
+        approvals: ring.approvals.unwrap_or(0),
+    })
+}
+
+/// The words of `ramp`.
+pub(super) const RAMPS: [(&str, Ramp); 2] = [("full", Ramp::Full), ("aws", Ramp::Aws)];
