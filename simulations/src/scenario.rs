@@ -77,6 +77,28 @@ pub struct Wave {
     /// Every how many hosts this wave's packages break. 0: none.
     #[serde(default)]
     pub broken: u64,
+    /// In order; empty: all hosts at once.
+    #[serde(default)]
+    pub rings: Vec<WaveRing>,
+    /// Whether each ring ramps up as AWS does.
+    #[serde(default)]
+    pub ramp: bool,
+}
+
+/// One ring of a wave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WaveRing {
+    /// How many of the hosts that no ring before it has; the last ring has all that are left.
+    pub hosts: u32,
+    /// Steps, in percent of its hosts.
+    pub steps: Vec<u32>,
+    /// Between two steps, in milliseconds.
+    pub wait: u64,
+    /// Before the next ring, in milliseconds.
+    pub bake: u64,
+    /// Whether an operator must approve it.
+    pub approved: bool,
 }
 
 /// The pace of the mesh, in milliseconds.
@@ -120,6 +142,26 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
+/// All but the first wave, which gives the faults hosts at work, go in rings.
+fn ring(waves: &mut [Wave], hosts: u32, chance: &mut crate::chance::Chance) {
+    for wave in waves.iter_mut().skip(1) {
+        let canaries = WaveRing {
+            hosts: (hosts / 8).max(1),
+            steps: if chance.once_in(2) { vec![50, 100] } else { Vec::new() },
+            wait: 2_000 + chance.below(20_000),
+            bake: 5_000 + chance.below(MINUTE),
+            approved: false,
+        };
+        let rest = WaveRing {
+            steps: vec![1 + chance.below(40) as u32, 50 + chance.below(30) as u32, 100],
+            wait: chance.below(30_000),
+            approved: chance.once_in(3),
+            ..WaveRing::default()
+        };
+        (wave.rings, wave.ramp) = (vec![canaries, rest], chance.once_in(3));
+    }
+}
+
 impl Scenario {
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
@@ -142,6 +184,8 @@ impl Scenario {
                 reboot: true,
                 openings: Vec::new(),
                 broken: 0,
+                rings: Vec::new(),
+                ramp: false,
             },
             Wave {
                 at: 6 * MINUTE + chance.below(2 * MINUTE),
@@ -151,6 +195,8 @@ impl Scenario {
                 reboot: chance.once_in(2),
                 openings: Vec::new(),
                 broken: if rank > 0 { 5 } else { 0 },
+                rings: Vec::new(),
+                ramp: false,
             },
         ];
         let opens = 11 * MINUTE + chance.below(MINUTE);
@@ -166,6 +212,8 @@ impl Scenario {
                 [span + 4 * MINUTE, span + 24 * MINUTE, span + 30 * MINUTE],
             ],
             broken: 0,
+            rings: Vec::new(),
+            ramp: false,
         });
         waves.push(Wave {
             at: 4 * MINUTE + chance.below(10 * MINUTE),
@@ -175,7 +223,10 @@ impl Scenario {
             reboot: false,
             openings: Vec::new(),
             broken: 0,
+            rings: Vec::new(),
+            ramp: false,
         });
+        ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

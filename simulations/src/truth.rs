@@ -3,7 +3,7 @@
 use patchmesh_common::{
     id::{BootId, Epoch, Incarnation, LeaseId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
-    rollout::Operation,
+    rollout::{Operation, ring::Place},
     run::{
         HookPoint, Phase,
         message::{LatestStart, OrderStamp, Outcome, StopScope},
@@ -38,6 +38,19 @@ impl Step {
             Self::Reboot => Phase::Reboot,
         }
     }
+}
+
+/// A step of a ring, as operators applied it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RingStep {
+    /// Which.
+    pub place: Place,
+    /// Hosts that it adds, without those that have nothing to do.
+    pub hosts: Vec<NodeId>,
+    /// How long after the one before it begins, in milliseconds.
+    pub pause: u64,
+    /// Whether operators must approve it.
+    pub approved: bool,
 }
 
 /// One transition of the truth.
@@ -108,6 +121,38 @@ pub enum Truth {
         outcome: Outcome,
         /// Whether it changed where the host stands in this ledger.
         counted: bool,
+    },
+    /// Operators apply a rollout that does not go all at once.
+    Ringed {
+        /// Which.
+        rollout: RolloutId,
+        /// In order.
+        steps: Vec<RingStep>,
+    },
+    /// An operator approves a ring.
+    Approved {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which.
+        ring: u16,
+    },
+    /// A ledger waits for these hosts no longer: they refused for good, were released by name, or are passed over.
+    LetGo {
+        /// In this rollout.
+        rollout: RolloutId,
+        /// These identities.
+        hosts: Vec<NodeId>,
+    },
+    /// A ledger says that a step has settled.
+    StepSettled {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which.
+        place: Place,
+        /// The coordinator's clocks.
+        now: Now,
+        /// How far its wall clock is wrong, in milliseconds.
+        error: i64,
     },
     /// A ledger has latched.
     Halted(RolloutId),

@@ -81,10 +81,12 @@ pub enum Waiting {
         steps: u16,
         /// Hosts up to this step that are not done.
         left: u32,
-        /// How many of them hold a slot and are silent.
+        /// How many of them are silent, and hold a slot or may hold one that nobody here knows.
         lost: u32,
-        /// How many of them never began, and are silent.
+        /// How many of them are silent, and hold none.
         down: u32,
+        /// Whether nobody of the ring is done.
+        alone: bool,
     },
     /// The step before has settled, and the next one of the ring opens later.
     StepWait {
@@ -211,15 +213,15 @@ impl Waiting {
                     until.rfc3339()
                 )
             }
-            Self::Ring { ring, step, steps, left, lost, down } => {
+            Self::Ring { ring, step, steps, left, lost, down, alone } => {
                 let mut text = format!("ring {ring}, step {step} of {steps}, has not settled: {left} not done");
                 if *lost > 0 {
                     text.push_str(&format!(", {lost} of them lost"));
                 }
                 if *down > 0 {
-                    text.push_str(&format!(", {down} never began and silent"));
+                    text.push_str(&format!(", {down} not begun and silent"));
                 }
-                if *lost == 0 && *down == *left {
+                if *alone && down == left {
                     text.push_str("; nobody of the ring has shown that it works: start their daemons, or stop and plan again");
                 }
                 text
@@ -249,7 +251,7 @@ impl Waiting {
         Some(match self {
             Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } => "patchmesh slots ls".to_owned(),
             Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
-            Self::Ring { left, down, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
+            Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),

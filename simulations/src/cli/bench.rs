@@ -143,6 +143,8 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         reboot: true,
         openings: Vec::new(),
         broken: 0,
+        rings: Vec::new(),
+        ramp: false,
     };
     let scenario = Scenario { rests: true, waves: vec![wave], ..Load::Rest.scenario(hosts, 24 * HOUR) };
     let begun = spent();

@@ -9,6 +9,7 @@ mod exactness;
 mod fencing;
 mod hooks;
 mod liveness;
+mod order;
 mod stop;
 mod window;
 
@@ -16,16 +17,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     id::{Epoch, Incarnation, LeaseId, NodeId, RolloutId},
+    rollout::ring::Place,
     run::message::StopScope,
+    time::WallTime,
 };
 
 use crate::truth::{Spot, Truth};
 
 /// The names, in the order of the design.
-pub const PROMISES: [&str; 10] = [
+pub const PROMISES: [&str; 11] = [
     "concurrency",
     "window",
     "errors",
+    "order",
     "hooks",
     "exactness",
     "fencing",
@@ -131,6 +135,14 @@ pub struct DeskRollout {
     pub failed: u32,
     /// Whether it has latched.
     pub halted: bool,
+    /// The step at which it stands.
+    pub place: Place,
+    /// When the one before settled.
+    pub since: Option<WallTime>,
+    /// Whether a host of the step was granted.
+    pub opened: bool,
+    /// Hosts that it let go: they refused for good, were released by name, or are passed over.
+    pub gone: BTreeSet<NodeId>,
 }
 
 /// What one ledger says.
@@ -162,6 +174,7 @@ impl Default for Observers {
             ("concurrency", Box::<concurrency::Concurrency>::default()),
             ("window", Box::<window::Window>::default()),
             ("errors", Box::<errors::Errors>::default()),
+            ("order", Box::<order::Order>::default()),
             ("hooks", Box::<hooks::Hooks>::default()),
             ("exactness", Box::<exactness::Exactness>::default()),
             ("fencing", Box::<fencing::Fencing>::default()),
@@ -214,6 +227,7 @@ impl Observers {
             "concurrency" => concurrency::STATEMENT,
             "window" => window::STATEMENT,
             "errors" => errors::STATEMENT,
+            "order" => order::STATEMENT,
             "hooks" => hooks::STATEMENT,
             "exactness" => exactness::STATEMENT,
             "fencing" => fencing::STATEMENT,

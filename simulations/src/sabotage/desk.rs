@@ -5,6 +5,8 @@ use patchmesh_common::{
     rollout::{
         controller::{Effect, Event},
         ledger::LedgerAct,
+        limit::Ramp,
+        ring::PlannedRing,
     },
     run::message::{Answer, LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
     seal::{Payload, Sealed},
@@ -88,5 +90,33 @@ pub(super) struct GoUnsent;
 impl Sabotage for GoUnsent {
     fn desk_effects(&mut self, effects: &mut Vec<Effect>) {
         effects.retain(|effect| !matches!(effect, Effect::Tell { body: ToHost::Go { .. }, .. }));
+    }
+}
+
+pub(super) struct RingsForgotten;
+
+impl Sabotage for RingsForgotten {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Apply { plan, .. } = event else { return };
+        let hosts = plan.rings.iter().map(|ring| ring.hosts).sum();
+        plan.rings = vec![PlannedRing::all(hosts, Ramp::Full)];
+    }
+}
+
+pub(super) struct PausesSkipped;
+
+impl Sabotage for PausesSkipped {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Apply { plan, .. } = event else { return };
+        plan.rings.iter_mut().for_each(|ring| (ring.wait, ring.bake) = (0, 0));
+    }
+}
+
+pub(super) struct ApprovalsAssumed;
+
+impl Sabotage for ApprovalsAssumed {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Apply { plan, .. } = event else { return };
+        plan.rings.iter_mut().for_each(|ring| ring.approvals = 0);
     }
 }

@@ -63,6 +63,21 @@ pub const ALL: &[Entry] = &[
     entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees, wave),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
+    entry!("rings-forgotten", "order", "the coordinator reads every plan as one ring", desk::RingsForgotten, ringed),
+    entry!(
+        "pauses-skipped",
+        "order",
+        "the coordinator reads no wait and no bake in a plan",
+        desk::PausesSkipped,
+        ringed
+    ),
+    entry!(
+        "approvals-assumed",
+        "order",
+        "the coordinator reads every ring as approved",
+        desk::ApprovalsAssumed,
+        ringed
+    ),
     entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),
     entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked, failing),
     entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved, wave),

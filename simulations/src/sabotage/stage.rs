@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Kind},
-    scenario::{HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave},
+    scenario::{HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave, WaveRing},
 };
 
 /// Three hosts and one wave over an ordinary network.
@@ -25,6 +25,8 @@ pub(super) fn wave() -> Scenario {
             reboot: true,
             openings: Vec::new(),
             broken: 0,
+            rings: Vec::new(),
+            ramp: false,
         }],
         faults: Vec::new(),
     }
@@ -39,6 +41,16 @@ pub(super) fn all_at_once() -> Scenario {
 
 fn with(kind: Kind, at: u64) -> Scenario {
     Scenario { faults: vec![Fault { at, kind, host: None, lasts: 0, skip: Some(0) }], ..wave() }
+}
+
+/// One host, a minute later half of the others, half a minute later the rest; and an operator says yes in between.
+pub(super) fn ringed() -> Scenario {
+    let mut scenario = wave();
+    scenario.hosts = 5;
+    let canary = WaveRing { hosts: 1, bake: MINUTE, ..WaveRing::default() };
+    let rest = WaveRing { steps: vec![50, 100], wait: MINUTE / 2, approved: true, ..WaveRing::default() };
+    scenario.waves[0].rings = vec![canary, rest];
+    scenario
 }
 
 /// The opening ends while hosts are at work.

@@ -31,6 +31,8 @@ fn scenario() -> Scenario {
         reboot: false,
         openings: Vec::new(),
         broken: 0,
+        rings: Vec::new(),
+        ramp: false,
     };
     Scenario {
         hosts: 3,

@@ -1,42 +1,35 @@
 //! The shell around [`Controller`]: a durable ledger, surveys before plans, commands sealed and sent.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     gossip::{Mode, Presence},
     id::{CommandId, Epoch, Incarnation, NodeId, RolloutId},
     machine::{Cx, Machine},
-    patch::{Approval, Baseline},
+    patch::Baseline,
     poison::Poison,
     rollout::{
-        Operation, RebootOption,
         controller::{Controller, Effect, Event, Seen, Settings, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
-        limit::{Limit, Ramp},
-        plan::{Plan, ResolvedLimit},
+        plan::Plan,
         planner,
-        ring::PlannedRing,
         slots::{Slot, slots},
-        spec::{Asked, RolloutSpec, Targets},
         survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
-    schedule::Opening,
     seal::{Payload, Sealed},
     time::Now,
     wire,
 };
 use rand::Rng;
 
-use super::{Happening, World};
+use super::{Happening, World, plans, rings};
 use crate::{
     chance::Chance,
-    clock::true_wall,
     fault::{Kind, Moment},
     invariant::{DeskBook, DeskRollout},
     keys::{COORDINATOR, Key, Keys, MESH, node},
-    scenario::Wave,
     truth::{Spot, Truth},
 };
 
@@ -44,9 +37,6 @@ use crate::{
 const LOST_AFTER: Duration = Duration::from_secs(300);
 /// How long a host may refuse for a passing reason.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Time-out of one hook.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One round of questions before a plan.
 struct Asking {
@@ -67,6 +57,8 @@ pub(super) struct Desk {
     copied: bool,
     /// The fold of what is durable.
     pub(super) shadow: Ledger,
+    /// Hosts for which it says that nobody waits any longer, by rollout with steps.
+    gone: BTreeMap<RolloutId, BTreeSet<NodeId>>,
     wake: u64,
     asking: Vec<Asking>,
     pub(super) view_due: bool,
@@ -88,6 +80,7 @@ impl Desk {
             continues: false,
             copied: false,
             shadow: Ledger::default(),
+            gone: BTreeMap::new(),
             wake: 0,
             asking: Vec::new(),
             view_due: false,
@@ -127,6 +120,16 @@ impl Desk {
         slots(self.machine.ledger(), self.machine.desk(), now.boot)
     }
 
+    /// What its machine holds for durable.
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.machine.ledger()
+    }
+
+    /// What it remembers of its talk with hosts.
+    pub(super) fn talk(&self) -> &planner::Desk {
+        self.machine.desk()
+    }
+
     /// Why a host does not move, as the controller says it.
     pub(super) fn waiting(&self, rollout: RolloutId, at: usize, now: Now) -> Option<String> {
         planner::waiting(self.machine.ledger(), rollout, at, self.machine.desk(), now).map(|why| why.text())
@@ -145,7 +148,16 @@ impl Desk {
         let rollouts = self.shadow.rollouts.iter();
         rollouts
             .map(|(id, state)| {
-                (*id, DeskRollout { held: held(state), failed: state.tally.failed, halted: state.halted })
+                let book = DeskRollout {
+                    held: held(state),
+                    failed: state.tally.failed,
+                    halted: state.halted,
+                    place: state.course.place,
+                    since: state.course.since,
+                    opened: state.course.opened,
+                    gone: self.gone.get(id).cloned().unwrap_or_default(),
+                };
+                (*id, book)
             })
             .collect()
     }
@@ -155,8 +167,11 @@ impl World {
     pub(super) fn start_desk(&mut self, spot: Spot) {
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         let mut ledger = Ledger::default();
+        desk.gone.clear();
         for bytes in &desk.entries {
             if let Ok(entry) = wire::decode::<LedgerEntry>(bytes, LedgerEntry::LIMIT) {
+                let gone = rings::let_go(&ledger, &entry);
+                gone.into_iter().for_each(|(rollout, hosts)| desk.gone.entry(rollout).or_default().extend(hosts));
                 // What was saved was folded before.
                 let _ = ledger.fold(&entry);
             }
@@ -301,8 +316,16 @@ impl World {
         // As the real one: a process that dies before it wrote anything leaves a copied store a copied store.
         desk.continues = true;
         let before = reported_place(&desk.shadow, entry);
+        let gone = rings::let_go(&desk.shadow, entry);
+        let settled = rings::settled(&desk.shadow, entry);
         // The machine saves only what folds.
         let _ = desk.shadow.fold(entry);
+        let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
+        let copied = desk.copied;
+        if let Some((rollout, hosts)) = gone {
+            desk.gone.entry(rollout).or_default().extend(hosts.iter().copied());
+            self.tell(spot, Truth::LetGo { rollout, hosts });
+        }
         let truth = match &entry.act {
             LedgerAct::Started(rollout) => Truth::Applied {
                 rollout: rollout.id,
@@ -317,10 +340,9 @@ impl World {
             }
             LedgerAct::Released { host, lease, .. } => Truth::Released { host: *host, lease: *lease },
             LedgerAct::Adopted { host, .. } => Truth::Adopted(*host),
-            LedgerAct::EpochOpened { .. } if desk.copied => Truth::CopyOpened(now.boot),
+            LedgerAct::EpochOpened { .. } if copied => Truth::CopyOpened(now.boot),
             LedgerAct::Reported { evidence } => {
                 let Ok(report) = report_of(evidence) else { return };
-                let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
                 Truth::Folded {
                     rollout: report.rollout,
                     host: evidence.author,
@@ -335,6 +357,10 @@ impl World {
             LedgerAct::Ordered { evidence } => {
                 let Ok(order) = evidence.read() else { return };
                 Truth::StopSaved { scope: order.scope, sequence: order.sequence, stop: order.stop }
+            }
+            LedgerAct::StepSettled { .. } | LedgerAct::RingSettled { .. } => {
+                let Some((rollout, place)) = settled else { return };
+                Truth::StepSettled { rollout, place, now, error }
             }
             LedgerAct::Halted { rollout } => Truth::Halted(*rollout),
             LedgerAct::Ended { rollout } => Truth::Ended(*rollout),
@@ -399,7 +425,7 @@ impl World {
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
         });
-        let Some(spec) = spec(number, &wave) else { return false };
+        let Some(spec) = plans::spec(number, &wave) else { return false };
         let Ok(survey) = Survey::begin(&spec, known.collect(), now.boot) else { return false };
         let request = CommandId(u128::from(desk.chance.next_u64()).to_be_bytes());
         desk.asking.push(Asking { wave: number, request, survey });
@@ -432,10 +458,12 @@ impl World {
         let number = asking.wave;
         let Found { planned: hosts, excluded, .. } = asking.survey.freeze();
         let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
-        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-        let rings = vec![PlannedRing::all(count, Ramp::Full)];
-        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plan(number, &wave) };
+        let rings = plans::planned(&wave, hosts.len());
+        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(number, &wave) };
         let id = self.rollout_id(number);
+        if let Some(steps) = rings::steps(&plan) {
+            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        }
         self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
         if self.is_applied(number) {
             self.applied(number);
@@ -450,58 +478,4 @@ fn reported_place(ledger: &Ledger, entry: &LedgerEntry) -> Option<(Progress, u32
     let state = ledger.rollouts.get(&report.rollout)?;
     let host = &state.hosts[*state.index.get(&evidence.author)?];
     Some((host.progress.clone(), host.deferrals))
-}
-
-/// What the operator asks for; `None` if the wave's limits are none.
-fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
-    let limit = |count: u32| count.to_string().parse::<Limit>().ok();
-    Some(RolloutSpec {
-        name: format!("wave-{number}"),
-        operation: operation(wave),
-        targets: Targets::All,
-        baseline: Asked::All,
-        install_list: None,
-        max_concurrency: limit(wave.max_concurrency)?,
-        max_errors: limit(wave.max_errors)?,
-        openings: Vec::new(),
-        windows: Vec::new(),
-        blackouts: Vec::new(),
-        reboot: reboot(wave),
-        hook_timeout: HOOK_TIMEOUT,
-        rings: Vec::new(),
-        ramp: Ramp::Full,
-    })
-}
-
-fn operation(wave: &Wave) -> Operation {
-    if wave.install { Operation::Install } else { Operation::Scan }
-}
-
-fn reboot(wave: &Wave) -> RebootOption {
-    if wave.reboot { RebootOption::IfNeeded } else { RebootOption::Never }
-}
-
-fn plan(number: usize, wave: &Wave) -> Plan {
-    let limit = |count: u32| ResolvedLimit { given: count.to_string(), resolved: count };
-    let opening = |[opens, last, closes]: &[u64; 3]| Opening {
-        opens: true_wall(*opens),
-        last_start: true_wall(*last),
-        closes: true_wall(*closes),
-    };
-    let openings: Vec<_> = wave.openings.iter().map(opening).collect();
-    Plan {
-        name: format!("wave-{number}"),
-        hash: [0; 32],
-        created_at: true_wall(wave.at),
-        operation: operation(wave),
-        baseline: Approval::All,
-        reboot: reboot(wave),
-        hook_timeout: HOOK_TIMEOUT.as_secs() as u32,
-        max_concurrency: limit(wave.max_concurrency),
-        max_errors: limit(wave.max_errors),
-        openings: if openings.is_empty() { vec![Opening::endless(true_wall(0))] } else { openings },
-        hosts: Vec::new(),
-        excluded: Vec::new(),
-        rings: Vec::new(),
-    }
 }

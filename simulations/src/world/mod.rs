@@ -13,9 +13,11 @@ mod mesh;
 mod net;
 mod operators;
 mod orders;
+mod plans;
 mod poison;
 mod push;
 mod rest;
+mod rings;
 mod seat;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,9 @@ pub(super) enum Order {
     Release {
         node: NodeId,
     },
+    Approve {
+        wave: usize,
+    },
 }
 
 pub(super) struct Operators {
@@ -84,7 +87,10 @@ impl World {
 
     /// The coordinator's store has the rollout of wave `number`.
     pub(super) fn applied(&mut self, number: usize) {
-        self.operators.applied[number] = true;
+        let new = !std::mem::replace(&mut self.operators.applied[number], true);
+        if new && self.scenario.waves[number].rings.iter().any(|ring| ring.approved) {
+            self.approve(number);
+        }
     }
 
     pub(super) fn is_applied(&self, wave: usize) -> bool {
@@ -104,6 +110,7 @@ impl World {
             Order::Resume { wave } => self.everywhere(Event::Resume(self.rollout_id(wave))),
             Order::Command { scope, stop } => self.give(scope, stop),
             Order::Stop { wave } => self.everywhere(Event::Stop(self.rollout_id(wave))),
+            Order::Approve { wave } => self.approve(wave),
             Order::Release { node } => {
                 self.release(node);
             }

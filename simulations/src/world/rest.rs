@@ -194,6 +194,8 @@ mod tests {
             reboot: true,
             openings: Vec::new(),
             broken: 7,
+            rings: Vec::new(),
+            ramp: false,
         };
         let run = |rests| {
             let mut world = World::new(1, scenario(40, rests, vec![wave.clone()], 17), false);

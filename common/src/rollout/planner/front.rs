@@ -1,6 +1,6 @@
 //! How far a rollout has come among its rings: which hosts may begin now, what the others wait for, and what has settled.
 
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 
 use super::{Desk, Ledger, blocked};
 use crate::{
@@ -89,15 +89,24 @@ pub(super) fn settles(
     if open().next().is_none() {
         return Some((place, Vec::new()));
     }
-    let down = |at: &usize| {
-        let node = &plan.hosts[*at].node;
-        !ledger.foreign.contains_key(node) && !ledger.is_unclear(node) && desk.is_lost(ledger, state, *at, now.boot)
-    };
-    if !open().all(down) || blocked(ledger, state, desk, now).is_some() {
+    if !open().all(|at| is_down(ledger, state, *at, desk, now)) || blocked(ledger, state, desk, now).is_some() {
         return None;
     }
-    let here = tally.eligible.range(ring.start.min(end)..end).count();
-    (here < end - ring.start.min(end)).then(|| (place, open().map(|at| plan.hosts[*at].node).collect()))
+    let without = || open().map(|at| plan.hosts[*at].node).collect();
+    (!is_alone(state, ring.start.min(end)..end)).then(|| (place, without()))
+}
+
+/// Whether the host at `at`, which is not at work, is silent for too long, and holds no slot.
+fn is_down(ledger: &Ledger, state: &RolloutState, at: usize, desk: &Desk, now: Now) -> bool {
+    let node = &state.plan.hosts[at].node;
+    let holds = ledger.foreign.contains_key(node) || ledger.is_unclear(node);
+    !holds && desk.is_lost(ledger, state, at, now.boot)
+}
+
+/// Whether none of these hosts is done.
+fn is_alone(state: &RolloutState, range: Range<usize>) -> bool {
+    let open = state.tally.eligible.range(range.clone()).count() + state.tally.busy.range(range.clone()).count();
+    open == range.len()
 }
 
 /// How many more hosts of the present ring may begin before more of those that did have said so; `None` if any number.
@@ -125,7 +134,8 @@ pub(super) fn beyond(ledger: &Ledger, state: &RolloutState, front: &Front, desk:
         return closed.clone();
     }
     let (place, end) = (state.course.place, front.open);
-    let lost = |at: &&usize| desk.is_lost(ledger, state, **at, now.boot);
+    let silent = |at: &&usize| desk.is_lost(ledger, state, **at, now.boot);
+    let down = |at: &&usize| is_down(ledger, state, **at, desk, now);
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let (busy, eligible) = (|| state.tally.busy.range(..end), || state.tally.eligible.range(..end));
     let ring = state.plan.ring(place);
@@ -134,8 +144,9 @@ pub(super) fn beyond(ledger: &Ledger, state: &RolloutState, front: &Front, desk:
         step: place.step + 1,
         steps: ring.map_or(0, steps),
         left: count(busy().count() + eligible().count()),
-        lost: count(busy().filter(lost).count()),
-        down: count(eligible().filter(lost).count()),
+        lost: count(busy().chain(eligible().filter(|at| !down(at))).filter(silent).count()),
+        down: count(eligible().filter(down).count()),
+        alone: is_alone(state, state.plan.ring_range(place).start.min(end)..end),
     }
 }
 

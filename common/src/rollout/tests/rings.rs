@@ -104,7 +104,10 @@ fn rings_and_steps_go_one_after_the_other_with_their_pauses() {
 fn a_ring_at_work_is_named_with_its_step_and_how_many_are_left() {
     let mut world = World::new(5);
     world.apply(two_rings());
-    let left = |left, lost, down| Waiting::Ring { ring: "canary".into(), step: 1, steps: 2, left, lost, down };
+    let left = |left, lost, down| {
+        let (ring, alone) = (String::from("canary"), true);
+        Waiting::Ring { ring, step: 1, steps: 2, left, lost, down, alone }
+    };
     assert_eq!(world.waits(4), Some(left(1, 0, 0)));
     world.round();
     world.round();

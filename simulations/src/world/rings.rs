@@ -1,0 +1,113 @@
+//! Rings of waves: what operators apply, what they approve, and for whom a ledger waits no longer.
+
+use patchmesh_common::{
+    id::{NodeId, RolloutId},
+    membership::Role,
+    rollout::{
+        Operation,
+        approval::{SignedVerdict, Verdict, takes},
+        controller::Event,
+        ledger::{Ledger, LedgerAct, LedgerEntry},
+        plan::Plan,
+        planner,
+        ring::Place,
+        waiting::Waiting,
+    },
+    seal::Sealed,
+    time::WallTime,
+};
+
+use super::{Happening, World, desk::Desk, operators::Order};
+use crate::{
+    keys::{Key, MESH, OPERATOR, credential, node},
+    truth::{RingStep, Truth},
+};
+
+/// How often operators look whether a ring waits for them.
+const LOOK: u64 = 15_000;
+
+/// The steps of `plan`, as its operators mean them; `None` if all hosts go at once.
+pub(super) fn steps(plan: &Plan) -> Option<Vec<RingStep>> {
+    let mut steps = Vec::new();
+    let mut next = Some(Place::default());
+    while let Some(place) = next {
+        let works = |at: &usize| plan.operation == Operation::Scan || !plan.hosts[*at].transaction.is_empty();
+        steps.push(RingStep {
+            place,
+            hosts: plan.step_range(place).filter(works).map(|at| plan.hosts[at].node).collect(),
+            pause: u64::try_from(plan.pause_before(place).as_millis()).unwrap_or(u64::MAX),
+            approved: plan.approvals_before(place) > 0,
+        });
+        next = plan.after(place);
+    }
+    (steps.len() > 1 || steps.iter().any(|step| step.approved)).then_some(steps)
+}
+
+/// For whom a ledger that says `before` waits no longer because of `entry`; of rollouts with steps.
+pub(super) fn let_go(before: &Ledger, entry: &LedgerEntry) -> Option<(RolloutId, Vec<NodeId>)> {
+    let (rollout, hosts) = match &entry.act {
+        LedgerAct::Refused { rollout, host, .. } => (*rollout, vec![*host]),
+        LedgerAct::Released { host, lease, .. } => {
+            let (rollout, _) = before.leased.get(host).filter(|(_, held)| Some(*held) == *lease)?;
+            (*rollout, vec![*host])
+        }
+        LedgerAct::StepSettled { rollout, without, .. } | LedgerAct::RingSettled { rollout, without, .. } => {
+            (*rollout, without.clone())
+        }
+        _ => return None,
+    };
+    let plan = &before.rollouts.get(&rollout)?.plan;
+    (plan.after(Place::default()).is_some() && !hosts.is_empty()).then_some((rollout, hosts))
+}
+
+/// The step that `entry` settles.
+pub(super) fn settled(ledger: &Ledger, entry: &LedgerEntry) -> Option<(RolloutId, Place)> {
+    match &entry.act {
+        LedgerAct::StepSettled { rollout, ring, step, .. } => Some((*rollout, Place { ring: *ring, step: *step })),
+        LedgerAct::RingSettled { rollout, ring, .. } => {
+            Some((*rollout, ledger.rollouts.get(rollout)?.plan.last_step(*ring)))
+        }
+        _ => None,
+    }
+}
+
+impl World {
+    /// An operator looks whether a ring of the wave waits for an approval, and gives it; as long as the rollout has not ended.
+    pub(super) fn approve(&mut self, wave: usize) {
+        let rollout = self.rollout_id(wave);
+        let Some(spot) = self.primary() else { return };
+        let state = self.seats[spot as usize].desk().and_then(|desk| desk.shadow.rollouts.get(&rollout));
+        let Some(state) = state.filter(|state| state.ended_at.is_none()) else { return };
+        let ring = state.course.place.ring;
+        let verdict = Verdict { mesh: MESH, rollout, ring, approve: true, because: String::new() };
+        let wanted = self.awake(spot) && takes(state, node(OPERATOR), &verdict).is_ok();
+        self.after(LOOK, Happening::Operator { order: Order::Approve { wave } });
+        if !wanted {
+            return;
+        }
+        let right = credential(OPERATOR, Role::Operator, WallTime::MAX);
+        let signed = SignedVerdict { verdict: Sealed::seal(&Key(node(OPERATOR)), &verdict), credential: right };
+        self.tell(spot, Truth::Approved { rollout, ring: verdict.ring });
+        self.desk_event(spot, Event::Judged(Box::new(signed)));
+    }
+
+    /// Rings that nobody is left to show anything in: operators stop their rollouts.
+    pub(super) fn stop_silent_rings(&mut self) {
+        let Some(spot) = self.primary().filter(|spot| self.awake(*spot)) else { return };
+        let now = self.seats[spot as usize].clock.now(self.now);
+        let Some(desk) = self.seats[spot as usize].desk() else { return };
+        let silent = desk.shadow.active.iter().copied().filter(|rollout| desk.is_silent(*rollout, now));
+        for rollout in silent.collect::<Vec<_>>() {
+            self.desk_event(spot, Event::Stop(rollout));
+        }
+    }
+}
+
+impl Desk {
+    /// Whether the ring that is open has only hosts that never began and are silent.
+    fn is_silent(&self, rollout: RolloutId, now: patchmesh_common::time::Now) -> bool {
+        let last = self.shadow.rollouts.get(&rollout).and_then(|state| state.tally.eligible.last().copied());
+        let waiting = last.and_then(|at| planner::waiting(self.ledger(), rollout, at, self.talk(), now));
+        matches!(waiting, Some(Waiting::Ring { left, down, alone: true, .. }) if left == down)
+    }
+}
