@@ -6,6 +6,7 @@ use patchmesh_common::{
     gossip::{ExchangeAnswer, ExchangeRequest, Hello, Item, MAX_EXCHANGE, MAX_HELLO, MAX_ITEM, NodeRecord},
     membership::Membership,
     patch::compliance::{MAX_TAG, Standing},
+    rollout::approval::{MAX_VERDICT, SignedVerdict, Verdict},
     run::message::{Answer, Command, LeaseFrame, MAX_FRAME, StopOrder},
     seal::Payload,
     wire,
@@ -27,6 +28,8 @@ pub(super) fn messages(bytes: &[u8]) {
         8 => comes_back::<NodeRecord>(bytes, NodeRecord::LIMIT),
         9 => comes_back::<StopOrder>(bytes, StopOrder::LIMIT),
         10 => standing(bytes),
+        11 => comes_back::<SignedVerdict>(bytes, MAX_VERDICT),
+        12 => comes_back::<Verdict>(bytes, Verdict::LIMIT),
         _ => {}
     }
 }

@@ -19,6 +19,8 @@ mod lab;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod rings;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod runs;

@@ -28,7 +28,7 @@ use crate::{
 const DAEMONS: usize = 8;
 
 /// A key with a membership of `role` beside it, in a new folder of `dir`.
-fn member(owner: &Identity, dir: &Path, name: &str, role: Role) -> (Identity, PathBuf) {
+pub(crate) fn member(owner: &Identity, dir: &Path, name: &str, role: Role) -> (Identity, PathBuf) {
     let place = dir.join(name);
     fs::create_dir_all(&place).unwrap();
     let key = place.join("key");
