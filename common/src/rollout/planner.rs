@@ -313,7 +313,7 @@ pub struct Waits<'a> {
     slot: Waiting,
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
     open: usize,
-    beyond: Waiting,
+    beyond: Option<Waiting>,
 }
 
 impl<'a> Waits<'a> {
@@ -327,7 +327,7 @@ impl<'a> Waits<'a> {
             lost: desk.lost_busy(ledger, state, now.boot),
         };
         let front = front(id, state, desk, now);
-        let beyond = beyond(ledger, state, &front, desk, now);
+        let beyond = (front.open < state.hosts.len()).then(|| beyond(ledger, state, &front, desk, now));
         let slot = ramping(state, desk).unwrap_or(slot);
         Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond })
     }
@@ -342,7 +342,7 @@ impl<'a> Waits<'a> {
             return Some(common.clone());
         }
         if at >= self.open {
-            return Some(self.beyond.clone());
+            return self.beyond.clone();
         }
         let Some(contact) = self.desk.contacts.get(node) else { return Some(Waiting::Silent) };
         match &contact.handshake {
