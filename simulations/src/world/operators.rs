@@ -178,9 +178,10 @@ impl World {
         true
     }
 
-    /// After everything was mended nobody leaves a rollout paused, or everything stopped.
+    /// After everything was mended nobody leaves a rollout paused or unapproved, or everything stopped.
     pub(super) fn resume_all(&mut self) {
         self.resume_everything();
+        self.approve_all();
         let Some(desk) = self.primary().and_then(|spot| self.seats[spot as usize].desk()) else { return };
         let paused: Vec<usize> = (0..self.scenario.waves.len())
             .filter(|wave| {

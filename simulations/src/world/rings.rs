@@ -72,23 +72,35 @@ pub(super) fn settled(ledger: &Ledger, entry: &LedgerEntry) -> Option<(RolloutId
 }
 
 impl World {
-    /// An operator looks whether a ring of the wave waits for an approval, and gives it; as long as the rollout has not ended.
+    /// An operator looks now and then whether a ring of the wave waits for an approval, as long as the rollout has not ended.
     pub(super) fn approve(&mut self, wave: usize) {
+        if self.approves(wave) {
+            self.after(LOOK, Happening::Operator { order: Order::Approve { wave } });
+        }
+    }
+
+    /// The same of every wave, once: a store that was restored may have forgotten an approval, and that its rollout had ended.
+    pub(super) fn approve_all(&mut self) {
+        (0..self.scenario.waves.len()).for_each(|wave| {
+            self.approves(wave);
+        });
+    }
+
+    /// Approves the ring of the wave that waits for it. Answers whether the rollout is there and has not ended.
+    fn approves(&mut self, wave: usize) -> bool {
         let rollout = self.rollout_id(wave);
-        let Some(spot) = self.primary() else { return };
+        let Some(spot) = self.primary() else { return false };
         let state = self.seats[spot as usize].desk().and_then(|desk| desk.shadow.rollouts.get(&rollout));
-        let Some(state) = state.filter(|state| state.ended_at.is_none()) else { return };
+        let Some(state) = state.filter(|state| state.ended_at.is_none()) else { return false };
         let ring = state.course.place.ring;
         let verdict = Verdict { mesh: MESH, rollout, ring, approve: true, because: String::new() };
-        let wanted = self.awake(spot) && takes(state, node(OPERATOR), &verdict).is_ok();
-        self.after(LOOK, Happening::Operator { order: Order::Approve { wave } });
-        if !wanted {
-            return;
+        if self.awake(spot) && takes(state, node(OPERATOR), &verdict).is_ok() {
+            let right = credential(OPERATOR, Role::Operator, WallTime::MAX);
+            let signed = SignedVerdict { verdict: Sealed::seal(&Key(node(OPERATOR)), &verdict), credential: right };
+            self.tell(spot, Truth::Approved { rollout, ring });
+            self.desk_event(spot, Event::Judged(Box::new(signed)));
         }
-        let right = credential(OPERATOR, Role::Operator, WallTime::MAX);
-        let signed = SignedVerdict { verdict: Sealed::seal(&Key(node(OPERATOR)), &verdict), credential: right };
-        self.tell(spot, Truth::Approved { rollout, ring: verdict.ring });
-        self.desk_event(spot, Event::Judged(Box::new(signed)));
+        true
     }
 
     /// Rings that nobody is left to show anything in: operators stop their rollouts.
