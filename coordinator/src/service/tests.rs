@@ -10,6 +10,7 @@ use patchmesh_common::{
     rollout::{
         Operation, RebootOption,
         limit::Ramp,
+        plan::ExcludedBecause,
         spec::{Asked, MAX_OPENINGS, RingSpec, Targets},
     },
     run::message::Outcome,
