@@ -15,7 +15,7 @@ use patchmesh_common::{
     membership::Credential,
     rollout::{
         Operation,
-        controller::{self, Controller, Effect, Event, Seen, Settings},
+        controller::{self, Controller, Effect, Event, Seen, Settings, Words},
         ledger::LedgerAct,
         spec::RolloutSpec,
         survey::{Candidate, Found, Survey},
@@ -365,6 +365,7 @@ impl Handler<ViewChanged> for CoordinatorActor {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            words: Words { name: host.membership.name.clone(), tags: tags(host), expires: host.membership.expires },
         });
         self.feed(Event::View(seen.collect()), cx);
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use patchmesh_common::{
     id::RolloutId,
-    rollout::ledger::{LedgerAct, RolloutState as Standing},
+    rollout::{
+        ledger::{LedgerAct, RolloutState as Standing},
+        service::ServiceAct,
+    },
     run::Phase,
 };
 use tokio::sync::mpsc;
@@ -149,6 +152,11 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::RingSettled { .. } => "ring-settled",
         LedgerAct::Approved { .. } => "approved",
         LedgerAct::Rejected { .. } => "rejected",
+        LedgerAct::Service(ServiceAct::Kept { .. }) => "service-kept",
+        LedgerAct::Service(ServiceAct::Dropped { .. }) => "service-dropped",
+        LedgerAct::Service(ServiceAct::Fleet { .. }) => "fleet-limited",
+        LedgerAct::Service(ServiceAct::Members { .. }) => "members",
+        LedgerAct::Service(ServiceAct::Seen { .. }) => "members-seen",
     }
 }
 

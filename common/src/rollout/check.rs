@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod order;
+mod services;
 
 use order::Order;
+use services::Watch;
 
 use super::{
     Operation,
@@ -69,6 +71,7 @@ pub struct Judge {
     checked: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
     excused: Vec<Excused>,
+    watch: Watch,
 }
 
 impl Judge {
@@ -108,7 +111,11 @@ impl Judge {
             }
             LedgerAct::Granted { rollout, host, lease, .. } => self.granted(*rollout, *host, *lease, entry.at),
             LedgerAct::Reported { evidence } => self.reported(evidence),
-            LedgerAct::Returned { host, lease, .. } => self.free(*host, *lease),
+            LedgerAct::Returned { host, lease, .. } => {
+                self.watch.heard(*lease);
+                self.free(*host, *lease);
+            }
+            LedgerAct::Service(act) => self.watch.read(act),
             LedgerAct::Released { host, lease, because, .. } => self.released(*host, *lease, because),
             LedgerAct::Halted { rollout } => {
                 let Some(rules) = self.rules.get_mut(rollout) else { return };
@@ -161,6 +168,7 @@ impl Judge {
     }
 
     fn granted(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId, at: WallTime) {
+        self.available(host);
         let Some(rules) = self.rules.get_mut(&rollout) else { return };
         let limit = rules.plan.max_concurrency.resolved;
         let room = rules.held.len() < limit as usize;
@@ -185,6 +193,7 @@ impl Judge {
         let Ok(report) = report_of(evidence) else { return };
         let host = evidence.author;
         let ours = self.held.get(&host) == Some(&report.lease);
+        self.watch.heard(report.lease);
         self.free(host, report.lease);
         let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
@@ -209,6 +218,7 @@ impl Judge {
         if self.held.get(&host) == Some(&lease) {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
             own.for_each(|rules| rules.order.over(host));
+            self.watch.released(host, lease);
         }
         self.free(host, lease);
     }

@@ -8,6 +8,7 @@ use super::{
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
     planner::{self, Contact, Desk, Handshake},
+    service::{Labels, ServiceSpec},
 };
 use crate::{
     id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
@@ -22,6 +23,7 @@ mod answers;
 mod release;
 mod rings;
 mod rival;
+mod services;
 
 pub use super::lease::{last_step, open_answer};
 
@@ -61,6 +63,19 @@ pub struct Seen {
     pub alive: bool,
     /// The lease that its record says it holds.
     pub held: Option<LeaseId>,
+    /// What it says of itself, as far as services go by it.
+    pub words: Words,
+}
+
+/// What the mesh knows of a member, as far as services go by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Words {
+    /// Its name in the mesh.
+    pub name: String,
+    /// Its tags, the issuer's over its own.
+    pub tags: Labels,
+    /// When its membership ends.
+    pub expires: WallTime,
 }
 
 /// What the controller is told.
@@ -106,6 +121,22 @@ pub enum Event {
     },
     /// An operator approves or rejects a ring. Nothing of it has been checked.
     Judged(Box<SignedVerdict>),
+    /// An operator keeps a service, new or changed. It has passed its own check, and there are not too many.
+    Keep {
+        /// The service.
+        spec: Box<ServiceSpec>,
+        /// Who, as they say.
+        by: String,
+    },
+    /// An operator drops a service.
+    Drop {
+        /// Its name.
+        name: String,
+        /// Who, as they say.
+        by: String,
+    },
+    /// Most slots of all rollouts together, as the coordinator's file says at its start.
+    Fleet(Option<u32>),
     /// Time passed.
     Tick,
 }
@@ -145,6 +176,8 @@ pub struct Controller {
     behind: std::collections::BTreeMap<NodeId, Epoch>,
     /// How often it jumped above another's epoch, since it last stood back.
     jumps: u32,
+    /// The mesh as it was last seen.
+    view: Vec<Seen>,
     wake: Option<BootTime>,
 }
 
@@ -152,7 +185,16 @@ impl Controller {
     /// A controller that continues `ledger`. Send it [`Event::Started`] first.
     pub fn rebuild(settings: Settings, ledger: Ledger) -> Self {
         let desk = Desk { lost_after: settings.lost_after, poison: settings.poison.clone(), ..Desk::default() };
-        Self { settings, ledger, desk, unstopped: Default::default(), behind: Default::default(), jumps: 0, wake: None }
+        Self {
+            settings,
+            ledger,
+            desk,
+            unstopped: Default::default(),
+            behind: Default::default(),
+            jumps: 0,
+            view: Vec::new(),
+            wake: None,
+        }
     }
 
     /// What was permitted and what came of it.
@@ -217,16 +259,19 @@ impl Controller {
         self.open_epoch(cx, counter, incarnation, continues);
         self.listen(cx);
         self.resume_pauses(cx);
+        self.look();
         let targets: Vec<NodeId> = self.targets().collect();
         for node in targets {
             self.contact(node, cx.now.boot);
         }
     }
 
-    /// Hosts of rollouts that have not ended, and hosts that hold a slot of one that has.
+    /// Hosts of rollouts that have not ended, and hosts that hold a slot of one that has. Members of services that have to say
+    /// which lease they hold are asked as well.
     fn targets(&self) -> impl Iterator<Item = NodeId> + '_ {
         let active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
-        active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node)).chain(self.ledger.leased.keys().copied())
+        let hosts = active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node));
+        hosts.chain(self.ledger.leased.keys().copied()).chain(self.unclear_members())
     }
 
     /// Whether more slots are held, or may be, than the limit allows: another coordinator granted too.
@@ -364,6 +409,7 @@ impl Controller {
         contact.handshake = None;
         contact.progress = None;
         contact.resent = cx.now.boot;
+        self.testify(cx, host);
         self.save(cx, LedgerAct::Granted { rollout: id, host, lease, attempt, opening });
         cx.emit(Effect::Tell { to: host, body: ToHost::Go { lease, nonce } });
     }
@@ -455,10 +501,13 @@ impl Machine for Controller {
             }
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
+                self.assign(cx, &seen);
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
-                for Seen { node, alive, .. } in seen {
-                    self.contact(node, cx.now.boot).alive = alive;
+                for Seen { node, alive, .. } in &seen {
+                    self.contact(*node, cx.now.boot).alive = *alive;
                 }
+                self.view = seen;
+                self.look();
                 // A lease that this ledger never granted: the store is older than the fleet.
                 if unknown && !self.ledger.discontinuous {
                     self.jump(cx, 0);
@@ -472,6 +521,9 @@ impl Machine for Controller {
             Event::Ordered(signed) => self.ordered(cx, signed),
             Event::Release { host, by, because } => self.release(cx, host, &by, &because),
             Event::Judged(evidence) => self.judged(cx, evidence),
+            Event::Keep { spec, by } => self.keep(cx, spec, by),
+            Event::Drop { name, by } => self.drop_service(cx, name, by),
+            Event::Fleet(limit) => self.limit_fleet(cx, limit),
             Event::Tick => {}
         }
         self.advance(cx);

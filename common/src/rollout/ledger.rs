@@ -14,6 +14,7 @@ use super::{
     approval::SignedVerdict,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
+    service::{ServiceAct, Services},
     silence::Reboots,
     slots::Hold,
 };
@@ -177,6 +178,8 @@ pub enum LedgerAct {
         /// What the operator signed; judged before it was saved.
         evidence: Box<SignedVerdict>,
     },
+    /// What must stay up, whatever rollouts want.
+    Service(ServiceAct),
 }
 
 impl Payload for LedgerEntry {
@@ -298,6 +301,8 @@ pub struct Ledger {
     pub unheard: BTreeSet<NodeId>,
     /// What is known of each host's reboots.
     pub reboots: BTreeMap<NodeId, Reboots>,
+    /// What must stay up, whatever rollouts want.
+    pub services: Services,
 }
 
 /// The report in a sealed answer whose signature was checked before it was saved.
@@ -395,6 +400,7 @@ impl Ledger {
             LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => {
                 self.fold_verdict(evidence, entry.at)?;
             }
+            LedgerAct::Service(act) => self.services.fold(act),
         }
         Ok(())
     }
@@ -427,6 +433,19 @@ impl Ledger {
             .filter(|(at, host)| !state.tally.busy.contains(at) && unknown(&host.node))
             .count();
         state.tally.busy.len() + outside
+    }
+
+    /// How many slots are held, over all rollouts.
+    pub fn all_slots_held(&self) -> usize {
+        let foreign = self.foreign.keys().filter(|node| !self.leased.contains_key(node)).count();
+        if !self.discontinuous {
+            return self.leased.len() + foreign;
+        }
+        let active = self.active.iter().filter_map(|id| self.rollouts.get(id));
+        let hosts = active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node));
+        let known = |node: &NodeId| self.leased.contains_key(node) || self.foreign.contains_key(node);
+        let unclear: BTreeSet<NodeId> = hosts.filter(|node| self.is_unclear(node) && !known(node)).collect();
+        self.leased.len() + foreign + unclear.len()
     }
 }
 

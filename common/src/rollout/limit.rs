@@ -69,6 +69,14 @@ impl Limit {
         self.floor(targets)
     }
 
+    /// How many of `members` stay up: rounded up, so that a share never means less than it says. May be more than there are.
+    pub fn resolve_least(&self, members: u32) -> u32 {
+        match self.amount {
+            Amount::Count(count) => count,
+            Amount::Percent(percent) => (u64::from(members) * u64::from(percent)).div_ceil(100) as u32,
+        }
+    }
+
     fn floor(&self, targets: u32) -> u32 {
         match self.amount {
             Amount::Count(count) => count,
@@ -227,6 +235,15 @@ mod tests {
         assert_eq!(limit("50").resolve_concurrency(0), 0);
         assert_eq!(limit("50").resolve_errors(7), 50);
         assert_eq!(limit("100%").resolve_concurrency(u32::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn what_stays_up_is_rounded_up() {
+        assert_eq!(limit("50%").resolve_least(3), 2);
+        assert_eq!(limit("1%").resolve_least(3), 1);
+        assert_eq!(limit("0%").resolve_least(3), 0);
+        assert_eq!(limit("100%").resolve_least(u32::MAX), u32::MAX);
+        assert_eq!(limit("4").resolve_least(3), 4);
     }
 
     #[test]

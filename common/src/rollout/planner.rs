@@ -6,8 +6,10 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{
+    availability::{Rooms, goes_before},
     ledger::{Ledger, Progress, RolloutState},
     ring::Place,
+    service::Absent,
     waiting::Waiting,
 };
 use crate::{
@@ -30,7 +32,7 @@ const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
 /// An offer without an answer is taken back after this; resolving on a slow host takes a few seconds.
 const OFFER_PATIENCE: Duration = Duration::from_secs(20);
 /// An offer that is not answered for this long no longer keeps the next host from being asked.
-const OFFER_SLOW: Duration = Duration::from_secs(3);
+pub(super) const OFFER_SLOW: Duration = Duration::from_secs(3);
 /// A host that prepared before a slot was free, and in vain, is not asked to again for this long: a reboot may take minutes,
 /// and every preparation refreshes package indexes.
 const AHEAD_PAUSE: Duration = Duration::from_secs(60);
@@ -100,6 +102,8 @@ pub struct Desk {
     /// By rollout, before when the step at which it stands does not open, as far as this process lived through the pause: no
     /// clock that is set makes that shorter.
     pub opens: BTreeMap<RolloutId, BootTime>,
+    /// Members of services that are down although the ledger does not say so, as the mesh was last seen.
+    pub absent: BTreeMap<NodeId, Absent>,
 }
 
 /// What may happen next.
@@ -164,33 +168,42 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let in_time = |opening: &Opening| opening.admits_start(now.wall.plus(LAST_GRANT));
     let limit = state.plan.max_concurrency.resolved as usize;
     let room = ramp_room(state, desk).unwrap_or(usize::MAX);
-    let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room);
+    let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room).min(fleet_room(ledger));
     // A host past its transaction frees its slot soon: the next one prepares meanwhile. Not later than that, because a host
     // that reboots is next heard from with its report.
     let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
     let mut offers = (free + soon).min(room);
+    let mut rooms = None;
     for &at in state.tally.eligible.range(..front.open) {
         if offers == 0 {
             break;
         }
         let node = &state.plan.hosts[at].node;
         let Some(contact) = desk.contacts.get(node) else { continue };
+        let rooms = rooms.get_or_insert_with(|| Rooms::of(ledger, desk, now.boot));
         match &contact.handshake {
             Some((rollout, lease, Handshake::Ready { opening, nonce }, since)) if *rollout == id => {
                 offers -= 1;
                 let usable = now.boot.since(*since) <= READY_USABLE && in_time(opening);
                 let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
-                if free > 0 && usable && !holds && ledger.fenced(node).is_none() {
+                let fits = rooms.short(node, false).is_none()
+                    && goes_before(ledger, state, node, front.open, desk, now.boot).is_none();
+                if free > 0 && usable && fits && !holds && ledger.fenced(node).is_none() {
                     free -= 1;
+                    rooms.granted(node, id);
                     decision.go.push((at, *nonce, *lease, *opening));
                 }
             }
             Some((rollout, _, _, since)) if *rollout == id && now.boot.since(*since) < OFFER_SLOW => offers -= 1,
             Some(_) => {}
-            None if in_time(&opening) && host_blocked(ledger, id, node, contact, now).is_none() => {
+            None if in_time(&opening)
+                && host_blocked(ledger, id, node, contact, now).is_none()
+                && service_blocked(ledger, state, node, front.open, rooms, desk, now).is_none() =>
+            {
                 let ahead = offers <= soon;
                 offers -= 1;
                 if !ahead || contact.in_vain.is_none_or(|since| now.boot.since(since) > AHEAD_PAUSE) {
+                    rooms.offered(node);
                     decision.offer.push((at, opening));
                 }
             }
@@ -295,6 +308,28 @@ fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact
     (!contact.alive || now.boot < contact.quiet_until).then_some(Waiting::Silent)
 }
 
+/// Why a host that could be offered a lease is not, for the sake of its services.
+fn service_blocked(
+    ledger: &Ledger,
+    state: &RolloutState,
+    node: &NodeId,
+    open: usize,
+    rooms: &Rooms<'_>,
+    desk: &Desk,
+    now: Now,
+) -> Option<Waiting> {
+    let short = rooms.short(node, true).map(|short| Waiting::Service(Box::new(short)));
+    short.or_else(|| {
+        let (service, before) = goes_before(ledger, state, node, open, desk, now.boot)?;
+        Some(Waiting::Last { service: service.to_owned(), before: before.to_owned() })
+    })
+}
+
+/// How many slots all rollouts together may still grant.
+fn fleet_room(ledger: &Ledger) -> usize {
+    ledger.services.fleet.map_or(usize::MAX, |limit| (limit as usize).saturating_sub(ledger.all_slots_held()))
+}
+
 /// Why the host at `at` is not moving; `None` if it is running or done.
 pub fn waiting(ledger: &Ledger, id: RolloutId, at: usize, desk: &Desk, now: Now) -> Option<Waiting> {
     Waits::of(ledger, id, desk, now)?.at(at)
@@ -314,6 +349,7 @@ pub struct Waits<'a> {
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
     open: usize,
     beyond: Option<Waiting>,
+    rooms: Rooms<'a>,
 }
 
 impl<'a> Waits<'a> {
@@ -329,7 +365,10 @@ impl<'a> Waits<'a> {
         let front = front(id, state, desk, now);
         let beyond = (front.open < state.hosts.len()).then(|| beyond(ledger, state, &front, desk, now));
         let slot = ramping(state, desk).unwrap_or(slot);
-        Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond })
+        let fleet = ledger.services.fleet.filter(|_| fleet_room(ledger) == 0);
+        let slot = fleet.map_or(slot, |limit| Waiting::Fleet { held: ledger.all_slots_held(), limit });
+        let rooms = Rooms::of(ledger, desk, now.boot);
+        Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond, rooms })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -350,6 +389,8 @@ impl<'a> Waits<'a> {
             Some((rollout, ..)) => return Some(Waiting::Claimed(*rollout)),
             None => {}
         }
-        Some(host_blocked(self.ledger, self.id, node, contact, self.now).unwrap_or_else(|| self.slot.clone()))
+        let blocked = host_blocked(self.ledger, self.id, node, contact, self.now)
+            .or_else(|| service_blocked(self.ledger, self.state, node, self.open, &self.rooms, self.desk, self.now));
+        Some(blocked.unwrap_or_else(|| self.slot.clone()))
     }
 }

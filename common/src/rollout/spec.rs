@@ -217,9 +217,7 @@ impl RolloutSpec {
     /// # Errors
     /// [`SpecError`] names the first value that is wrong.
     pub fn check(&self) -> Result<(), SpecError> {
-        if !is_name(&self.name) {
-            return Err(SpecError::Name(self.name.chars().take(MAX_NAME + 1).collect()));
-        }
+        name(&self.name)?;
         self.targets.check()?;
         if let Some(list) = &self.install_list {
             list.check()?;
@@ -291,6 +289,10 @@ impl RolloutSpec {
     }
 }
 
+pub(super) fn name(text: &str) -> Result<(), SpecError> {
+    if is_name(text) { Ok(()) } else { Err(SpecError::Name(text.chars().take(MAX_NAME + 1).collect())) }
+}
+
 fn is_name(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
@@ -300,16 +302,16 @@ fn is_name(name: &str) -> bool {
         && bytes.last().is_some_and(|byte| inner(*byte))
 }
 
-fn word(what: &'static str, text: &str) -> Result<(), SpecError> {
+pub(super) fn word(what: &'static str, text: &str) -> Result<(), SpecError> {
     let good = (1..=MAX_WORD).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
     if good { Ok(()) } else { Err(SpecError::Word(what, text.chars().take(40).collect())) }
 }
 
-fn bounded(what: &'static str, count: usize, limit: usize) -> Result<(), SpecError> {
+pub(super) fn bounded(what: &'static str, count: usize, limit: usize) -> Result<(), SpecError> {
     if count <= limit { Ok(()) } else { Err(SpecError::TooMany { what, count, limit }) }
 }
 
-fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
+pub(super) fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
     if count > 0 { Ok(()) } else { Err(SpecError::NoTargets(what)) }
 }
 

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
     check::Judge,
-    controller::{Controller, Effect, Event, Seen, Settings},
+    controller::{Controller, Effect, Event, Seen, Settings, Words},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
     limit::Ramp,
     plan::{Plan, PlannedHost, ResolvedLimit},
@@ -38,6 +38,7 @@ mod laws;
 mod operated;
 mod released;
 mod rings;
+mod services;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -117,6 +118,7 @@ struct World {
     /// Hosts whose run has ended and whose report is not acknowledged yet.
     ended: std::collections::BTreeSet<NodeId>,
     told: Vec<(NodeId, ToHost)>,
+    words: BTreeMap<NodeId, Words>,
     /// Crash and rebuild whenever this many effects were performed; 0 never.
     crash_every: usize,
     performed: usize,
@@ -136,6 +138,7 @@ impl World {
             running: BTreeMap::new(),
             ended: std::collections::BTreeSet::new(),
             told: vec![],
+            words: BTreeMap::new(),
             crash_every: 0,
             performed: 0,
             crashes: 0,
@@ -155,6 +158,7 @@ impl World {
             node: *node,
             alive: *script != Script::Silent,
             held: None,
+            words: self.words.get(node).cloned().unwrap_or_default(),
         };
         self.send(Event::View(self.scripts.iter().map(seen).collect()));
     }
@@ -219,7 +223,7 @@ impl World {
         let error = RunError { code: "transaction-failed".into(), text: "postinst".into(), log: String::new() };
         ToCoordinator::Reported(Box::new(Report {
             lease,
-            rollout: ID,
+            rollout: self.granted_in(lease),
             outcome: if good { Outcome::Succeeded } else { Outcome::Failed },
             phase: Phase::OnExit,
             rebooted: good,
@@ -230,6 +234,15 @@ impl World {
             started: self.now.wall,
             ended: self.now.wall,
         }))
+    }
+
+    /// Of which rollout it is.
+    fn granted_in(&self, lease: LeaseId) -> RolloutId {
+        let granted = self.saved.iter().find_map(|entry| match entry.act {
+            LedgerAct::Granted { rollout, lease: granted, .. } if granted == lease => Some(rollout),
+            _ => None,
+        });
+        granted.unwrap_or(ID)
     }
 
     /// Hosts answer what they were told; running ones end.

@@ -1,5 +1,6 @@
 //! Why a host is not moving, as a type: the product's voice.
 
+use super::availability::Short;
 use super::ring::Rejection;
 use crate::{id::RolloutId, run::message::Refusal, schedule::Opening, time::WallTime};
 
@@ -130,6 +131,22 @@ pub enum Waiting {
     },
     /// An operator rejected a ring.
     Rejected(Rejection),
+    /// A service of the host would have too few members up.
+    Service(Box<Short>),
+    /// Another member of one of its services starts before it.
+    Last {
+        /// Which service.
+        service: String,
+        /// Which member.
+        before: String,
+    },
+    /// As many hosts hold a slot, over all rollouts, as the coordinator allows.
+    Fleet {
+        /// Slots held.
+        held: usize,
+        /// Of this many.
+        limit: u32,
+    },
 }
 
 impl Waiting {
@@ -159,6 +176,9 @@ impl Waiting {
             Self::Approval { .. } => "approval",
             Self::Ramp { .. } => "ramp",
             Self::Rejected(_) => "rejected",
+            Self::Service(_) => "service",
+            Self::Last { .. } => "service-last",
+            Self::Fleet { .. } => "fleet",
         }
     }
 
@@ -242,6 +262,11 @@ impl Waiting {
             }
             Self::Rejected(Rejection { ring, by, because, .. }) => {
                 format!("ring {ring} was rejected by {by}: {because}; plan again")
+            }
+            Self::Service(short) => short.text(),
+            Self::Last { service, before } => format!("comes last in service {service}: {before} is not done yet"),
+            Self::Fleet { held, limit } => {
+                format!("{held} of the {limit} slots that the coordinator's limits.fleet allows to all rollouts are held")
             }
         }
     }

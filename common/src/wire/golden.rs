@@ -27,6 +27,7 @@ use crate::{
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
         ring::PlannedRing,
+        service::{Absent, Member, Part, ServiceAct, ServiceSpec},
         slots::Hold,
     },
     run::{
@@ -337,6 +338,22 @@ fn verdict() -> Box<SignedVerdict> {
     Box::new(SignedVerdict { verdict: sealed(&[9]), credential: credential() })
 }
 
+fn service() -> ServiceSpec {
+    let label = |key, value| [(text(key), text(value))].into();
+    ServiceSpec {
+        name: text("pg"),
+        selector: label("app", "pg"),
+        min_available: "50%".parse().expect("a limit"),
+        spread: Some(text("zone")),
+        last: vec![label("role", "primary")],
+    }
+}
+
+fn member(node: NodeId) -> Member {
+    let of = [(text("pg"), Part { value: Some(text("a")) })].into();
+    Member { node, name: text("db-1"), expires: WallTime::MAX, rank: 1, of }
+}
+
 fn ledger(lines: &mut Lines) {
     let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
@@ -372,6 +389,14 @@ fn ledger(lines: &mut Lines) {
         ("ring-settled", LedgerAct::RingSettled { rollout, ring: 1, without: vec![] }),
         ("approved", LedgerAct::Approved { evidence: verdict() }),
         ("rejected", LedgerAct::Rejected { evidence: verdict() }),
+        ("service.kept", LedgerAct::Service(ServiceAct::Kept { spec: Box::new(service()), by: text("ops") })),
+        ("service.dropped", LedgerAct::Service(ServiceAct::Dropped { name: text("pg"), by: text("ops") })),
+        ("service.fleet", LedgerAct::Service(ServiceAct::Fleet { limit: Some(9) })),
+        ("service.members", LedgerAct::Service(ServiceAct::Members { changed: vec![member(host)] })),
+        (
+            "service.seen",
+            LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Failing)], back: vec![host] }),
+        ),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });

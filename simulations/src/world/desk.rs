@@ -10,7 +10,7 @@ use patchmesh_common::{
     patch::Baseline,
     poison::Poison,
     rollout::{
-        controller::{Controller, Effect, Event, Seen, Settings, open_answer},
+        controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         plan::Plan,
         planner,
@@ -404,6 +404,11 @@ impl World {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            words: Words {
+                name: host.membership.name.clone(),
+                tags: host.record.body.tags.clone(),
+                expires: host.membership.expires,
+            },
         });
         self.desk_event(spot, Event::View(seen.collect()));
     }

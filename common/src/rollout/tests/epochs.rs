@@ -34,7 +34,7 @@ fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_hol
 fn a_record_that_holds_an_unknown_lease_shows_that_the_store_is_too_old() {
     let mut world = World::new(1);
     let held = Some(LeaseId([8; 16]));
-    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held }]));
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held, words: Words::default() }]));
     assert!(world.controller.ledger().discontinuous);
     assert_eq!(world.controller.epoch().counter, 2);
 }
@@ -196,7 +196,12 @@ fn a_restored_ledger_jumps_above_the_epochs_that_it_lost() {
 fn whoever_has_the_original_never_stands_back_also_if_it_jumped_and_is_started_again() {
     let mut world = World::new(3);
     world.apply(plan_of(3, 1, 0, open()));
-    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: Some(LeaseId([8; 16])) }]));
+    world.send(Event::View(vec![Seen {
+        node: signer(1).id(),
+        alive: true,
+        held: Some(LeaseId([8; 16])),
+        words: Words::default(),
+    }]));
     assert!(world.controller.ledger().discontinuous, "a copy granted something");
     for _ in 0..3 {
         for _ in 0..6 {

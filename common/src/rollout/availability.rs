@@ -1,0 +1,303 @@
+//! Whether a grant leaves every service of the host with as many members as it must keep up.
+//!
+//! Whatever takes a member down counts, in every rollout: that it is silent, that its own probe fails, that it holds a lease,
+//! that its slot was released and it has not said since what became of it, that it has not said which lease it holds.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ledger::{Ledger, Progress, RolloutState},
+    planner::{Contact, Desk, Handshake, OFFER_SLOW},
+    service::{Absent, Part, ServiceSpec},
+};
+use crate::{
+    id::{NodeId, RolloutId},
+    time::BootTime,
+};
+
+/// Most members that are named in a reason.
+const MAX_NAMED: usize = 3;
+
+/// Why a member counts as down. In the order in which they are named: first what somebody has to do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Down {
+    /// The mesh does not hear it.
+    Silent,
+    /// Its own probe fails.
+    Failing,
+    /// Its slot was released, and it has not said since what became of that lease.
+    Released,
+    /// It has not said which lease it holds, or it holds one of another ledger.
+    Unclear,
+    /// It holds a lease of this rollout.
+    Leased(RolloutId),
+}
+
+impl Down {
+    /// The stable word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Failing => "probe-failing",
+            Self::Released => "released",
+            Self::Unclear => "reconciling",
+            Self::Leased(_) => "leased",
+        }
+    }
+
+    /// What it is, and what to do about it.
+    pub fn text(self) -> String {
+        match self {
+            Self::Silent => "is silent: start its daemon there".into(),
+            Self::Failing => "fails its own probe: see what patchmesh get hosts -o wide says of it, and mend it".into(),
+            Self::Released => {
+                "was released and has not said since what became of that lease: start its daemon there".into()
+            }
+            Self::Unclear => {
+                "has not said which lease it holds: start its daemon there, or see patchmesh slots ls".into()
+            }
+            Self::Leased(rollout) => {
+                format!("holds a lease of rollout {rollout}: wait until it has reported, or see patchmesh slots ls")
+            }
+        }
+    }
+
+    fn command(self) -> String {
+        match self {
+            Self::Silent | Self::Released => "systemctl start patchmeshd".into(),
+            Self::Failing => "patchmesh get hosts -o wide".into(),
+            Self::Unclear | Self::Leased(_) => "patchmesh slots ls".into(),
+        }
+    }
+}
+
+/// Why `node` counts as down, if it does.
+pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
+    // First, because a host at work may be silent while it reboots, and reports by itself.
+    if let Some((rollout, _)) = ledger.leased.get(node) {
+        return Some(Down::Leased(*rollout));
+    }
+    match desk.absent.get(node) {
+        Some(Absent::Silent) => return Some(Down::Silent),
+        Some(Absent::Failing) => return Some(Down::Failing),
+        None => {}
+    }
+    if ledger.unheard.contains(node) || ledger.fenced(node).is_some() {
+        return Some(Down::Released);
+    }
+    if ledger.foreign.contains_key(node) || ledger.is_unclear(node) {
+        return Some(Down::Unclear);
+    }
+    None
+}
+
+/// What keeps a host from being granted a lease for a service's sake.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Short {
+    /// Which service.
+    pub service: String,
+    /// How many members it has.
+    pub members: u32,
+    /// How many of them must stay up.
+    pub least: u32,
+    /// How many are up now.
+    pub up: u32,
+    /// The tag of which all that are down must have one value, if it is that which keeps the host.
+    pub spread: Option<String>,
+    /// Members that are down, at most [`MAX_NAMED`].
+    pub down: Vec<(String, Down)>,
+    /// How many more are down.
+    pub more: usize,
+    /// Nobody is down yet: members that have been asked to start.
+    pub asked: u32,
+}
+
+impl Short {
+    /// The reason in one line.
+    pub fn text(&self) -> String {
+        let Self { service, members, least, up, spread, more, asked, .. } = self;
+        let mut named: Vec<String> = self.down.iter().map(|(name, down)| format!("{name} {}", down.text())).collect();
+        if *more > 0 {
+            named.push(format!("{more} more are down"));
+        }
+        if *asked > 0 {
+            named.push(format!("{asked} others have been asked to start"));
+        }
+        let named = named.join("; ");
+        match spread {
+            Some(tag) => format!("members of service {service} with another {tag} are down: {named}"),
+            None if named.is_empty() => format!(
+                "service {service} must keep {least} of its {members} members up, so that none can be taken down; apply it again \
+                 with a lower minAvailable"
+            ),
+            None => format!(
+                "service {service} must keep {least} of its {members} members up, and {up} are: {named}; or apply the service \
+                 again with a lower minAvailable"
+            ),
+        }
+    }
+
+    /// The command that would change it.
+    pub fn command(&self) -> String {
+        let first = self.down.first().map(|(_, down)| down.command());
+        first.unwrap_or_else(|| format!("patchmesh describe service {}", self.service))
+    }
+}
+
+/// How one service stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// How many members it has.
+    pub members: u32,
+    /// How many of them must stay up.
+    pub least: u32,
+    /// How many are up.
+    pub up: u32,
+    /// Who is not, and why.
+    pub down: BTreeMap<NodeId, Down>,
+    /// By value of the service's `spread`, how many are down.
+    values: BTreeMap<Option<String>, u32>,
+    /// Who was asked to start and may be granted a lease at any moment, with the value.
+    asked: BTreeMap<NodeId, Option<String>>,
+}
+
+impl Room {
+    /// How `spec` stands.
+    pub fn of(ledger: &Ledger, desk: &Desk, spec: &ServiceSpec, now: BootTime) -> Self {
+        let mut room = Self::default();
+        for member in ledger.services.members_of(&spec.name) {
+            let value = member.of.get(&spec.name).and_then(|part| part.value.clone());
+            room.members += 1;
+            match down(ledger, desk, &member.node) {
+                Some(why) => room.fell(member.node, why, value),
+                None => {
+                    room.up += 1;
+                    if desk.contacts.get(&member.node).is_some_and(|contact| is_asked(contact, now)) {
+                        room.asked.insert(member.node, value);
+                    }
+                }
+            }
+        }
+        room.least = spec.min_available.resolve_least(room.members);
+        room
+    }
+
+    fn fell(&mut self, node: NodeId, why: Down, value: Option<String>) {
+        self.down.insert(node, why);
+        *self.values.entry(value).or_default() += 1;
+    }
+
+    /// What keeps `host` from being taken down: `None` if nothing does. With `asks`, what has been asked of others counts too.
+    fn short(&self, ledger: &Ledger, spec: &ServiceSpec, host: &NodeId, part: &Part, asks: bool) -> Option<Short> {
+        let others = || self.asked.iter().filter(|(node, _)| asks && *node != host);
+        let asked = u32::try_from(others().count()).unwrap_or(u32::MAX);
+        let falls = u32::from(!self.down.contains_key(host));
+        let few = u64::from(self.up) < u64::from(self.least) + u64::from(falls) + u64::from(asked);
+        let apart = self.values.keys().chain(others().map(|(_, value)| value)).any(|value| *value != part.value);
+        if !few && !apart {
+            return None;
+        }
+        let mut down: Vec<(Down, String)> = self
+            .down
+            .iter()
+            .filter(|(node, _)| *node != host)
+            .map(|(node, why)| (*why, ledger.services.members.get(node).map_or_else(String::new, |m| m.name.clone())))
+            .collect();
+        down.sort();
+        let more = down.len().saturating_sub(MAX_NAMED);
+        Some(Short {
+            service: spec.name.clone(),
+            members: self.members,
+            least: self.least,
+            up: self.up,
+            spread: spec.spread.clone().filter(|_| !few),
+            down: down.into_iter().take(MAX_NAMED).map(|(why, name)| (name, why)).collect(),
+            more,
+            asked,
+        })
+    }
+}
+
+/// Whether a `Go` may follow at any moment. An offer that is not answered at once does not keep others.
+fn is_asked(contact: &Contact, now: BootTime) -> bool {
+    match &contact.handshake {
+        Some((_, _, Handshake::Ready { .. }, _)) => true,
+        Some((_, _, Handshake::Offered { .. }, since)) => now.since(*since) < OFFER_SLOW,
+        None => false,
+    }
+}
+
+/// How every service stands, and what has just been decided.
+#[derive(Clone, Debug)]
+pub(super) struct Rooms<'a> {
+    ledger: &'a Ledger,
+    rooms: BTreeMap<&'a str, Room>,
+}
+
+impl<'a> Rooms<'a> {
+    pub(super) fn of(ledger: &'a Ledger, desk: &Desk, now: BootTime) -> Self {
+        let room = |spec: &'a ServiceSpec| (spec.name.as_str(), Room::of(ledger, desk, spec, now));
+        Self { ledger, rooms: ledger.services.specs.values().map(room).collect() }
+    }
+
+    /// What keeps `host` from being granted a lease, or with `asks` from being offered one.
+    pub(super) fn short(&self, host: &NodeId, asks: bool) -> Option<Short> {
+        let parts = self.ledger.services.of_host(host);
+        parts
+            .filter_map(|(spec, part)| self.rooms.get(spec.name.as_str())?.short(self.ledger, spec, host, part, asks))
+            .next()
+    }
+
+    /// `host` is granted a lease of `rollout` by this decision.
+    pub(super) fn granted(&mut self, host: &NodeId, rollout: RolloutId) {
+        for (spec, part) in self.ledger.services.of_host(host) {
+            let Some(room) = self.rooms.get_mut(spec.name.as_str()) else { continue };
+            room.asked.remove(host);
+            if !room.down.contains_key(host) {
+                room.up -= 1;
+                room.fell(*host, Down::Leased(rollout), part.value.clone());
+            }
+        }
+    }
+
+    /// `host` is offered a lease by this decision.
+    pub(super) fn offered(&mut self, host: &NodeId) {
+        for (spec, part) in self.ledger.services.of_host(host) {
+            let Some(room) = self.rooms.get_mut(spec.name.as_str()) else { continue };
+            if !room.down.contains_key(host) {
+                room.asked.insert(*host, part.value.clone());
+            }
+        }
+    }
+}
+
+/// A member of one of the host's services that starts before `host` in this rollout and is not done, with the service. Of
+/// the rollout's hosts only the first `open` count: nobody waits for a step of the rings after its own.
+///
+/// Ranks are those of hosts, not of members of one service: two hosts never wait for each other.
+pub(super) fn goes_before<'a>(
+    ledger: &'a Ledger,
+    state: &'a RolloutState,
+    host: &NodeId,
+    open: usize,
+    desk: &Desk,
+    now: BootTime,
+) -> Option<(&'a str, &'a str)> {
+    let rank = ledger.services.members.get(host).map_or(0, |member| member.rank);
+    if rank == 0 {
+        return None;
+    }
+    ledger.services.of_host(host).find_map(|(spec, _)| {
+        let earlier = ledger.services.members_of(&spec.name).filter(|member| member.rank < rank);
+        let mut waiting = earlier.filter_map(|member| {
+            let at = state.index.get(&member.node).copied().filter(|at| *at < open)?;
+            let waits = match state.hosts[at].progress {
+                Progress::NotStarted => !desk.is_lost(ledger, state, at, now),
+                Progress::Running { .. } => true,
+                _ => false,
+            };
+            waits.then_some(state.plan.hosts[at].name.as_str())
+        });
+        waiting.next().map(|name| (spec.name.as_str(), name))
+    })
+}

@@ -1,0 +1,72 @@
+//! The judge's books of what must stay up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Judge;
+use crate::{
+    id::{LeaseId, NodeId},
+    rollout::service::{ServiceAct, ServiceSpec, Services},
+};
+
+/// Services, and leases of this ledger that were released and of which nothing has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Watch {
+    services: Services,
+    unheard: BTreeMap<LeaseId, NodeId>,
+}
+
+impl Watch {
+    pub(super) fn read(&mut self, act: &ServiceAct) {
+        self.services.fold(act);
+    }
+
+    pub(super) fn released(&mut self, host: NodeId, lease: LeaseId) {
+        self.unheard.insert(lease, host);
+    }
+
+    pub(super) fn heard(&mut self, lease: LeaseId) {
+        self.unheard.remove(&lease);
+    }
+
+    /// What a grant to `host` breaks, while the hosts of `held` have leases.
+    fn breaks(&self, host: NodeId, held: &BTreeMap<NodeId, LeaseId>) -> Result<(), String> {
+        let unheard: BTreeSet<&NodeId> = self.unheard.values().collect();
+        let down = |node: &NodeId| {
+            *node == host || held.contains_key(node) || unheard.contains(node) || self.services.seen.contains_key(node)
+        };
+        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, down))
+    }
+
+    fn holds(&self, spec: &ServiceSpec, down: impl Fn(&NodeId) -> bool) -> Result<(), String> {
+        let members = || self.services.members_of(&spec.name);
+        let up = members().filter(|member| !down(&member.node)).count();
+        let all = u32::try_from(members().count()).unwrap_or(u32::MAX);
+        let least = spec.min_available.resolve_least(all);
+        if up < least as usize {
+            return Err(format!("it left {up} of the {all} members of service {} up; {least} must be", spec.name));
+        }
+        let value =
+            |member: &super::super::service::Member| member.of.get(&spec.name).and_then(|part| part.value.clone());
+        let values: BTreeSet<Option<String>> = members().filter(|member| down(&member.node)).map(value).collect();
+        match values.len() {
+            0 | 1 => Ok(()),
+            _ => Err(format!("it left members of service {} down that differ in its spread", spec.name)),
+        }
+    }
+}
+
+impl Judge {
+    /// To be asked before the grant is in the books.
+    pub(super) fn available(&mut self, host: NodeId) {
+        if let Some(limit) = self.watch.services.fleet {
+            let room = self.held.len() < limit as usize;
+            self.demand("concurrency", room, Some(host), || {
+                format!("granted while {limit} hosts of all rollouts held a slot")
+            });
+        }
+        if self.watch.services.members.contains_key(&host) {
+            let kept = self.watch.breaks(host, &self.held);
+            self.demand("availability", kept.is_ok(), Some(host), || kept.err().unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What must stay up: across rollouts, restarts and releases, and in the judge's eyes.
+
+use super::*;
+use crate::rollout::{
+    availability::Down,
+    service::{Absent, Labels, PROBE_TAG, ServiceAct, ServiceSpec},
+};
+
+const OTHER: RolloutId = RolloutId([8; 8]);
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn service(least: &str) -> ServiceSpec {
+    ServiceSpec {
+        name: "pg".into(),
+        selector: labels(&[("app", "pg")]),
+        min_available: least.parse().unwrap(),
+        spread: None,
+        last: vec![],
+    }
+}
+
+/// A plan for these hosts only.
+fn plan_for(hosts: &[u8], concurrency: u32) -> Plan {
+    let mut plan = plan_of(9, concurrency, 9, open());
+    plan.hosts.retain(|host| hosts.iter().any(|seed| host.node == signer(*seed).id()));
+    plan
+}
+
+impl World {
+    /// Hosts of one service, all of them up.
+    fn serving(hosts: u8, spec: ServiceSpec) -> Self {
+        let mut world = Self::new(hosts);
+        (1..=hosts).for_each(|seed| world.tag(seed, &[("app", "pg")]));
+        world.see_all();
+        world.keep(spec);
+        world
+    }
+
+    fn tag(&mut self, seed: u8, pairs: &[(&str, &str)]) {
+        let words = Words { name: format!("host-{seed:02}"), tags: labels(pairs), expires: WallTime(9 * HOUR) };
+        self.words.insert(signer(seed).id(), words);
+    }
+
+    fn keep(&mut self, spec: ServiceSpec) {
+        self.send(Event::Keep { spec: Box::new(spec), by: "ops".into() });
+    }
+
+    fn apply_as(&mut self, id: RolloutId, plan: Plan) {
+        self.send(Event::Apply { id, plan: Box::new(plan) });
+    }
+
+    fn why(&self, id: RolloutId, at: usize) -> Option<Waiting> {
+        planner::waiting(self.controller.ledger(), id, at, self.controller.desk(), self.now)
+    }
+
+    /// Nothing ends; what may be granted is.
+    fn settle(&mut self) {
+        for _ in 0..6 {
+            self.round();
+            self.pass(500);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.controller.ledger().active.is_empty()
+    }
+
+    fn finish(&mut self) {
+        for _ in 0..2000 {
+            if self.is_over() {
+                return;
+            }
+            self.settle();
+            self.finish_one();
+        }
+        panic!("the rollouts did not end");
+    }
+}
+
+#[test]
+fn two_rollouts_over_a_service_with_one_member_down_are_granted_nothing_and_say_which_and_what_to_do() {
+    let mut world = World::serving(3, service("2"));
+    world.script(3, Script::Silent);
+    world.see_all();
+    world.apply_as(ID, plan_for(&[1], 1));
+    world.apply_as(OTHER, plan_for(&[2], 1));
+    world.settle();
+    assert!(world.running.is_empty() && world.controller.ledger().leased.is_empty());
+    for id in [ID, OTHER] {
+        let Some(Waiting::Service(short)) = world.why(id, 0) else { panic!("{:?}", world.why(id, 0)) };
+        assert_eq!((short.least, short.members, short.up), (2, 3, 2));
+        assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]);
+        assert_eq!(
+            short.text(),
+            "service pg must keep 2 of its 3 members up, and 2 are: host-03 is silent: start its daemon there; or apply the \
+             service again with a lower minAvailable"
+        );
+        assert_eq!(short.command(), "systemctl start patchmeshd");
+    }
+    world.script(3, Script::Good);
+    world.see_all();
+    world.finish();
+    assert_eq!(world.overlap, 1, "one of the three at a time, whichever rollout it is in");
+    assert_eq!((world.judge.violations(), world.judge.checked()["availability"]), (&[][..], 2));
+}
+
+#[test]
+fn a_lower_limit_or_no_service_lets_the_hosts_go() {
+    let waits = || {
+        let mut world = World::serving(3, service("3"));
+        world.apply(plan_of(3, 3, 0, open()));
+        world.settle();
+        let Some(Waiting::Service(short)) = world.why(ID, 0) else { panic!("{:?}", world.why(ID, 0)) };
+        assert!(short.text().contains("none can be taken down"), "{}", short.text());
+        assert_eq!(short.command(), "patchmesh describe service pg");
+        world
+    };
+    let mut world = waits();
+    world.keep(service("34%"));
+    world.settle();
+    assert_eq!(world.running.len(), 1, "34 % of 3 is 2");
+    let mut world = waits();
+    world.send(Event::Drop { name: "pg".into(), by: "ops".into() });
+    world.settle();
+    assert_eq!((world.running.len(), world.judge.violations()), (3, &[][..]));
+}
+
+#[test]
+fn who_fails_its_probe_is_released_or_left_the_mesh_is_down() {
+    let mut world = World::serving(3, service("2"));
+    world.tag(3, &[("app", "pg"), (PROBE_TAG, "exit code 1")]);
+    world.see_all();
+    world.apply(plan_for(&[1, 2], 2));
+    world.settle();
+    let named = |world: &World, at| match world.why(ID, at) {
+        Some(Waiting::Service(short)) => short.down.first().map(|(_, down)| *down),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(named(&world, 0), Some(Down::Failing));
+    world.tag(3, &[("app", "pg")]);
+    world.see_all();
+    world.settle();
+    assert_eq!(world.running.len(), 1);
+    assert_eq!(named(&world, 1), Some(Down::Leased(ID)));
+    world.script(1, Script::Silent);
+    world.release(1);
+    world.settle();
+    assert_eq!(named(&world, 1), Some(Down::Released), "its slot is free, and nobody knows what it does");
+    world.script(1, Script::Good);
+    world.send(Event::Release { host: signer(1).id(), by: "ops".into(), because: "again".into() });
+    world.pass(3_000);
+    world.settle();
+    world.words.remove(&signer(3).id());
+    world.scripts.remove(&signer(3).id());
+    world.see_all();
+    world.finish_one();
+    world.settle();
+    assert_eq!(
+        named(&world, 1),
+        Some(Down::Silent),
+        "a member that the mesh has forgotten counts until its time is over"
+    );
+    world.now.wall = WallTime(9 * HOUR);
+    (1..=2).for_each(|seed| world.words.get_mut(&signer(seed).id()).unwrap().expires = WallTime(99 * HOUR));
+    world.see_all();
+    assert_eq!(world.controller.ledger().services.members.len(), 2);
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn after_a_restart_nobody_is_up_until_the_mesh_is_seen() {
+    let mut world = World::serving(3, service("50%"));
+    world.apply(plan_of(3, 3, 0, open()));
+    let mut ledger = Ledger::default();
+    world.saved.iter().for_each(|entry| ledger.fold(entry).unwrap());
+    world.controller = Controller::rebuild(settings(), ledger);
+    world.send(Event::Started { incarnation: Incarnation(2), continues: true });
+    let one = |seed: u8| Seen {
+        node: signer(seed).id(),
+        alive: true,
+        held: None,
+        words: world.words[&signer(seed).id()].clone(),
+    };
+    let views = [vec![one(1)], vec![one(1), one(2)], vec![one(1), one(2), one(3)]];
+    for (view, granted) in views.into_iter().zip([0, 0, 1]) {
+        world.send(Event::View(view));
+        world.settle();
+        assert_eq!(world.running.len(), granted, "50 % of 3 is 2, also while fewer are seen");
+    }
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn of_a_copied_ledger_members_outside_of_the_rollout_are_asked_what_they_hold() {
+    let mut world = World::serving(3, service("2"));
+    world.apply(plan_for(&[1], 1));
+    world.send(Event::Started { incarnation: Incarnation(3), continues: false });
+    world.see_all();
+    world.pass(31_000);
+    assert!(world.told.iter().any(|(to, body)| (*to, body) == (signer(3).id(), &ToHost::Adopt)));
+    world.told.retain(|(to, _)| *to != signer(3).id());
+    world.settle();
+    assert!(world.running.is_empty());
+    world.pass(3_000);
+    world.settle();
+    assert_eq!((world.running.len(), world.judge.violations()), (1, &[][..]));
+}
+
+#[test]
+fn members_that_are_down_have_one_value_of_spread_and_the_last_come_last() {
+    let mut world = World::new(4);
+    for (seed, zone) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+        world.tag(seed, &[("app", "pg"), ("zone", zone), ("role", if seed == 1 { "primary" } else { "standby" })]);
+    }
+    world.see_all();
+    let mut spec = service("1");
+    (spec.spread, spec.last) = (Some("zone".into()), vec![labels(&[("role", "primary")])]);
+    world.keep(spec);
+    world.apply(plan_of(4, 4, 0, open()));
+    world.settle();
+    let running = |world: &World| world.running.keys().map(|node| world.scripts[node].0).collect::<Vec<_>>();
+    let mut zones = running(&world);
+    zones.sort_unstable();
+    assert_eq!(zones, [2, 4], "of zone b both, of zone a none");
+    let Some(Waiting::Service(short)) = world.why(ID, 2) else { panic!("{:?}", world.why(ID, 2)) };
+    assert!(short.text().starts_with("members of service pg with another zone are down: host-0"), "{}", short.text());
+    for _ in 0..2 {
+        world.finish_one();
+        world.settle();
+    }
+    assert_eq!(running(&world), [3]);
+    assert_eq!(world.why(ID, 0), Some(Waiting::Last { service: "pg".into(), before: "host-03".into() }));
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (4, &[][..]));
+}
+
+#[test]
+fn a_silent_standby_does_not_keep_the_primary_from_its_turn_for_ever() {
+    let mut world = World::new(3);
+    let role = |seed| if seed == 1 { "primary" } else { "standby" };
+    (1..=3).for_each(|seed| world.tag(seed, &[("app", "pg"), ("role", role(seed))]));
+    world.see_all();
+    world.keep(ServiceSpec { last: vec![labels(&[("role", "primary")])], ..service("1") });
+    world.script(3, Script::Silent);
+    world.see_all();
+    world.apply(plan_of(3, 1, 0, open()));
+    world.finish();
+    let state = world.state();
+    assert_eq!((state.tally.succeeded, state.tally.eligible.len()), (2, 1));
+}
+
+#[test]
+fn the_fleet_has_so_many_slots_over_all_rollouts() {
+    let mut world = World::new(6);
+    world.send(Event::Fleet(Some(2)));
+    world.apply_as(ID, plan_for(&[1, 2, 3], 3));
+    world.apply_as(OTHER, plan_for(&[4, 5, 6], 3));
+    world.settle();
+    assert_eq!(world.running.len(), 2);
+    assert_eq!(world.why(OTHER, 2), Some(Waiting::Fleet { held: 2, limit: 2 }));
+    world.finish();
+    assert_eq!((world.overlap, world.judge.violations()), (2, &[][..]));
+}
+
+/// Law: whatever happens in fleets with services, the judge, which counts for itself, finds nothing; and everything ends.
+#[test]
+fn services_stay_up_in_random_fleets() {
+    let mut waited = 0;
+    for seed in 0..60 {
+        let mut world = World::new(9);
+        world.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for host in 1..=9u8 {
+            let zone = ["a", "b"][usize::from(host % 2)];
+            world.tag(host, &[("app", if host <= 5 { "pg" } else { "web" }), ("zone", zone), ("all", "yes")]);
+        }
+        world.see_all();
+        world.keep(service(["2", "3", "50%", "0"][seed as usize % 4]));
+        let spread = (seed % 3 == 0).then(|| "zone".to_owned());
+        world.keep(ServiceSpec { name: "all".into(), selector: labels(&[("all", "yes")]), spread, ..service("4") });
+        world.send(Event::Fleet((seed % 5 == 0).then_some(2)));
+        world.apply_as(ID, plan_for(&[1, 3, 5, 7, 9], 3));
+        world.apply_as(OTHER, plan_for(&[2, 4, 6, 8], 3));
+        for _ in 0..80 {
+            let host = 1 + (world.rng.next_u64() % 9) as u8;
+            match world.rng.next_u64() % 10 {
+                0 => world.finish_one(),
+                1 => world.script(host, Script::Silent),
+                2 | 3 => world.script(host, Script::Good),
+                4 => world.rebuild(),
+                5 => world.release(host),
+                6 => world.see_all(),
+                7 => world.pass(3_000),
+                _ => world.round(),
+            }
+            waited += usize::from((0..4).any(|at| matches!(world.why(OTHER, at), Some(Waiting::Service(_)))));
+            let mut replayed = Ledger::default();
+            world.saved.iter().for_each(|entry| replayed.fold(entry).unwrap());
+            assert_eq!(&replayed, world.controller.ledger(), "seed {seed}");
+        }
+        (1..=9).for_each(|host| world.script(host, Script::Good));
+        world.see_all();
+        world.finish();
+        assert_eq!(world.judge.violations(), [], "seed {seed}");
+    }
+    assert!(waited > 100, "{waited}");
+}
+
+#[test]
+fn the_judge_names_a_service_that_a_grant_breaks() {
+    let act = |act| LedgerEntry { at: WallTime(1), act };
+    let said = |said| act(LedgerAct::Service(said));
+    let member = |seed: u8, zone: &str| crate::rollout::service::Member {
+        node: signer(seed).id(),
+        name: String::new(),
+        expires: WallTime::MAX,
+        rank: 0,
+        of: [("pg".to_owned(), crate::rollout::service::Part { value: Some(zone.to_owned()) })].into(),
+    };
+    let granted = |seed: u8| {
+        let (host, lease, opening) = (signer(seed).id(), LeaseId([seed; 16]), Opening::endless(WallTime(0)));
+        act(LedgerAct::Granted { rollout: ID, host, lease, attempt: 1, opening })
+    };
+    let released = act(LedgerAct::Released {
+        host: signer(1).id(),
+        lease: Some(LeaseId([1; 16])),
+        held: crate::rollout::slots::Hold::Lost,
+        by: "ops".into(),
+        because: "dead".into(),
+    });
+    let silent = said(ServiceAct::Seen { absent: vec![(signer(3).id(), Absent::Silent)], back: vec![] });
+    let back = said(ServiceAct::Seen { absent: vec![], back: vec![signer(3).id()] });
+    let spec = |least: &str| said(ServiceAct::Kept { spec: Box::new(service(least)), by: "ops".into() });
+    let members =
+        |zones: [&str; 3]| said(ServiceAct::Members { changed: (1..).zip(zones).map(|(n, z)| member(n, z)).collect() });
+    let judged = |entries: Vec<LedgerEntry>| {
+        let mut judge = Judge::default();
+        judge.read(&act(LedgerAct::Started(Box::new(plan::Rollout { id: ID, plan: plan_of(3, 3, 3, open()) }))));
+        entries.iter().for_each(|entry| judge.read(entry));
+        judge.violations().iter().map(|violation| violation.promise).collect::<Vec<_>>()
+    };
+    let same = || members(["a", "a", "a"]);
+    assert_eq!(judged(vec![spec("2"), same(), granted(1)]), [""; 0]);
+    assert_eq!(judged(vec![spec("2"), same(), granted(1), granted(2)]), ["availability"]);
+    assert_eq!(judged(vec![spec("2"), same(), silent.clone(), granted(1)]), ["availability"]);
+    assert_eq!(judged(vec![spec("2"), same(), silent, back, granted(1)]), [""; 0]);
+    assert_eq!(judged(vec![spec("2"), same(), granted(1), released, granted(2)]), ["availability"]);
+    assert_eq!(judged(vec![spec("0"), members(["a", "b", "a"]), granted(1), granted(3)]), [""; 0]);
+    assert_eq!(judged(vec![spec("0"), members(["a", "b", "a"]), granted(1), granted(2)]), ["availability"]);
+    let fleet = said(ServiceAct::Fleet { limit: Some(1) });
+    assert_eq!(judged(vec![fleet, granted(1), granted(2)]), ["concurrency"]);
+}
