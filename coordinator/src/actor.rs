@@ -61,6 +61,7 @@ pub struct CoordinatorActor {
     controller: Controller,
     ledger: LedgerFile,
     continues: bool,
+    fleet: Option<u32>,
     signer: Ed25519Signer,
     credential: Credential,
     mesh: Recipient<Deliver>,
@@ -86,6 +87,8 @@ pub struct Parts {
     pub ledger: LedgerFile,
     /// Whether the ledger is the one that the last process left.
     pub continues: bool,
+    /// Most slots of all rollouts together.
+    pub fleet: Option<u32>,
     /// The coordinator's key.
     pub signer: Ed25519Signer,
     /// Its membership.
@@ -103,12 +106,14 @@ pub struct Parts {
 impl CoordinatorActor {
     /// An actor that has not started yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, controller, ledger, continues, signer, credential, mesh, orders, record, rng } = parts;
+        let Parts { settings, controller, ledger, continues, fleet, signer, credential, mesh, orders, record, rng } =
+            parts;
         Self {
             settings,
             controller,
             ledger,
             continues,
+            fleet,
             signer,
             credential,
             mesh,
@@ -330,6 +335,8 @@ impl Actor for CoordinatorActor {
         cx.set_mailbox_capacity(MAILBOX);
         let (incarnation, continues) = (patchmesh_common::id::Incarnation(self.rng.next_u64()), self.continues);
         self.feed(Event::Started { incarnation, continues }, cx);
+        // Nobody has been heard yet, so that nothing was granted by what held before.
+        self.feed(Event::Fleet(self.fleet), cx);
         cx.run_interval(SHOW, |actor, _| {
             if !actor.asking.is_empty() {
                 actor.finish_surveys(clock::now());

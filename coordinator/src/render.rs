@@ -5,6 +5,7 @@ mod kept;
 mod live;
 mod plan;
 mod recap;
+mod services;
 mod stop;
 mod tables;
 
@@ -14,6 +15,7 @@ pub use self::{
     live::Live,
     plan::plan,
     recap::{recap, recap_rows},
+    services::{service, services},
     stop::stop,
     tables::{host, hosts, release, rollouts, slots, why},
 };

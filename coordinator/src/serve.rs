@@ -12,7 +12,10 @@ use actix::Actor;
 use patchmesh_common::{
     id::{MeshId, NodeId},
     membership::Role,
-    rollout::controller::{Controller, Settings},
+    rollout::{
+        controller::{Controller, Settings},
+        limit::Limit,
+    },
     seal::Ed25519,
 };
 use patchmesh_node::{
@@ -58,6 +61,15 @@ struct File {
     membership: Option<PathBuf>,
     lost_after: Option<String>,
     refusal_patience: Option<String>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// What bounds all rollouts together.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    fleet: Option<Limit>,
 }
 
 struct Config {
@@ -67,6 +79,7 @@ struct Config {
     membership: PathBuf,
     lost_after: Duration,
     patience: Duration,
+    fleet: Option<u32>,
 }
 
 /// Runs the coordinator in `dir` until SIGTERM or SIGINT.
@@ -141,6 +154,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             settings,
             ledger: opened.file,
             continues: opened.continues,
+            fleet: config.fleet,
             signer: identity.signer().clone(),
             credential,
             mesh: peer.address.clone().recipient(),
@@ -226,5 +240,19 @@ fn read(path: &Path, dir: &Path) -> Result<Config, Fault> {
         membership: file.membership.unwrap_or_else(|| dir.join("membership.json")),
         lost_after: time("lost_after", file.lost_after, LOST_AFTER)?,
         patience: time("refusal_patience", file.refusal_patience, PATIENCE)?,
+        fleet: file.limits.fleet.map(|limit| fleet(path, limit)).transpose()?,
     })
+}
+
+/// A count of at least 1. A share would need to say of what: of a fleet that comes and goes.
+fn fleet(path: &Path, limit: Limit) -> Result<u32, Fault> {
+    if limit.given().ends_with('%') {
+        let what = format!("{}: limits.fleet as a share ({limit})", path.display());
+        return Err(Fault::not_built(&what, "write a count of hosts").exit(Exit::Usage));
+    }
+    let limit = limit.for_concurrency().map_err(|error| {
+        let remedy = "write a count of hosts, or leave limits.fleet out";
+        Fault::new("bad-config", format!("{}: limits.fleet", path.display()), UNTOUCHED, remedy).because(error)
+    })?;
+    Ok(limit.resolve_errors(0))
 }

@@ -17,6 +17,7 @@ use patchmesh_common::{
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedHost, PlannedHost},
+        service::ServiceSpec,
         spec::RolloutSpec,
         survey::Found,
     },
@@ -39,9 +40,10 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
+            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument, KeptDocument,
             PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument,
+            WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -337,6 +339,22 @@ impl Service for Coordinator {
         Box::pin(self.release_slot(host, asked))
     }
 
+    fn services(&self) -> Answer<'_, ServicesDocument> {
+        Box::pin(self.list_services())
+    }
+
+    fn service(&self, name: String) -> Answer<'_, ServiceDocument> {
+        Box::pin(self.show_service(name))
+    }
+
+    fn keep_service(&self, spec: ServiceSpec, by: String) -> Answer<'_, KeptDocument> {
+        Box::pin(self.take_service(spec, by))
+    }
+
+    fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument> {
+        Box::pin(self.delete_service(name, by))
+    }
+
     fn store(&self) -> Arc<Store> {
         self.store.clone()
     }
@@ -436,6 +454,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 
 pub mod freeze;
 mod reports;
+mod services;
 mod slots;
 mod steps;
 mod thaw;

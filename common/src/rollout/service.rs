@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     limit::Limit,
-    spec::{MAX_LABELS, SpecError, bounded, filled, name, word},
+    spec::{MAX_LABELS, SpecError, bounded, name, word},
 };
 use crate::{id::NodeId, time::WallTime};
 
@@ -46,12 +46,12 @@ impl ServiceSpec {
     /// [`SpecError`] names the first value that is wrong.
     pub fn check(&self) -> Result<(), SpecError> {
         name(&self.name)?;
-        labels("labels of the selector", &self.selector)?;
+        labels("the selector", &self.selector)?;
         if let Some(tag) = &self.spread {
             word("label of spread", tag)?;
         }
         bounded("selectors of last", self.last.len(), MAX_LAST)?;
-        self.last.iter().try_for_each(|one| labels("labels of a selector of last", one))
+        self.last.iter().try_for_each(|one| labels("a selector of last", one))
     }
 
     /// What a host with `tags` is in this service; `None` if it is no member.
@@ -63,8 +63,10 @@ impl ServiceSpec {
 }
 
 fn labels(what: &'static str, labels: &Labels) -> Result<(), SpecError> {
-    bounded(what, labels.len(), MAX_LABELS)?;
-    filled(what, labels.len())?;
+    bounded("labels", labels.len(), MAX_LABELS)?;
+    if labels.is_empty() {
+        return Err(SpecError::NoLabels(what));
+    }
     for (key, value) in labels {
         word("label", key)?;
         word("label value", value)?;
@@ -276,9 +278,9 @@ mod tests {
             spec.check().unwrap_err()
         };
         assert!(matches!(wrong(|s| s.name = "A".into()), SpecError::Name(_)));
-        assert!(matches!(wrong(|s| s.selector.clear()), SpecError::NoTargets(_)));
+        assert!(matches!(wrong(|s| s.selector.clear()), SpecError::NoLabels(_)));
         assert!(matches!(wrong(|s| s.spread = Some("a b".into())), SpecError::Word(..)));
-        assert!(matches!(wrong(|s| s.last = vec![Labels::new()]), SpecError::NoTargets(_)));
+        assert!(matches!(wrong(|s| s.last = vec![Labels::new()]), SpecError::NoLabels(_)));
         assert!(matches!(wrong(|s| s.last = vec![s.selector.clone(); MAX_LAST + 1]), SpecError::TooMany { .. }));
     }
 

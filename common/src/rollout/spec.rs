@@ -203,6 +203,9 @@ pub enum SpecError {
     /// The install list goes with something that it excludes.
     #[error("installOverrideList cannot be used with {0}: leave one of them out")]
     ListWith(&'static str),
+    /// A selector of a service would admit every host.
+    #[error("{0} names no label: write at least one")]
+    NoLabels(&'static str),
     /// Zero, too long, or not whole seconds.
     #[error("the hook time-out {0:?} is not allowed: write whole seconds, between 1s and 24h")]
     HookTimeout(Duration),
@@ -311,7 +314,7 @@ pub(super) fn bounded(what: &'static str, count: usize, limit: usize) -> Result<
     if count <= limit { Ok(()) } else { Err(SpecError::TooMany { what, count, limit }) }
 }
 
-pub(super) fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
+fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
     if count > 0 { Ok(()) } else { Err(SpecError::NoTargets(what)) }
 }
 

@@ -274,7 +274,11 @@ impl Waiting {
     /// The command that would change it; `None` if nothing but time or the host itself does.
     pub fn command(&self, rollout: RolloutId) -> Option<String> {
         Some(match self {
-            Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } => "patchmesh slots ls".to_owned(),
+            Self::Slot { .. } | Self::Fleet { .. } | Self::Lost { .. } | Self::Reconciling { .. } => {
+                "patchmesh slots ls".to_owned()
+            }
+            Self::Service(short) => short.command(),
+            Self::Last { service, .. } => format!("patchmesh describe service {service}"),
             Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),

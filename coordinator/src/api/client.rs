@@ -17,11 +17,12 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
-        HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument,
-        RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
-        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent,
-        WhyDocument, WindowDocument, WindowListDocument,
+        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, DropRequest,
+        GroupsDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument,
+        PlanDocument, RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
+        ServiceDocument, ServiceRequest, ServicesDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument,
+        SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent, WhyDocument, WindowDocument,
+        WindowListDocument,
     },
 };
 use crate::{
@@ -206,6 +207,38 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn release(&self, host: &str, asked: &ReleaseRequest) -> Result<ReleaseDocument, Fault> {
         self.post(&format!("/v1/slots/{}/release", encode(host)), Some(asked)).await
+    }
+
+    /// Every service.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn services(&self) -> Result<ServicesDocument, Fault> {
+        self.get("/v1/services").await
+    }
+
+    /// One service.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`], or if it is not there.
+    pub async fn service(&self, name: &str) -> Result<ServiceDocument, Fault> {
+        self.get(&format!("/v1/services/{}", encode(name))).await
+    }
+
+    /// Keeps the service `name`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn keep_service(&self, name: &str, asked: &ServiceRequest) -> Result<KeptDocument, Fault> {
+        self.send_json(Method::PUT, &format!("/v1/services/{}", encode(name)), Some(asked)).await
+    }
+
+    /// Drops the service `name`.
+    ///
+    /// # Errors
+    /// As [`Self::service`].
+    pub async fn drop_service(&self, name: &str, asked: &DropRequest) -> Result<KeptDocument, Fault> {
+        self.send_json(Method::DELETE, &format!("/v1/services/{}", encode(name)), Some(asked)).await
     }
 
     /// Every baseline, the predefined ones included.

@@ -1,4 +1,4 @@
-//! The routes of what is kept: baselines, patch groups, maintenance windows and snapshots.
+//! The routes of what is kept: baselines, patch groups, maintenance windows, services and snapshots.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     Service, bad_request,
-    document::{RegisterRequest, SnapshotDocument, SnapshotsDocument},
+    document::{DropRequest, RegisterRequest, ServiceRequest, SnapshotDocument, SnapshotsDocument},
     not_found,
     server::{Name, Received, answer, parse, refuse},
 };
@@ -36,6 +36,8 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
             get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.windows(now())).await }),
         )
         .route("/v1/windows/{name}", get(window::<S>).put(put_window::<S>).delete(delete_window::<S>))
+        .route("/v1/services", get(|State(s): State<Arc<S>>| async move { answer(s.services()).await }))
+        .route("/v1/services/{name}", get(service::<S>).put(keep_service::<S>).delete(drop_service::<S>))
         .route("/v1/snapshots", get(snapshots::<S>))
         .route("/v1/snapshots/{id}", get(snapshot::<S>))
 }
@@ -107,6 +109,24 @@ async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<
 
 async fn delete_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
     keep(&*service, move |store| store.delete_window(&name)).await
+}
+
+async fn service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    answer(service.service(name)).await
+}
+
+async fn keep_service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    match parse::<ServiceRequest>(body).map(|asked| asked.parts(name)) {
+        Ok((by, spec)) => answer(service.keep_service(spec, by)).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn drop_service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    match parse::<DropRequest>(body) {
+        Ok(asked) => answer(service.drop_service(name, asked.by)).await,
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {

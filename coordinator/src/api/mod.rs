@@ -29,6 +29,10 @@
 //! | `POST /v1/baselines/NAME/default` | | `patchmesh.changed/v1` |
 //! | `GET /v1/groups` | | `patchmesh.groups/v1` |
 //! | `POST /v1/groups/GROUP/{register,deregister}` | `baseline`, `operatingSystem` | `patchmesh.changed/v1` |
+//! | `GET /v1/services` | | `patchmesh.services/v1` |
+//! | `GET /v1/services/NAME` | | `patchmesh.service/v1` |
+//! | `PUT /v1/services/NAME` | `by`, and the manifest's spec | `patchmesh.kept/v1` |
+//! | `DELETE /v1/services/NAME` | `by` | `patchmesh.kept/v1` |
 //! | `GET /v1/snapshots` | | `patchmesh.snapshots/v1` |
 //! | `GET /v1/snapshots/ID` | | `patchmesh.snapshot/v1`; the beginning of an id will do |
 //!
@@ -44,16 +48,16 @@ pub mod verdicts;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use patchmesh_common::{
-    rollout::{approval::SignedVerdict, spec::RolloutSpec},
+    rollout::{approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec},
     run::message::{SignedStop, StopScope},
     selector::Selector,
 };
 use tokio::sync::mpsc;
 
 use self::document::{
-    ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument,
-    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument,
-    WatchEvent, WhyDocument,
+    ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument,
+    PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, ServiceDocument,
+    ServicesDocument, SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -138,6 +142,18 @@ pub trait Service: Send + Sync + 'static {
 
     /// Every held slot.
     fn slots(&self) -> Answer<'_, SlotsDocument>;
+
+    /// Every service.
+    fn services(&self) -> Answer<'_, ServicesDocument>;
+
+    /// One service by name. [`not_found`] if there is none.
+    fn service(&self, name: String) -> Answer<'_, ServiceDocument>;
+
+    /// Keeps a service, of which nothing has been checked. Answers once it is in the ledger.
+    fn keep_service(&self, spec: ServiceSpec, by: String) -> Answer<'_, KeptDocument>;
+
+    /// Drops a service. Answers once it is in the ledger.
+    fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument>;
 
     /// What is kept of baselines and patch groups.
     fn store(&self) -> Arc<Store>;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use patchmesh_common::{patch::evaluation::State, selector::Selector};
 
-use super::{baselines, block_on, compliance, groups, refused, windows};
+use super::{baselines, block_on, compliance, groups, refused, services, windows};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -113,6 +113,12 @@ pub enum GetKind {
         after_help = "Examples:\n  patchmesh get windows\n  patchmesh get windows -o wide"
     )]
     Windows(ListArgs),
+    /// Every service, with how many of its members are up
+    #[command(
+        visible_alias = "service",
+        after_help = "Examples:\n  patchmesh get services\n  patchmesh get services -o wide"
+    )]
+    Services(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -141,6 +147,9 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe window patch-tuesday\n  patchmesh describe window patch-tuesday -o yaml"
     )]
     Window(NameArgs),
+    /// One service, with its members and why those that are down are
+    #[command(after_help = "Examples:\n  patchmesh describe service pg\n  patchmesh describe service pg -o json")]
+    Service(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -188,13 +197,15 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
             }
         }
         GetKind::Windows(args) => windows::list(args)?,
+        GetKind::Services(args) => services::list(args)?,
         GetKind::Other(words) => {
-            let instead = "use get hosts, get rollouts, get baselines, get groups, get snapshots or get windows";
-            let to_come = ["policies", "calendars", "services", "patches", "leases"];
+            let instead =
+                "use get hosts, get rollouts, get baselines, get groups, get snapshots, get services or get windows";
+            let to_come = ["policies", "calendars", "patches", "leases"];
             return Err(refused::kind(
                 "get",
                 words,
-                "hosts|rollouts|baselines|groups|snapshots|windows",
+                "hosts|rollouts|baselines|groups|snapshots|services|windows",
                 &to_come.map(|kind| (kind, instead)),
             ));
         }
@@ -233,6 +244,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             }
         }
         DescribeKind::Window(args) => windows::show(args)?,
+        DescribeKind::Service(args) => services::show(args)?,
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
@@ -241,7 +253,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             return Err(refused::kind(
                 "describe",
                 words,
-                "host NAME, baseline NAME, snapshot ID or window NAME",
+                "host NAME, baseline NAME, service NAME, snapshot ID or window NAME",
                 &to_come,
             ));
         }

@@ -8,7 +8,7 @@ use patchmesh_common::patch::baseline::OperatingSystem;
 use super::{
     block_on,
     get::{ListArgs, NameArgs},
-    refused,
+    refused, services,
 };
 use crate::{
     api::document::{Change, ChangedDocument, KeptDocument, RegisterRequest},
@@ -68,6 +68,9 @@ pub enum DeleteKind {
     /// One maintenance window; plans that were made by it keep their openings
     #[command(after_help = "Example:\n  patchmesh delete window patch-tuesday")]
     Window(NameArgs),
+    /// One service: nothing has to stay up for its sake any more
+    #[command(after_help = "Example:\n  patchmesh delete service pg")]
+    Service(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -125,7 +128,10 @@ pub fn delete(kind: &DeleteKind) -> Result<Exit, Fault> {
             let format = format("delete window", &args.output)?;
             print_kept(&block_on(args.socket.client().delete_window(&args.name))?, format)
         }
-        DeleteKind::Other(words) => Err(refused::kind("delete", words, "baseline NAME or window NAME", &[])),
+        DeleteKind::Service(args) => services::delete(args),
+        DeleteKind::Other(words) => {
+            Err(refused::kind("delete", words, "baseline NAME, service NAME or window NAME", &[]))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod rate;
 pub mod refused;
 pub mod rollout;
 pub mod scan;
+pub mod services;
 pub mod slots;
 pub mod stop;
 pub mod transfer;

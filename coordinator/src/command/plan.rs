@@ -10,10 +10,16 @@ use clap::Args;
 use super::{
     block_on,
     groups::{print_change, print_kept},
+    slots::who,
     watch,
 };
 use crate::{
-    api::{MAX_BODY, client::Client, document::PlanDocument, server::check_plan},
+    api::{
+        MAX_BODY,
+        client::Client,
+        document::{PlanDocument, ServiceRequest},
+        server::check_plan,
+    },
     cli::{Output, Socket},
     fault::{Exit, Fault},
     manifest::{self, Manifest},
@@ -42,8 +48,8 @@ pub struct ApplyArgs {
     /// A plan from `patchmesh plan -o json`; - reads stdin
     #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
     plan: Option<PathBuf>,
-    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline or MaintenanceWindow: the coordinator keeps it. -
-    /// reads stdin
+    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline, MaintenanceWindow or Service: the coordinator
+    /// keeps it. - reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print the rollout's id and end; the work goes on
@@ -118,6 +124,10 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
         Manifest::Baseline(baseline) => {
             let (name, written) = (baseline.name.clone(), manifest::baseline::Written::from(*baseline));
             print_change(&block_on(client.put_baseline(&name, &written))?, format)
+        }
+        Manifest::Service(spec) => {
+            let name = spec.name.clone();
+            print_kept(&block_on(client.keep_service(&name, &ServiceRequest::new(*spec, who())))?, format)
         }
         Manifest::Rollout(_) | Manifest::Override(_) | Manifest::InstallList(_) => Err(Fault::new(
             "manifest-invalid",

@@ -67,7 +67,7 @@ pub fn run(verb: &SlotsVerb) -> Result<Exit, Fault> {
 }
 
 /// Who runs this command, as the ledger will name them. Whoever can open the socket is the coordinator: this is for people.
-fn who() -> String {
+pub(super) fn who() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let named = named.filter(|name| !name.trim().is_empty());
     named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))

@@ -153,6 +153,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
         Manifest::Baseline(baseline) => (manifest::baseline::KIND, Some(baseline.name)),
         Manifest::Rollout(rollout) => ("Rollout", Some(rollout.name)),
         Manifest::Window(window) => (manifest::window::KIND, Some(window.name)),
+        Manifest::Service(service) => (manifest::service::KIND, Some(service.name)),
         Manifest::Override(_) => ("BaselineOverride", None),
         Manifest::InstallList(_) => ("InstallOverrideList", None),
     };

@@ -6,6 +6,7 @@ mod locate;
 mod overrides;
 mod rings;
 mod rollout;
+pub mod service;
 pub mod window;
 pub mod written;
 
@@ -15,7 +16,7 @@ use std::{io::Read, path::Path};
 
 use patchmesh_common::{
     patch::{baseline::PatchBaseline, overrides::InstallList},
-    rollout::spec::RolloutSpec,
+    rollout::{service::ServiceSpec, spec::RolloutSpec},
     schedule::window::MaintenanceWindow,
 };
 use serde::{
@@ -31,7 +32,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 3] = ["PatchPolicy", "Calendar", "Service"];
+const KINDS_TO_COME: [&str; 2] = ["PatchPolicy", "Calendar"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 
@@ -110,6 +111,8 @@ pub enum Manifest {
     Baseline(Box<PatchBaseline>),
     /// `kind: MaintenanceWindow`.
     Window(Box<MaintenanceWindow>),
+    /// `kind: Service`.
+    Service(Box<ServiceSpec>),
     /// AWS's `BaselineOverride`.
     Override(Vec<PatchBaseline>),
     /// AWS's `InstallOverrideList`.
@@ -136,6 +139,7 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     match head.kind.value.as_str() {
         baseline::KIND => Ok(Manifest::Baseline(Box::new(baseline::parse(file, text)?))),
         window::KIND => Ok(Manifest::Window(Box::new(window::parse(file, text)?))),
+        service::KIND => Ok(Manifest::Service(Box::new(service::parse(file, text)?))),
         _ => Ok(Manifest::Rollout(Box::new(parse_rollout(file, text)?))),
     }
 }
@@ -158,13 +162,19 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
             let message = format!("kind {kind} is no Rollout: patchmesh apply -f keeps it");
             Err(place.fault(Some(head.kind.referenced), message))
         }
+        service::KIND => {
+            let message = "kind Service is no Rollout: patchmesh apply -f keeps it";
+            Err(place.fault(Some(head.kind.referenced), message))
+        }
         kind if KINDS_TO_COME.contains(&kind) => {
             let what = place.at(Some(head.kind.referenced), &format!("kind {kind}"));
             Err(Fault::not_built(&what, "write a manifest of kind Rollout with its own openings and baseline"))
         }
         kind => {
-            let message =
-                format!("kind {:?} is unknown: only Rollout, PatchBaseline and MaintenanceWindow are read", clip(kind));
+            let message = format!(
+                "kind {:?} is unknown: only Rollout, PatchBaseline, MaintenanceWindow and Service are read",
+                clip(kind)
+            );
             Err(place.fault(Some(head.kind.referenced), message))
         }
     }

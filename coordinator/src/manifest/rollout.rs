@@ -195,7 +195,7 @@ fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Resu
         (&spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt the rollout"),
         (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
         (&spec.policy, "field spec.policy", "write its content into the Rollout"),
-        (&spec.services, "field spec.services", "lower maxConcurrency so that every service stays up"),
+        (&spec.services, "field spec.services", "leave it out: what is kept as kind Service holds for every rollout"),
     ];
     for (field, what, instead) in refused {
         if let Some(given) = field {

@@ -156,7 +156,7 @@ fn what_is_not_built_is_refused_by_name() {
         let message = not_built(&format!("{GOOD}  {field}\n"));
         assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");
     }
-    assert!(not_built(&GOOD.replace("Rollout", "Service")).starts_with("r.yaml:2:7: kind Service"));
+    assert!(not_built(&GOOD.replace("Rollout", "Calendar")).starts_with("r.yaml:2:7: kind Calendar"));
     assert!(not_built(&GOOD.replace("weekly}", "weekly, labels: {a: b}}")).contains("field metadata.labels"));
 }
 

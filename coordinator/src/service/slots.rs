@@ -36,11 +36,7 @@ impl Coordinator {
 
     pub(super) async fn release_slot(&self, host: String, asked: ReleaseRequest) -> Result<ReleaseDocument, Fault> {
         let ReleaseRequest { by, because, even_if_heard } = asked;
-        for (what, words) in [("by", &by), ("because", &because)] {
-            if words.trim().is_empty() || words.len() > MAX_WORDS {
-                return Err(bad_request(format!("`{what}` is empty, or longer than {MAX_WORDS} bytes")));
-            }
-        }
+        check_words(&[("by", &by), ("because", &because)])?;
         self.ask(move |actor, cx| {
             let before = held(&actor.status());
             let node = releasable(&before, &host, even_if_heard).map_err(|why| refuse(&host, why))?;
@@ -50,6 +46,12 @@ impl Coordinator {
         })
         .await?
     }
+}
+
+/// Refuses what is said for the ledger and says nothing, or too much.
+pub(super) fn check_words(said: &[(&str, &String)]) -> Result<(), Fault> {
+    let wrong = said.iter().find(|(_, words)| words.trim().is_empty() || words.len() > MAX_WORDS);
+    wrong.map_or(Ok(()), |(what, _)| Err(bad_request(format!("`{what}` is empty, or longer than {MAX_WORDS} bytes"))))
 }
 
 pub(super) fn held(view: &View<'_>) -> Vec<Slot> {

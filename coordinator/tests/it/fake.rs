@@ -15,7 +15,7 @@ use patchmesh_common::{
     id::{RolloutId, SnapshotId},
     inventory::{PackageChange, Transaction},
     membership::Role,
-    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec},
+    rollout::{Operation, RebootOption, approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec},
     run::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod reports;
 pub(crate) mod rings;
+pub(crate) mod services;
 mod slots;
 pub(crate) mod snapshots;
 pub(crate) mod steps;
@@ -437,6 +438,22 @@ impl Service for Fake {
 
     fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument> {
         say(self.known(&id, RolloutState::Halted).and_then(|rollout| steps::steps(rollout, host.as_deref())))
+    }
+
+    fn services(&self) -> Answer<'_, ServicesDocument> {
+        say(Ok(services::services()))
+    }
+
+    fn service(&self, name: String) -> Answer<'_, ServiceDocument> {
+        say(services::service(&name))
+    }
+
+    fn keep_service(&self, spec: ServiceSpec, _: String) -> Answer<'_, KeptDocument> {
+        say(Ok(services::kept(&spec)))
+    }
+
+    fn drop_service(&self, name: String, _: String) -> Answer<'_, KeptDocument> {
+        say(services::dropped(&name))
     }
 
     fn snapshots(&self) -> Snapshots {

@@ -173,6 +173,26 @@ fn what_hosts_reported_is_told_as_it_is_published() {
 }
 
 #[test]
+fn what_is_said_of_services_is_what_is_published() {
+    published!("services").holds(&fake::services::services());
+    published!("service").holds(&fake::services::service("pg").unwrap());
+    published!("kept").holds(&fake::services::dropped("pg").unwrap());
+    let schema: Value = serde_json::from_str(include_str!("../../schemas/service-manifest.v1.schema.json")).unwrap();
+    let service: Value = serde_saphyr::from_str(include_str!("../scripts/pg.yaml")).unwrap();
+    assert_eq!(misfits(&service, &schema, "it"), [""; 0]);
+    for (path, wrong) in
+        [("/kind", "Services".into()), ("/spec/selector", "app=pg".into()), ("/spec/last", true.into())]
+    {
+        let mut changed = service.clone();
+        *changed.pointer_mut(path).unwrap() = wrong;
+        assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
+    }
+    let mut unknown = service;
+    unknown["spec"]["probe"] = "true".into();
+    assert!(!misfits(&unknown, &schema, "it").is_empty());
+}
+
+#[test]
 fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
     let folder = tempfile::tempdir().unwrap();
     let kept = fake::snapshots::keep(folder.path());

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 23] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -24,6 +24,8 @@ const FILES: [(&str, &str); 21] = [
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
     ("large.yaml", include_str!("../scripts/large.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
+    ("pg.yaml", include_str!("../scripts/pg.yaml")),
+    ("wrong-service.yaml", include_str!("../scripts/wrong-service.yaml")),
     ("windows.yaml", include_str!("../scripts/windows.yaml")),
     ("patch-tuesday.yaml", include_str!("../scripts/patch-tuesday.yaml")),
     ("through.yaml", include_str!("../scripts/through.yaml")),
@@ -146,6 +148,11 @@ fn kept() {
 #[test]
 fn windows() {
     session("windows.txt", include_str!("../scripts/windows.txt"));
+}
+
+#[test]
+fn services() {
+    session("services.txt", include_str!("../scripts/services.txt"));
 }
 
 #[test]

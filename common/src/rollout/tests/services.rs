@@ -269,7 +269,7 @@ fn the_fleet_has_so_many_slots_over_all_rollouts() {
 #[test]
 fn services_stay_up_in_random_fleets() {
     let mut waited = 0;
-    for seed in 0..60 {
+    for seed in 0..30 {
         let mut world = World::new(9);
         world.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         for host in 1..=9u8 {
@@ -305,7 +305,7 @@ fn services_stay_up_in_random_fleets() {
         world.finish();
         assert_eq!(world.judge.violations(), [], "seed {seed}");
     }
-    assert!(waited > 100, "{waited}");
+    assert!(waited > 50, "{waited}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod event;
 mod host;
 mod plan;
 mod rollout;
+mod service;
 mod slots;
 mod snapshot;
 mod steps;
@@ -40,6 +41,7 @@ pub use self::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
         RolloutState, RolloutsDocument, VerdictRequest,
     },
+    service::{DropRequest, ServiceDocument, ServiceMember, ServiceRequest, ServiceRow, ServicesDocument},
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
     snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},

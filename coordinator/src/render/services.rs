@@ -1,0 +1,68 @@
+//! Services.
+
+use super::one_line;
+use crate::{
+    api::document::{LimitDocument, SelectorDocument, ServiceDocument, ServicesDocument},
+    output::Rows,
+};
+
+fn labels(selector: &SelectorDocument) -> String {
+    let pairs = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    one_line(&pairs.collect::<Vec<_>>().join(","))
+}
+
+/// `2`, or `50% of 3 = 2`.
+fn least(limit: &LimitDocument, members: u32) -> String {
+    match limit.given.ends_with('%') {
+        true => format!("{} of {members} = {}", limit.given, limit.resolved),
+        false => limit.given.clone(),
+    }
+}
+
+/// `get services`; with `wide` also what restricts the order.
+pub fn services(document: &ServicesDocument, wide: bool) -> Rows {
+    let header = ["service", "selector", "min available", "members", "up", "spread", "last"];
+    let mut rows = Rows::new(&header[..if wide { header.len() } else { 5 }]);
+    for row in &document.services {
+        let mut cells = vec![
+            row.service.clone(),
+            labels(&row.selector),
+            least(&row.min_available, row.members),
+            row.members.to_string(),
+            row.up.to_string(),
+        ];
+        if wide {
+            cells.push(row.spread.clone().unwrap_or_default());
+            cells.push(row.last.iter().map(labels).collect::<Vec<_>>().join("; "));
+        }
+        rows.push(cells);
+    }
+    rows
+}
+
+/// The whole of `describe service`.
+pub fn service(document: &ServiceDocument) -> String {
+    let row = &document.row;
+    let lines = [
+        ("service", row.service.clone()),
+        ("selector", labels(&row.selector)),
+        ("min available", least(&row.min_available, row.members)),
+        ("spread", row.spread.clone().unwrap_or_else(|| "-".to_owned())),
+        ("last", row.last.iter().map(labels).collect::<Vec<_>>().join("; ")),
+        ("up", format!("{} of {}", row.up, row.members)),
+    ];
+    let mut text: String = lines
+        .iter()
+        .filter(|(name, value)| *name != "last" || !value.is_empty())
+        .map(|(name, value)| format!("{:<15}{value}\n", format!("{name}:")))
+        .collect();
+    let mut rows = Rows::new(&["host", "state", "spread", "rank", "reason"]);
+    for host in &document.hosts {
+        let spread = one_line(host.spread.as_deref().unwrap_or_default());
+        let reason = one_line(host.text.as_deref().unwrap_or_default());
+        rows.push(vec![one_line(&host.host), host.state.clone(), spread, host.rank.to_string(), reason]);
+    }
+    text.push('\n');
+    text.push_str(&rows.table());
+    text
+}
