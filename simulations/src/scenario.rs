@@ -7,12 +7,16 @@ use crate::{
     fault::{Fault, Kind},
 };
 
+/// Most services of one simulation.
+pub const MAX_SERVICES: usize = 100;
 /// Most hosts of one simulation.
 pub const MAX_HOSTS: u32 = 4_000;
 /// One minute in milliseconds.
 pub const MINUTE: u64 = 60_000;
 /// A poison that lasts so long is followed by another one, in milliseconds.
 pub const POISON_AGAIN: u64 = 2 * MINUTE;
+/// After how much silence a member of a mesh of this pace counts as silent, in milliseconds.
+pub const SILENT_AFTER: u64 = 3 * MINUTE;
 /// One hour in milliseconds.
 pub const HOUR: u64 = 60 * MINUTE;
 
@@ -101,6 +105,18 @@ pub struct WaveRing {
     pub approved: bool,
 }
 
+/// A service: hosts of which so many stay up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Group {
+    /// The number of its first member.
+    pub first: u32,
+    /// How many members it has.
+    pub hosts: u32,
+    /// How many of them stay up.
+    pub least: u32,
+}
+
 /// The pace of the mesh, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -137,6 +153,9 @@ pub struct Scenario {
     pub pace: Pace,
     /// What operators ask for.
     pub waves: Vec<Wave>,
+    /// What must stay up.
+    #[serde(default)]
+    pub services: Vec<Group>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -237,10 +256,23 @@ impl Scenario {
             network,
             pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,
+            services: Vec::new(),
             faults: Vec::new(),
         };
         scenario.ambush(rank, &mut chance);
+        scenario.serve(&mut chance);
         scenario
+    }
+
+    /// About half of the hosts are in services, the rest moves as fast as it may.
+    fn serve(&mut self, chance: &mut crate::chance::Chance) {
+        let mut first = chance.below(2) as u32;
+        while first < self.hosts && self.services.len() < MAX_SERVICES {
+            let hosts = (3 + chance.below(4) as u32).min(self.hosts - first);
+            let least = hosts - hosts.min(1 + chance.below(2) as u32);
+            self.services.push(Group { first, hosts, least });
+            first += 2 * hosts;
+        }
     }
 
     fn ambush(&mut self, rank: u8, chance: &mut crate::chance::Chance) {

@@ -80,6 +80,15 @@ pub enum Truth {
         /// How far its wall clock is wrong, in milliseconds.
         error: i64,
     },
+    /// A coordinator's ledger keeps a service, or keeps it no more.
+    Serves {
+        /// Its name.
+        service: String,
+        /// How many members stay up; `None`: it is dropped.
+        least: Option<u32>,
+        /// Identities of its members, as the scenario has them.
+        members: Vec<NodeId>,
+    },
     /// A coordinator's ledger says that nothing began under a lease: its slot is free.
     Returned {
         /// Which rollout.

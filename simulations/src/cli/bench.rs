@@ -84,6 +84,7 @@ impl Load {
             network: Network::default(),
             pace: Pace { heartbeat, exchange: 5_000 },
             waves: Vec::new(),
+            services: Vec::new(),
             faults: Vec::new(),
         }
     }

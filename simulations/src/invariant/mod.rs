@@ -2,6 +2,7 @@
 //! in small worlds is held against a full recomputation from the hosts' own disks.
 
 mod authorship;
+mod availability;
 mod concurrency;
 mod durability;
 mod errors;
@@ -27,6 +28,7 @@ use crate::truth::{Spot, Truth};
 /// The names, in the order of the design.
 pub const PROMISES: [&str; 11] = [
     "concurrency",
+    "availability",
     "window",
     "errors",
     "order",
@@ -172,6 +174,7 @@ impl Default for Observers {
     fn default() -> Self {
         let promises: Vec<(&'static str, Box<dyn Promise>)> = vec![
             ("concurrency", Box::<concurrency::Concurrency>::default()),
+            ("availability", Box::<availability::Availability>::default()),
             ("window", Box::<window::Window>::default()),
             ("errors", Box::<errors::Errors>::default()),
             ("order", Box::<order::Order>::default()),
@@ -225,6 +228,7 @@ impl Observers {
     pub fn statement(promise: &str) -> &'static str {
         match promise {
             "concurrency" => concurrency::STATEMENT,
+            "availability" => availability::STATEMENT,
             "window" => window::STATEMENT,
             "errors" => errors::STATEMENT,
             "order" => order::STATEMENT,

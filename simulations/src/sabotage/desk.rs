@@ -38,6 +38,16 @@ impl Sabotage for ProgressFrees {
     }
 }
 
+pub(super) struct TagsUnread;
+
+impl Sabotage for TagsUnread {
+    fn desk_event(&mut self, event: &mut Event) {
+        if let Event::View(seen) = event {
+            seen.iter_mut().for_each(|seen| seen.words.tags.clear());
+        }
+    }
+}
+
 pub(super) struct FailuresHidden;
 
 impl Sabotage for FailuresHidden {

@@ -61,6 +61,7 @@ macro_rules! entry {
 /// Every sabotage, by promise.
 pub const ALL: &[Entry] = &[
     entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees, wave),
+    entry!("tags-unread", "availability", "the coordinator reads no host's tags", desk::TagsUnread, serving),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
     entry!("rings-forgotten", "order", "the coordinator reads every plan as one ring", desk::RingsForgotten, ringed),

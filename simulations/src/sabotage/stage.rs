@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Kind},
-    scenario::{HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave, WaveRing},
+    scenario::{Group, HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave, WaveRing},
 };
 
 /// Three hosts and one wave over an ordinary network.
@@ -28,8 +28,16 @@ pub(super) fn wave() -> Scenario {
             rings: Vec::new(),
             ramp: false,
         }],
+        services: Vec::new(),
         faults: Vec::new(),
     }
+}
+
+/// The three are one service, of which two stay up, and the wave wants all of them.
+pub(super) fn serving() -> Scenario {
+    let mut scenario = all_at_once();
+    scenario.services = vec![Group { first: 0, hosts: 3, least: 2 }];
+    scenario
 }
 
 /// Nobody waits for a slot, so that nothing but the lost report is wrong.

@@ -44,6 +44,7 @@ fn scenario() -> Scenario {
         network: Network::default(),
         pace: Pace { heartbeat: 30_000, exchange: 5_000 },
         waves: vec![wave],
+        services: Vec::new(),
         faults: Vec::new(),
     }
 }

@@ -195,7 +195,9 @@ impl World {
         for OrderStamp { scope, sequence, stop } in orders {
             self.tell(spot, Truth::StopSaved { scope, sequence, stop });
         }
+        self.tell_services(spot);
         self.desk_event(spot, Event::Started { incarnation, continues });
+        self.keep_services(spot);
         self.seats[spot as usize].body.mode = Mode::Observe;
     }
 
@@ -361,6 +363,10 @@ impl World {
             LedgerAct::StepSettled { .. } | LedgerAct::RingSettled { .. } => {
                 let Some((rollout, place)) = settled else { return };
                 Truth::StepSettled { rollout, place, now, error }
+            }
+            LedgerAct::Service(act) => {
+                let Some(truth) = self.service_truth(act) else { return };
+                truth
             }
             LedgerAct::Halted { rollout } => Truth::Halted(*rollout),
             LedgerAct::Ended { rollout } => Truth::Ended(*rollout),

@@ -98,6 +98,7 @@ impl World {
     pub(super) fn judge(&mut self) {
         let broken = !self.observers.record.violations.is_empty();
         self.resume_all();
+        self.look_after_services();
         self.give_up_lost();
         let late = self.now >= self.scenario.heal + self.scenario.patience;
         if self.now < self.scenario.least && !late {

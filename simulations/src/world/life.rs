@@ -75,6 +75,7 @@ impl World {
             Part::Host(Box::new(Host::new(inner, self.seeds.chance(&named("packages")), me)))
         };
         let until = expires.map_or(WallTime::MAX, true_wall);
+        let tags = if coordinator { BTreeMap::new() } else { self.tags(number) };
         self.seats.push(Seat {
             spot,
             number,
@@ -96,7 +97,7 @@ impl World {
             gossip: None,
             kept: Vec::new(),
             kept_orders: Vec::new(),
-            body: body(),
+            body: RecordBody { tags, ..body() },
             links: BTreeSet::new(),
             push,
             heard: Heard::default(),

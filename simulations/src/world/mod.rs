@@ -19,6 +19,7 @@ mod push;
 mod rest;
 mod rings;
 mod seat;
+mod services;
 #[cfg(test)]
 mod tests;
 

@@ -142,6 +142,7 @@ mod tests {
             network: Network::default(),
             pace: Pace { heartbeat: HEARTBEAT, exchange: 5_000 },
             waves,
+            services: Vec::new(),
             faults: Vec::new(),
         }
     }

@@ -138,6 +138,7 @@ fn still() -> Scenario {
         network: Network::default(),
         pace: Pace { heartbeat: 60_000, exchange: 60_000 },
         waves: Vec::new(),
+        services: Vec::new(),
         faults: Vec::new(),
     }
 }

@@ -1,0 +1,122 @@
+//! Services stay up, in truth: whatever a ledger says of their members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchmesh_common::id::{LeaseId, NodeId};
+
+use super::{DeskBook, Promise, Record, Seen};
+use crate::{
+    scenario::SILENT_AFTER,
+    truth::{Spot, Truth},
+};
+
+/// The promise.
+pub(super) const STATEMENT: &str = "no Go is saved that would leave a service below its minAvailable, counting as down every host \
+    that is down for longer than its silence takes to be noticed, leased, at work, or released but unheard";
+
+/// How long a dead host may count as up, in milliseconds: a link that is cut is noticed late, and silence later.
+const NOTICED: u64 = SILENT_AFTER + 60_000;
+
+#[derive(Clone, Debug)]
+struct Kept {
+    least: u32,
+    members: BTreeSet<NodeId>,
+}
+
+/// Knows which hosts run, what they are at work on, and what every ledger holds; members are those of the scenario.
+#[derive(Default)]
+pub(super) struct Availability {
+    kept: BTreeMap<Spot, BTreeMap<String, Kept>>,
+    /// Machines that run an identity.
+    running: BTreeMap<NodeId, BTreeSet<Spot>>,
+    /// Since when no machine does.
+    down: BTreeMap<NodeId, u64>,
+    live: BTreeMap<Spot, (LeaseId, NodeId)>,
+    held: BTreeMap<(Spot, NodeId), LeaseId>,
+    unheard: BTreeMap<(Spot, LeaseId), NodeId>,
+}
+
+impl Availability {
+    fn free(&mut self, spot: Spot, host: NodeId, lease: LeaseId) -> bool {
+        let holds = self.held.get(&(spot, host)) == Some(&lease);
+        if holds {
+            self.held.remove(&(spot, host));
+        }
+        holds
+    }
+
+    fn is_down(&self, desk: Spot, node: NodeId, at: u64) -> bool {
+        let silent = self.down.get(&node).is_some_and(|since| at - since > NOTICED);
+        let unheard = self.unheard.iter().any(|((spot, _), host)| (*spot, *host) == (desk, node));
+        let live = self.live.values().any(|(_, host)| *host == node);
+        silent || live || unheard || self.held.contains_key(&(desk, node))
+    }
+
+    fn go(&mut self, desk: Spot, host: NodeId, at: u64, record: &mut Record) {
+        let kept = self.kept.get(&desk).into_iter().flatten().filter(|(_, kept)| kept.members.contains(&host));
+        for (name, Kept { least, members }) in kept {
+            let up = members.iter().filter(|node| **node != host && !self.is_down(desk, **node, at)).count();
+            record.demand("availability", at, &[desk], up >= *least as usize, || {
+                format!(
+                    "a Go was saved that leaves {up} of the {} members of {name} up; {least} must be",
+                    members.len()
+                )
+            });
+        }
+    }
+}
+
+impl Promise for Availability {
+    fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
+        let Seen { at, spot, node, truth, excused } = seen;
+        match truth {
+            Truth::Serves { service, least: Some(least), members } => {
+                let kept = Kept { least: *least, members: members.iter().copied().collect() };
+                self.kept.entry(spot).or_default().insert(service.clone(), kept);
+            }
+            Truth::Serves { service, least: None, .. } => {
+                self.kept.entry(spot).or_default().remove(service);
+            }
+            Truth::Started { .. } => {
+                self.running.entry(node).or_default().insert(spot);
+                self.down.remove(&node);
+            }
+            Truth::Died { .. } => {
+                let running = self.running.entry(node).or_default();
+                running.remove(&spot);
+                if running.is_empty() {
+                    self.down.entry(node).or_insert(at);
+                }
+            }
+            Truth::GoSaved { host, lease, .. } => {
+                self.go(spot, *host, at, record);
+                self.held.insert((spot, *host), *lease);
+            }
+            Truth::Folded { host, lease, .. } | Truth::Returned { host, lease, .. } => {
+                self.free(spot, *host, *lease);
+                self.unheard.remove(&(spot, *lease));
+            }
+            Truth::Released { host, lease: Some(lease) } => {
+                if self.free(spot, *host, *lease) {
+                    self.unheard.insert((spot, *lease), *host);
+                }
+            }
+            // A clone works under another's identity, which may be up beside it.
+            Truth::Granted { lease, .. } if !excused => {
+                self.live.insert(spot, (*lease, node));
+            }
+            Truth::Settled { lease, .. } if self.live.get(&spot).is_some_and(|(live, _)| live == lease) => {
+                self.live.remove(&spot);
+            }
+            _ => {}
+        }
+    }
+
+    fn replaced(&mut self, spot: Spot, desk: &DeskBook) {
+        self.kept.remove(&spot);
+        self.unheard.retain(|(other, _), _| *other != spot);
+        self.held.retain(|(other, _), _| *other != spot);
+        let held = desk.values().flat_map(|book| &book.held);
+        self.held.extend(held.map(|(node, lease)| ((spot, *node), *lease)));
+    }
+}
