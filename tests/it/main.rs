@@ -27,6 +27,7 @@ mod runs;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod services;
 mod slots;
 #[cfg(test)]
 mod stop;

@@ -177,7 +177,7 @@ pub struct Controller {
     /// How often it jumped above another's epoch, since it last stood back.
     jumps: u32,
     /// The mesh as it was last seen.
-    view: Vec<Seen>,
+    view: std::collections::BTreeMap<NodeId, Seen>,
     wake: Option<BootTime>,
 }
 
@@ -192,7 +192,7 @@ impl Controller {
             unstopped: Default::default(),
             behind: Default::default(),
             jumps: 0,
-            view: Vec::new(),
+            view: Default::default(),
             wake: None,
         }
     }
@@ -266,12 +266,10 @@ impl Controller {
         }
     }
 
-    /// Hosts of rollouts that have not ended, and hosts that hold a slot of one that has. Members of services that have to say
-    /// which lease they hold are asked as well.
+    /// Hosts of rollouts that have not ended, and hosts that hold a slot of one that has.
     fn targets(&self) -> impl Iterator<Item = NodeId> + '_ {
         let active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
-        let hosts = active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node));
-        hosts.chain(self.ledger.leased.keys().copied()).chain(self.unclear_members())
+        active.flat_map(|state| state.plan.hosts.iter().map(|host| host.node)).chain(self.ledger.leased.keys().copied())
     }
 
     /// Whether more slots are held, or may be, than the limit allows: another coordinator granted too.
@@ -440,6 +438,11 @@ impl Controller {
                 }
             }
         }
+        for node in self.unsure_members(cx.now.boot) {
+            if self.desk.contacts.get(&node).is_none_or(due) && !self.asks_anyway(&node) {
+                sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
+            }
+        }
         for (node, (id, lease)) in &self.ledger.leased {
             let Some((contact, state)) = self.desk.contacts.get(node).zip(self.ledger.rollouts.get(id)) else {
                 continue;
@@ -475,7 +478,8 @@ impl Controller {
             _ => None,
         });
         let fenced = self.ledger.released.values().any(|node| self.is_reached(node, cx.now.boot));
-        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty() || fenced;
+        let unsure = self.unsure_members(cx.now.boot).next().is_some();
+        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty() || fenced || unsure;
         let tick = busy.then_some(TICK.as_millis() as u64);
         let soonest = opens.chain(tick).min()?;
         Some(cx.now.boot.plus(Duration::from_millis(soonest)))
@@ -487,6 +491,7 @@ impl Machine for Controller {
     type Effect = Effect;
 
     fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
+        self.note_lapse(cx.now.boot);
         match event {
             Event::Started { incarnation, continues } => {
                 self.started(cx, incarnation, continues);
@@ -501,13 +506,12 @@ impl Machine for Controller {
             }
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
-                self.assign(cx, &seen);
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
                 for Seen { node, alive, .. } in &seen {
                     self.contact(*node, cx.now.boot).alive = *alive;
                 }
-                self.view = seen;
-                self.look();
+                self.view = seen.into_iter().map(|seen| (seen.node, seen)).collect();
+                self.see_again(cx);
                 // A lease that this ledger never granted: the store is older than the fleet.
                 if unknown && !self.ledger.discontinuous {
                     self.jump(cx, 0);

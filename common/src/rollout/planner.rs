@@ -66,6 +66,8 @@ pub struct Contact {
     pub heard: BootTime,
     /// Whether the mesh hears the host.
     pub alive: bool,
+    /// Whether it has answered this process. What the mesh remembers of earlier is alive until it is silent for long enough.
+    pub answered: bool,
     /// The handshake, of which rollout, with which lease, since when.
     pub handshake: Option<(RolloutId, LeaseId, Handshake, BootTime)>,
     /// The last refusal, since when the host refuses, and when to ask again.

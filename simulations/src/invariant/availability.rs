@@ -45,22 +45,30 @@ impl Availability {
         holds
     }
 
-    fn is_down(&self, desk: Spot, node: NodeId, at: u64) -> bool {
-        let silent = self.down.get(&node).is_some_and(|since| at - since > NOTICED);
-        let unheard = self.unheard.iter().any(|((spot, _), host)| (*spot, *host) == (desk, node));
-        let live = self.live.values().any(|(_, host)| *host == node);
-        silent || live || unheard || self.held.contains_key(&(desk, node))
+    /// Why `node` counts as down for this coordinator, if it does.
+    fn why_down(&self, desk: Spot, node: NodeId, at: u64) -> Option<&'static str> {
+        if self.down.get(&node).is_some_and(|since| at - since > NOTICED) {
+            return Some("down");
+        }
+        if self.live.values().any(|(_, host)| *host == node) {
+            return Some("at work");
+        }
+        if self.unheard.iter().any(|((spot, _), host)| (*spot, *host) == (desk, node)) {
+            return Some("released");
+        }
+        self.held.contains_key(&(desk, node)).then_some("leased")
     }
 
     fn go(&mut self, desk: Spot, host: NodeId, at: u64, record: &mut Record) {
         let kept = self.kept.get(&desk).into_iter().flatten().filter(|(_, kept)| kept.members.contains(&host));
         for (name, Kept { least, members }) in kept {
-            let up = members.iter().filter(|node| **node != host && !self.is_down(desk, **node, at)).count();
+            let others = || members.iter().filter(|node| **node != host);
+            let down: Vec<_> = others().filter_map(|node| Some((*node, self.why_down(desk, *node, at)?))).collect();
+            let up = others().count() - down.len();
             record.demand("availability", at, &[desk], up >= *least as usize, || {
-                format!(
-                    "a Go was saved that leaves {up} of the {} members of {name} up; {least} must be",
-                    members.len()
-                )
+                let down: Vec<_> = down.iter().map(|(node, why)| format!("{node} {why}")).collect();
+                let all = members.len();
+                format!("a Go was saved that leaves {up} of the {all} members of {name} up; {least} must be: {down:?}")
             });
         }
     }

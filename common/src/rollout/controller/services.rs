@@ -1,5 +1,6 @@
 //! What must stay up: whose members hosts are, whom the mesh does not hear, and what is saved of that before a grant.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{Controller, Effect, Seen};
@@ -8,9 +9,13 @@ use crate::{
     machine::Cx,
     rollout::{
         ledger::LedgerAct,
-        service::{Absent, PROBE_TAG, ServiceAct, ServiceSpec},
+        service::{Absent, Member, PROBE_TAG, ServiceAct, ServiceSpec},
     },
+    time::BootTime,
 };
+
+/// A process that comes to a step so much later than it wanted to was paused, or its machine slept.
+const LAPSE: Duration = Duration::from_secs(30);
 
 impl Controller {
     /// Keeps a service; one that is so already is not written again. Its members are known before anything is granted.
@@ -34,7 +39,8 @@ impl Controller {
         }
     }
 
-    fn see_again(&mut self, cx: &mut Cx<'_, Effect>) {
+    /// Says what the mesh, as it was last seen, means for services.
+    pub(super) fn see_again(&mut self, cx: &mut Cx<'_, Effect>) {
         let view = core::mem::take(&mut self.view);
         self.assign(cx, &view);
         self.view = view;
@@ -43,17 +49,16 @@ impl Controller {
 
     /// Saves whose services have changed. A member that the mesh knows no more stays one until its membership ends: a service is
     /// no smaller because somebody is down for long.
-    pub(super) fn assign(&mut self, cx: &mut Cx<'_, Effect>, view: &[Seen]) {
+    fn assign(&mut self, cx: &mut Cx<'_, Effect>, view: &BTreeMap<NodeId, Seen>) {
         let services = &self.ledger.services;
         if services.specs.is_empty() {
             return;
         }
         let change = |seen: &Seen| services.change(seen.node, &seen.words.name, &seen.words.tags, seen.words.expires);
-        let mut changed: Vec<_> = view.iter().filter_map(change).collect();
+        let mut changed: Vec<_> = view.values().filter_map(change).collect();
         let over = services.members.values().filter(|member| cx.now.wall >= member.expires);
-        let over: Vec<_> = over.filter(|member| !view.iter().any(|seen| seen.node == member.node)).cloned().collect();
-        changed
-            .extend(over.into_iter().map(|member| crate::rollout::service::Member { of: BTreeMap::new(), ..member }));
+        let over: Vec<_> = over.filter(|member| !view.contains_key(&member.node)).cloned().collect();
+        changed.extend(over.into_iter().map(|member| Member { of: BTreeMap::new(), ..member }));
         if !changed.is_empty() {
             self.save(cx, LedgerAct::Service(ServiceAct::Members { changed }));
         }
@@ -62,23 +67,49 @@ impl Controller {
     /// Notes which members of services are down although the ledger does not say so.
     pub(super) fn look(&mut self) {
         let members = &self.ledger.services.members;
-        if members.is_empty() {
-            return self.desk.absent.clear();
+        self.desk.absent = members.keys().filter_map(|node| Some((*node, self.absence(node)?))).collect();
+    }
+
+    /// A member is up if the mesh hears it and it has answered this process.
+    fn absence(&self, node: &NodeId) -> Option<Absent> {
+        let answered = self.desk.contacts.get(node).is_some_and(|contact| contact.answered);
+        match self.view.get(node).filter(|seen| seen.alive && answered) {
+            Some(seen) => seen.words.tags.contains_key(PROBE_TAG).then_some(Absent::Failing),
+            None => Some(Absent::Silent),
         }
-        self.desk.absent = members.keys().map(|node| (*node, Absent::Silent)).collect();
-        for seen in self.view.iter().filter(|seen| seen.alive && members.contains_key(&seen.node)) {
-            match seen.words.tags.contains_key(PROBE_TAG) {
-                true => self.desk.absent.insert(seen.node, Absent::Failing),
-                false => self.desk.absent.remove(&seen.node),
+    }
+
+    /// The host has answered.
+    pub(super) fn note_answer(&mut self, node: NodeId, now: BootTime) {
+        let before = core::mem::replace(&mut self.contact(node, now).answered, true);
+        if !before && self.ledger.services.members.contains_key(&node) {
+            match self.absence(&node) {
+                Some(why) => self.desk.absent.insert(node, why),
+                None => self.desk.absent.remove(&node),
             };
         }
     }
 
-    /// Members of services whose lease nobody here knows, while something is to be granted.
-    pub(super) fn unclear_members(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let ledger = &self.ledger;
-        let asks = ledger.discontinuous && !ledger.active.is_empty();
-        ledger.services.members.keys().copied().filter(move |node| asks && ledger.is_unclear(node))
+    /// A process that was paused believes nothing of what it saw before.
+    pub(super) fn note_lapse(&mut self, now: BootTime) {
+        if self.wake.is_some_and(|due| now.since(due) > LAPSE) {
+            self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
+            self.look();
+        }
+    }
+
+    /// Members of services of which this process does not know whether they are up, or nobody which lease they hold, and that
+    /// may answer: they are asked although no rollout has them.
+    pub(super) fn unsure_members(&self, now: BootTime) -> impl Iterator<Item = NodeId> + '_ {
+        let answered = |node: &NodeId| self.desk.contacts.get(node).is_some_and(|contact| contact.answered);
+        let members = self.ledger.services.members.keys().copied();
+        members.filter(move |node| (!answered(node) || self.ledger.is_unclear(node)) && self.is_reached(node, now))
+    }
+
+    /// Whether the host is asked what it holds for a rollout's sake.
+    pub(super) fn asks_anyway(&self, node: &NodeId) -> bool {
+        let mut active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
+        self.ledger.is_unclear(node) && active.any(|state| state.index.contains_key(node))
     }
 
     /// Saves whom the services of `host` lack, as far as that is not saved yet: a grant is judged by what stands before it.

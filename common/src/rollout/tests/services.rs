@@ -46,6 +46,7 @@ impl World {
 
     fn keep(&mut self, spec: ServiceSpec) {
         self.send(Event::Keep { spec: Box::new(spec), by: "ops".into() });
+        self.settle();
     }
 
     fn apply_as(&mut self, id: RolloutId, plan: Plan) {
@@ -191,6 +192,43 @@ fn after_a_restart_nobody_is_up_until_the_mesh_is_seen() {
         assert_eq!(world.running.len(), granted, "50 % of 3 is 2, also while fewer are seen");
     }
     assert_eq!(world.judge.violations(), []);
+}
+
+/// For a while after its start the mesh believes whom it remembers, and so it does after the process was paused.
+#[test]
+fn who_has_not_answered_this_process_is_not_up() {
+    let mut world = World::serving(3, service("2"));
+    world.script(3, Script::Silent);
+    let everybody = |world: &World| {
+        let seen =
+            |(node, words): (&NodeId, &Words)| Seen { node: *node, alive: true, held: None, words: words.clone() };
+        Event::View(world.words.iter().map(seen).collect())
+    };
+    let silent = |world: &World| match world.why(ID, 0) {
+        Some(Waiting::Service(short)) => assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]),
+        other => panic!("{other:?}"),
+    };
+    world.rebuild();
+    world.send(everybody(&world));
+    world.apply(plan_for(&[1], 1));
+    world.settle();
+    silent(&world);
+    assert!(world.running.is_empty());
+    world.script(3, Script::Good);
+    world.pass(2_000);
+    world.settle();
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (1, &[][..]));
+
+    let mut world = World::serving(3, service("2"));
+    world.apply(plan_for(&[1], 1));
+    world.told.clear();
+    world.script(3, Script::Silent);
+    world.pass(60_000);
+    world.send(everybody(&world));
+    world.settle();
+    silent(&world);
+    assert!(world.running.is_empty());
 }
 
 #[test]
