@@ -429,10 +429,7 @@ impl Controller {
         let mut sends = Vec::new();
         if self.ledger.discontinuous {
             let listens = self.desk.stands_back(cx.now.boot);
-            let unclear = |node: &NodeId| {
-                listens || !self.ledger.adopted.contains(node) || self.ledger.foreign.contains_key(node)
-            };
-            for node in self.targets().filter(unclear) {
+            for node in self.targets().filter(|node| listens || self.is_unsure(node)) {
                 if self.desk.contacts.get(&node).is_none_or(due) {
                     sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
                 }
@@ -491,7 +488,7 @@ impl Machine for Controller {
     type Effect = Effect;
 
     fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
-        self.note_lapse(cx.now.boot);
+        self.note_lapse(cx);
         match event {
             Event::Started { incarnation, continues } => {
                 self.started(cx, incarnation, continues);

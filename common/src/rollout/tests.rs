@@ -203,6 +203,12 @@ impl World {
     }
 
     fn answer(&mut self, seed: u8, body: ToCoordinator) {
+        let heard = self.heard(seed, body);
+        self.send(heard);
+    }
+
+    /// What whoever overhears it can send again.
+    fn heard(&self, seed: u8, body: ToCoordinator) -> Event {
         let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), body };
         let membership = Membership {
             mesh: mesh(),
@@ -216,7 +222,7 @@ impl World {
         };
         let credential = Credential { membership: Sealed::seal(&signer(255), &membership), issuer: None };
         let sealed = Sealed::seal(&signer(seed), &answer);
-        self.send(Event::Heard(Box::new(LeaseFrame { credential, sealed })));
+        Event::Heard(Box::new(LeaseFrame { credential, sealed }))
     }
 
     fn report(&self, lease: LeaseId, good: bool) -> ToCoordinator {

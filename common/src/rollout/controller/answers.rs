@@ -18,7 +18,7 @@ impl Controller {
         let from = frame.sealed.author;
         let contact = self.contact(from, cx.now.boot);
         (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
-        self.note_answer(from, cx.now.boot);
+        self.note_answer(from, answer.epoch, cx.now.boot);
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
             ToCoordinator::Fenced { saved, .. } => self.fenced(cx, from, saved),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Controller, Effect, Seen};
 use crate::{
-    id::NodeId,
+    id::{Epoch, NodeId},
     machine::Cx,
     rollout::{
         ledger::LedgerAct,
@@ -79,8 +79,12 @@ impl Controller {
         }
     }
 
-    /// The host has answered.
-    pub(super) fn note_answer(&mut self, node: NodeId, now: BootTime) {
+    /// The host has answered under `epoch`. Only an answer under the present one was given since this process started, or since
+    /// its last pause: whoever overheard an older answer can say it again when the host is long dead.
+    pub(super) fn note_answer(&mut self, node: NodeId, epoch: Epoch, now: BootTime) {
+        if epoch != self.epoch() {
+            return;
+        }
         let before = core::mem::replace(&mut self.contact(node, now).answered, true);
         if !before && self.ledger.services.members.contains_key(&node) {
             match self.absence(&node) {
@@ -90,26 +94,36 @@ impl Controller {
         }
     }
 
-    /// A process that was paused believes nothing of what it saw before.
-    pub(super) fn note_lapse(&mut self, now: BootTime) {
-        if self.wake.is_some_and(|due| now.since(due) > LAPSE) {
+    /// A process that was paused believes nothing of what it saw before: members answer it anew, under an epoch that nobody
+    /// has answered yet.
+    pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>) {
+        let lapsed = self.wake.is_some_and(|due| cx.now.boot.since(due) > LAPSE);
+        if lapsed && !self.ledger.services.members.is_empty() {
+            let Epoch { counter, incarnation, .. } = self.epoch();
+            self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
             self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
             self.look();
         }
     }
 
-    /// Members of services of which this process does not know whether they are up, or nobody which lease they hold, and that
-    /// may answer: they are asked although no rollout has them.
+    /// Members of services of which this process does not know whether they are up, or nobody what they hold, and that may
+    /// answer: they are asked although no rollout has them.
     pub(super) fn unsure_members(&self, now: BootTime) -> impl Iterator<Item = NodeId> + '_ {
         let answered = |node: &NodeId| self.desk.contacts.get(node).is_some_and(|contact| contact.answered);
         let members = self.ledger.services.members.keys().copied();
-        members.filter(move |node| (!answered(node) || self.ledger.is_unclear(node)) && self.is_reached(node, now))
+        members.filter(move |node| (!answered(node) || self.is_unsure(node)) && self.is_reached(node, now))
+    }
+
+    /// Whether only the host's own word can say what it holds: that of another ledger, or nobody knows, though somebody took
+    /// the risk to go on.
+    pub(super) fn is_unsure(&self, node: &NodeId) -> bool {
+        self.ledger.discontinuous && (!self.ledger.adopted.contains(node) || self.ledger.foreign.contains_key(node))
     }
 
     /// Whether the host is asked what it holds for a rollout's sake.
     pub(super) fn asks_anyway(&self, node: &NodeId) -> bool {
         let mut active = self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
-        self.ledger.is_unclear(node) && active.any(|state| state.index.contains_key(node))
+        self.is_unsure(node) && active.any(|state| state.index.contains_key(node))
     }
 
     /// Saves whom the services of `host` lack, as far as that is not saved yet: a grant is judged by what stands before it.

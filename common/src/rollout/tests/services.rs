@@ -65,6 +65,22 @@ impl World {
         }
     }
 
+    /// The mesh hears everybody.
+    fn everybody(&self) -> Event {
+        let seen =
+            |(node, words): (&NodeId, &Words)| Seen { node: *node, alive: true, held: None, words: words.clone() };
+        Event::View(self.words.iter().map(seen).collect())
+    }
+
+    /// The first host of the rollout waits, because the third member is silent.
+    fn waits_for_three(&self) {
+        match self.why(ID, 0) {
+            Some(Waiting::Service(short)) => assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]),
+            other => panic!("{other:?}"),
+        }
+        assert!(self.running.is_empty());
+    }
+
     fn is_over(&self) -> bool {
         self.controller.ledger().active.is_empty()
     }
@@ -199,21 +215,11 @@ fn after_a_restart_nobody_is_up_until_the_mesh_is_seen() {
 fn who_has_not_answered_this_process_is_not_up() {
     let mut world = World::serving(3, service("2"));
     world.script(3, Script::Silent);
-    let everybody = |world: &World| {
-        let seen =
-            |(node, words): (&NodeId, &Words)| Seen { node: *node, alive: true, held: None, words: words.clone() };
-        Event::View(world.words.iter().map(seen).collect())
-    };
-    let silent = |world: &World| match world.why(ID, 0) {
-        Some(Waiting::Service(short)) => assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]),
-        other => panic!("{other:?}"),
-    };
     world.rebuild();
-    world.send(everybody(&world));
+    world.send(world.everybody());
     world.apply(plan_for(&[1], 1));
     world.settle();
-    silent(&world);
-    assert!(world.running.is_empty());
+    world.waits_for_three();
     world.script(3, Script::Good);
     world.pass(2_000);
     world.settle();
@@ -225,10 +231,55 @@ fn who_has_not_answered_this_process_is_not_up() {
     world.told.clear();
     world.script(3, Script::Silent);
     world.pass(60_000);
-    world.send(everybody(&world));
+    world.send(world.everybody());
     world.settle();
-    silent(&world);
-    assert!(world.running.is_empty());
+    world.waits_for_three();
+}
+
+/// Found by the simulator: an answer of a member that is dead, said again by whoever overheard it.
+#[test]
+fn what_a_member_answered_before_a_start_or_a_pause_does_not_make_it_up() {
+    let mut world = World::serving(3, service("2"));
+    let everybody = world.everybody();
+    let old = world.heard(3, ToCoordinator::Adopted { held: None });
+    world.script(3, Script::Silent);
+    world.rebuild();
+    world.send(everybody.clone());
+    world.apply(plan_for(&[1], 1));
+    world.send(old);
+    world.settle();
+    world.waits_for_three();
+    let old = world.heard(3, ToCoordinator::Adopted { held: None });
+    world.pass(60_000);
+    world.send(everybody);
+    world.send(old);
+    world.settle();
+    world.waits_for_three();
+    world.script(3, Script::Good);
+    world.pass(2_000);
+    world.settle();
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (1, &[][..]));
+}
+
+/// Found by the simulator: nobody asked it any more, and whoever waits for it waited for ever.
+#[test]
+fn a_member_outside_of_the_rollout_with_a_lease_of_another_ledger_is_asked_until_that_is_over() {
+    let mut world = World::serving(3, service("2"));
+    world.send(Event::Started { incarnation: Incarnation(77), continues: false });
+    world.see_all();
+    world.running.insert(signer(3).id(), LeaseId([8; 16]));
+    world.apply(plan_for(&[1], 1));
+    world.settle();
+    assert!(world.controller.ledger().foreign.contains_key(&signer(3).id()));
+    assert!(!world.running.contains_key(&signer(1).id()));
+    // Whoever granted it has its report.
+    world.running.clear();
+    world.pass(2_000);
+    world.settle();
+    assert!(world.controller.ledger().foreign.is_empty());
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (1, &[][..]));
 }
 
 #[test]
