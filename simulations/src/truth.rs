@@ -73,6 +73,8 @@ pub enum Truth {
         host: NodeId,
         /// By this lease.
         lease: LeaseId,
+        /// Whether that takes it down.
+        disrupts: bool,
         /// In this opening.
         opening: Opening,
         /// The coordinator's clocks.

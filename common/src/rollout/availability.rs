@@ -1,11 +1,13 @@
 //! Whether a grant leaves every service of the host with as many members as it must keep up.
 //!
 //! Whatever takes a member down counts, in every rollout: that it is silent, that its own probe fails, that it holds a lease,
-//! that its slot was released and it has not said since what became of it, that it has not said which lease it holds.
+//! that its slot was released and it has not said since what became of it, that it has not said which lease it holds. A Scan
+//! takes nobody down, and is granted to whom it may.
 
 use std::collections::BTreeMap;
 
 use super::{
+    Operation,
     ledger::{Ledger, Progress, RolloutState},
     planner::{Contact, Desk, Handshake, OFFER_SLOW},
     service::{Absent, Part, ServiceSpec},
@@ -74,7 +76,7 @@ impl Down {
 /// Why `node` counts as down, if it does.
 pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
     // First, because a host at work may be silent while it reboots, and reports by itself.
-    if let Some((rollout, _)) = ledger.leased.get(node) {
+    if let Some((rollout, _)) = ledger.leased.get(node).filter(|(rollout, _)| disrupts(ledger, rollout)) {
         return Some(Down::Leased(*rollout));
     }
     match desk.absent.get(node) {
@@ -82,13 +84,24 @@ pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
         Some(Absent::Failing) => return Some(Down::Failing),
         None => {}
     }
-    if ledger.unheard.contains(node) || ledger.fenced(node).is_some() {
+    if ledger.unheard.contains(node) || is_released(ledger, node) {
         return Some(Down::Released);
     }
     if ledger.foreign.contains_key(node) || ledger.is_unclear(node) {
         return Some(Down::Unclear);
     }
     None
+}
+
+/// Whether a lease of the rollout takes its host down. Of one that is not known it may.
+fn disrupts(ledger: &Ledger, rollout: &RolloutId) -> bool {
+    ledger.rollouts.get(rollout).is_none_or(|state| state.plan.operation == Operation::Install)
+}
+
+/// Whether something that takes the host down may go on under a lease whose slot was released.
+fn is_released(ledger: &Ledger, node: &NodeId) -> bool {
+    let mut released = ledger.released.iter().filter(|(_, host)| *host == node);
+    released.any(|(lease, _)| ledger.released_in(*node, *lease).is_none_or(|rollout| disrupts(ledger, &rollout)))
 }
 
 /// What keeps a host from being granted a lease for a service's sake.
@@ -172,7 +185,7 @@ impl Room {
                 Some(why) => room.fell(member.node, why, value),
                 None => {
                     room.up += 1;
-                    if desk.contacts.get(&member.node).is_some_and(|contact| is_asked(contact, now)) {
+                    if desk.contacts.get(&member.node).is_some_and(|contact| is_asked(ledger, contact, now)) {
                         room.asked.insert(member.node, value);
                     }
                 }
@@ -219,8 +232,8 @@ impl Room {
 }
 
 /// Whether a `Go` may follow at any moment. An offer that is not answered at once does not keep others.
-fn is_asked(contact: &Contact, now: BootTime) -> bool {
-    match &contact.handshake {
+fn is_asked(ledger: &Ledger, contact: &Contact, now: BootTime) -> bool {
+    match contact.handshake.as_ref().filter(|(rollout, ..)| disrupts(ledger, rollout)) {
         Some((_, _, Handshake::Ready { .. }, _)) => true,
         Some((_, _, Handshake::Offered { .. }, since)) => now.since(*since) < OFFER_SLOW,
         None => false,
@@ -240,7 +253,7 @@ impl<'a> Rooms<'a> {
         Self { ledger, rooms: ledger.services.specs.values().map(room).collect() }
     }
 
-    /// What keeps `host` from being granted a lease, or with `asks` from being offered one.
+    /// What keeps `host` from being granted a lease that takes it down, or with `asks` from being offered one.
     pub(super) fn short(&self, host: &NodeId, asks: bool) -> Option<Short> {
         let parts = self.ledger.services.of_host(host);
         parts
@@ -272,7 +285,7 @@ impl<'a> Rooms<'a> {
 }
 
 /// A member of one of the host's services that starts before `host` in this rollout and is not done, with the service. Of
-/// the rollout's hosts only the first `open` count: nobody waits for a step of the rings after its own.
+/// the rollout's hosts only the first `open` count: nobody waits for a step of the rings after its own. Of a Scan nobody does.
 ///
 /// Ranks are those of hosts, not of members of one service: two hosts never wait for each other.
 pub(super) fn goes_before<'a>(
@@ -284,7 +297,7 @@ pub(super) fn goes_before<'a>(
     now: BootTime,
 ) -> Option<(&'a str, &'a str)> {
     let rank = ledger.services.members.get(host).map_or(0, |member| member.rank);
-    if rank == 0 {
+    if rank == 0 || state.plan.operation == Operation::Scan {
         return None;
     }
     ledger.services.of_host(host).find_map(|(spec, _)| {

@@ -168,7 +168,7 @@ impl Judge {
     }
 
     fn granted(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId, at: WallTime) {
-        self.available(host);
+        self.available(rollout, host);
         let Some(rules) = self.rules.get_mut(&rollout) else { return };
         let limit = rules.plan.max_concurrency.resolved;
         let room = rules.held.len() < limit as usize;
@@ -218,7 +218,9 @@ impl Judge {
         if self.held.get(&host) == Some(&lease) {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
             own.for_each(|rules| rules.order.over(host));
-            self.watch.released(host, lease);
+            if self.is_at_work(&host) {
+                self.watch.released(host, lease);
+            }
         }
         self.free(host, lease);
     }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{
+    Operation,
     availability::{Rooms, goes_before},
     ledger::{Ledger, Progress, RolloutState},
     ring::Place,
@@ -176,6 +177,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
     let mut offers = (free + soon).min(room);
     let mut rooms = None;
+    let disrupts = state.plan.operation == Operation::Install;
     for &at in state.tally.eligible.range(..front.open) {
         if offers == 0 {
             break;
@@ -188,11 +190,13 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
                 offers -= 1;
                 let usable = now.boot.since(*since) <= READY_USABLE && in_time(opening);
                 let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
-                let fits = rooms.short(node, false).is_none()
+                let fits = (!disrupts || rooms.short(node, false).is_none())
                     && goes_before(ledger, state, node, front.open, desk, now.boot).is_none();
                 if free > 0 && usable && fits && !holds && ledger.fenced(node).is_none() {
                     free -= 1;
-                    rooms.granted(node, id);
+                    if disrupts {
+                        rooms.granted(node, id);
+                    }
                     decision.go.push((at, *nonce, *lease, *opening));
                 }
             }
@@ -205,7 +209,9 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
                 let ahead = offers <= soon;
                 offers -= 1;
                 if !ahead || contact.in_vain.is_none_or(|since| now.boot.since(since) > AHEAD_PAUSE) {
-                    rooms.offered(node);
+                    if disrupts {
+                        rooms.offered(node);
+                    }
                     decision.offer.push((at, opening));
                 }
             }
@@ -320,6 +326,9 @@ fn service_blocked(
     desk: &Desk,
     now: Now,
 ) -> Option<Waiting> {
+    if state.plan.operation == Operation::Scan {
+        return None;
+    }
     let short = rooms.short(node, true).map(|short| Waiting::Service(Box::new(short)));
     short.or_else(|| {
         let (service, before) = goes_before(ledger, state, node, open, desk, now.boot)?;

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchmesh_common::id::{LeaseId, NodeId};
+use patchmesh_common::{
+    id::{LeaseId, NodeId},
+    rollout::Operation,
+};
 
 use super::{DeskBook, Promise, Record, Seen};
 use crate::{
@@ -96,7 +99,7 @@ impl Promise for Availability {
                     self.down.entry(node).or_insert(at);
                 }
             }
-            Truth::GoSaved { host, lease, .. } => {
+            Truth::GoSaved { host, lease, disrupts: true, .. } => {
                 self.go(spot, *host, at, record);
                 self.held.insert((spot, *host), *lease);
             }
@@ -110,7 +113,7 @@ impl Promise for Availability {
                 }
             }
             // A clone works under another's identity, which may be up beside it.
-            Truth::Granted { lease, .. } if !excused => {
+            Truth::Granted { lease, operation: Operation::Install, .. } if !excused => {
                 self.live.insert(spot, (*lease, node));
             }
             Truth::Settled { lease, .. } if self.live.get(&spot).is_some_and(|(live, _)| live == lease) => {
@@ -124,7 +127,7 @@ impl Promise for Availability {
         self.kept.remove(&spot);
         self.unheard.retain(|(other, _), _| *other != spot);
         self.held.retain(|(other, _), _| *other != spot);
-        let held = desk.values().flat_map(|book| &book.held);
+        let held = desk.values().filter(|book| book.disrupts).flat_map(|book| &book.held);
         self.held.extend(held.map(|(node, lease)| ((spot, *node), *lease)));
     }
 }

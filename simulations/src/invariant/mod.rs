@@ -26,7 +26,7 @@ use patchmesh_common::{
 use crate::truth::{Spot, Truth};
 
 /// The names, in the order of the design.
-pub const PROMISES: [&str; 11] = [
+pub const PROMISES: [&str; 12] = [
     "concurrency",
     "availability",
     "window",
@@ -133,6 +133,8 @@ pub struct HostBook {
 pub struct DeskRollout {
     /// Who holds a slot, by which lease.
     pub held: BTreeMap<NodeId, LeaseId>,
+    /// Whether its leases take hosts down.
+    pub disrupts: bool,
     /// How many failed.
     pub failed: u32,
     /// Whether it has latched.

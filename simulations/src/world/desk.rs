@@ -10,6 +10,7 @@ use patchmesh_common::{
     patch::Baseline,
     poison::Poison,
     rollout::{
+        Operation,
         controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         plan::Plan,
@@ -150,6 +151,7 @@ impl Desk {
             .map(|(id, state)| {
                 let book = DeskRollout {
                     held: held(state),
+                    disrupts: state.plan.operation == Operation::Install,
                     failed: state.tally.failed,
                     halted: state.halted,
                     place: state.course.place,
@@ -335,7 +337,18 @@ impl World {
                 max_errors: rollout.plan.max_errors.resolved,
             },
             LedgerAct::Granted { rollout, host, lease, opening, .. } => {
-                Truth::GoSaved { rollout: *rollout, host: *host, lease: *lease, opening: *opening, now, error }
+                let desk = self.seats[spot as usize].desk();
+                let plan = desk.and_then(|desk| desk.shadow.rollouts.get(rollout)).map(|state| &state.plan);
+                let disrupts = plan.is_none_or(|plan| plan.operation == Operation::Install);
+                Truth::GoSaved {
+                    rollout: *rollout,
+                    host: *host,
+                    lease: *lease,
+                    disrupts,
+                    opening: *opening,
+                    now,
+                    error,
+                }
             }
             LedgerAct::Returned { rollout, host, lease, .. } => {
                 Truth::Returned { rollout: *rollout, host: *host, lease: *lease }

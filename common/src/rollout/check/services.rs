@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Judge;
+use super::{Judge, Rules};
 use crate::{
-    id::{LeaseId, NodeId},
-    rollout::service::{ServiceAct, ServiceSpec, Services},
+    id::{LeaseId, NodeId, RolloutId},
+    rollout::{
+        Operation,
+        service::{ServiceAct, ServiceSpec, Services},
+    },
 };
 
 /// Services, and leases of this ledger that were released and of which nothing has come.
@@ -28,13 +31,13 @@ impl Watch {
         self.unheard.remove(&lease);
     }
 
-    /// What a grant to `host` breaks, while the hosts of `held` have leases.
-    fn breaks(&self, host: NodeId, held: &BTreeMap<NodeId, LeaseId>) -> Result<(), String> {
+    /// What a grant to `host` breaks, while others are at work.
+    fn breaks(&self, host: NodeId, at_work: impl Fn(&NodeId) -> bool) -> Result<(), String> {
         let unheard: BTreeSet<&NodeId> = self.unheard.values().collect();
         let down = |node: &NodeId| {
-            *node == host || held.contains_key(node) || unheard.contains(node) || self.services.seen.contains_key(node)
+            *node == host || at_work(node) || unheard.contains(node) || self.services.seen.contains_key(node)
         };
-        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, down))
+        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, &down))
     }
 
     fn holds(&self, spec: &ServiceSpec, down: impl Fn(&NodeId) -> bool) -> Result<(), String> {
@@ -56,16 +59,23 @@ impl Watch {
 }
 
 impl Judge {
+    /// Whether the host holds a lease that takes it down: that of a Scan does not.
+    pub(super) fn is_at_work(&self, host: &NodeId) -> bool {
+        let scans = |rules: &Rules| rules.plan.operation == Operation::Scan && rules.held.contains(host);
+        self.held.contains_key(host) && !self.rules.values().any(scans)
+    }
+
     /// To be asked before the grant is in the books.
-    pub(super) fn available(&mut self, host: NodeId) {
+    pub(super) fn available(&mut self, rollout: RolloutId, host: NodeId) {
         if let Some(limit) = self.watch.services.fleet {
             let room = self.held.len() < limit as usize;
             self.demand("concurrency", room, Some(host), || {
                 format!("granted while {limit} hosts of all rollouts held a slot")
             });
         }
-        if self.watch.services.members.contains_key(&host) {
-            let kept = self.watch.breaks(host, &self.held);
+        let scans = self.rules.get(&rollout).is_some_and(|rules| rules.plan.operation == Operation::Scan);
+        if self.watch.services.members.contains_key(&host) && !scans {
+            let kept = self.watch.breaks(host, |node| self.is_at_work(node));
             self.demand("availability", kept.is_ok(), Some(host), || kept.err().unwrap_or_default());
         }
     }

@@ -146,6 +146,33 @@ fn a_lower_limit_or_no_service_lets_the_hosts_go() {
 }
 
 #[test]
+fn a_scan_takes_nobody_down_and_waits_for_nobody() {
+    let mut world = World::serving(3, service("2"));
+    let scan = |hosts: &[u8]| Plan { operation: crate::rollout::Operation::Scan, ..plan_for(hosts, 3) };
+    world.apply_as(ID, scan(&[1, 2]));
+    world.settle();
+    assert_eq!(world.running.len(), 2, "more than the service could spare");
+    world.apply_as(OTHER, plan_for(&[3], 1));
+    world.settle();
+    assert_eq!(world.running.len(), 3, "an Install beside them");
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (2, &[][..]));
+    assert_eq!(world.judge.checked()["availability"], 1, "for the Install");
+
+    let mut world = World::serving(3, service("2"));
+    world.apply_as(ID, scan(&[1]));
+    world.settle();
+    world.script(1, Script::Silent);
+    world.release(1);
+    world.send(world.everybody());
+    assert!(world.controller.ledger().fenced(&signer(1).id()).is_some());
+    world.apply_as(OTHER, plan_for(&[2], 1));
+    world.settle();
+    assert!(world.running.contains_key(&signer(2).id()), "a released Scan is no release that takes anybody down");
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
 fn who_fails_its_probe_is_released_or_left_the_mesh_is_down() {
     let mut world = World::serving(3, service("2"));
     world.tag(3, &[("app", "pg"), (PROBE_TAG, "exit code 1")]);
