@@ -1,7 +1,6 @@
 //! Whether a grant leaves every service of the host with as many members as it must keep up.
 //!
-//! Whatever takes a member down counts, in every rollout: that it is silent, that its own probe fails, that it holds a lease,
-//! that its slot was released and it has not said since what became of it, that it has not said which lease it holds. A Scan
+//! Whatever takes a member down counts, in every rollout: that it is silent, that it holds a lease, that its slot was released and it has not said since what became of it, that it has not said which lease it holds. A Scan
 //! takes nobody down, and is granted to whom it may.
 
 use std::collections::BTreeMap;
@@ -25,8 +24,6 @@ const MAX_NAMED: usize = 3;
 pub enum Down {
     /// The mesh does not hear it.
     Silent,
-    /// Its own probe fails.
-    Failing,
     /// Its slot was released, and it has not said since what became of that lease.
     Released,
     /// It has not said which lease it holds, or it holds one of another ledger.
@@ -40,7 +37,6 @@ impl Down {
     pub fn code(self) -> &'static str {
         match self {
             Self::Silent => "silent",
-            Self::Failing => "probe-failing",
             Self::Released => "released",
             Self::Unclear => "reconciling",
             Self::Leased(_) => "leased",
@@ -51,7 +47,6 @@ impl Down {
     pub fn text(self) -> String {
         match self {
             Self::Silent => "is silent: start its daemon there".into(),
-            Self::Failing => "fails its own probe: see what patchmesh get hosts -o wide says of it, and mend it".into(),
             Self::Released => {
                 "was released and has not said since what became of that lease: start its daemon there".into()
             }
@@ -67,7 +62,6 @@ impl Down {
     fn command(self) -> String {
         match self {
             Self::Silent | Self::Released => "systemctl start patchmeshd".into(),
-            Self::Failing => "patchmesh get hosts -o wide".into(),
             Self::Unclear | Self::Leased(_) => "patchmesh slots ls".into(),
         }
     }
@@ -79,10 +73,8 @@ pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
     if let Some((rollout, _)) = ledger.leased.get(node).filter(|(rollout, _)| disrupts(ledger, rollout)) {
         return Some(Down::Leased(*rollout));
     }
-    match desk.absent.get(node) {
-        Some(Absent::Silent) => return Some(Down::Silent),
-        Some(Absent::Failing) => return Some(Down::Failing),
-        None => {}
+    if let Some(Absent::Silent) = desk.absent.get(node) {
+        return Some(Down::Silent);
     }
     if ledger.unheard.contains(node) || is_released(ledger, node) {
         return Some(Down::Released);

@@ -17,8 +17,6 @@ use crate::{id::NodeId, time::WallTime};
 pub const MAX_SERVICES: usize = 256;
 /// Most selectors of members that come last.
 pub const MAX_LAST: usize = 16;
-/// Tag of a host's record: the host's own probe fails. Its value says how.
-pub const PROBE_TAG: &str = "patchmesh/probe";
 
 /// Tags, all of which a host must carry.
 pub type Labels = BTreeMap<String, String>;
@@ -105,8 +103,6 @@ pub struct Member {
 pub enum Absent {
     /// The mesh does not hear it, or has not heard it since the coordinator started.
     Silent,
-    /// Its own probe fails.
-    Failing,
 }
 
 /// What a ledger says of services.

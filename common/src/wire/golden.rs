@@ -395,7 +395,7 @@ fn ledger(lines: &mut Lines) {
         ("service.members", LedgerAct::Service(ServiceAct::Members { changed: vec![member(host)] })),
         (
             "service.seen",
-            LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Failing)], back: vec![host] }),
+            LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Silent)], back: vec![host] }),
         ),
     ];
     for (name, act) in acts {

@@ -37,6 +37,7 @@ struct Spec {
     min_available: Limit,
     spread: Option<Spanned<String>>,
     last: Option<Spanned<Vec<Selector>>>,
+    probe: Option<Spanned<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +61,10 @@ pub fn parse(file: &str, text: &str) -> Result<ServiceSpec, Fault> {
     let Document { metadata, spec, .. } = place.yaml(text)?;
     if let Some(labels) = metadata.labels {
         return Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out"));
+    }
+    if let Some(probe) = spec.probe {
+        let instead = "leave it out: a member counts as up while the mesh hears it and no rollout has it";
+        return Err(place.not_built(probe.referenced, "field spec.probe", instead));
     }
     let (selector_at, spread_at) = (spec.selector.referenced, spec.spread.as_ref().map(|tag| tag.referenced));
     let last_at = spec.last.as_ref().map(|last| last.referenced);
@@ -137,5 +142,12 @@ spec:
         }
         let labels = GOOD.replace("name: pg}", "name: pg, labels: {a: b}}");
         assert_eq!(parse("s.yaml", &labels).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_probe_is_refused_by_name() {
+        let fault = parse("s.yaml", &format!("{GOOD}  probe: [pg_isready]\n")).unwrap_err();
+        assert_eq!(fault.exit, Exit::Usage);
+        assert!(fault.message.starts_with("s.yaml:9:10: field spec.probe"), "{}", fault.message);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     machine::Cx,
     rollout::{
         ledger::LedgerAct,
-        service::{Absent, Member, PROBE_TAG, ServiceAct, ServiceSpec},
+        service::{Absent, Member, ServiceAct, ServiceSpec},
     },
     time::BootTime,
 };
@@ -73,10 +73,8 @@ impl Controller {
     /// A member is up if the mesh hears it and it has answered this process.
     fn absence(&self, node: &NodeId) -> Option<Absent> {
         let answered = self.desk.contacts.get(node).is_some_and(|contact| contact.answered);
-        match self.view.get(node).filter(|seen| seen.alive && answered) {
-            Some(seen) => seen.words.tags.contains_key(PROBE_TAG).then_some(Absent::Failing),
-            None => Some(Absent::Silent),
-        }
+        let up = answered && self.view.get(node).is_some_and(|seen| seen.alive);
+        (!up).then_some(Absent::Silent)
     }
 
     /// The host has answered under `epoch`. Only an answer under the present one was given since this process started, or since

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rollout::{
     availability::Down,
-    service::{Absent, Labels, PROBE_TAG, ServiceAct, ServiceSpec},
+    service::{Absent, Labels, ServiceAct, ServiceSpec},
 };
 
 const OTHER: RolloutId = RolloutId([8; 8]);
@@ -173,20 +173,14 @@ fn a_scan_takes_nobody_down_and_waits_for_nobody() {
 }
 
 #[test]
-fn who_fails_its_probe_is_released_or_left_the_mesh_is_down() {
+fn who_is_released_or_left_the_mesh_is_down() {
     let mut world = World::serving(3, service("2"));
-    world.tag(3, &[("app", "pg"), (PROBE_TAG, "exit code 1")]);
-    world.see_all();
     world.apply(plan_for(&[1, 2], 2));
     world.settle();
     let named = |world: &World, at| match world.why(ID, at) {
         Some(Waiting::Service(short)) => short.down.first().map(|(_, down)| *down),
         other => panic!("{other:?}"),
     };
-    assert_eq!(named(&world, 0), Some(Down::Failing));
-    world.tag(3, &[("app", "pg")]);
-    world.see_all();
-    world.settle();
     assert_eq!(world.running.len(), 1);
     assert_eq!(named(&world, 1), Some(Down::Leased(ID)));
     world.script(1, Script::Silent);
