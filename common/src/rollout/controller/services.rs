@@ -93,12 +93,14 @@ impl Controller {
     }
 
     /// A process that was paused believes nothing of what it saw before: members answer it anew, under an epoch that nobody
-    /// has answered yet.
+    /// has answered yet. Whoever leaves the field opens one when it comes back.
     pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>) {
         let lapsed = self.wake.is_some_and(|due| cx.now.boot.since(due) > LAPSE);
         if lapsed && !self.ledger.services.members.is_empty() {
-            let Epoch { counter, incarnation, .. } = self.epoch();
-            self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
+            if self.jumps_again(cx) {
+                let Epoch { counter, incarnation, .. } = self.epoch();
+                self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
+            }
             self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
             self.look();
         }

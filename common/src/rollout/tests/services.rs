@@ -283,6 +283,24 @@ fn what_a_member_answered_before_a_start_or_a_pause_does_not_make_it_up() {
     assert_eq!((world.state().tally.succeeded, world.judge.violations()), (1, &[][..]));
 }
 
+/// Found by the simulator: on a copied ledger every epoch is a jump above whoever else is at work.
+#[test]
+fn on_a_copied_ledger_the_epochs_of_pauses_are_counted_as_jumps() {
+    let mut world = World::serving(3, service("2"));
+    world.apply(plan_for(&[1], 1));
+    world.send(Event::Started { incarnation: Incarnation(77), continues: false });
+    world.see_all();
+    assert!(world.controller.ledger().copied);
+    let mut counters = vec![];
+    for _ in 0..5 {
+        world.pass(60_000);
+        counters.push(world.controller.epoch().counter);
+    }
+    counters.dedup();
+    assert_eq!(counters.len(), 3, "then it leaves the field: {counters:?}");
+    assert!(world.controller.desk().rival.is_some());
+}
+
 /// Found by the simulator: nobody asked it any more, and whoever waits for it waited for ever.
 #[test]
 fn a_member_outside_of_the_rollout_with_a_lease_of_another_ledger_is_asked_until_that_is_over() {
