@@ -178,6 +178,8 @@ pub struct Controller {
     jumps: u32,
     /// The mesh as it was last seen.
     view: std::collections::BTreeMap<NodeId, Seen>,
+    /// After a pause without a new epoch, until when no answer makes a member of a service up.
+    deaf_until: BootTime,
     wake: Option<BootTime>,
 }
 
@@ -193,6 +195,7 @@ impl Controller {
             behind: Default::default(),
             jumps: 0,
             view: Default::default(),
+            deaf_until: BootTime::default(),
             wake: None,
         }
     }

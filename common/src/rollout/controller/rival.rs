@@ -26,27 +26,18 @@ impl Controller {
     pub(super) fn stands_back_from(&mut self, cx: &Cx<'_, Effect>, from: NodeId) -> bool {
         let alive = self.ledger.adopted.contains(&from) || self.jumps >= MAX_JUMPS;
         if self.ledger.copied && alive && self.desk.rival.is_none() {
-            self.leave_field(cx);
+            self.desk.rival = Some(cx.now.boot.plus(STAND_BACK));
+            self.desk.contacts.values_mut().for_each(|contact| contact.handshake = None);
         }
         self.desk.rival.is_some()
     }
 
-    /// An epoch that is opened for its own sake is a jump like any other to whoever else is at work: on a copied ledger it
-    /// leaves the field after too many. Whether it may open one now.
-    pub(super) fn jumps_again(&mut self, cx: &Cx<'_, Effect>) -> bool {
-        if self.ledger.copied && self.desk.rival.is_none() {
-            if self.jumps >= MAX_JUMPS {
-                self.leave_field(cx);
-            } else {
-                self.jumps += 1;
-            }
-        }
-        self.desk.rival.is_none()
-    }
-
-    fn leave_field(&mut self, cx: &Cx<'_, Effect>) {
-        self.desk.rival = Some(cx.now.boot.plus(STAND_BACK));
-        self.desk.contacts.values_mut().for_each(|contact| contact.handshake = None);
+    /// An epoch that is opened for its own sake is a jump like any other to whoever else is at work: a copied ledger has only
+    /// so many. Whether it may open one now.
+    pub(super) fn jumps_again(&mut self) -> bool {
+        let may = self.desk.rival.is_none() && (!self.ledger.copied || self.jumps < MAX_JUMPS);
+        self.jumps += u32::from(may && self.ledger.copied);
+        may
     }
 
     /// Whoever listens asks only what hosts hold; whoever stands back does not even ask. A STOP is always said.

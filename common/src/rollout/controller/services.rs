@@ -16,6 +16,8 @@ use crate::{
 
 /// A process that comes to a step so much later than it wanted to was paused, or its machine slept.
 const LAPSE: Duration = Duration::from_secs(30);
+/// By then the mesh has noticed who fell silent during the pause: it takes 90 s, and longer where links are bad.
+const DEAF_FOR: Duration = Duration::from_secs(300);
 
 impl Controller {
     /// Keeps a service; one that is so already is not written again. Its members are known before anything is granted.
@@ -80,7 +82,7 @@ impl Controller {
     /// The host has answered under `epoch`. Only an answer under the present one was given since this process started, or since
     /// its last pause: whoever overheard an older answer can say it again when the host is long dead.
     pub(super) fn note_answer(&mut self, node: NodeId, epoch: Epoch, now: BootTime) {
-        if epoch != self.epoch() {
+        if epoch != self.epoch() || now < self.deaf_until {
             return;
         }
         let before = core::mem::replace(&mut self.contact(node, now).answered, true);
@@ -93,13 +95,15 @@ impl Controller {
     }
 
     /// A process that was paused believes nothing of what it saw before: members answer it anew, under an epoch that nobody
-    /// has answered yet. Whoever leaves the field opens one when it comes back.
+    /// has answered yet. Whoever may open none believes no answer until the mesh has noticed by itself who is silent.
     pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>) {
         let lapsed = self.wake.is_some_and(|due| cx.now.boot.since(due) > LAPSE);
         if lapsed && !self.ledger.services.members.is_empty() {
-            if self.jumps_again(cx) {
+            if self.jumps_again() {
                 let Epoch { counter, incarnation, .. } = self.epoch();
                 self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
+            } else {
+                self.deaf_until = cx.now.boot.plus(DEAF_FOR);
             }
             self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
             self.look();
