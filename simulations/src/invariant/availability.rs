@@ -107,10 +107,8 @@ impl Promise for Availability {
                 self.free(spot, *host, *lease);
                 self.unheard.remove(&(spot, *lease));
             }
-            Truth::Released { host, lease: Some(lease) } => {
-                if self.free(spot, *host, *lease) {
-                    self.unheard.insert((spot, *lease), *host);
-                }
+            Truth::Released { host, lease: Some(lease) } if self.free(spot, *host, *lease) => {
+                self.unheard.insert((spot, *lease), *host);
             }
             // A clone works under another's identity, which may be up beside it.
             Truth::Granted { lease, operation: Operation::Install, .. } if !excused => {

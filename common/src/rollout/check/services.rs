@@ -37,7 +37,7 @@ impl Watch {
         let down = |node: &NodeId| {
             *node == host || at_work(node) || unheard.contains(node) || self.services.seen.contains_key(node)
         };
-        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, &down))
+        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, down))
     }
 
     fn holds(&self, spec: &ServiceSpec, down: impl Fn(&NodeId) -> bool) -> Result<(), String> {
