@@ -28,6 +28,7 @@ mod runs;
 mod scan;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
 mod slots;
 #[cfg(test)]
 mod stop;
