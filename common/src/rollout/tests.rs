@@ -32,6 +32,7 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+mod audited;
 mod epochs;
 mod found;
 mod laws;
