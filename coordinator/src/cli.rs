@@ -73,6 +73,12 @@ enum Verb {
     /// See who holds a slot of a rollout, or release one by name.
     #[command(subcommand, after_help = "Example:\n  patchmesh slots ls")]
     Slots(command::slots::SlotsVerb),
+    /// Check a ledger file: its chain, every seal, and every promise that it can show; or print it.
+    #[command(subcommand, after_help = "Example:\n  patchmesh audit verify")]
+    Audit(command::audit::AuditVerb),
+    /// Show how rollouts and slots stood at a time, by the ledger file.
+    #[command(after_help = "Example:\n  patchmesh state --at 2026-12-01T02:30:00Z")]
+    State(command::audit::StateArgs),
     /// List things.
     #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
     Get(command::get::GetKind),
@@ -238,6 +244,8 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Approve(args) => command::verdict::run(&args, true),
         Verb::Reject(args) => command::verdict::run(&args, false),
         Verb::Slots(verb) => command::slots::run(&verb),
+        Verb::Audit(verb) => command::audit::run(&verb),
+        Verb::State(args) => command::audit::state(&args),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Compliance(args) => command::compliance::run(&args),

@@ -1,5 +1,6 @@
 //! What people see: plans, recaps, lists, and a rollout while it moves. Pure text, except for [`Live`].
 
+mod audit;
 mod compliance;
 mod kept;
 mod live;
@@ -9,6 +10,7 @@ mod stop;
 mod tables;
 
 pub use self::{
+    audit::{audit, entry, entry_header, held_slots},
     compliance::{compliance, compliance_rows, history, patch_rows, patches},
     kept::{snapshot, snapshot_rows, snapshots, step_rows, steps},
     live::Live,

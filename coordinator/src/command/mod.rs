@@ -1,5 +1,6 @@
 //! One file per verb, or per family of verbs.
 
+pub mod audit;
 pub mod baseline;
 pub mod baselines;
 pub mod compliance;

@@ -34,6 +34,7 @@ use patchmesh_coordinator::{
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) mod ledgers;
 pub(crate) mod reports;
 pub(crate) mod rings;
 mod slots;

@@ -10,7 +10,7 @@ use patchmesh_common::{
 };
 use patchmesh_coordinator::{
     api::{document::*, not_found},
-    manifest, render,
+    audit, manifest, render,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -137,6 +137,10 @@ fn matches(pattern: &str, text: &str) -> bool {
             (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
         }
         "^[a-zA-Z0-9_.-]+$" => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)),
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}.[0-9]{3}Z$" => {
+            let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+            shape.eq("0000-00-00T00:00:00.000Z".bytes())
+        }
         // An unknown pattern fits nothing, so that a new one is noticed.
         _ => false,
     }
@@ -162,6 +166,29 @@ fn what_the_api_answers_is_what_is_published() {
         fake::rollout(RolloutState::Running);
     let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
     published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+}
+
+#[test]
+fn what_is_read_of_a_ledger_file_is_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    fake::ledgers::write(folder.path());
+    published!("audit").holds(&audit::verify(&folder.path().join("ledger")).unwrap());
+    for name in ["byte", "last", "changed", "dropped", "forged", "busy"] {
+        let value = serde_json::to_value(audit::verify(&folder.path().join(name)).unwrap()).unwrap();
+        assert_eq!(published!("audit").misfits(&value), [""; 0], "{name}");
+    }
+    let mut entries = Vec::new();
+    audit::export(&folder.path().join("ledger"), |entry| {
+        entries.push(entry);
+        Ok(())
+    })
+    .unwrap();
+    published!("entry").holds(&entries[11]);
+    for entry in &entries {
+        assert_eq!(published!("entry").misfits(&serde_json::to_value(entry).unwrap()), [""; 0]);
+    }
+    let state = audit::state(&folder.path().join("ledger"), WallTime::parse("2026-12-01T02:20:00Z").unwrap()).unwrap();
+    published!("state").holds(&state);
 }
 
 #[test]

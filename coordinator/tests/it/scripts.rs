@@ -35,7 +35,13 @@ const FILES: [(&str, &str); 21] = [
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
 
 fn session(name: &str, text: &str) {
+    session_in(name, text, |_| {});
+}
+
+/// A session in a folder in which `prepare` has put something.
+fn session_in(name: &str, text: &str, prepare: impl FnOnce(&Path)) {
     let served = Served::start(Fake::default());
+    prepare(served.folder.path());
     fake::members(served.folder.path());
     for (name, manifest) in FILES {
         fs::write(served.folder.path().join(name), manifest).unwrap();
@@ -81,6 +87,11 @@ fn run(command: &str, folder: &Path) -> String {
         code => text.push_str(&format!("? {}\n", code.unwrap())),
     }
     text
+}
+
+#[test]
+fn audits() {
+    session_in("audit.txt", include_str!("../scripts/audit.txt"), fake::ledgers::write);
 }
 
 #[test]

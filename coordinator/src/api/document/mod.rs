@@ -3,6 +3,7 @@
 //! Members may be added, never renamed or re-typed. A listed member is always present, `null` where unknown. Times are
 //! RFC 3339 in UTC with whole seconds; lists are sorted by name.
 
+mod audit;
 mod baseline;
 mod compliance;
 mod event;
@@ -22,6 +23,10 @@ pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::{
+    audit::{
+        AuditDocument, BrokenPromise, ChainDocument, EntryDocument, ExcusedDocument, HeldSlot, PromiseDocument,
+        StateDocument,
+    },
     baseline::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
