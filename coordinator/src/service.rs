@@ -204,7 +204,7 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, by: String) -> Result<String, Fault> {
         let now = clock::now().wall;
         if now >= document.expires_at.0 {
             let text = format!("the plan expired at {}", document.expires_at);
@@ -219,7 +219,7 @@ impl Coordinator {
                 return known.to_string();
             }
             let id = RolloutId(actor.draw());
-            actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
+            actor.feed(Event::Apply { id, plan: Box::new(plan), by }, cx);
             id.to_string()
         })
         .await
@@ -272,8 +272,8 @@ impl Service for Coordinator {
         Box::pin(self.make_plan(spec))
     }
 
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
-        Box::pin(self.start(plan))
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+        Box::pin(self.start(plan, by))
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
@@ -313,16 +313,16 @@ impl Service for Coordinator {
         })
     }
 
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Pause))
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Pause { rollout, by }))
     }
 
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Resume))
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Resume { rollout, by }))
     }
 
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Stop))
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Stop { rollout, by }))
     }
 
     fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument> {

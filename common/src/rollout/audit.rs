@@ -1,6 +1,7 @@
 //! A whole ledger looked at again: its chain and its seals, those of the hosts inside it, and every promise that it can show.
 
 use super::{
+    approval::Verdict,
     chain::{BadLink, Chain, Head},
     check::{Judge, Violation},
     ledger::{FoldError, Ledger, LedgerAct, LedgerEntry},
@@ -85,6 +86,15 @@ impl Audit {
                     evidence.order(mesh, entry.at, keys).map(|_| (mesh, None)).map_err(|_| forged())
                 });
                 (evidence.order.author, checked)
+            }
+            LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => {
+                let author = evidence.verdict.author;
+                let verdict = evidence.verdict.open::<Verdict>(keys);
+                let checked = verdict.map(|verdict| verdict.mesh).and_then(|mesh| {
+                    let opened = evidence.open(mesh, entry.at, keys);
+                    opened.map(|_| (mesh, None)).map_err(|_| SealError::Forged(author))
+                });
+                (author, checked)
             }
             _ => return,
         };

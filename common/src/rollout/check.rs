@@ -160,7 +160,7 @@ impl Judge {
                 let exceeded = rules.failed > rules.plan.max_errors.resolved;
                 self.demand("errors", exceeded, None, || "halted without too many failures".into());
             }
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.ordered(OrderStamp { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true });
             }
             LedgerAct::Ordered { evidence } => {

@@ -35,6 +35,9 @@ mod tally;
 pub use error::FoldError;
 pub use tally::Tally;
 
+/// Longest name of who did something, in characters: it stays in the ledger for ever.
+pub const MAX_BY: usize = 128;
+
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LedgerEntry {
@@ -105,11 +108,15 @@ pub enum LedgerAct {
     Paused {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who paused it.
+        by: String,
     },
     /// Grants go on.
     Resumed {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who resumed it.
+        by: String,
     },
     /// More hosts failed than allowed: nothing is granted any more.
     Halted {
@@ -122,6 +129,8 @@ pub enum LedgerAct {
         rollout: RolloutId,
         /// Of the STOP that the hosts get.
         sequence: u64,
+        /// Who stopped it.
+        by: String,
     },
     /// Nothing moves any more: every host is terminal, lost, or never starts.
     Ended {
@@ -365,10 +374,10 @@ impl Ledger {
                 let (state, at) = self.host(*rollout, *host)?;
                 state.settle(at, Progress::Refused(refusal.clone()));
             }
-            LedgerAct::Paused { rollout } => self.rollout(*rollout)?.paused = true,
-            LedgerAct::Resumed { rollout } => self.rollout(*rollout)?.paused = false,
+            LedgerAct::Paused { rollout, .. } => self.rollout(*rollout)?.paused = true,
+            LedgerAct::Resumed { rollout, .. } => self.rollout(*rollout)?.paused = false,
             LedgerAct::Halted { rollout } => self.rollout(*rollout)?.halted = true,
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.rollout(*rollout)?;
                 let (scope, sequence) = (StopScope::Rollout(*rollout), *sequence);
                 self.fold_order(OrderStamp { scope, sequence, stop: true });

@@ -103,4 +103,6 @@ pub struct Rollout {
     pub id: RolloutId,
     /// What it does.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
 }

@@ -316,7 +316,7 @@ impl World {
     }
 
     fn apply(&mut self, plan: Plan) {
-        self.send(Event::Apply { id: ID, plan: Box::new(plan) });
+        self.send(Event::Apply { id: ID, plan: Box::new(plan), by: "ops".into() });
     }
 }
 
@@ -327,7 +327,7 @@ fn open() -> Vec<Opening> {
 #[test]
 fn applying_offers_leases_up_to_the_limit_and_go_needs_ready() {
     let mut world = World::new(3);
-    let effects = world.effects(Event::Apply { id: ID, plan: Box::new(plan_of(3, 2, 0, open())) });
+    let effects = world.effects(Event::Apply { id: ID, plan: Box::new(plan_of(3, 2, 0, open())), by: "ops".into() });
     let [
         Effect::Save(started),
         Effect::Tell { body: ToHost::Offer(first), .. },

@@ -82,7 +82,7 @@ impl World {
             world.host(at, machine::Event::Skew(Some(0)), None, None);
         }
         world.start_control();
-        world.tell_control(controller::Event::Apply { id: ROLLOUT, plan: Box::new(plan()) }, None);
+        world.tell_control(controller::Event::Apply { id: ROLLOUT, plan: Box::new(plan()), by: "ops".into() }, None);
         world
     }
 

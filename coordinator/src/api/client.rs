@@ -23,6 +23,7 @@ use super::{
         SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent,
         WhyDocument, WindowDocument, WindowListDocument,
     },
+    who,
 };
 use crate::{
     fault::{ErrorDocument, Exit, Fault},
@@ -366,6 +367,7 @@ impl Client {
             .uri(path)
             .header("host", "patchmesh")
             .header("content-type", "application/json")
+            .header(who::HEADER, who::own_name())
             .body(Full::new(body))
             .map_err(|error| self.broken("a request that cannot be sent").because(error))?;
         sender.send_request(request).await.map_err(|error| self.gone().because(error))

@@ -40,6 +40,7 @@ pub mod document;
 mod kept;
 pub mod server;
 pub mod verdicts;
+pub mod who;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -98,9 +99,9 @@ pub trait Service: Send + Sync + 'static {
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
 
-    /// Starts what `plan` froze; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
+    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
     /// expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String>;
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String>;
 
     /// Every rollout of the ledger.
     fn rollouts(&self) -> Answer<'_, RolloutsDocument>;
@@ -116,13 +117,13 @@ pub trait Service: Send + Sync + 'static {
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>>;
 
     /// Nothing new starts until `resume`. Answers once it is in the ledger.
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Ends a pause.
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Ends the rollout: nothing new starts, hosts at work begin no further disruptive step.
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Takes an operator's word on a ring. Nothing of it has been checked. Answers once it is in the ledger.
     fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument>;

@@ -6,6 +6,7 @@ use patchmesh_common::{
     id::{LeaseId, NodeId, RolloutId},
     membership::Membership,
     rollout::{
+        approval::SignedVerdict,
         audit::Audit,
         ledger::{Ledger, LedgerAct, LedgerEntry, report_of},
         plan::Rollout,
@@ -84,7 +85,9 @@ fn about(act: &LedgerAct, names: &Names) -> About {
             let (host, by) = host_of(host);
             About { by, host, rollout: held.map(|(_, id)| id), lease: held.map(|(lease, _)| lease), text }
         }
-        LedgerAct::Started(rollout) => About { text: started(rollout), ..of(&rollout.id, "") },
+        LedgerAct::Started(rollout) => {
+            About { by: Some(rollout.by.clone()), text: started(rollout), ..of(&rollout.id, "") }
+        }
         LedgerAct::Granted { rollout, host, lease, attempt, .. } => {
             let text = format!("Go for attempt {attempt}: a slot is held from here on");
             About { host: Some(*host), lease: Some(*lease), text, ..of(rollout, "") }
@@ -108,17 +111,48 @@ fn about(act: &LedgerAct, names: &Names) -> About {
             let text = format!("is not asked again ({}): {}", refusal.code.as_str(), refusal.text);
             About { by, host, text, ..of(rollout, "") }
         }
-        LedgerAct::Paused { rollout } => of(rollout, "paused: nothing new starts until resume"),
-        LedgerAct::Resumed { rollout } => of(rollout, "resumed"),
+        LedgerAct::Paused { rollout, by } => {
+            About { by: Some(by.clone()), ..of(rollout, "paused: nothing new starts until resume") }
+        }
+        LedgerAct::Resumed { rollout, by } => About { by: Some(by.clone()), ..of(rollout, "resumed") },
         LedgerAct::Halted { rollout } => of(rollout, "more hosts failed than maxErrors: nothing starts any more"),
-        LedgerAct::Stopped { rollout, sequence } => of(rollout, &format!("stopped, by order {sequence}")),
+        LedgerAct::Stopped { rollout, sequence, by } => {
+            About { by: Some(by.clone()), ..of(rollout, &format!("stopped, by order {sequence}")) }
+        }
         LedgerAct::Ended { rollout } => of(rollout, "ended: nothing moves any more"),
         LedgerAct::Ordered { evidence } => ordered(evidence),
         LedgerAct::Released { host, lease, held, by, because } => {
             let text = format!("its slot, held as {}, was released: {because}", held.as_str());
             About { by: Some(by.clone()), host: Some(*host), lease: *lease, text, ..About::default() }
         }
+        LedgerAct::StepSettled { rollout, ring, step, without } => {
+            of(rollout, &settled(&format!("ring {ring}, step {step}"), without, names))
+        }
+        LedgerAct::RingSettled { rollout, ring, without } => {
+            of(rollout, &settled(&format!("ring {ring}"), without, names))
+        }
+        LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => judged(evidence),
     }
+}
+
+fn settled(what: &str, without: &[NodeId], names: &Names) -> String {
+    let passed: Vec<_> = without.iter().map(|host| name(names, host)).collect();
+    match passed.is_empty() {
+        true => format!("{what} settled"),
+        false => format!("{what} settled without {}, which kept silent", passed.join(", ")),
+    }
+}
+
+/// An operator's word on a ring, with its signer's name as its membership says.
+fn judged(evidence: &SignedVerdict) -> About {
+    let Ok((by, verdict)) = evidence.read() else {
+        let by = Some(evidence.verdict.author.to_string());
+        return About { by, text: "a word on a ring that does not decode".into(), ..About::default() };
+    };
+    let word = if verdict.approve { "approved" } else { "rejected" };
+    let because = if verdict.because.is_empty() { String::new() } else { format!(": {}", verdict.because) };
+    let text = format!("{word} ring {}{because}", verdict.ring);
+    About { by: Some(by), rollout: Some(verdict.rollout), text, ..About::default() }
 }
 
 fn started(rollout: &Rollout) -> String {

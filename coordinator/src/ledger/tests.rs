@@ -120,7 +120,8 @@ fn entries_of_others_changed_entries_and_garbage_are_refused() {
     let error = open(written(&[vec![7; 40]]).path()).unwrap_err();
     assert!(matches!(error, LedgerError::Link(0, BadLink::Malformed(_))), "{error}");
 
-    let nobody = LedgerEntry { at: WallTime(0), act: LedgerAct::Paused { rollout: RolloutId([9; 8]) } };
+    let nobody =
+        LedgerEntry { at: WallTime(0), act: LedgerAct::Paused { rollout: RolloutId([9; 8]), by: "ops".into() } };
     let link = Link { previous: [0; 32], entry: Sealed::seal(&signer(1), &nobody) };
     let error = open(written(&[wire::encode(&link)]).path()).unwrap_err();
     assert!(matches!(error, LedgerError::Fold(0, _)), "{error}");
@@ -183,7 +184,8 @@ fn a_plan_for_a_large_fleet_fits() {
         rings: vec![PlannedRing::all(250, Ramp::Full)],
     };
     let id = RolloutId([1; 8]);
-    let entry = LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan })) };
+    let entry =
+        LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan, by: "ops".into() })) };
     assert!(wire::encode(&entry).len() > 4 << 20, "larger than any message");
     let dir = filled(1);
     open(dir.path()).unwrap().file.append(&signer(1), &entry).unwrap();

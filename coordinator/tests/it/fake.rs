@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -109,13 +109,15 @@ pub(crate) struct Fake {
     pub(crate) store: Arc<Store>,
     /// Where, for as long as it lives.
     pub(crate) folder: tempfile::TempDir,
+    /// Who gave orders, in order.
+    pub(crate) by: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(folder.path()));
-        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder }
+        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder, by: Arc::default() }
     }
 }
 
@@ -372,6 +374,10 @@ impl Fake {
         rollout(RolloutState::Running)
     }
 
+    fn ordered(&self, by: String) {
+        self.by.lock().unwrap().push(by);
+    }
+
     fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
         if id == rings::RINGED {
             return Ok(rings::ringed(&[]));
@@ -414,7 +420,8 @@ impl Service for Fake {
         say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
     }
 
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+        self.ordered(by);
         say(match plan.rollout.as_str() {
             "stale" => Err(Fault::new(
                 "plan-stale",
@@ -460,15 +467,18 @@ impl Service for Fake {
         say(Ok(receiver))
     }
 
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Paused))
     }
 
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Running))
     }
 
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Stopped))
     }
 
@@ -501,6 +511,7 @@ impl Service for Fake {
     }
 
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument> {
+        self.ordered(asked.by.clone());
         say(match (host.as_str(), asked.even_if_heard) {
             ("db-1", _) => Ok(release(&asked.because)),
             ("web-1", false) => Err(Fault::new(

@@ -351,7 +351,7 @@ impl World {
                     counted,
                 }
             }
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 Truth::StopSaved { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true }
             }
             LedgerAct::Ordered { evidence } => {
@@ -464,7 +464,7 @@ impl World {
         if let Some(steps) = rings::steps(&plan) {
             self.tell(spot, Truth::Ringed { rollout: id, steps });
         }
-        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
+        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: "operator".into() });
         if self.is_applied(number) {
             self.applied(number);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        approval::{SignedVerdict, Verdict},
         audit::{Audit, BadEntry},
         chain::{BadLink, Head},
         check::{SHOWN, Violation},
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::run::message::{OrderStamp, SignedStop, StepReport, StopOrder, StopScope};
 
+const LONG: Opening = Opening { opens: WallTime(0), last_start: WallTime(9_000), closes: WallTime(9_999) };
 const WINDOW: Opening = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
 
 fn entry(at: i64, act: LedgerAct) -> LedgerEntry {
@@ -25,7 +27,33 @@ fn opened(counter: u64, continued: bool) -> LedgerEntry {
 
 /// Three hosts, one at a time, no failure allowed.
 fn started() -> LedgerEntry {
-    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]) })))
+    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]), by: "ops".into() })))
+}
+
+/// The same, the first host in a ring of its own, which bakes for a second.
+fn ringed(approvals: u8) -> LedgerEntry {
+    let canary = PlannedRing { name: "canary".into(), bake: 1, ..PlannedRing::all(1, Ramp::Full) };
+    let fleet = PlannedRing { name: "fleet".into(), approvals, ..PlannedRing::all(2, Ramp::Full) };
+    let plan = Plan { rings: vec![canary, fleet], ..plan_of(3, 1, 0, vec![LONG]) };
+    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })))
+}
+
+/// A grant in [`LONG`].
+fn ring_granted(seed: u8, at: i64) -> LedgerEntry {
+    let (host, lease) = (signer(seed).id(), LeaseId([seed; 16]));
+    entry(at, LedgerAct::Granted { rollout: ID, host, lease, attempt: 1, opening: LONG })
+}
+
+fn ring_settled(at: i64) -> LedgerEntry {
+    entry(at, LedgerAct::RingSettled { rollout: ID, ring: 0, without: vec![] })
+}
+
+/// The word of the operator with the key `shown` on the second ring, sealed by the key `by`.
+fn approved(at: i64, by: u8, shown: u8) -> LedgerEntry {
+    let verdict = Verdict { mesh: mesh(), rollout: ID, ring: 1, approve: true, because: String::new() };
+    let credential = Credential { membership: Sealed::seal(&signer(255), &operator(shown)), issuer: None };
+    let verdict = Sealed { author: signer(shown).id(), ..Sealed::seal(&signer(by), &verdict) };
+    entry(at, LedgerAct::Approved { evidence: Box::new(SignedVerdict { verdict, credential }) })
 }
 
 fn granted(seed: u8, lease: u8, attempt: u32, at: i64) -> LedgerEntry {
@@ -70,23 +98,26 @@ fn reported(seed: u8, report: Report) -> LedgerEntry {
 }
 
 fn stopped(sequence: u64) -> LedgerEntry {
-    entry(1, LedgerAct::Stopped { rollout: ID, sequence })
+    entry(1, LedgerAct::Stopped { rollout: ID, sequence, by: "ops".into() })
 }
 
-/// An order of everything, by an operator.
-fn ordered(sequence: u64, stop: bool) -> SignedStop {
-    let operator = Membership {
+fn operator(seed: u8) -> Membership {
+    Membership {
         mesh: mesh(),
-        key: signer(200).id(),
+        key: signer(seed).id(),
         name: "ops".into(),
         role: Role::Operator,
         serial: 1,
         expires: WallTime::MAX,
         may_issue: false,
         tags: BTreeMap::new(),
-    };
+    }
+}
+
+/// An order of everything, by an operator.
+fn ordered(sequence: u64, stop: bool) -> SignedStop {
     let order = StopOrder { mesh: mesh(), scope: StopScope::All, sequence, stop };
-    let credential = Credential { membership: Sealed::seal(&signer(255), &operator), issuer: None };
+    let credential = Credential { membership: Sealed::seal(&signer(255), &operator(200)), issuer: None };
     SignedStop { order: Sealed::seal(&signer(200), &order), credential }
 }
 
@@ -195,7 +226,18 @@ fn every_promise_that_a_ledger_can_show_is_named_where_it_breaks() {
     };
     let halted = entry(5, LedgerAct::Halted { rollout: ID });
     let ended = entry(5, LedgerAct::Ended { rollout: ID });
+    let done = |approvals, more: &[LedgerEntry]| {
+        let first =
+            [opened(1, true), ringed(approvals), ring_granted(1, 10), reported(1, report(1, Outcome::Succeeded))];
+        [&first[..], more].concat()
+    };
     let cases: Vec<(&str, &str, Vec<LedgerEntry>)> = vec![
+        ("order", "a ring before its turn", vec![opened(1, true), ringed(0), ring_granted(2, 10)]),
+        ("order", "a ring that settled too early", vec![opened(1, true), ringed(0), ring_settled(10)]),
+        ("order", "a ring that did not soak", done(0, &[ring_settled(80), ring_granted(2, 1_079)])),
+        ("order", "a ring that nobody approved", done(1, &[ring_settled(80), ring_granted(2, 1_080)])),
+        ("order", "one operator twice", done(2, &[ring_settled(80), approved(90, 200, 200), approved(91, 200, 200)])),
+        ("authorship", "a word that another key sealed", done(1, &[ring_settled(80), approved(90, 1, 200)])),
         ("concurrency", "a second slot", with(&[granted(1, 1, 1, 10), granted(2, 2, 1, 10)])),
         ("concurrency", "hosts that said nothing yet", with(&[opened(2, false), granted(1, 1, 1, 10)])),
         ("concurrency", "a lease of another ledger", {
@@ -260,6 +302,9 @@ fn what_was_risked_by_name_is_excused_and_what_ran_again_is_allowed() {
         let (lease, by, because) = (lease.map(|lease| LeaseId([lease; 16])), "ops".into(), "dead".into());
         entry(20, LedgerAct::Released { host, lease, held, by, because })
     };
+    let soaked = [opened(1, true), ringed(1), ring_granted(1, 10), reported(1, report(1, Outcome::Succeeded))];
+    let soaked = [&soaked[..], &[ring_settled(80), approved(90, 200, 200), ring_granted(2, 1_080)]].concat();
+    assert_eq!(broken(&soaked), []);
     let lost =
         [opened(1, true), started(), granted(1, 1, 1, 10), released(first, Some(1), Hold::Lost), granted(2, 2, 1, 30)];
     assert_eq!(broken(&lost), []);

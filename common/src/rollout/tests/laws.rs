@@ -22,8 +22,8 @@ fn plan_equals_plan_from_scratch() {
         for _ in 0..60 {
             match world.rng.next_u64() % 9 {
                 0 => world.finish_one(),
-                1 => world.send(Event::Pause(ID)),
-                2 | 3 => world.send(Event::Resume(ID)),
+                1 => world.send(Event::Pause { rollout: ID, by: "ops".into() }),
+                2 | 3 => world.send(Event::Resume { rollout: ID, by: "ops".into() }),
                 4 => world.rebuild(),
                 5 => world.pass(1500),
                 6 => world.release(1 + (seed % 8) as u8),

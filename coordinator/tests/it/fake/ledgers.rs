@@ -11,7 +11,9 @@ use patchmesh_common::{
         Operation, RebootOption,
         chain::Head,
         ledger::{LedgerAct, LedgerEntry},
+        limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
+        ring::PlannedRing,
         slots::Hold,
     },
     run::{
@@ -74,6 +76,7 @@ fn plan() -> Plan {
         openings: vec![opening()],
         hosts: [(1, "db-1"), (2, "web-1"), (3, "web-2")].map(planned).to_vec(),
         excluded: vec![],
+        rings: vec![PlannedRing::all(3, Ramp::Full)],
     }
 }
 
@@ -135,13 +138,13 @@ pub(crate) fn night() -> Vec<LedgerEntry> {
     let (by, because) = ("maria".into(), "board is dead".into());
     vec![
         at(-60, LedgerAct::EpochOpened { epoch, continued: true }),
-        at(0, LedgerAct::Started(Box::new(Rollout { id: WAVE, plan: plan() }))),
+        at(0, LedgerAct::Started(Box::new(Rollout { id: WAVE, plan: plan(), by: "ops".into() }))),
         granted(1, 1, 1),
         reported(1, 1, 5, true),
         ordered(4, true, 6),
         ordered(5, false, 9),
-        at(10, LedgerAct::Paused { rollout: WAVE }),
-        at(11, LedgerAct::Resumed { rollout: WAVE }),
+        at(10, LedgerAct::Paused { rollout: WAVE, by: "ops".into() }),
+        at(11, LedgerAct::Resumed { rollout: WAVE, by: "ops".into() }),
         granted(2, 2, 12),
         reported(2, 2, 16, false),
         granted(3, 3, 17),
