@@ -79,6 +79,11 @@ impl LedgerFile {
         Ok(Opened { file: Self { log, head: chain.head(), unmarked }, ledger, continues, torn_bytes: found.torn_bytes })
     }
 
+    /// Where it ends, durably.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
     /// Appends `entry`, durably. The first entry in a new place also marks the place as the ledger's own.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use super::{
     ledger::{FoldError, Ledger, LedgerAct, LedgerEntry},
 };
 use crate::{
-    id::{MeshId, NodeId},
-    run::message::{Answer, StopOrder},
+    id::{LeaseId, MeshId, NodeId},
+    run::message::{Answer, StopOrder, ToCoordinator},
     seal::{SealError, Verifier},
 };
 
@@ -23,6 +23,28 @@ pub enum BadEntry {
     Fold(#[source] FoldError),
 }
 
+/// A host that saw another ledger than this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The entry with the host's word, from 0.
+    pub entry: u64,
+    /// Which host.
+    pub host: NodeId,
+    /// What it says.
+    pub text: String,
+}
+
+/// What hosts say of the ledger: each keeps the head that came with its last `Go`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Testimonies {
+    /// How many were compared.
+    pub checked: u64,
+    /// How many do not fit a ledger that has said before that it is a copy or restored, or that others were at work.
+    pub excused: u64,
+    /// The others that do not fit, in order.
+    pub denials: Vec<Denial>,
+}
+
 /// Reads a ledger frame by frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
@@ -31,6 +53,9 @@ pub struct Audit {
     judge: Judge,
     /// Of the first host or operator that said something.
     mesh: Option<MeshId>,
+    /// The hash of every entry.
+    hashes: Vec<[u8; 32]>,
+    testimonies: Testimonies,
 }
 
 impl Audit {
@@ -45,6 +70,7 @@ impl Audit {
         self.seals(&entry, chain.author(), keys);
         self.judge.read(&entry);
         self.chain = chain;
+        self.hashes.push(self.chain.head().hash);
         Ok(entry)
     }
 
@@ -73,11 +99,39 @@ impl Audit {
         self.judge.violations()
     }
 
+    /// What the hosts say of it.
+    pub fn testimonies(&self) -> &Testimonies {
+        &self.testimonies
+    }
+
+    /// Compares what a host saw of the ledger, when it accepted the `Go` of the lease that it now reports, with what is there.
+    fn testify(&mut self, host: NodeId, said: Head, lease: LeaseId) {
+        self.testimonies.checked += 1;
+        let last = usize::try_from(said.entries).unwrap_or(usize::MAX).checked_sub(1);
+        let saw = last.map_or(Some(&[0; 32]), |last| self.hashes.get(last)) == Some(&said.hash);
+        let text = match self.judge.granted_by(lease) {
+            _ if !saw => format!("saw another ledger with {} entries than the one that begins here", said.entries),
+            Some(entry) if entry >= said.entries => {
+                format!("had its Go when the ledger had {} entries, and entry {entry} grants it", said.entries)
+            }
+            _ => return,
+        };
+        if self.judge.is_discontinuous() {
+            self.testimonies.excused += 1;
+        } else {
+            self.testimonies.denials.push(Denial { entry: self.hashes.len() as u64, host, text });
+        }
+    }
+
     /// What others said carries their own seal, and was said to this coordinator of this mesh.
     fn seals(&mut self, entry: &LedgerEntry, own: Option<NodeId>, keys: &dyn Verifier) {
         let (host, said) = match &entry.act {
             LedgerAct::Reported { evidence } => {
-                (evidence.author, evidence.open::<Answer>(keys).map(|answer| (answer.mesh, Some(answer.to))))
+                let answer = evidence.open::<Answer>(keys);
+                if let Ok(Answer { head: Some(head), body: ToCoordinator::Reported(report), .. }) = &answer {
+                    self.testify(evidence.author, *head, report.lease);
+                }
+                (evidence.author, answer.map(|answer| (answer.mesh, Some(answer.to))))
             }
             LedgerAct::Ordered { evidence } => {
                 let order = evidence.order.open::<StopOrder>(keys);

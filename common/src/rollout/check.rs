@@ -84,8 +84,8 @@ pub struct Judge {
     epoch: Option<Epoch>,
     rules: BTreeMap<RolloutId, Rules>,
     held: BTreeMap<NodeId, LeaseId>,
-    /// Every lease that was granted, and in which opening.
-    used: BTreeMap<LeaseId, Opening>,
+    /// Every lease that was granted, in which opening and by which entry.
+    used: BTreeMap<LeaseId, (Opening, u64)>,
     elsewhere: Elsewhere,
     orders: BTreeMap<StopScope, (u64, bool)>,
     checked: BTreeMap<&'static str, u64>,
@@ -109,9 +109,9 @@ impl Judge {
         &self.checked
     }
 
-    /// Whether the ledger granted `lease`.
-    pub fn granted_here(&self, lease: LeaseId) -> bool {
-        self.used.contains_key(&lease)
+    /// The entry that granted `lease`; `None` if the ledger never did.
+    pub fn granted_by(&self, lease: LeaseId) -> Option<u64> {
+        self.used.get(&lease).map(|(_, entry)| *entry)
     }
 
     /// Whether the ledger has said by now that it may not know every lease: it is a copy or restored, or another coordinator
@@ -242,7 +242,8 @@ impl Judge {
             true => "granted again after its report was kept".into(),
             false => format!("attempt {attempt} was granted after attempt {before}"),
         });
-        let alone = self.held.insert(host, lease).is_none() & self.used.insert(lease, opening).is_none();
+        let alone =
+            self.held.insert(host, lease).is_none() & self.used.insert(lease, (opening, self.entries)).is_none();
         self.demand("fencing", alone, Some(host), || {
             "granted while another lease of the host is live, or twice".into()
         });
@@ -270,7 +271,7 @@ impl Judge {
         for (promise, broken) in report::shown(&rules.plan, host, &report) {
             self.demand(promise, broken.is_empty(), Some(host), || broken);
         }
-        if let Some(opening) = self.used.get(&report.lease) {
+        if let Some((opening, _)) = self.used.get(&report.lease) {
             let outside = report::outside(&report.steps, opening);
             self.demand("window", outside.is_empty(), Some(host), || outside);
         }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::{
     approval::SignedVerdict,
+    chain::Head,
     lease::make_lease,
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
@@ -187,8 +188,8 @@ impl Controller {
         self.ledger.epoch.unwrap_or_default()
     }
 
-    /// A command around `body`, for the shell to seal; `id` is random.
-    pub fn command(&self, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
+    /// A command around `body`, for the shell to seal; `id` is random, and the ledger that the shell wrote ends at `head`.
+    pub fn command(&self, to: NodeId, body: ToHost, id: u128, now: WallTime, head: Head) -> Command {
         let after = self.ledger.follows.map(|last| self.behind.get(&to).copied().unwrap_or(last));
         Command {
             id: CommandId(id.to_be_bytes()),
@@ -196,6 +197,7 @@ impl Controller {
             to,
             epoch: self.epoch(),
             after,
+            head,
             expires: now.plus(COMMAND_LIFETIME),
             body,
         }

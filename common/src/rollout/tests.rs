@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
+    chain::Head,
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
@@ -200,7 +201,7 @@ impl World {
     }
 
     fn answer(&mut self, seed: u8, body: ToCoordinator) {
-        let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), body };
+        let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), head: None, body };
         let membership = Membership {
             mesh: mesh(),
             key: signer(seed).id(),
@@ -293,7 +294,7 @@ impl World {
 
     /// What a host would be told now.
     fn command(&self, seed: u8) -> crate::run::message::Command {
-        self.controller.command(signer(seed).id(), ToHost::Adopt, 0, self.now.wall)
+        self.controller.command(signer(seed).id(), ToHost::Adopt, 0, self.now.wall, Head::default())
     }
 
     fn state(&self) -> &super::ledger::RolloutState {

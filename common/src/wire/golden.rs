@@ -23,6 +23,7 @@ use crate::{
     rollout::{
         Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
+        chain::Head,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
@@ -263,10 +264,13 @@ fn lease_messages(lines: &mut Lines) {
         ("sightings", ToHost::Sightings { request: CommandId([6; 16]) }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
+    let head = Head { entries: 300, hash: [8; 32] };
     for (name, body) in to_host {
         let (id, mesh, to) = (CommandId([6; 16]), MeshId([1; 32]), NodeId([2; 32]));
-        lines
-            .add(&format!("command.{name}"), &Command { id, mesh, to, epoch, after: Some(epoch), expires: WALL, body });
+        lines.add(
+            &format!("command.{name}"),
+            &Command { id, mesh, to, epoch, after: Some(epoch), head, expires: WALL, body },
+        );
     }
     let resolution = Resolution { transaction: transaction(), counters: counters() };
     let request = CommandId([6; 16]);
@@ -287,7 +291,7 @@ fn lease_messages(lines: &mut Lines) {
     ];
     for (name, body) in to_coordinator {
         let (mesh, to) = (MeshId([1; 32]), NodeId([2; 32]));
-        lines.add(&format!("answer.{name}"), &Answer { mesh, to, epoch, body });
+        lines.add(&format!("answer.{name}"), &Answer { mesh, to, epoch, head: Some(head), body });
     }
     lines.add("frame", &LeaseFrame { credential: credential(), sealed: sealed(&[9]) });
     let order = StopOrder { mesh: MeshId([1; 32]), scope: StopScope::All, sequence: 5, stop: true };

@@ -126,7 +126,7 @@ impl World {
                     }
                 }
                 Effect::Tell { to, body } => {
-                    let command = self.control.command(to, body, 0, now.wall);
+                    let command = self.control.command(to, body, 0, now.wall, Default::default());
                     self.down[index(to)].push_back(Arc::new(Down::new(command)));
                 }
                 Effect::TellStop { .. } | Effect::Order(_) => unreachable!("nobody stops the rollout"),

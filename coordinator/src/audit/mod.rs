@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use patchmesh_common::{
     id::{LeaseId, NodeId},
     rollout::{
-        audit::{Audit, BadEntry},
+        audit::{Audit, BadEntry, Denial},
         check::SHOWN,
         ledger::{Ledger, LedgerEntry, Progress},
         planner::{Contact, Desk},
@@ -18,7 +18,7 @@ use patchmesh_node::store::log::{LogError, Rest};
 use crate::{
     api::document::{
         AuditDocument, BrokenPromise, ChainDocument, EntryDocument, ExcusedDocument, HeldSlot, PromiseDocument,
-        StateDocument, Time,
+        StateDocument, TestimonyDocument, Time,
     },
     fault::Fault,
     ledger,
@@ -106,6 +106,16 @@ pub fn verify(dir: &Path) -> Result<AuditDocument, Fault> {
         lease: one.lease.as_ref().map(LeaseId::to_string),
         because: one.because.clone(),
     });
+    let said = audit.testimonies();
+    let denial = |one: &Denial| BrokenPromise { entry: one.entry, host: Some(name(&one.host)), text: one.text.clone() };
+    let testimonies = TestimonyDocument {
+        checked: said.checked,
+        excused: said.excused,
+        violations: said.denials.iter().map(denial).collect(),
+    };
+    // A host's word comes before the entry that was read last.
+    let denied = testimonies.violations.first().map(|one| (one.entry, denied(one)));
+    let bad = denied.or(reading.bad.clone());
     Ok(AuditDocument {
         schema: AuditDocument::SCHEMA.to_owned(),
         author: audit.author().map(|author| author.to_string()),
@@ -113,10 +123,11 @@ pub fn verify(dir: &Path) -> Result<AuditDocument, Fault> {
         head: words::hex(&audit.head().hash),
         torn_bytes: reading.torn_bytes,
         chain: ChainDocument {
-            ok: reading.bad.is_none(),
-            first_bad: reading.bad.as_ref().map(|(number, _)| *number),
-            text: reading.bad.map(|(_, text)| text),
+            ok: bad.is_none(),
+            first_bad: bad.as_ref().map(|(number, _)| *number),
+            text: bad.map(|(_, text)| text),
         },
+        testimonies,
         promises,
         excused: excused.collect(),
     })
@@ -140,6 +151,10 @@ pub fn verdict(document: &AuditDocument) -> Result<(), Fault> {
         (Some(entry), Some(text)) => Err(broken_at(entry, text)),
         _ => Ok(()),
     }
+}
+
+fn denied(one: &BrokenPromise) -> String {
+    format!("{} {}", one.host.as_deref().unwrap_or("a host"), one.text)
 }
 
 fn broken_at(entry: u64, text: &str) -> Fault {

@@ -15,12 +15,13 @@ pub fn audit(document: &AuditDocument) -> String {
     let mut text = format!("ledger of  {author}\nentries    {}\nhead       {}\n", document.entries, document.head);
     match (document.chain.first_bad, &document.chain.text) {
         (Some(entry), Some(why)) => {
-            text.push_str(&format!(
-                "chain      broken at entry {entry}: {why}; what comes after it was not looked at\n"
-            ));
+            text.push_str(&format!("chain      broken at entry {entry}: {why}\n"));
         }
         _ => text.push_str("chain      whole\n"),
     }
+    let said = &document.testimonies;
+    let (denied, excused) = (said.violations.len(), said.excused);
+    text.push_str(&format!("hosts      {} testify, {denied} saw another ledger, {excused} excused\n", said.checked));
     if document.torn_bytes > 0 {
         text.push_str(&format!("torn       {} bytes of an entry that is not whole\n", document.torn_bytes));
     }

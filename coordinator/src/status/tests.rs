@@ -120,7 +120,7 @@ impl World {
         };
         let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };
         let body = ToCoordinator::Reported(Box::new(report));
-        let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, body };
+        let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, head: None, body };
         self.act(LedgerAct::Reported { evidence: Sealed::seal(&signer(host), &answer) });
     }
 

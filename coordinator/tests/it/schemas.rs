@@ -173,7 +173,7 @@ fn what_is_read_of_a_ledger_file_is_what_is_published() {
     let folder = tempfile::tempdir().unwrap();
     fake::ledgers::write(folder.path());
     published!("audit").holds(&audit::verify(&folder.path().join("ledger")).unwrap());
-    for name in ["byte", "last", "changed", "dropped", "forged", "busy"] {
+    for name in ["byte", "last", "changed", "dropped", "forged", "rewritten", "busy"] {
         let value = serde_json::to_value(audit::verify(&folder.path().join(name)).unwrap()).unwrap();
         assert_eq!(published!("audit").misfits(&value), [""; 0], "{name}");
     }

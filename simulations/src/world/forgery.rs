@@ -35,6 +35,7 @@ impl World {
                 to: victim,
                 epoch: epoch.unwrap_or_default(),
                 after: None,
+                head: Default::default(),
                 expires: WallTime::MAX,
                 body: ToHost::Acknowledge { lease: lease.map_or(LeaseId([0; 16]), |(lease, _)| lease) },
             };
@@ -80,6 +81,7 @@ impl World {
             mesh: MESH,
             to: node(COORDINATOR),
             epoch: Default::default(),
+            head: None,
             body: ToCoordinator::Reported(Box::new(report)),
         };
         let mut sealed = Sealed::seal(&Key(evil), &answer);

@@ -4,7 +4,7 @@ use super::{
     super::{
         approval::{SignedVerdict, Verdict},
         audit::{Audit, BadEntry},
-        chain::{BadLink, Head},
+        chain::BadLink,
         check::{SHOWN, Violation},
         plan::Rollout,
         slots::Hold,
@@ -90,7 +90,7 @@ fn report(lease: u8, outcome: Outcome) -> Report {
 
 fn answer(report: Report) -> Answer {
     let (mesh, to) = (mesh(), settings().me);
-    Answer { mesh, to, epoch: Epoch::default(), body: ToCoordinator::Reported(Box::new(report)) }
+    Answer { mesh, to, epoch: Epoch::default(), head: None, body: ToCoordinator::Reported(Box::new(report)) }
 }
 
 fn reported(seed: u8, report: Report) -> LedgerEntry {
@@ -369,4 +369,45 @@ fn an_entry_that_was_changed_dropped_put_in_or_forged_is_named() {
     assert!(matches!(named(&frames(&entries)), (3, BadEntry::Fold(_))));
     let stamp = OrderStamp { scope: StopScope::All, sequence: 4, stop: true };
     assert_eq!(audit(&good).0.ledger().stamps(), [stamp]);
+}
+
+/// The report of the first host's lease in a ledger whose `Go` came with `head`.
+fn testified(head: Head) -> LedgerEntry {
+    let answer = Answer { head: Some(head), ..answer(report(1, Outcome::Succeeded)) };
+    entry(70, LedgerAct::Reported { evidence: Sealed::seal(&signer(1), &answer) })
+}
+
+fn head_of(entries: &[LedgerEntry]) -> Head {
+    frames(entries).iter().fold(Head::default(), |head, frame| head.after(frame))
+}
+
+#[test]
+fn a_host_testifies_against_a_ledger_that_was_written_anew() {
+    let began = [opened(1, true), started(), granted(1, 1, 1, 10)];
+    let saw = testified(head_of(&began));
+    let of = |entries: &[LedgerEntry]| {
+        let (audit, bad) = audit(&frames(entries));
+        assert_eq!(bad, None, "the chain itself holds");
+        audit.testimonies().clone()
+    };
+    let whole = of(&[&began[..], &[saw.clone()]].concat());
+    assert_eq!((whole.checked, whole.excused, whole.denials.len()), (1, 0, 0));
+    // The coordinator leaves its grant out, or dates it back, and signs everything anew.
+    for rewritten in [
+        vec![opened(1, true), started(), saw.clone()],
+        vec![opened(1, true), started(), granted(1, 1, 1, 9), saw.clone()],
+        vec![opened(1, true), saw.clone()],
+    ] {
+        let found = of(&rewritten);
+        let denials: Vec<_> = found.denials.iter().map(|one| (one.entry, one.host)).collect();
+        assert_eq!(denials, [(rewritten.len() as u64 - 1, signer(1).id())]);
+        assert!(found.denials[0].text.contains("another ledger"), "{}", found.denials[0].text);
+    }
+    // A `Go` that was said before it was kept.
+    let early = testified(head_of(&began[..2]));
+    let found = of(&[&began[..], &[early]].concat());
+    assert!(found.denials[0].text.contains("entry 2 grants it"), "{}", found.denials[0].text);
+    // A ledger that admits that it does not know everything is believed.
+    let restored = of(&[opened(1, true), started(), opened(2, false), saw]);
+    assert_eq!((restored.checked, restored.excused, restored.denials.len()), (1, 1, 0));
 }

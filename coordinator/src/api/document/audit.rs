@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{RolloutRow, Time};
 
-/// Whether every entry follows the one before.
+/// Whether every entry follows the one before, and no host saw another ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChainDocument {
-    /// Whether the chain holds to its end.
+    /// Whether the chain holds to its end, and no host saw another one.
     pub ok: bool,
-    /// The first entry that does not follow, from 0; null if all do. Nothing behind it was looked at.
+    /// The first entry that does not follow, behind which nothing was looked at, or in which a host says that it saw another
+    /// ledger; from 0, null if there is none.
     pub first_bad: Option<u64>,
-    /// Why it does not; null if all do.
+    /// What is wrong with it; null if nothing is.
     pub text: Option<String>,
 }
 
@@ -54,6 +55,18 @@ pub struct ExcusedDocument {
     pub because: String,
 }
 
+/// What the hosts say of the ledger: each keeps where it ended when it accepted its last `Go`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestimonyDocument {
+    /// How many were compared.
+    pub checked: u64,
+    /// How many do not fit a ledger that says itself that it is a copy or restored, or that others were at work.
+    pub excused: u64,
+    /// The others that do not fit: the ledger was written anew, in order.
+    pub violations: Vec<BrokenPromise>,
+}
+
 /// `patchmesh.audit/v1`: `audit verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +83,8 @@ pub struct AuditDocument {
     pub torn_bytes: u64,
     /// Whether every entry follows the one before.
     pub chain: ChainDocument,
+    /// Whether the hosts saw this ledger and no other.
+    pub testimonies: TestimonyDocument,
     /// By name: every one that a ledger can show.
     pub promises: BTreeMap<String, PromiseDocument>,
     /// Slots that were released by name: they do not count against `concurrency`.

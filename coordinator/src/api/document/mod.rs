@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::{
     audit::{
         AuditDocument, BrokenPromise, ChainDocument, EntryDocument, ExcusedDocument, HeldSlot, PromiseDocument,
-        StateDocument,
+        StateDocument, TestimonyDocument,
     },
     baseline::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,

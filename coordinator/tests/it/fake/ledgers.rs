@@ -85,7 +85,8 @@ fn granted(seed: u8, lease: u8, minute: i64) -> LedgerEntry {
     at(minute, LedgerAct::Granted { rollout: WAVE, host, lease, attempt: 1, opening: opening() })
 }
 
-fn reported(seed: u8, lease: u8, minute: i64, good: bool) -> LedgerEntry {
+/// What a host reports whose `Go` came when the ledger had those `entries`.
+fn reported(seed: u8, lease: u8, minute: i64, good: bool, entries: &[LedgerEntry]) -> LedgerEntry {
     let time = |minute: i64| WallTime(NIGHT + minute * 60_000);
     let step = |phase, ok| StepReport {
         phase,
@@ -110,7 +111,8 @@ fn reported(seed: u8, lease: u8, minute: i64, good: bool) -> LedgerEntry {
         ended: time(minute),
     };
     let body = ToCoordinator::Reported(Box::new(report));
-    let answer = Answer { mesh: mesh(), to: host(254), epoch: Epoch::default(), body };
+    let head = frames(entries).iter().fold(Head::default(), |head, frame| head.after(frame));
+    let answer = Answer { mesh: mesh(), to: host(254), epoch: Epoch::default(), head: Some(head), body };
     at(minute, LedgerAct::Reported { evidence: Sealed::seal(&signer(seed), &answer) })
 }
 
@@ -136,21 +138,26 @@ pub(crate) fn night() -> Vec<LedgerEntry> {
     let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(5) };
     let lease = Some(LeaseId([3; 16]));
     let (by, because) = ("maria".into(), "board is dead".into());
-    vec![
+    let mut night = vec![
         at(-60, LedgerAct::EpochOpened { epoch, continued: true }),
-        at(0, LedgerAct::Started(Box::new(Rollout { id: WAVE, plan: plan(), by: "ops".into() }))),
+        at(0, LedgerAct::Started(Box::new(Rollout { id: WAVE, plan: plan(), by: "ops (uid 1000)".into() }))),
         granted(1, 1, 1),
-        reported(1, 1, 5, true),
+    ];
+    night.push(reported(1, 1, 5, true, &night));
+    night.extend([
         ordered(4, true, 6),
         ordered(5, false, 9),
-        at(10, LedgerAct::Paused { rollout: WAVE, by: "ops".into() }),
-        at(11, LedgerAct::Resumed { rollout: WAVE, by: "ops".into() }),
+        at(10, LedgerAct::Paused { rollout: WAVE, by: "ops (uid 1000)".into() }),
+        at(11, LedgerAct::Resumed { rollout: WAVE, by: "ops (uid 1000)".into() }),
         granted(2, 2, 12),
-        reported(2, 2, 16, false),
+    ]);
+    night.push(reported(2, 2, 16, false, &night));
+    night.extend([
         granted(3, 3, 17),
         at(40, LedgerAct::Released { host: host(3), lease, held: Hold::Lost, by, because }),
         at(41, LedgerAct::Ended { rollout: WAVE }),
-    ]
+    ]);
+    night
 }
 
 /// Chains and seals `entries` with the coordinator's key.
@@ -198,6 +205,10 @@ pub(crate) fn write(folder: &Path) {
     let mut forged = night();
     forged.insert(9, granted(3, 9, 13));
     written(&folder.join("forged"), &frames(&forged));
+    // By the coordinator too: it has left its pause out, and signed everything behind it anew.
+    let mut rewritten = night();
+    rewritten.drain(6..8);
+    written(&folder.join("rewritten"), &frames(&rewritten));
     // A coordinator is at work on it: this is how far its last write came.
     fs::create_dir(folder.join("busy")).unwrap();
     fs::write(folder.join("busy").join("ledger.log"), &whole[..whole.len() - 7]).unwrap();
