@@ -79,6 +79,13 @@ enum Verb {
     /// Show how rollouts and slots stood at a time, by the ledger file.
     #[command(after_help = "Example:\n  patchmesh state --at 2026-12-01T02:30:00Z")]
     State(command::audit::StateArgs),
+    /// See rollouts in the words of AWS Run Command: commands, invocations and their statuses.
+    #[command(subcommand, after_help = "Example:\n  patchmesh commands show weekly")]
+    Commands(command::commands::CommandsVerb),
+    /// Cancel a command: nothing new starts, and hosts at work begin no further disruptive step. A package manager at work is
+    /// never killed.
+    #[command(after_help = "Example:\n  patchmesh cancel weekly")]
+    Cancel(command::commands::CommandArgs),
     /// List things.
     #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
     Get(command::get::GetKind),
@@ -246,6 +253,8 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Slots(verb) => command::slots::run(&verb),
         Verb::Audit(verb) => command::audit::run(&verb),
         Verb::State(args) => command::audit::state(&args),
+        Verb::Commands(verb) => command::commands::run(&verb),
+        Verb::Cancel(args) => command::commands::cancel(&args),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Compliance(args) => command::compliance::run(&args),

@@ -39,9 +39,10 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
-            PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            CommandDocument, CommandsDocument, ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument,
+            HostRow, HostsDocument, PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest,
+            RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
+            WhyDocument,
         },
         not_found,
     },
@@ -303,6 +304,20 @@ impl Service for Coordinator {
         })
     }
 
+    fn commands(&self) -> Answer<'_, CommandsDocument> {
+        Box::pin(self.ask(|actor, _| commands::list(&actor.status())))
+    }
+
+    fn command(&self, id: String) -> Answer<'_, CommandDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).and_then(|(id, state)| commands::show(&view, id, state))
+            })
+            .await?
+        })
+    }
+
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
         Box::pin(async move {
             self.ask(move |actor, _| {
@@ -434,6 +449,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
     members.iter().map(of).collect()
 }
 
+mod commands;
 pub mod freeze;
 mod reports;
 mod slots;

@@ -248,6 +248,8 @@ pub struct HostState {
 pub struct RolloutState {
     /// The frozen plan.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
     /// When it was applied.
     pub started_at: WallTime,
     /// When nothing moved any more.
@@ -344,7 +346,7 @@ impl Ledger {
             }
             LedgerAct::Adopted { host, held } => self.fold_adopted(*host, held.map(|(lease, _)| lease)),
             LedgerAct::Started(rollout) => {
-                let mut state = RolloutState::new(rollout.plan.clone(), entry.at);
+                let mut state = RolloutState::new(rollout.plan.clone(), rollout.by.clone(), entry.at);
                 let order = self.orders.get(&StopScope::Rollout(rollout.id));
                 state.stopped = order.filter(|(_, stop)| *stop).map(|(sequence, _)| *sequence);
                 self.rollouts.insert(rollout.id, state);
@@ -451,7 +453,7 @@ impl Progress {
 }
 
 impl RolloutState {
-    fn new(plan: Plan, at: WallTime) -> Self {
+    fn new(plan: Plan, by: String, at: WallTime) -> Self {
         let hosts: Vec<_> = plan
             .hosts
             .iter()
@@ -469,6 +471,7 @@ impl RolloutState {
         let index = plan.hosts.iter().enumerate().map(|(at, host)| (host.node, at)).collect();
         let mut state = Self {
             plan,
+            by,
             started_at: at,
             ended_at: None,
             paused: false,
@@ -501,7 +504,12 @@ impl RolloutState {
 
     /// Whether nothing is granted any more, whatever time it is.
     pub fn is_latched(&self) -> bool {
-        self.halted || self.stopped.is_some() || self.course.rejected.is_some() || self.ended_at.is_some()
+        self.halted || self.is_called_off() || self.ended_at.is_some()
+    }
+
+    /// Whether an operator ended it: stopped it, or rejected a ring.
+    pub fn is_called_off(&self) -> bool {
+        self.stopped.is_some() || self.course.rejected.is_some()
     }
 
     /// Excluded targets of one kind.

@@ -3,8 +3,9 @@
 //! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
 //! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
 //! around it, `ring` which hosts go before which, `approval` what operators say about that, `witness` asks since when versions
-//! exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `check` the judge that knows the
-//! rules of a valid ledger and nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
+//! exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `status` says the same in AWS's
+//! words, `check` the judge that knows the rules of a valid ledger and nothing about how it was made, `chain` how its entries
+//! hang together, `audit` both over a real one.
 
 pub mod approval;
 pub mod audit;
@@ -20,6 +21,7 @@ pub mod ring;
 pub mod silence;
 pub mod slots;
 pub mod spec;
+pub mod status;
 pub mod survey;
 pub mod waiting;
 pub mod witness;

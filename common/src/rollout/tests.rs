@@ -40,6 +40,7 @@ mod laws;
 mod operated;
 mod released;
 mod rings;
+mod statuses;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;

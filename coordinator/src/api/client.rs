@@ -17,11 +17,11 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
-        HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument,
-        RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
-        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent,
-        WhyDocument, WindowDocument, WindowListDocument,
+        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, CommandDocument, CommandsDocument,
+        ComplianceDocument, GroupsDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument,
+        PatchesDocument, PlanDocument, RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument,
+        RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument,
+        StopDocument, VerdictRequest, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
     },
     who,
 };
@@ -135,6 +135,22 @@ impl Client {
     pub async fn steps(&self, id: &str, host: Option<&str>) -> Result<StepsDocument, Fault> {
         let host = host.map(|name| format!("/{}", encode(name))).unwrap_or_default();
         self.get(&format!("/v1/rollouts/{}/steps{host}", encode(id))).await
+    }
+
+    /// Every rollout as a command.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn commands(&self) -> Result<CommandsDocument, Fault> {
+        self.get("/v1/commands").await
+    }
+
+    /// One rollout by id or name as a command.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn command(&self, id: &str) -> Result<CommandDocument, Fault> {
+        self.get(&format!("/v1/commands/{}", encode(id))).await
     }
 
     /// Every snapshot.

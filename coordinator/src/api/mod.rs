@@ -52,9 +52,9 @@ use patchmesh_common::{
 use tokio::sync::mpsc;
 
 use self::document::{
-    ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument,
-    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument,
-    WatchEvent, WhyDocument,
+    CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument,
+    OrdersDocument, PatchesDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
+    SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -111,6 +111,12 @@ pub trait Service: Send + Sync + 'static {
 
     /// The steps that the hosts of a rollout reported, or only those of `host`, a name or a key.
     fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument>;
+
+    /// Every rollout as a command.
+    fn commands(&self) -> Answer<'_, CommandsDocument>;
+
+    /// One rollout by id or name as a command, with every target and its steps.
+    fn command(&self, id: String) -> Answer<'_, CommandDocument>;
 
     /// What happens in a rollout from now on. Starts with a progress document; ends with the recap, after which the sender
     /// is dropped. The queue holds [`WATCH_QUEUE`]; a full one must not block the coordinator.

@@ -99,6 +99,8 @@ fn router<S: Service>(service: Arc<S>) -> Router {
                 answer(s.steps(id, Some(host))).await
             }),
         )
+        .route("/v1/commands", get(|State(s): State<Arc<S>>| async move { answer(s.commands()).await }))
+        .route("/v1/commands/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.command(id)).await }))
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
         .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))

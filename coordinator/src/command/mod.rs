@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod baseline;
 pub mod baselines;
+pub mod commands;
 pub mod compliance;
 pub mod get;
 pub mod groups;

@@ -15,7 +15,7 @@ use patchmesh_common::{
     id::{RolloutId, SnapshotId},
     inventory::{PackageChange, Transaction},
     membership::Role,
-    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec},
+    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec, status::Command},
     run::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
@@ -34,6 +34,7 @@ use patchmesh_coordinator::{
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) mod commands;
 pub(crate) mod ledgers;
 pub(crate) mod reports;
 pub(crate) mod rings;
@@ -465,6 +466,16 @@ impl Service for Fake {
             sender.try_send(WatchEvent::Recap(Box::new(recap))).unwrap();
         }
         say(Ok(receiver))
+    }
+
+    fn commands(&self) -> Answer<'_, CommandsDocument> {
+        say(Ok(commands::commands()))
+    }
+
+    fn command(&self, id: String) -> Answer<'_, CommandDocument> {
+        let stopped = !self.by.lock().unwrap().is_empty();
+        let status = if stopped { Command::Cancelling } else { Command::Failed };
+        say(self.known(&id, RolloutState::Running).map(|_| commands::command(status)))
     }
 
     fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {

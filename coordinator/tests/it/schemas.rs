@@ -4,6 +4,7 @@ use std::fs;
 
 use patchmesh_common::{
     patch::baseline::{predefined, schema},
+    rollout::status::Command,
     schedule::schema as windows,
     selector::Selector,
     time::WallTime,
@@ -157,6 +158,8 @@ fn what_the_api_answers_is_what_is_published() {
     published!("orders").holds(&fake::orders());
     published!("stop").holds(&fake::standing());
     published!("slots").holds(&fake::slots());
+    published!("commands").holds(&fake::commands::commands());
+    published!("command").holds(&fake::commands::command(Command::Failed));
     published!("release").holds(&fake::release("board is dead"));
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());

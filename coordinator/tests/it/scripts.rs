@@ -100,6 +100,11 @@ fn baselines() {
 }
 
 #[test]
+fn commands() {
+    session("commands.txt", include_str!("../scripts/commands.txt"));
+}
+
+#[test]
 fn compliance() {
     session("compliance.txt", include_str!("../scripts/compliance.txt"));
 }

@@ -14,19 +14,19 @@ use super::{
 use crate::run::message::{OrderStamp, SignedStop, StepReport, StopOrder, StopScope};
 
 const LONG: Opening = Opening { opens: WallTime(0), last_start: WallTime(9_000), closes: WallTime(9_999) };
-const WINDOW: Opening = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
+pub(super) const WINDOW: Opening = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
 
-fn entry(at: i64, act: LedgerAct) -> LedgerEntry {
+pub(super) fn entry(at: i64, act: LedgerAct) -> LedgerEntry {
     LedgerEntry { at: WallTime(at), act }
 }
 
-fn opened(counter: u64, continued: bool) -> LedgerEntry {
+pub(super) fn opened(counter: u64, continued: bool) -> LedgerEntry {
     let epoch = Epoch { serial: 1, counter, incarnation: Incarnation(counter) };
     entry(0, LedgerAct::EpochOpened { epoch, continued })
 }
 
 /// Three hosts, one at a time, no failure allowed.
-fn started() -> LedgerEntry {
+pub(super) fn started() -> LedgerEntry {
     entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]), by: "ops".into() })))
 }
 
@@ -56,12 +56,12 @@ fn approved(at: i64, by: u8, shown: u8) -> LedgerEntry {
     entry(at, LedgerAct::Approved { evidence: Box::new(SignedVerdict { verdict, credential }) })
 }
 
-fn granted(seed: u8, lease: u8, attempt: u32, at: i64) -> LedgerEntry {
+pub(super) fn granted(seed: u8, lease: u8, attempt: u32, at: i64) -> LedgerEntry {
     let (host, lease) = (signer(seed).id(), LeaseId([lease; 16]));
     entry(at, LedgerAct::Granted { rollout: ID, host, lease, attempt, opening: WINDOW })
 }
 
-fn step(phase: Phase, ok: bool, at: i64) -> StepReport {
+pub(super) fn step(phase: Phase, ok: bool, at: i64) -> StepReport {
     let (started, ended) = (WallTime(at), WallTime(at + 1));
     StepReport { phase, attempt: 1, ok, started, ended, output: String::new() }
 }
@@ -72,7 +72,7 @@ fn good_steps() -> Vec<StepReport> {
     all.map(|phase| step(phase, true, 50)).collect()
 }
 
-fn report(lease: u8, outcome: Outcome) -> Report {
+pub(super) fn report(lease: u8, outcome: Outcome) -> Report {
     Report {
         lease: LeaseId([lease; 16]),
         rollout: ID,
@@ -93,11 +93,11 @@ fn answer(report: Report) -> Answer {
     Answer { mesh, to, epoch: Epoch::default(), head: None, body: ToCoordinator::Reported(Box::new(report)) }
 }
 
-fn reported(seed: u8, report: Report) -> LedgerEntry {
+pub(super) fn reported(seed: u8, report: Report) -> LedgerEntry {
     entry(70, LedgerAct::Reported { evidence: Sealed::seal(&signer(seed), &answer(report)) })
 }
 
-fn stopped(sequence: u64) -> LedgerEntry {
+pub(super) fn stopped(sequence: u64) -> LedgerEntry {
     entry(1, LedgerAct::Stopped { rollout: ID, sequence, by: "ops".into() })
 }
 

@@ -5,6 +5,7 @@
 
 mod audit;
 mod baseline;
+mod command;
 mod compliance;
 mod event;
 mod host;
@@ -31,6 +32,7 @@ pub use self::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
     },
+    command::{CommandDocument, CommandRow, CommandsDocument, InvocationDocument},
     compliance::{
         ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
         PatchReason, PatchesDocument, StandingDocument, Status,
