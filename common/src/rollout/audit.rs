@@ -39,7 +39,8 @@ pub struct Denial {
 pub struct Testimonies {
     /// How many were compared.
     pub checked: u64,
-    /// How many do not fit a ledger that has said before that it is a copy or restored, or that others were at work.
+    /// How many do not fit a ledger that has said, since it granted the lease, that it is a copy or restored, or that others were
+    /// at work.
     pub excused: u64,
     /// The others that do not fit, in order.
     pub denials: Vec<Denial>,
@@ -109,14 +110,16 @@ impl Audit {
         self.testimonies.checked += 1;
         let last = usize::try_from(said.entries).unwrap_or(usize::MAX).checked_sub(1);
         let saw = last.map_or(Some(&[0; 32]), |last| self.hashes.get(last)) == Some(&said.hash);
-        let text = match self.judge.granted_by(lease) {
+        let granted = self.judge.granted_by(lease);
+        let text = match granted {
             _ if !saw => format!("saw another ledger with {} entries than the one that begins here", said.entries),
             Some(entry) if entry >= said.entries => {
                 format!("had its Go when the ledger had {} entries, and entry {entry} grants it", said.entries)
             }
             _ => return,
         };
-        if self.judge.is_discontinuous() {
+        // Since a lease that was granted behind the last gap the host saw no other ledger than this one.
+        if self.judge.gap().is_some_and(|gap| granted.is_none_or(|entry| entry < gap)) {
             self.testimonies.excused += 1;
         } else {
             self.testimonies.denials.push(Denial { entry: self.hashes.len() as u64, host, text });

@@ -87,6 +87,7 @@ pub struct Judge {
     /// Every lease that was granted, in which opening and by which entry.
     used: BTreeMap<LeaseId, (Opening, u64)>,
     elsewhere: Elsewhere,
+    gap: Option<u64>,
     orders: BTreeMap<StopScope, (u64, bool)>,
     checked: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
@@ -114,10 +115,10 @@ impl Judge {
         self.used.get(&lease).map(|(_, entry)| *entry)
     }
 
-    /// Whether the ledger has said by now that it may not know every lease: it is a copy or restored, or another coordinator
-    /// came in between.
-    pub fn is_discontinuous(&self) -> bool {
-        self.elsewhere.admitted
+    /// The last entry that says that the ledger may not know every lease: it is a copy or restored, or another coordinator came
+    /// in between.
+    pub fn gap(&self) -> Option<u64> {
+        self.gap
     }
 
     /// Judges the next entry.
@@ -128,6 +129,7 @@ impl Judge {
                 self.demand("fencing", grew, None, || "an epoch does not rank above the one before".into());
                 self.epoch = Some(*epoch);
                 if !continued {
+                    self.gap = Some(self.entries);
                     self.elsewhere.opened();
                 }
             }

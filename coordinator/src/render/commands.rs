@@ -62,7 +62,7 @@ pub fn command(document: &CommandDocument) -> String {
         let status = format!("{:?}", one.status_details);
         hosts.push(vec![one.host.clone(), status, code, time(one.started_at), time(one.ended_at)]);
         for step in &one.steps {
-            let lines = step.output.iter().flat_map(|output| output.lines()).map(one_line);
+            let mut lines = step.output.iter().flat_map(|output| output.lines()).map(one_line);
             steps.push(vec![
                 one.host.clone(),
                 step.name.as_str().to_owned(),
@@ -70,7 +70,7 @@ pub fn command(document: &CommandDocument) -> String {
                 step.code.as_deref().map(one_line).unwrap_or_default(),
                 step.started_at.to_string(),
                 duration(step.duration_seconds.0 / 1000),
-                lines.filter(|line| !line.is_empty()).last().unwrap_or_default(),
+                lines.rfind(|line| !line.is_empty()).unwrap_or_default(),
             ]);
         }
     }

@@ -390,7 +390,7 @@ fn a_host_testifies_against_a_ledger_that_was_written_anew() {
         assert_eq!(bad, None, "the chain itself holds");
         audit.testimonies().clone()
     };
-    let whole = of(&[&began[..], &[saw.clone()]].concat());
+    let whole = of(&[&began[..], core::slice::from_ref(&saw)].concat());
     assert_eq!((whole.checked, whole.excused, whole.denials.len()), (1, 0, 0));
     // The coordinator leaves its grant out, or dates it back, and signs everything anew.
     for rewritten in [
@@ -408,6 +408,12 @@ fn a_host_testifies_against_a_ledger_that_was_written_anew() {
     let found = of(&[&began[..], &[early]].concat());
     assert!(found.denials[0].text.contains("entry 2 grants it"), "{}", found.denials[0].text);
     // A ledger that admits that it does not know everything is believed.
-    let restored = of(&[opened(1, true), started(), opened(2, false), saw]);
+    let restored = of(&[opened(1, true), started(), opened(2, false), saw.clone()]);
     assert_eq!((restored.checked, restored.excused, restored.denials.len()), (1, 1, 0));
+    // Also of a host that was granted something before, and saw the ledger that was lost after that.
+    let later = of(&[opened(1, true), started(), granted(1, 1, 1, 9), opened(2, false), saw.clone()]);
+    assert_eq!((later.checked, later.excused, later.denials.len()), (1, 1, 0));
+    // Not of what it granted itself since then.
+    let own = of(&[opened(1, false), started(), granted(1, 1, 1, 9), saw]);
+    assert_eq!((own.checked, own.excused, own.denials.len()), (1, 0, 1));
 }
