@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod apt;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod baselines;
 #[cfg(test)]
 mod compliance;
