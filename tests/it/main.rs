@@ -33,6 +33,8 @@ mod slots;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod troubles;
 #[cfg(test)]
 mod victims;

@@ -27,6 +27,8 @@ use crate::{
 
 mod words;
 
+pub use words::told;
+
 /// Nothing of a ledger is ever changed by reading it.
 const UNCHANGED: &str = "the ledger was left as it is";
 

@@ -71,6 +71,14 @@ pub(super) fn entry(entry: &LedgerEntry, audit: &Audit, names: &mut Names) -> En
     }
 }
 
+/// What an act is called, who did it, and what it says, for those who have no ledger file. `names` are those of the hosts.
+pub fn told(act: &LedgerAct, names: &BTreeMap<NodeId, String>) -> [String; 3] {
+    let About { by, host, text, .. } = about(act, names);
+    let by = by.unwrap_or_else(|| "coordinator".to_owned());
+    let host = host.map(|host| name(names, &host)).filter(|host| *host != by);
+    [act_name(act).to_owned(), by, host.map_or_else(|| text.clone(), |host| format!("{host}: {text}"))]
+}
+
 fn about(act: &LedgerAct, names: &Names) -> About {
     let of = |rollout: &RolloutId, text: &str| About { rollout: Some(*rollout), text: text.into(), ..About::default() };
     let host_of = |host: &NodeId| (Some(*host), Some(name(names, host)));
