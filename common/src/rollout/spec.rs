@@ -11,7 +11,7 @@ use super::{
     ring::MAX_RINGS,
 };
 use crate::{
-    patch::{Approval, overrides::InstallList},
+    patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     schedule::{
         Opening,
         blackout::{Blackout, without},
@@ -21,8 +21,10 @@ use crate::{
 };
 
 mod rings;
+mod targets;
 
 pub use rings::{RingError, RingSpec};
+pub use targets::Targets;
 
 /// Most hosts named one by one; larger fleets use labels.
 pub const MAX_NAMES: usize = 10_000;
@@ -43,49 +45,6 @@ pub const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time-out of one hook if none is given.
 pub const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Which hosts a rollout is for. There is no default: never an implicit all.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Targets {
-    /// Every host of the mesh.
-    All,
-    /// Hosts by name.
-    Names(BTreeSet<String>),
-    /// Hosts that carry every one of these tags.
-    Labels(BTreeMap<String, String>),
-}
-
-impl Targets {
-    fn check(&self) -> Result<(), SpecError> {
-        match self {
-            Self::All => {}
-            Self::Names(names) => {
-                bounded("host names", names.len(), MAX_NAMES)?;
-                filled("names", names.len())?;
-                names.iter().try_for_each(|name| word("host name", name))?;
-            }
-            Self::Labels(labels) => {
-                bounded("labels", labels.len(), MAX_LABELS)?;
-                filled("labels", labels.len())?;
-                for (key, value) in labels {
-                    word("label", key)?;
-                    word("label value", value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the host called `name` with `tags` is meant.
-    pub fn admits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Names(names) => names.contains(name),
-            Self::Labels(labels) => labels.iter().all(|(key, value)| tags.get(key) == Some(value)),
-        }
-    }
-}
-
 /// What decides which patches are approved, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +61,8 @@ pub enum Asked {
     Snapshot(String),
     /// A `BaselineOverride`: AWS's JSON.
     Override(String),
+    /// One baseline of the coordinator's, or a predefined one, by name for every operating system.
+    Systems(BTreeMap<OperatingSystem, String>),
 }
 
 impl Asked {
@@ -110,7 +71,7 @@ impl Asked {
         match self {
             Self::All => Some(Approval::All),
             Self::Security => Some(Approval::Security),
-            Self::Baseline(_) | Self::Group | Self::Snapshot(_) | Self::Override(_) => None,
+            Self::Baseline(_) | Self::Group | Self::Snapshot(_) | Self::Override(_) | Self::Systems(_) => None,
         }
     }
 }
@@ -160,6 +121,12 @@ pub enum SpecError {
     /// A host name, label key or value.
     #[error("the {0} {1:?} is not allowed: write 1 to {MAX_WORD} characters without spaces or control characters")]
     Word(&'static str, String),
+    /// What no host's tag can be.
+    #[error("the patch group {0:?} is not allowed: write 1 to 256 letters, digits, spaces and _.:/=+-@")]
+    Group(String),
+    /// A map without an entry.
+    #[error("baselines are empty: name one for at least one operating system, or leave them out")]
+    NoBaselines,
     /// Nothing would be chosen.
     #[error("the {0} of the targets are empty: name at least one, or write all: true")]
     NoTargets(&'static str),
@@ -221,11 +188,15 @@ impl RolloutSpec {
             return Err(SpecError::Name(self.name.chars().take(MAX_NAME + 1).collect()));
         }
         self.targets.check()?;
+        if matches!(&self.baseline, Asked::Systems(baselines) if baselines.is_empty()) {
+            return Err(SpecError::NoBaselines);
+        }
         if let Some(list) = &self.install_list {
             list.check()?;
             let excluded = match (&self.baseline, self.operation) {
                 (_, Operation::Scan) => Some("operation: Scan"),
                 (Asked::Override(_), _) => Some("baselineOverride"),
+                (Asked::Systems(_), _) => Some("baselines"),
                 (Asked::Snapshot(_), _) => Some("snapshot"),
                 (Asked::All | Asked::Security, _) => Some("baseline: all or security"),
                 _ => None,
@@ -422,15 +393,5 @@ mod tests {
         let error = wrong(|s| s.openings[0].last_start = WallTime(2000)).to_string();
         assert!(error.starts_with("opening 1 (opens 1970-01-01T00:00:00Z, lastStart 1970-01-01T00:00:02Z"), "{error}");
         assert!(matches!(wrong(|s| s.openings[0].opens = WallTime(1001)), SpecError::Opening(1, _)));
-    }
-
-    #[test]
-    fn targets_admit_by_name_or_by_every_label() {
-        let tags: BTreeMap<_, _> = [("app".to_owned(), "pg".to_owned()), ("zone".into(), "a".into())].into();
-        assert!(Targets::All.admits("x", &tags));
-        assert!(Targets::Names(["x".into()].into()).admits("x", &tags));
-        assert!(!Targets::Names(["y".into()].into()).admits("x", &tags));
-        assert!(Targets::Labels([("app".into(), "pg".into())].into()).admits("x", &tags));
-        assert!(!Targets::Labels([("app".into(), "pg".into()), ("b".into(), "c".into())].into()).admits("x", &tags));
     }
 }
