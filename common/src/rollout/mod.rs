@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod limit;
 pub mod plan;
 pub mod planner;
+pub mod policy;
 pub mod ring;
 pub mod silence;
 pub mod slots;

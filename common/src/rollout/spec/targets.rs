@@ -88,7 +88,8 @@ mod tests {
         }
         let groups = Targets::Groups(["prod".into(), "dev".into()].into());
         assert!(groups.admits("x", &own) && groups.admits("x", &tags(&[("PatchGroup", "dev")])));
-        for other in [tags(&[]), tags(&[("PatchGroup", "test")]), tags(&[("PatchGroup", "dev"), ("Patch Group", "prod")])]
+        for other in
+            [tags(&[]), tags(&[("PatchGroup", "test")]), tags(&[("PatchGroup", "dev"), ("Patch Group", "prod")])]
         {
             assert!(!groups.admits("x", &other), "{other:?}");
         }
