@@ -40,8 +40,9 @@ use crate::{
         Answer, Service, WATCH_QUEUE,
         document::{
             ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
-            PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            PatchesDocument, PlanDocument, PlanHost, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
+            RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
+            WhyDocument,
         },
         not_found,
     },
@@ -65,12 +66,13 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
+    attempts: Arc<policies::Attempts>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots }
+        Self { actor, peer, store, snapshots, attempts: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -345,6 +347,14 @@ impl Service for Coordinator {
         self.snapshots.clone()
     }
 
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        Box::pin(self.list_policies())
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        Box::pin(async move { self.describe_policy(&name).await })
+    }
+
     fn orders(&self) -> Answer<'_, OrdersDocument> {
         Box::pin(async move { Ok(orders::list(&self.peer).await?) })
     }
@@ -435,6 +445,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 }
 
 pub mod freeze;
+mod policies;
 mod reports;
 mod slots;
 mod steps;

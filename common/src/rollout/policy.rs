@@ -127,6 +127,7 @@ impl PatchPolicy {
         let given = spec.hooks.as_ref().and_then(|hooks| hooks.timeout.as_deref());
         let hook_timeout = given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO);
         let template = RolloutSpec {
+            urgent: None,
             name: "template".to_owned(),
             operation: Operation::Install,
             targets,

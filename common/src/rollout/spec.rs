@@ -1,7 +1,7 @@
 //! What people ask for: one rollout, checked before anything is planned.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,8 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_NAME: usize = 63;
 /// Longest host name, label key or label value (DNS's own bound).
 pub const MAX_WORD: usize = 253;
+/// Longest reason for going outside windows, in characters.
+pub const MAX_BECAUSE: usize = 256;
 /// Longest time-out of one hook.
 pub const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time-out of one hook if none is given.
@@ -108,6 +110,16 @@ pub struct RolloutSpec {
     pub rings: Vec<RingSpec>,
     /// How fast each ring reaches `max_concurrency`.
     pub ramp: Ramp,
+    /// That it is to be done at once. `None` of any other rollout.
+    pub urgent: Option<Urgent>,
+}
+
+/// The urgent path: at once, with every limit and promise. Where windows cover hosts somebody must say why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Urgent {
+    /// Why it goes outside windows; `None`: it does not.
+    pub because: Option<String>,
 }
 
 /// What is wrong with a [`RolloutSpec`].
@@ -127,6 +139,12 @@ pub enum SpecError {
     /// A map without an entry.
     #[error("baselines are empty: name one for at least one operating system, or leave them out")]
     NoBaselines,
+    /// No reason that anybody could read later.
+    #[error("the reason {0:?} is not allowed: write 1 to {MAX_BECAUSE} characters without control characters")]
+    Because(String),
+    /// It cannot be at once and at some time.
+    #[error("what is urgent waits for no windows, openings or blackouts: leave them out")]
+    UrgentLater,
     /// Nothing would be chosen.
     #[error("the {0} of the targets are empty: name at least one, or write all: true")]
     NoTargets(&'static str),
@@ -211,6 +229,19 @@ impl RolloutSpec {
             }
         }
         self.check_windows()?;
+        if let Some(urgent) = &self.urgent {
+            if !(self.windows.is_empty() && self.openings.is_empty() && self.blackouts.is_empty()) {
+                return Err(SpecError::UrgentLater);
+            }
+            let told = |text: &&String| {
+                !(1..=MAX_BECAUSE).contains(&text.chars().count())
+                    || text.trim().is_empty()
+                    || text.contains(char::is_control)
+            };
+            if let Some(text) = urgent.because.as_ref().filter(told) {
+                return Err(SpecError::Because(text.chars().take(40).collect()));
+            }
+        }
         let whole = self.hook_timeout.subsec_nanos() == 0;
         if !whole || self.hook_timeout.is_zero() || self.hook_timeout > MAX_HOOK_TIMEOUT {
             return Err(SpecError::HookTimeout(self.hook_timeout));
@@ -286,10 +317,13 @@ fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     pub(super) fn spec() -> RolloutSpec {
         RolloutSpec {
+            urgent: None,
             name: "weekly.web-1".into(),
             operation: Operation::Install,
             targets: Targets::Names(["a".into(), "b".into()].into()),
@@ -364,6 +398,18 @@ mod tests {
         let never = Blackout { from: WallTime(1000), to: WallTime(1000) };
         assert_eq!(wrong(|s| s.blackouts = vec![never]), SpecError::Blackout(1, never));
         assert!(matches!(wrong(|s| s.blackouts = vec![never; 65]), SpecError::TooMany { count: 65, .. }));
+    }
+
+    #[test]
+    fn what_is_urgent_is_at_once_and_has_a_reason_that_can_be_read() {
+        let urgent = |text: Option<&str>| Some(Urgent { because: text.map(str::to_owned) });
+        assert_eq!(wrong(|s| s.urgent = urgent(None)), SpecError::UrgentLater);
+        for text in ["", " ", "a\nb", &"a".repeat(257)] {
+            let error = wrong(|s| (s.openings, s.urgent) = (Vec::new(), urgent(Some(text))));
+            assert!(matches!(error, SpecError::Because(_)), "{text:?}");
+        }
+        let good = RolloutSpec { openings: Vec::new(), urgent: urgent(Some("CVE-2026-0001 is exploited")), ..spec() };
+        good.check().unwrap();
     }
 
     #[test]

@@ -221,6 +221,7 @@ mod tests {
 
     fn spec(targets: Targets, operation: Operation) -> RolloutSpec {
         RolloutSpec {
+            urgent: None,
             name: "wave".into(),
             operation,
             targets,

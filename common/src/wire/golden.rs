@@ -317,6 +317,7 @@ fn plan() -> Plan {
         ramp: Ramp::Aws,
     };
     Plan {
+        because: None,
         name: text("weekly"),
         hash: [9; 32],
         created_at: WALL,

@@ -9,6 +9,7 @@ pub mod inventory;
 mod judged;
 pub mod mesh;
 pub mod plan;
+pub mod policies;
 pub mod process;
 pub mod rate;
 pub mod refused;

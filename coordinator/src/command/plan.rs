@@ -42,8 +42,8 @@ pub struct ApplyArgs {
     /// A plan from `patchmesh plan -o json`; - reads stdin
     #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
     plan: Option<PathBuf>,
-    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline or MaintenanceWindow: the coordinator keeps it. -
-    /// reads stdin
+    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline, MaintenanceWindow or PatchPolicy: the coordinator
+    /// keeps it. - reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print the rollout's id and end; the work goes on
@@ -114,6 +114,10 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
         Manifest::Window(window) => {
             let (name, written) = (window.name.clone(), manifest::window::Written::from(*window));
             print_kept(&block_on(client.put_window(&name, &written))?, format)
+        }
+        Manifest::Policy(policy) => {
+            let (name, written) = (policy.name.clone(), manifest::policy::Written::from(*policy));
+            print_kept(&block_on(client.put_policy(&name, &written))?, format)
         }
         Manifest::Baseline(baseline) => {
             let (name, written) = (baseline.name.clone(), manifest::baseline::Written::from(*baseline));

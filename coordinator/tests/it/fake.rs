@@ -34,6 +34,7 @@ use patchmesh_coordinator::{
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) mod policies;
 pub(crate) mod reports;
 pub(crate) mod rings;
 mod slots;
@@ -437,6 +438,14 @@ impl Service for Fake {
 
     fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument> {
         say(self.known(&id, RolloutState::Halted).and_then(|rollout| steps::steps(rollout, host.as_deref())))
+    }
+
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        say(policies::list(&self.store))
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        say(policies::one(&self.store, &name))
     }
 
     fn snapshots(&self) -> Snapshots {
