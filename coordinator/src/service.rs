@@ -108,6 +108,7 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
@@ -450,6 +451,7 @@ mod reports;
 mod slots;
 mod steps;
 mod thaw;
+pub mod urgent;
 mod verdicts;
 mod why;
 

@@ -65,7 +65,12 @@ fn installed(again: &Again, host: &str) -> bool {
 
 fn names(again: &Again) -> Vec<String> {
     let told = again.cli_json(&["get", "rollouts", "-o", "json"]).expect("a document");
-    told["rollouts"].as_array().expect("a list").iter().map(|row| row["name"].as_str().expect("a name").into()).collect()
+    told["rollouts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| row["name"].as_str().expect("a name").into())
+        .collect()
 }
 
 #[test]
@@ -88,10 +93,15 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     assert_eq!((&waiting["nextRun"], &waiting["lastRun"]), (&install_at.as_str().into(), &Value::Null), "{waiting}");
 
     let scanned = result(&again, "nightly", "Scan", "Succeeded");
-    assert_eq!((&scanned["lastRun"]["dueAt"], &scanned["nextRun"]), (&scan_at.as_str().into(), &Value::Null), "{scanned}");
+    assert_eq!(
+        (&scanned["lastRun"]["dueAt"], &scanned["nextRun"]),
+        (&scan_at.as_str().into(), &Value::Null),
+        "{scanned}"
+    );
     let done = result(&again, "nightly", "Install", "Succeeded");
     assert_eq!(done["lastRun"]["dueAt"], install_at.as_str(), "{done}");
-    let time = |row: &Value, member: &str| WallTime::parse(row["lastRun"][member].as_str().expect("a time")).expect("a time");
+    let time =
+        |row: &Value, member: &str| WallTime::parse(row["lastRun"][member].as_str().expect("a time")).expect("a time");
     assert!(time(&done, "startedAt") >= time(&done, "dueAt"), "{done}");
     assert!(hosts.iter().all(|host| installed(&again, host)));
     let stamp = |at: &str| at.replace(['-', ':'], "").to_lowercase();
@@ -134,12 +144,16 @@ fn what_comes_while_a_run_is_on_its_way_is_skipped_and_what_nobody_saw_is_made_u
     };
     let later = "at(2199-06-01T02:00:00)";
     keep(&again, "PatchPolicy", "nightly", &policy(later, &soon(AHEAD).0));
-    let running = wait_for("the run to begin", || row(&again, "nightly", "Install").filter(|row| !row["lastRun"].is_null()));
+    let running =
+        wait_for("the run to begin", || row(&again, "nightly", "Install").filter(|row| !row["lastRun"].is_null()));
     // The next time of it comes while its host holds on.
     let next = soon(AHEAD);
     keep(&again, "PatchPolicy", "nightly", &policy(later, &next.0));
     let skipped = result(&again, "nightly", "Install", "Skipped");
-    assert_eq!((&skipped["lastResult"]["at"], &skipped["lastRun"]["rollout"]), (&next.1.as_str().into(), &running["lastRun"]["rollout"]));
+    assert_eq!(
+        (&skipped["lastResult"]["at"], &skipped["lastRun"]["rollout"]),
+        (&next.1.as_str().into(), &running["lastRun"]["rollout"])
+    );
     println!("{}", ok(&again.cli(&["describe", "policy", "nightly"])));
     fs::write(&gate, "").expect("the gate opens");
     let rollout = running["lastRun"]["rollout"].as_str().expect("an id").to_owned();

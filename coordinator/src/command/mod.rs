@@ -8,6 +8,7 @@ pub mod groups;
 pub mod inventory;
 mod judged;
 pub mod mesh;
+pub mod patch_now;
 pub mod plan;
 pub mod policies;
 pub mod process;

@@ -27,7 +27,7 @@ use patchmesh_common::{
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
-    service::freeze,
+    service::{freeze, urgent},
     snapshots::Snapshots,
     store::Store,
 };
@@ -411,6 +411,10 @@ impl Service for Fake {
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+        let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
+        if let Err(fault) = urgent::refuse_covered(&spec, &known, &self.store, now) {
+            return say(Err(fault));
+        }
         say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
     }
 

@@ -8,7 +8,8 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 25] = [
+const FILES: [(&str, &str); 26] = [
+    ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
     ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
     ("logging-policy.yaml", include_str!("../scripts/logging-policy.yaml")),
@@ -145,6 +146,11 @@ fn steps() {
 #[test]
 fn kept() {
     session("kept.txt", include_str!("../scripts/kept.txt"));
+}
+
+#[test]
+fn patch_now() {
+    session("patch-now.txt", include_str!("../scripts/patch-now.txt"));
 }
 
 #[test]
