@@ -215,6 +215,9 @@ impl Coordinator {
                 Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
             return Err(fault.exit(Exit::StalePlan));
         }
+        if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
+            self.judge_urgent(&spec).await?;
+        }
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
             let same = |state: &Standing| state.plan.hash == plan.hash && state.plan.created_at == plan.created_at;

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod predefined;
+pub mod schema;
 mod written;
 
 pub use written::{Hooks, Labels, Spec, TargetsText, Timing};

@@ -317,7 +317,7 @@ fn plan() -> Plan {
         ramp: Ramp::Aws,
     };
     Plan {
-        because: None,
+        because: Some("cve".into()),
         name: text("weekly"),
         hash: [9; 32],
         created_at: WALL,
