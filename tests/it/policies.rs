@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, fs};
 
-use patchmesh_common::time::WallTime;
+use patchmesh_common::{rollout::ledger::LedgerAct, time::WallTime};
 use patchmesh_node::clock;
 use serde_json::Value;
 
 use crate::{
     fleet::{Again, program, versions, wait_for},
+    rings::entries,
     wave::hook,
 };
 
@@ -16,9 +17,12 @@ fn size() -> u32 {
     std::env::var("PATCHMESH_FLEET").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
+/// Approves every update, at once.
+const EVERYTHING: &str = "{operatingSystem: DEBIAN, approvalRules: {patchRules: [{patchFilterGroup: {patchFilters: \
+     [{key: PRODUCT, values: ['*']}]}, complianceLevel: HIGH, enableNonSecurity: true}]}}";
 /// How long before its time a policy is written, in milliseconds: longer than it takes to write and read it.
 const AHEAD: i64 = 8_000;
-/// From a scan to the install after it, in milliseconds: less than most scans take, so that both are on their way at once.
+/// From a scan to the install after it, in milliseconds.
 const BETWEEN: i64 = 20_000;
 
 fn fleet(hosts: u32) -> Option<Again> {
@@ -81,12 +85,11 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     let hosts: Vec<_> = crate::fleet::host_names(&demo);
     let (scan, scan_at) = soon(AHEAD);
     let (install, install_at) = soon(AHEAD + BETWEEN);
+    assert_eq!(keep(&again, "PatchBaseline", "every-update", EVERYTHING), "baseline every-update was created\n");
     let spec = format!(
         "{{scan: {{schedule: {scan}}}, install: {{schedule: {install}}}, targets: {{all: true}}, \
-         baselines: {{DEBIAN: AWS-DebianDefaultPatchBaseline}}, maxConcurrency: 50%, maxErrors: 0}}"
+         baselines: {{DEBIAN: every-update}}, maxConcurrency: 50%, maxErrors: 0}}"
     );
-    // The demo's own packages belong to no section of Debian's security archive.
-    let spec = spec.replace("baselines: {DEBIAN: AWS-DebianDefaultPatchBaseline}", "baseline: all");
     assert_eq!(keep(&again, "PatchPolicy", "nightly", &spec), "PatchPolicy nightly was created\n");
     println!("{}", ok(&again.cli(&["get", "policies"])));
     let waiting = row(&again, "nightly", "Install").expect("a row");
@@ -115,7 +118,8 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     assert_eq!((&back["lastRun"], &back["nextRun"]), (&done["lastRun"], &Value::Null), "{back}");
     wait_for("every host to report", || {
         let told = again.cli_json(&["compliance", "-o", "json"])?;
-        (told["fleet"]["compliant"] == count).then_some(())
+        let by_policy = told["hosts"].as_array()?.iter().all(|host| host["baseline"] == "every-update");
+        (told["fleet"]["compliant"] == count && by_policy).then_some(())
     });
     for words in [
         &["get", "policies"][..],
@@ -174,4 +178,30 @@ fn what_comes_while_a_run_is_on_its_way_is_skipped_and_what_nobody_saw_is_made_u
     assert_eq!(scanned["lastRun"]["dueAt"], scan.1.as_str(), "{scanned}");
     let done = result(&again, "nightly", "Install", "Succeeded");
     assert_eq!(done["lastRun"]["dueAt"], install.1.as_str(), "a restart is no reason to miss it: {done}");
+}
+
+#[test]
+fn what_is_urgent_goes_outside_a_window_only_with_a_reason_which_the_ledger_keeps() {
+    let Some(again) = fleet(1) else { return };
+    let host = crate::fleet::host_names(&again.folder()).remove(0);
+    keep(&again, "MaintenanceWindow", "later", "{schedule: 'at(2199-06-01T02:00:00)', duration: 1h}");
+    let policy =
+        "{install: {schedule: 'at(2199-06-01T02:00:00)'}, targets: {all: true}, maxConcurrency: 1, windows: [later]}";
+    keep(&again, "PatchPolicy", "guarded", policy);
+    let urgent = ["patch-now", "--all", "--baseline", "all", "-o", "json"];
+    let refused = again.cli(&urgent);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("a window that is closed covers {host} (policy guarded: later)")), "{said}");
+    assert!(names(&again).is_empty() && !installed(&again, &host));
+    let because = "CVE-2026-0001 is exploited";
+    let reason = ["--outside-window", "--because", because];
+    let done = again.cli(&[&urgent[..], &reason[..]].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(installed(&again, &host));
+    let kept = entries(&again).into_iter().find_map(|entry| match entry.act {
+        LedgerAct::Started(rollout) => rollout.plan.because,
+        _ => None,
+    });
+    assert_eq!(kept.as_deref(), Some(because));
 }

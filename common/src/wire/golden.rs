@@ -382,6 +382,7 @@ fn ledger(lines: &mut Lines) {
 /// The words that are stored and sent as numbers, in the order of their numbers.
 fn words(lines: &mut Lines) {
     use RefusalCode::*;
+    lines.add("choice.systems", &Choice::Systems);
     let refusals = vec![
         ObserveMode,
         Busy,

@@ -170,7 +170,7 @@ fn by_name(
         }
         found.push(baseline);
     }
-    Ok(rules(found, Choice::System))
+    Ok(rules(found, Choice::Systems))
 }
 
 fn find(library: &Library, name: &str) -> Result<PatchBaseline, Fault> {
