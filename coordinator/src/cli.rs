@@ -51,6 +51,11 @@ enum Verb {
         after_help = "Examples:\n  patchmesh apply plan.json\n  patchmesh apply -f weekly.yaml --detach\n  patchmesh apply -f patch-tuesday.yaml"
     )]
     Apply(command::plan::ApplyArgs),
+    /// Scan or patch hosts at once, with every limit and promise of a rollout. Never all hosts by default.
+    #[command(
+        after_help = "Examples:\n  patchmesh patch-now --group prod --baseline security\n  patchmesh patch-now --operation scan --all\n  patchmesh patch-now --host web-1,web-2 --outside-window --because \"CVE-2026-0001 is exploited\""
+    )]
+    PatchNow(command::patch_now::PatchNowArgs),
     /// Look at or steer a rollout.
     #[command(subcommand, after_help = "Example:\n  patchmesh rollout watch weekly")]
     Rollout(command::rollout::RolloutVerb),
@@ -245,6 +250,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),
+        Verb::PatchNow(args) => command::patch_now::run(&args),
         Verb::Rollout(verb) => command::rollout::run(&verb),
         Verb::Stop(args) => command::block_on(command::stop::run(&args, true)),
         Verb::Resume(args) => command::block_on(command::stop::run(&args, false)),

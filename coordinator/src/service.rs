@@ -40,9 +40,9 @@ use crate::{
         Answer, Service, WATCH_QUEUE,
         document::{
             CommandDocument, CommandsDocument, ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument,
-            HostRow, HostsDocument, PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest,
-            RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
-            WhyDocument,
+            HostRow, HostsDocument, PatchesDocument, PlanDocument, PlanHost, PoliciesDocument, PolicyDocument,
+            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time,
+            WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -66,12 +66,13 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
+    attempts: Arc<policies::Attempts>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots }
+        Self { actor, peer, store, snapshots, attempts: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -107,6 +108,7 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
@@ -212,6 +214,9 @@ impl Coordinator {
             let fault =
                 Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
             return Err(fault.exit(Exit::StalePlan));
+        }
+        if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
+            self.judge_urgent(&spec).await?;
         }
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
@@ -360,6 +365,14 @@ impl Service for Coordinator {
         self.snapshots.clone()
     }
 
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        Box::pin(self.list_policies())
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        Box::pin(async move { self.describe_policy(&name).await })
+    }
+
     fn orders(&self) -> Answer<'_, OrdersDocument> {
         Box::pin(async move { Ok(orders::list(&self.peer).await?) })
     }
@@ -451,10 +464,12 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 
 mod commands;
 pub mod freeze;
+mod policies;
 mod reports;
 mod slots;
 mod steps;
 mod thaw;
+pub mod urgent;
 mod verdicts;
 mod why;
 

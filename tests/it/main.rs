@@ -21,6 +21,8 @@ mod lab;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod rings;
 #[cfg(test)]
 mod rows;

@@ -35,6 +35,17 @@ pub enum LimitError {
 }
 
 impl Limit {
+    /// So many hosts.
+    pub fn count(hosts: u32) -> Self {
+        Self { given: hosts.to_string(), amount: Amount::Count(hosts) }
+    }
+
+    /// So many of a hundred hosts, at most 100.
+    pub fn share(percent: u32) -> Self {
+        let percent = percent.min(100);
+        Self { given: format!("{percent}%"), amount: Amount::Percent(percent) }
+    }
+
     /// The text as it was written.
     pub fn given(&self) -> &str {
         &self.given

@@ -77,6 +77,7 @@ fn change(version: &str) -> PackageChange {
 pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> Plan {
     let limit = |resolved: u32| ResolvedLimit { given: resolved.to_string(), resolved };
     Plan {
+        because: None,
         name: "wave".into(),
         hash: [0; 32],
         created_at: WallTime(0),

@@ -321,6 +321,7 @@ fn plan() -> Plan {
         ramp: Ramp::Aws,
     };
     Plan {
+        because: Some("cve".into()),
         name: text("weekly"),
         hash: [9; 32],
         created_at: WALL,
@@ -385,6 +386,7 @@ fn ledger(lines: &mut Lines) {
 /// The words that are stored and sent as numbers, in the order of their numbers.
 fn words(lines: &mut Lines) {
     use RefusalCode::*;
+    lines.add("choice.systems", &Choice::Systems);
     let refusals = vec![
         ObserveMode,
         Busy,

@@ -122,6 +122,7 @@ pub(crate) fn plan() -> Plan {
         transaction: Transaction { changes: vec![change.clone()], removals: vec![] },
     };
     Plan {
+        because: None,
         name: String::new(),
         hash: [0; 32],
         created_at: WallTime(0),

@@ -19,15 +19,16 @@ use super::{
     document::{
         AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, CommandDocument, CommandsDocument,
         ComplianceDocument, GroupsDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument,
-        PatchesDocument, PlanDocument, RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument,
-        RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument,
-        StopDocument, VerdictRequest, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+        PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, RegisterRequest, ReleaseDocument,
+        ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument,
+        SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent, WhyDocument, WindowDocument,
+        WindowListDocument,
     },
     who,
 };
 use crate::{
     fault::{ErrorDocument, Exit, Fault},
-    manifest::{baseline::Written, window},
+    manifest::{baseline::Written, policy, window},
 };
 
 /// Asks one service. Cheap; connects anew for every question.
@@ -263,6 +264,38 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn set_default(&self, name: &str) -> Result<ChangedDocument, Fault> {
         self.post::<(), _>(&format!("/v1/baselines/{}/default", encode(name)), None).await
+    }
+
+    /// Every patch policy.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn policies(&self) -> Result<PoliciesDocument, Fault> {
+        self.get("/v1/policies").await
+    }
+
+    /// One patch policy.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn policy(&self, name: &str) -> Result<PolicyDocument, Fault> {
+        self.get(&format!("/v1/policies/{}", encode(name))).await
+    }
+
+    /// Keeps the patch policy `name`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn put_policy(&self, name: &str, manifest: &policy::Written) -> Result<KeptDocument, Fault> {
+        self.send_json(Method::PUT, &format!("/v1/policies/{}", encode(name)), Some(manifest)).await
+    }
+
+    /// Takes the patch policy `name` away.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn delete_policy(&self, name: &str) -> Result<KeptDocument, Fault> {
+        self.send_json::<(), _>(Method::DELETE, &format!("/v1/policies/{}", encode(name)), None).await
     }
 
     /// Every maintenance window.

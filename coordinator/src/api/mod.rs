@@ -29,6 +29,14 @@
 //! | `POST /v1/baselines/NAME/default` | | `patchmesh.changed/v1` |
 //! | `GET /v1/groups` | | `patchmesh.groups/v1` |
 //! | `POST /v1/groups/GROUP/{register,deregister}` | `baseline`, `operatingSystem` | `patchmesh.changed/v1` |
+//! | `GET /v1/windows` | | `patchmesh.window-list/v1` |
+//! | `GET /v1/windows/NAME` | | `patchmesh.window/v1` |
+//! | `PUT /v1/windows/NAME` | a manifest of kind `MaintenanceWindow` | `patchmesh.kept/v1` |
+//! | `DELETE /v1/windows/NAME` | | `patchmesh.kept/v1` |
+//! | `GET /v1/policies` | | `patchmesh.policies/v1` |
+//! | `GET /v1/policies/NAME` | | `patchmesh.policy/v1` |
+//! | `PUT /v1/policies/NAME` | a manifest of kind `PatchPolicy` | `patchmesh.kept/v1` |
+//! | `DELETE /v1/policies/NAME` | | `patchmesh.kept/v1` |
 //! | `GET /v1/snapshots` | | `patchmesh.snapshots/v1` |
 //! | `GET /v1/snapshots/ID` | | `patchmesh.snapshot/v1`; the beginning of an id will do |
 //!
@@ -53,8 +61,8 @@ use tokio::sync::mpsc;
 
 use self::document::{
     CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument,
-    OrdersDocument, PatchesDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
-    SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
+    OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
+    RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -152,6 +160,12 @@ pub trait Service: Send + Sync + 'static {
     /// The snapshots that are kept.
     fn snapshots(&self) -> Snapshots;
 
+    /// Every policy, with its next run and what became of the last one.
+    fn policies(&self) -> Answer<'_, PoliciesDocument>;
+
+    /// One policy by name. [`not_found`] if there is none.
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument>;
+
     /// Frees the slot of `host`, a name or a key. Answers once it is in the ledger.
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;
 }
@@ -163,7 +177,10 @@ pub fn not_found(kind: &str, name: &str) -> Fault {
         "not-found",
         format!("there is no {kind} {name:?}"),
         "nothing was changed",
-        format!("see patchmesh get {kind}s"),
+        match kind.strip_suffix('y') {
+            Some(stem) => format!("see patchmesh get {stem}ies"),
+            None => format!("see patchmesh get {kind}s"),
+        },
     )
 }
 

@@ -169,6 +169,7 @@ fn a_plan_for_a_large_fleet_fits() {
         transaction: Transaction { changes: changes.clone(), removals: vec![] },
     };
     let plan = Plan {
+        because: None,
         name: "wave".into(),
         hash: [0; 32],
         created_at: WallTime(0),

@@ -68,6 +68,7 @@ impl World {
         };
         let hour = WallTime(3600 * SECOND);
         let plan = Plan {
+            because: None,
             name: "wave".into(),
             hash: [0; 32],
             created_at: WallTime(0),

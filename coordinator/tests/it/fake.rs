@@ -27,7 +27,7 @@ use patchmesh_common::{
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
-    service::freeze,
+    service::{freeze, urgent},
     snapshots::Snapshots,
     store::Store,
 };
@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod commands;
 pub(crate) mod ledgers;
+pub(crate) mod policies;
 pub(crate) mod reports;
 pub(crate) mod rings;
 mod slots;
@@ -418,6 +419,10 @@ impl Service for Fake {
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+        let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
+        if let Err(fault) = urgent::refuse_covered(&spec, &known, &self.store, now) {
+            return say(Err(fault));
+        }
         say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
     }
 
@@ -446,6 +451,14 @@ impl Service for Fake {
 
     fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument> {
         say(self.known(&id, RolloutState::Halted).and_then(|rollout| steps::steps(rollout, host.as_deref())))
+    }
+
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        say(policies::list(&self.store))
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        say(policies::one(&self.store, &name))
     }
 
     fn snapshots(&self) -> Snapshots {

@@ -8,7 +8,12 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 26] = [
+    ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
+    ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
+    ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
+    ("logging-policy.yaml", include_str!("../scripts/logging-policy.yaml")),
+    ("wrong-policy.yaml", include_str!("../scripts/wrong-policy.yaml")),
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -157,6 +162,16 @@ fn steps() {
 #[test]
 fn kept() {
     session("kept.txt", include_str!("../scripts/kept.txt"));
+}
+
+#[test]
+fn patch_now() {
+    session("patch-now.txt", include_str!("../scripts/patch-now.txt"));
+}
+
+#[test]
+fn policies() {
+    session("policies.txt", include_str!("../scripts/policies.txt"));
 }
 
 #[test]

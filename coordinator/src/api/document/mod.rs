@@ -10,6 +10,7 @@ mod compliance;
 mod event;
 mod host;
 mod plan;
+mod policy;
 mod rollout;
 mod slots;
 mod snapshot;
@@ -42,6 +43,10 @@ pub use self::{
     plan::{
         Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument, SelectorDocument,
         SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
+    },
+    policy::{
+        NotStarted, PoliciesDocument, PolicyDocument, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,
+        rows as policy_rows,
     },
     rollout::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
