@@ -77,6 +77,7 @@ fn plan() -> Plan {
         hosts: [(1, "db-1"), (2, "web-1"), (3, "web-2")].map(planned).to_vec(),
         excluded: vec![],
         rings: vec![PlannedRing::all(3, Ramp::Full)],
+        because: None,
     }
 }
 
