@@ -82,6 +82,12 @@ fn names(again: &Again) -> Vec<String> {
         .collect()
 }
 
+/// Every entry of the ledger, as it is told.
+fn ledger(again: &Again) -> String {
+    let folder = again.folder().join("coordinator");
+    ok(&again.cli(&["audit", "export", "-o", "jsonl", "--dir", folder.to_str().expect("UTF-8")]))
+}
+
 #[test]
 fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     let count = size();
@@ -115,6 +121,8 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     let stamp = |at: &str| at.replace(['-', ':'], "").to_lowercase();
     let expected = [format!("nightly-install-{}", stamp(&install_at)), format!("nightly-scan-{}", stamp(&scan_at))];
     assert_eq!(names(&again).into_iter().collect::<BTreeSet<_>>(), expected.clone().into());
+    let written = ledger(&again);
+    assert_eq!(written.matches("\"by\":\"policy nightly\"").count(), 2, "{written}");
 
     // A coordinator that comes back knows from its ledger what was done.
     again.kill("coordinator");
@@ -209,4 +217,5 @@ fn what_is_urgent_goes_outside_a_window_only_with_a_reason_which_the_ledger_keep
         _ => None,
     });
     assert_eq!(kept.as_deref(), Some(because));
+    assert!(ledger(&again).contains(&format!("outside of windows: {because}")));
 }

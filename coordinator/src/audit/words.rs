@@ -166,8 +166,9 @@ fn judged(evidence: &SignedVerdict) -> About {
 fn started(rollout: &Rollout) -> String {
     let plan = &rollout.plan;
     let (hosts, limit, errors) = (plan.hosts.len(), &plan.max_concurrency, &plan.max_errors);
+    let because = plan.because.as_ref().map(|text| format!("; outside of windows: {text}")).unwrap_or_default();
     format!(
-        "{:?} on {}: maxConcurrency {} is {}, maxErrors {} is {}; plan {}",
+        "{:?} on {}: maxConcurrency {} is {}, maxErrors {} is {}; plan {}{because}",
         plan.operation,
         counted(hosts, "host"),
         limit.given,
