@@ -228,14 +228,16 @@ pub fn named(text: &Path) -> Result<Vec<PatchBaseline>, Fault> {
     match manifest::parse(&shown, &text)? {
         Manifest::Baseline(found) => Ok(vec![*found]),
         Manifest::Override(several) => Ok(several),
-        Manifest::Rollout(_) | Manifest::Window(_) | Manifest::Service(_) | Manifest::InstallList(_) => {
-            Err(Fault::new(
-                "manifest-invalid",
-                format!("{shown}: this is no baseline"),
-                "nothing was changed",
-                "give a manifest of kind PatchBaseline, or AWS's JSON",
-            ))
-        }
+        Manifest::Rollout(_)
+        | Manifest::Window(_)
+        | Manifest::Service(_)
+        | Manifest::Policy(_)
+        | Manifest::InstallList(_) => Err(Fault::new(
+            "manifest-invalid",
+            format!("{shown}: this is no baseline"),
+            "nothing was changed",
+            "give a manifest of kind PatchBaseline, or AWS's JSON",
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The routes of what is kept: baselines, patch groups, maintenance windows, services and snapshots.
+//! The routes of what is kept: baselines, patch groups, maintenance windows, services, policies and snapshots.
 
 use std::sync::Arc;
 
@@ -10,18 +10,19 @@ use axum::{
 };
 use patchmesh_common::time::WallTime;
 use patchmesh_node::clock;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Service, bad_request,
-    document::{DropRequest, RegisterRequest, ServiceRequest, SnapshotDocument, SnapshotsDocument},
+    document::{RegisterRequest, ServiceRequest, SnapshotDocument, SnapshotsDocument},
     not_found,
     server::{Name, Received, answer, parse, refuse},
+    who::Who,
 };
 use crate::{
     fault::Fault,
     manifest::{self, baseline::Written},
-    store::Store,
+    store::{Kept, Store},
 };
 
 pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
@@ -38,6 +39,8 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
         .route("/v1/windows/{name}", get(window::<S>).put(put_window::<S>).delete(delete_window::<S>))
         .route("/v1/services", get(|State(s): State<Arc<S>>| async move { answer(s.services()).await }))
         .route("/v1/services/{name}", get(service::<S>).put(keep_service::<S>).delete(drop_service::<S>))
+        .route("/v1/policies", get(|State(s): State<Arc<S>>| async move { answer(s.policies()).await }))
+        .route("/v1/policies/{name}", get(policy::<S>).put(put_policy::<S>).delete(delete_policy::<S>))
         .route("/v1/snapshots", get(snapshots::<S>))
         .route("/v1/snapshots/{id}", get(snapshot::<S>))
 }
@@ -68,15 +71,26 @@ async fn one<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>
 }
 
 async fn put<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    let given = parse::<Written>(body).and_then(|manifest| {
-        let baseline = manifest.baseline().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
-        match baseline.name == name {
-            true => Ok(baseline),
+    put_kept(&*service, &name, body, Written::baseline, Store::put).await
+}
+
+/// Keeps what `read` makes of the body, whose name must be that of the resource.
+async fn put_kept<S: Service, W: DeserializeOwned, K: Kept + Send + 'static, T: Serialize + Send + 'static>(
+    service: &S,
+    name: &str,
+    body: Received,
+    read: fn(W) -> Option<K>,
+    put: fn(&Store, K) -> Result<T, Fault>,
+) -> Response {
+    let given = parse::<W>(body).and_then(|manifest| {
+        let one = read(manifest).ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
+        match one.name() == name {
+            true => Ok(one),
             false => Err(bad_request("the manifest has another name than the resource")),
         }
     });
     match given {
-        Ok(baseline) => keep(&*service, move |store| store.put(baseline)).await,
+        Ok(one) => keep(service, move |store| put(store, one)).await,
         Err(fault) => refuse(&fault),
     }
 }
@@ -94,17 +108,7 @@ async fn window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Stri
 }
 
 async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    let given = parse::<manifest::window::Written>(body).and_then(|manifest| {
-        let window = manifest.window().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
-        match window.name == name {
-            true => Ok(window),
-            false => Err(bad_request("the manifest has another name than the resource")),
-        }
-    });
-    match given {
-        Ok(window) => keep(&*service, move |store| store.put_window(window)).await,
-        Err(fault) => refuse(&fault),
-    }
+    put_kept(&*service, &name, body, manifest::window::Written::window, Store::put_window).await
 }
 
 async fn delete_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
@@ -115,18 +119,32 @@ async fn service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Str
     answer(service.service(name)).await
 }
 
-async fn keep_service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    match parse::<ServiceRequest>(body).map(|asked| asked.parts(name)) {
-        Ok((by, spec)) => answer(service.keep_service(spec, by)).await,
+async fn keep_service<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    Name(name): Name<String>,
+    body: Received,
+) -> Response {
+    match parse::<ServiceRequest>(body) {
+        Ok(asked) => answer(service.keep_service(asked.spec(name), who.name(""))).await,
         Err(fault) => refuse(&fault),
     }
 }
 
-async fn drop_service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    match parse::<DropRequest>(body) {
-        Ok(asked) => answer(service.drop_service(name, asked.by)).await,
-        Err(fault) => refuse(&fault),
-    }
+async fn drop_service<S: Service>(State(service): State<Arc<S>>, who: Who, Name(name): Name<String>) -> Response {
+    answer(service.drop_service(name, who.name(""))).await
+}
+
+async fn policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    answer(service.policy(name)).await
+}
+
+async fn put_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    put_kept(&*service, &name, body, manifest::policy::Written::policy, Store::put_policy).await
+}
+
+async fn delete_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.delete_policy(&name)).await
 }
 
 async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {

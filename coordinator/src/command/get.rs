@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use patchmesh_common::{patch::evaluation::State, selector::Selector};
 
-use super::{baselines, block_on, compliance, groups, refused, services, windows};
+use super::{baselines, block_on, compliance, groups, policies, refused, services, windows};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -119,6 +119,12 @@ pub enum GetKind {
         after_help = "Examples:\n  patchmesh get services\n  patchmesh get services -o wide"
     )]
     Services(ListArgs),
+    /// Every patch policy, operation by operation, with its next run and what became of the last one
+    #[command(
+        visible_alias = "policy",
+        after_help = "Examples:\n  patchmesh get policies\n  patchmesh get policies -o json"
+    )]
+    Policies(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -150,6 +156,11 @@ pub enum DescribeKind {
     /// One service, with its members and why those that are down are
     #[command(after_help = "Examples:\n  patchmesh describe service pg\n  patchmesh describe service pg -o json")]
     Service(NameArgs),
+    /// One patch policy of the coordinator, with its next runs and what became of the last ones
+    #[command(
+        after_help = "Examples:\n  patchmesh describe policy nightly\n  patchmesh describe policy nightly -o json"
+    )]
+    Policy(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -198,14 +209,15 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
         }
         GetKind::Windows(args) => windows::list(args)?,
         GetKind::Services(args) => services::list(args)?,
+        GetKind::Policies(args) => policies::list(args)?,
         GetKind::Other(words) => {
-            let instead =
-                "use get hosts, get rollouts, get baselines, get groups, get snapshots, get services or get windows";
-            let to_come = ["policies", "calendars", "patches", "leases"];
+            let instead = "use get hosts, get rollouts, get baselines, get groups, get snapshots, get services, get windows \
+                           or get policies";
+            let to_come = ["calendars", "patches", "leases"];
             return Err(refused::kind(
                 "get",
                 words,
-                "hosts|rollouts|baselines|groups|snapshots|services|windows",
+                "hosts|rollouts|baselines|groups|snapshots|services|windows|policies",
                 &to_come.map(|kind| (kind, instead)),
             ));
         }
@@ -245,6 +257,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
         }
         DescribeKind::Window(args) => windows::show(args)?,
         DescribeKind::Service(args) => services::show(args)?,
+        DescribeKind::Policy(args) => policies::show(args)?,
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
@@ -253,7 +266,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             return Err(refused::kind(
                 "describe",
                 words,
-                "host NAME, baseline NAME, service NAME, snapshot ID or window NAME",
+                "host NAME, baseline NAME, service NAME, snapshot ID, window NAME or policy NAME",
                 &to_come,
             ));
         }

@@ -71,6 +71,9 @@ pub enum DeleteKind {
     /// One service: nothing has to stay up for its sake any more
     #[command(after_help = "Example:\n  patchmesh delete service pg")]
     Service(NameArgs),
+    /// One patch policy; its runs go on
+    #[command(after_help = "Example:\n  patchmesh delete policy nightly")]
+    Policy(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -129,8 +132,13 @@ pub fn delete(kind: &DeleteKind) -> Result<Exit, Fault> {
             print_kept(&block_on(args.socket.client().delete_window(&args.name))?, format)
         }
         DeleteKind::Service(args) => services::delete(args),
+        DeleteKind::Policy(args) => {
+            let format = format("delete policy", &args.output)?;
+            print_kept(&block_on(args.socket.client().delete_policy(&args.name))?, format)
+        }
         DeleteKind::Other(words) => {
-            Err(refused::kind("delete", words, "baseline NAME, service NAME or window NAME", &[]))
+            let known = "baseline NAME, service NAME, window NAME or policy NAME";
+            Err(refused::kind("delete", words, known, &[]))
         }
     }
 }

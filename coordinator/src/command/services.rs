@@ -4,10 +4,8 @@ use super::{
     block_on,
     get::{ListArgs, NameArgs},
     groups::print_kept,
-    slots::who,
 };
 use crate::{
-    api::document::DropRequest,
     fault::{Exit, Fault},
     output::{self, Format},
     render,
@@ -46,5 +44,5 @@ pub(super) fn show(args: &NameArgs) -> Result<(), Fault> {
 /// As [`list`].
 pub(super) fn delete(args: &NameArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("delete service", &[Format::Table, Format::Json, Format::Yaml])?;
-    print_kept(&block_on(args.socket.client().drop_service(&args.name, &DropRequest { by: who() }))?, format)
+    print_kept(&block_on(args.socket.client().drop_service(&args.name))?, format)
 }

@@ -74,7 +74,7 @@ impl Judge {
             });
         }
         let scans = self.rules.get(&rollout).is_some_and(|rules| rules.plan.operation == Operation::Scan);
-        if self.watch.services.members.contains_key(&host) && !scans {
+        if !scans {
             let kept = self.watch.breaks(host, |node| self.is_at_work(node));
             self.demand("availability", kept.is_ok(), Some(host), || kept.err().unwrap_or_default());
         }

@@ -50,7 +50,7 @@ impl World {
     }
 
     fn apply_as(&mut self, id: RolloutId, plan: Plan) {
-        self.send(Event::Apply { id, plan: Box::new(plan) });
+        self.send(Event::Apply { id, plan: Box::new(plan), by: "ops".into() });
     }
 
     fn why(&self, id: RolloutId, at: usize) -> Option<Waiting> {
@@ -475,7 +475,8 @@ fn the_judge_names_a_service_that_a_grant_breaks() {
         |zones: [&str; 3]| said(ServiceAct::Members { changed: (1..).zip(zones).map(|(n, z)| member(n, z)).collect() });
     let judged = |entries: Vec<LedgerEntry>| {
         let mut judge = Judge::default();
-        judge.read(&act(LedgerAct::Started(Box::new(plan::Rollout { id: ID, plan: plan_of(3, 3, 3, open()) }))));
+        let plan = plan_of(3, 3, 3, open());
+        judge.read(&act(LedgerAct::Started(Box::new(plan::Rollout { id: ID, plan, by: "ops".into() }))));
         entries.iter().for_each(|entry| judge.read(entry));
         judge.violations().iter().map(|violation| violation.promise).collect::<Vec<_>>()
     };

@@ -9,8 +9,6 @@ use super::{LimitDocument, SelectorDocument};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceRequest {
-    /// Who, as they say.
-    pub by: String,
     /// Whose members.
     pub selector: SelectorDocument,
     /// How many members stay up.
@@ -22,11 +20,10 @@ pub struct ServiceRequest {
 }
 
 impl ServiceRequest {
-    /// The request of `by` to keep `spec`.
-    pub fn new(spec: ServiceSpec, by: String) -> Self {
+    /// The request to keep `spec`.
+    pub fn new(spec: ServiceSpec) -> Self {
         let selector = |match_labels| SelectorDocument { match_labels };
         Self {
-            by,
             selector: selector(spec.selector),
             min_available: spec.min_available,
             spread: spec.spread,
@@ -34,25 +31,16 @@ impl ServiceRequest {
         }
     }
 
-    /// Who asks, and for what, of which nothing has been checked.
-    pub fn parts(self, name: String) -> (String, ServiceSpec) {
-        let spec = ServiceSpec {
+    /// What is asked for, of which nothing has been checked.
+    pub fn spec(self, name: String) -> ServiceSpec {
+        ServiceSpec {
             name,
             selector: self.selector.match_labels,
             min_available: self.min_available,
             spread: self.spread,
             last: self.last.into_iter().map(|one| one.match_labels).collect(),
-        };
-        (self.by, spec)
+        }
     }
-}
-
-/// Who drops a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DropRequest {
-    /// As they say.
-    pub by: String,
 }
 
 /// One service.
