@@ -297,6 +297,10 @@ pub enum Truth {
         /// Whether the power failed or the host rebooted.
         power: bool,
     },
+    /// A process, or a whole machine, was paused: it does and hears nothing.
+    Paused,
+    /// It goes on.
+    Resumed,
     /// A daemon dies of a message.
     Aborted {
         /// Which.

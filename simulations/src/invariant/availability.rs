@@ -88,11 +88,11 @@ impl Promise for Availability {
             Truth::Serves { service, least: None, .. } => {
                 self.kept.entry(spot).or_default().remove(service);
             }
-            Truth::Started { .. } => {
+            Truth::Started { .. } | Truth::Resumed => {
                 self.running.entry(node).or_default().insert(spot);
                 self.down.remove(&node);
             }
-            Truth::Died { .. } => {
+            Truth::Died { .. } | Truth::Paused => {
                 let running = self.running.entry(node).or_default();
                 running.remove(&spot);
                 if running.is_empty() {

@@ -211,6 +211,8 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         seat.paused_until = seat.paused_until.max(until);
         self.at(until, Happening::Resume { spot });
+        self.strain_paused(spot);
+        self.tell(spot, Truth::Paused);
     }
 
     pub(super) fn resume(&mut self, spot: Spot) {
@@ -219,8 +221,12 @@ impl World {
         if seat.paused_until > now {
             return;
         }
+        let up = seat.up;
         for what in std::mem::take(&mut seat.parked) {
             self.at(now, what);
+        }
+        if up {
+            self.tell(spot, Truth::Resumed);
         }
     }
 

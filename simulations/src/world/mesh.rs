@@ -450,8 +450,18 @@ impl World {
         }
     }
 
+    /// Who is linked to a paused machine notices that it answers no ping.
+    pub(super) fn strain_paused(&mut self, spot: Spot) {
+        for other in self.seats[spot as usize].links.clone() {
+            let delay = self.net.chance.between(NOTICE.0, NOTICE.1);
+            self.after(delay, Happening::Sever { one: spot, other });
+        }
+    }
+
     pub(super) fn sever_if_cut(&mut self, one: Spot, other: Spot) {
-        if self.net.is_cut(self.now, one, other) || self.net.is_cut(self.now, other, one) {
+        let paused = |spot: Spot| self.seats[spot as usize].paused_until > self.now;
+        let cut = self.net.is_cut(self.now, one, other) || self.net.is_cut(self.now, other, one);
+        if cut || paused(one) || paused(other) {
             self.sever(one, other, 0);
         }
     }
