@@ -62,7 +62,11 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
             (spec.logs, "field spec.logs", "leave it out: patchmesh rollout steps ROLLOUT shows what hosts said"),
             (spec.rings, "field spec.rings", "write rings into a Rollout"),
             (spec.blackouts, "field spec.blackouts", "write blackouts into a Rollout, or name windows here"),
-            (spec.services, "field spec.services", "lower maxConcurrency so that every service stays up"),
+            (
+                spec.services,
+                "field spec.services",
+                "leave it out: what is kept as kind Service holds for every rollout",
+            ),
             (spec.gates, "field spec.gates", "leave it out"),
             (spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt a run"),
             (spec.on_superseded, "field spec.onSuperseded", "leave it out: the next run plans again"),
