@@ -262,10 +262,24 @@ impl Service for Coordinator {
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
         Box::pin(async move {
             self.ask(move |actor, _| {
-                why::why(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
+                why::host(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
             })
             .await?
         })
+    }
+
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).map(|(id, state)| why::rollout(&view, id, state))
+            })
+            .await?
+        })
+    }
+
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument> {
+        Box::pin(self.ask(move |actor, _| why::patch(&actor.status(), &name)))
     }
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {

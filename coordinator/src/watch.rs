@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use patchmesh_common::{
     id::RolloutId,
-    rollout::ledger::{LedgerAct, RolloutState as Standing},
+    rollout::{
+        ledger::{LedgerAct, RolloutState as Standing},
+        why::release_command,
+    },
     run::Phase,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     api::document::{EventDocument, EventKind, HostOutcome, ProgressDocument, RolloutState, WatchEvent},
-    status::{View, release_command},
+    status::View,
 };
 
 /// What a watcher was last shown of one host.

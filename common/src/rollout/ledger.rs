@@ -30,9 +30,11 @@ mod error;
 mod release;
 mod report;
 mod rings;
+mod since;
 mod tally;
 
 pub use error::FoldError;
+pub use since::Since;
 pub use tally::Tally;
 
 /// One entry: when, by the coordinator's wall clock, and what.
@@ -259,6 +261,8 @@ pub struct RolloutState {
     pub peak: u32,
     /// Where it stands among its rings.
     pub course: Course,
+    /// Since when nothing is granted, and why.
+    pub since: Since,
 }
 
 /// Everything that the entries say.
@@ -298,6 +302,8 @@ pub struct Ledger {
     pub unheard: BTreeSet<NodeId>,
     /// What is known of each host's reboots.
     pub reboots: BTreeMap<NodeId, Reboots>,
+    /// Since when a STOP of every rollout stands.
+    pub stopped_all_since: Option<WallTime>,
 }
 
 /// The report in a sealed answer whose signature was checked before it was saved.
@@ -396,6 +402,7 @@ impl Ledger {
                 self.fold_verdict(evidence, entry.at)?;
             }
         }
+        self.note_since(entry);
         Ok(())
     }
 
@@ -470,6 +477,7 @@ impl RolloutState {
             tally: Tally::default(),
             peak: 0,
             course: Course::default(),
+            since: Since::default(),
         };
         state.tally = state.recounted();
         state

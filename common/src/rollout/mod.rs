@@ -2,7 +2,7 @@
 //!
 //! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
 //! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
-//! around it, `ring` which hosts go before which, `approval` what operators say about that, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `check` the judge that knows the rules of a valid ledger and nothing about how it was made.
+//! around it, `ring` which hosts go before which, `approval` what operators say about that, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `why` the chain of causes behind a host, rollout or patch that is not done, `check` the judge that knows the rules of a valid ledger and nothing about how it was made.
 
 pub mod approval;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod slots;
 pub mod spec;
 pub mod survey;
 pub mod waiting;
+pub mod why;
 pub mod witness;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::{
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings},
-    ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
+    ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     limit::Ramp,
     plan::{Plan, PlannedHost, ResolvedLimit},
     planner,
@@ -38,6 +38,7 @@ mod laws;
 mod operated;
 mod released;
 mod rings;
+mod why;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -215,11 +216,20 @@ impl World {
         self.send(Event::Heard(Box::new(LeaseFrame { credential, sealed })));
     }
 
+    /// The rollout that the lease was granted in; the usual one if that was elsewhere.
+    fn rollout_of(&self, lease: LeaseId) -> RolloutId {
+        let granted = self.saved.iter().find_map(|entry| match &entry.act {
+            LedgerAct::Granted { rollout, lease: granted, .. } if *granted == lease => Some(*rollout),
+            _ => None,
+        });
+        granted.unwrap_or(ID)
+    }
+
     fn report(&self, lease: LeaseId, good: bool) -> ToCoordinator {
         let error = RunError { code: "transaction-failed".into(), text: "postinst".into(), log: String::new() };
         ToCoordinator::Reported(Box::new(Report {
             lease,
-            rollout: ID,
+            rollout: self.rollout_of(lease),
             outcome: if good { Outcome::Succeeded } else { Outcome::Failed },
             phase: Phase::OnExit,
             rebooted: good,
@@ -256,7 +266,7 @@ impl World {
                     self.running.insert(to, lease);
                 }
                 (ToHost::Adopt, _) => {
-                    let held = self.running.get(&to).map(|lease| (*lease, ID));
+                    let held = self.running.get(&to).map(|lease| (*lease, self.rollout_of(*lease)));
                     self.answer(seed, ToCoordinator::Adopted { held });
                 }
                 (ToHost::Release { lease }, _) if self.running.get(&to) == Some(&lease) => {

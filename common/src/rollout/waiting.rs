@@ -246,16 +246,31 @@ impl Waiting {
         }
     }
 
-    /// The command that would change it; `None` if nothing but time or the host itself does.
+    /// What would change it: a command, or what to do where no command does it. `None` if nothing but time or the host itself does.
     pub fn command(&self, rollout: RolloutId) -> Option<String> {
         Some(match self {
-            Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } => "patchmesh slots ls".to_owned(),
-            Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
+            Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } | Self::Ring { lost: 1.., .. } => {
+                "patchmesh slots ls".to_owned()
+            }
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
+            Self::Ring { .. } | Self::Ramp { .. } => format!("patchmesh rollout watch {rollout}"),
+            Self::WindowClosed { next: None } | Self::Halted | Self::Rejected(_) => "patchmesh plan -f FILE".to_owned(),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
+            Self::Stopped => format!("patchmesh resume --rollout {rollout} --key FILE"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
+            Self::Silent => "systemctl start patchmeshd".to_owned(),
+            Self::Refused(refusal) => refusal.remedy.clone(),
+            Self::Claimed(other) => format!("patchmesh rollout watch {other}"),
+            Self::ClockSkew { .. } => "timedatectl status".to_owned(),
+            Self::Released => "systemctl status patchmeshd".to_owned(),
+            Self::Superseded | Self::Rival => "systemctl stop patchmesh-coordinator".to_owned(),
+            Self::SafeMode { .. } => "journalctl -u patchmesh-coordinator".to_owned(),
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),
-            _ => return None,
+            Self::Handshake
+            | Self::WindowClosed { next: Some(_) }
+            | Self::Listening
+            | Self::StepWait { .. }
+            | Self::Bake { .. } => return None,
         })
     }
 }

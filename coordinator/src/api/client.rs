@@ -95,6 +95,22 @@ impl Client {
         self.get(&format!("/v1/hosts/{}/why", encode(name))).await
     }
 
+    /// Why a rollout, by id or name, is where it is.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn why_rollout(&self, id: &str) -> Result<WhyDocument, Fault> {
+        self.get(&format!("/v1/rollouts/{}/why", encode(id))).await
+    }
+
+    /// Why a package is not on every host for which a rollout planned it.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn why_patch(&self, name: &str) -> Result<WhyDocument, Fault> {
+        self.get(&format!("/v1/patches/{}/why", encode(name))).await
+    }
+
     /// Plans; changes nothing.
     ///
     /// # Errors

@@ -95,6 +95,12 @@ pub trait Service: Send + Sync + 'static {
     /// Why one host is where it is.
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument>;
 
+    /// Why one rollout, by id or name (the newest of that name), is where it is.
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument>;
+
+    /// Why a package is not on every host for which a rollout planned it.
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument>;
+
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
 

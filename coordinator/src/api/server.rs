@@ -97,6 +97,14 @@ fn router<S: Service>(service: Arc<S>) -> Router {
                 answer(s.steps(id, Some(host))).await
             }),
         )
+        .route(
+            "/v1/rollouts/{id}/why",
+            get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.why_rollout(id)).await }),
+        )
+        .route(
+            "/v1/patches/{name}/why",
+            get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.why_patch(name)).await }),
+        )
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
         .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))

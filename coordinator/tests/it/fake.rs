@@ -222,13 +222,31 @@ pub(crate) fn standing() -> StopDocument {
 }
 
 pub(crate) fn why() -> WhyDocument {
-    let step = WhyStep {
-        code: "slots".into(),
-        text: "all 2 slots of rollout weekly are taken".into(),
-        at: Some(time("2026-12-01T02:00:05Z")),
-        command: Some("patchmesh rollout status weekly".into()),
+    let step = |code: &str, text: &str, at: &str, command: Option<&str>| WhyStep {
+        code: code.into(),
+        text: text.into(),
+        at: Some(time(at)),
+        command: command.map(str::to_owned),
     };
-    WhyDocument::host("web-2", "it waits for a slot", vec![step])
+    let slots = Some("patchmesh slots ls");
+    let release = Some("patchmesh slots release db-1 --because TEXT");
+    let applied = "rollout weekly was applied: 3 hosts, 2 at once (given 2), halted when more than 0 fail (given 0)";
+    let status = format!("patchmesh rollout status {ID}");
+    let at_work = "web-1 holds a slot: at work, in phase transaction; answered 4 s ago";
+    let silent = "db-1 holds a slot: silent for 1300 s; lost after 900 s";
+    let chain = vec![
+        step("slot", "waits in rollout weekly: 2 of 2 slots are held", "2026-12-01T02:00:05Z", slots),
+        step("lost", silent, "2026-12-01T02:00:05Z", release),
+        step("slot-held", at_work, "2026-12-01T02:00:01Z", None),
+        step("applied", applied, "2026-12-01T02:00:00Z", Some(&status)),
+    ];
+    let answer = "web-2: waits in rollout weekly: 2 of 2 slots are held";
+    WhyDocument::new("host", "web-2", answer, chain)
+}
+
+pub(crate) fn why_rollout() -> WhyDocument {
+    let host = why();
+    WhyDocument::new("rollout", "weekly", "weekly is Running", host.chain)
 }
 
 pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
@@ -406,6 +424,17 @@ impl Service for Fake {
 
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
         say(if name == "web-2" { Ok(why()) } else { Err(not_found("host", &name)) })
+    }
+
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument> {
+        say(if id == "weekly" || id == ID { Ok(why_rollout()) } else { Err(not_found("rollout", &id)) })
+    }
+
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument> {
+        let text = format!("no rollout of this ledger was planned to install {name}");
+        let command = Some("patchmesh describe host NAME --patches".to_owned());
+        let step = WhyStep { code: "not-planned".into(), text, at: None, command };
+        say(Ok(WhyDocument::new("patch", &name, format!("nobody knows of a rollout that installs {name}"), vec![step])))
     }
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
