@@ -39,13 +39,13 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
+            ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
             PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
             RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
-    fault::{Exit, Fault},
+    fault::Fault,
     snapshots::Snapshots,
     status::View,
     store::Store,
@@ -120,9 +120,17 @@ impl Coordinator {
             return Err(empty_ring(&ring.name, &excluded));
         }
         let frozen = Frozen { openings, ..self.freeze(&spec, question, &planned, now).await? };
-        let mut left = planned
-            .iter()
-            .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot));
+        let (of, on) = (spec.clone(), planned.clone());
+        let (expected, claims) = self
+            .ask(move |actor, _| {
+                let ledger = actor.status().ledger;
+                (estimates(ledger, &of, &on), recheck::claimed(ledger, &on))
+            })
+            .await?;
+        let mut left = planned.iter().zip(expected).map(|(host, estimate_seconds)| {
+            let planned = PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot);
+            PlanHost { estimate_seconds, ..planned }
+        });
         let hosts = rings.iter().map(|count| left.by_ref().take(*count as usize).collect()).collect();
         let excluded = excluded
             .into_iter()
@@ -137,7 +145,8 @@ impl Coordinator {
             })
             .collect();
         let times = (Time(now), Time(WallTime(now.0.saturating_add(PLAN_LIFETIME))));
-        PlanDocument::new(&spec, frozen, times, hosts, excluded).map_err(|error| {
+        let plan = PlanDocument::new(&spec, frozen, times, hosts, excluded);
+        plan.and_then(|plan| plan.claimed_by(claims)).map_err(|error| {
             Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
                 .because(error)
         })
@@ -206,23 +215,19 @@ impl Coordinator {
 
     async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
         let now = clock::now().wall;
-        if now >= document.expires_at.0 {
-            let text = format!("the plan expired at {}", document.expires_at);
-            let fault =
-                Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
-            return Err(fault.exit(Exit::StalePlan));
-        }
+        recheck::unexpired(&document, now)?;
+        let claims = document.claims.clone();
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
-            let same = |state: &Standing| state.plan.hash == plan.hash && state.plan.created_at == plan.created_at;
-            if let Some((known, _)) = actor.status().ledger.rollouts.iter().find(|(_, state)| same(state)) {
-                return known.to_string();
+            if let Some(known) = recheck::applied(&actor.status(), &plan) {
+                return Ok(known.to_string());
             }
+            recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
             let id = RolloutId(actor.draw());
             actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
-            id.to_string()
+            Ok(id.to_string())
         })
-        .await
+        .await?
     }
 }
 
@@ -288,6 +293,10 @@ impl Service for Coordinator {
 
     fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
         Box::pin(self.start(plan))
+    }
+
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
+        Box::pin(self.ask_again(plan))
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
@@ -382,6 +391,19 @@ impl Service for Coordinator {
     }
 }
 
+/// How long each of the planned hosts is expected to take. One with nothing to do takes no time.
+fn estimates(ledger: &Ledger, spec: &RolloutSpec, planned: &[PlannedHost]) -> Vec<Estimate> {
+    let of = |host: &PlannedHost| {
+        if spec.operation == Operation::Install && host.transaction.is_empty() {
+            return Estimate { p50: Some(0), p95: Some(0) };
+        }
+        let own = ledger.reboots.get(&host.node);
+        let found = ledger.durations.estimate(&host.node, spec.operation, spec.reboot, own);
+        Estimate { p50: found.map(|found| found.p50.into()), p95: found.map(|found| found.p95.into()) }
+    };
+    planned.iter().map(of).collect()
+}
+
 /// When `node` begins its last disruptive step, as far as this ledger knows.
 fn lease_end(ledger: &Ledger, node: &NodeId) -> LeaseEnd {
     if ledger.foreign.contains_key(node) || (ledger.discontinuous && !ledger.adopted.contains(node)) {
@@ -449,6 +471,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 }
 
 pub mod freeze;
+mod recheck;
 mod reports;
 mod slots;
 mod steps;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Operation,
     approval::SignedVerdict,
+    estimate::Durations,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
     silence::Reboots,
@@ -302,6 +303,8 @@ pub struct Ledger {
     pub unheard: BTreeSet<NodeId>,
     /// What is known of each host's reboots.
     pub reboots: BTreeMap<NodeId, Reboots>,
+    /// How long runs take.
+    pub durations: Durations,
     /// Since when a STOP of every rollout stands.
     pub stopped_all_since: Option<WallTime>,
 }

@@ -36,6 +36,7 @@ mod epochs;
 mod found;
 mod laws;
 mod operated;
+mod planned;
 mod released;
 mod rings;
 mod why;

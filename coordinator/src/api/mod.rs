@@ -104,6 +104,10 @@ pub trait Service: Send + Sync + 'static {
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
 
+    /// Asks the targets of `plan` again, and refuses with exit 6 and what moved if they would not do any more what it says. A plan
+    /// that is already a rollout is not asked about.
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()>;
+
     /// Starts what `plan` froze; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
     /// expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
     fn apply(&self, plan: PlanDocument) -> Answer<'_, String>;

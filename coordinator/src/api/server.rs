@@ -162,9 +162,24 @@ async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Resp
     }
 }
 
-async fn apply<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HowToApply {
+    /// `false`: the hosts are not asked again what they would do.
+    recheck: Option<bool>,
+}
+
+async fn apply<S: Service>(
+    State(service): State<Arc<S>>,
+    how: Result<Query<HowToApply>, QueryRejection>,
+    body: Received,
+) -> Response {
     let applied = async {
+        let Query(how) = how.map_err(|error| bad_request("the query is not recheck=true|false").because(error))?;
         let plan = check_plan(parse::<PlanDocument>(body)?)?;
+        if how.recheck.unwrap_or(true) {
+            service.recheck(plan.clone()).await?;
+        }
         let id = service.apply(plan).await?;
         Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
     };

@@ -46,6 +46,9 @@ pub struct ApplyArgs {
     /// reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Do not ask the hosts again whether they would still do what the plan says: each refuses by itself if not
+    #[arg(long, conflicts_with = "file")]
+    no_recheck: bool,
     /// Print the rollout's id and end; the work goes on
     #[arg(long)]
     detach: bool,
@@ -94,7 +97,11 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
                 plan
             }
         };
-        let id = client.apply(&plan).await?;
+        let id = if args.no_recheck || args.file.is_some() {
+            client.apply_unasked(&plan).await?
+        } else {
+            client.apply(&plan).await?
+        };
         if args.detach {
             match format {
                 Format::Table => output::print(&format!("{id}\n"))?,

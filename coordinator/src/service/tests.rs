@@ -21,6 +21,7 @@ use patchmesh_node::{api::document::tags, peer::Presence};
 
 use super::*;
 use crate::api::document::OpeningDocument;
+use crate::fault::Exit;
 use crate::status::tests::{World, node};
 
 const NOW: WallTime = WallTime(1_000_000);
@@ -290,6 +291,40 @@ fn why_answers_for_a_rollout_and_for_a_patch_with_where_it_stands() {
     world.grant(2);
     world.report(2, Outcome::Succeeded);
     assert_eq!(codes(&patch(&world, "lab")), [""; 0]);
+}
+
+#[test]
+fn a_plan_shows_the_claims_of_others_and_is_stale_once_another_rollout_takes_a_host() {
+    let mut world = World::new(2, 0, vec![]);
+    let hosts = thaw(plan_of(&[("host-1", 1), ("host-2", 2), ("host-3", 3)], "1"), NOW).unwrap().hosts;
+    let shown = recheck::claimed(&world.ledger, &hosts);
+    assert_eq!(shown.len(), 1);
+    assert_eq!((shown[0].name.as_str(), shown[0].hosts.join(" ").as_str()), ("wave", "host-1 host-2"));
+    recheck::unclaimed(&world.ledger, &shown, &hosts).unwrap();
+    let fault = recheck::unclaimed(&world.ledger, &[], &hosts).unwrap_err();
+    assert_eq!(
+        (fault.code, fault.exit, fault.unchanged.as_str()),
+        ("world-moved", Exit::StalePlan, "no rollout was started")
+    );
+    assert!(fault.message.ends_with("rollout wave has taken host-1 and 1 more"), "{}", fault.message);
+    world.end();
+    recheck::unclaimed(&world.ledger, &[], &hosts).unwrap();
+    assert_eq!(recheck::claimed(&world.ledger, &hosts), [], "who has ended wants nothing");
+}
+
+#[test]
+fn a_plan_expects_of_its_hosts_what_their_reports_taught() {
+    let mut world = World::new(2, 0, vec![]);
+    let change = world.ledger.rollouts[&crate::status::tests::ID].plan.hosts[0].transaction.clone();
+    let spec = RolloutSpec::try_from(plan_of(&[("a", 1)], "1").spec).unwrap();
+    let planned = |seed, transaction| PlannedHost { node: node(seed), name: "a".into(), transaction };
+    let hosts = [planned(1, change), planned(2, Transaction::default())];
+    let of = |world: &World| estimates(&world.ledger, &spec, &hosts);
+    let nothing = Estimate { p50: Some(0), p95: Some(0) };
+    assert_eq!(of(&world), [Estimate::default(), nothing]);
+    world.grant(1);
+    world.report(1, Outcome::Succeeded);
+    assert_eq!(of(&world), [Estimate { p50: Some(40), p95: Some(40) }, nothing]);
 }
 
 #[test]

@@ -268,7 +268,14 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let planned = |name: &str, number, transaction: &Transaction| {
         PlanHost::new(name.into(), node(number), transaction, RebootOption::IfNeeded)
     };
-    let hosts = vec![planned("web-2", 2, &web), planned("web-1", 1, &web), planned("db-1", 3, &db)];
+    let expected =
+        |host: PlanHost, p50, p95| PlanHost { estimate_seconds: Estimate { p50: Some(p50), p95: Some(p95) }, ..host };
+    let hosts = vec![
+        expected(planned("web-2", 2, &web), 40, 190),
+        expected(planned("web-1", 1, &web), 45, 210),
+        planned("db-1", 3, &db),
+    ];
+    let claims = vec![ClaimDocument { rollout: ID.into(), name: "monthly".into(), hosts: vec!["web-2".into()] }];
     let excluded = Excluded {
         host: "old-1".into(),
         node_id: Some(node(4)),
@@ -281,7 +288,8 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
     let versions = (spec.name != "large").then_some(SnapshotId([0x5a; 32]));
     let frozen = Frozen { rules: None, versions, openings };
-    PlanDocument::new(spec, frozen, times, rings::share(spec, hosts), vec![excluded]).unwrap()
+    let plan = PlanDocument::new(spec, frozen, times, rings::share(spec, hosts), vec![excluded]).unwrap();
+    plan.claimed_by(claims).unwrap()
 }
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
@@ -453,6 +461,14 @@ impl Service for Fake {
             .exit(Exit::StalePlan)),
             _ => Ok(ID.to_owned()),
         })
+    }
+
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
+        let moved = "the world has moved since the plan was made: web-1 would now install nginx:amd64 1.22.1-9+deb12u4 \
+                     instead of 1.22.1-9+deb12u3; rollout weekly has taken web-2";
+        let try_this = "plan again and review the new plan";
+        let fault = || Fault::new("world-moved", moved, "no rollout was started", try_this).exit(Exit::StalePlan);
+        say(if plan.rollout == "large" { Err(fault()) } else { Ok(()) })
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {

@@ -33,8 +33,8 @@ pub use self::{
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, RingState, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
     plan::{
-        Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument, SelectorDocument,
-        SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
+        ClaimDocument, Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument,
+        SelectorDocument, SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
     },
     rollout::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
