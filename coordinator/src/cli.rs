@@ -115,6 +115,11 @@ enum Verb {
     /// Check a manifest or a file of AWS's, offline.
     #[command(after_help = "Example:\n  patchmesh validate -f web.yaml")]
     Validate(command::transfer::ValidateArgs),
+    /// Explain a kind of manifest or a field of one; with -o json, its JSON Schema.
+    #[command(
+        after_help = "Examples:\n  patchmesh explain Rollout\n  patchmesh explain Rollout.spec.openings\n  patchmesh explain PatchBaseline -o json"
+    )]
+    Explain(command::explain::ExplainArgs),
     /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
     #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
     Serve(command::process::ServeArgs),
@@ -229,6 +234,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Deregister(args) => command::groups::deregister(&args),
         Verb::Default(args) => command::groups::default(&args),
         Verb::Validate(args) => command::transfer::validate(&args),
+        Verb::Explain(args) => command::explain::run(&args),
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),

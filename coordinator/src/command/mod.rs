@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod baselines;
 pub mod compliance;
+pub mod explain;
 pub mod get;
 pub mod groups;
 pub mod inventory;

@@ -27,6 +27,12 @@ pub fn verb(words: &[OsString]) -> Fault {
     }
 }
 
+/// The fault for a word that nothing has: `what` it is not, and what to do.
+pub fn unknown(what: &str, word: &str, remedy: &str) -> Fault {
+    let word: String = word.chars().take(MAX_ECHO).collect();
+    Fault::new("usage", format!("{what} {word:?}"), "nothing was done", remedy).exit(Exit::Usage)
+}
+
 /// The fault for a kind that `verb` does not know: `built` are those that it knows, `to_come` those that it will know.
 pub fn kind(verb: &str, words: &[OsString], built: &str, to_come: &[(&str, &str)]) -> Fault {
     let word = words.first().map(|word| word.to_string_lossy().chars().take(MAX_ECHO).collect::<String>());

@@ -6,6 +6,7 @@ mod locate;
 mod overrides;
 mod rings;
 mod rollout;
+pub mod schema;
 pub mod window;
 pub mod written;
 
@@ -31,7 +32,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 3] = ["PatchPolicy", "Calendar", "Service"];
+pub(crate) const KINDS_TO_COME: [&str; 3] = ["PatchPolicy", "Calendar", "Service"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 

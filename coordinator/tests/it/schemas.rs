@@ -337,6 +337,20 @@ fn the_schemas_of_what_people_write_come_from_the_types_that_read_it() {
         include_str!("../../schemas/install-override-list.v1.schema.json"),
         &schema::install_override_list(),
     );
+    let rollout = holds_schema(
+        "rollout-manifest",
+        include_str!("../../schemas/rollout-manifest.v1.schema.json"),
+        &manifest::schema::rollout(),
+    );
+    for text in [
+        include_str!("../scripts/weekly.yaml"),
+        include_str!("../scripts/listed.yaml"),
+        include_str!("../scripts/overridden.yaml"),
+        include_str!("../scripts/large.yaml"),
+    ] {
+        let misfits = misfits(&serde_saphyr::from_str::<Value>(text).unwrap(), &rollout, "it");
+        assert_eq!(misfits, [""; 0], "{text}");
+    }
     // What is described carries a whole manifest.
     let described = include_str!("../../schemas/baseline.v1.schema.json");
     let mut whole: Value = serde_json::from_str(described).unwrap();

@@ -89,6 +89,11 @@ fn baselines() {
 }
 
 #[test]
+fn explanations() {
+    session("explain.txt", include_str!("../scripts/explain.txt"));
+}
+
+#[test]
 fn compliance() {
     session("compliance.txt", include_str!("../scripts/compliance.txt"));
 }

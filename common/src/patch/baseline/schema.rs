@@ -56,9 +56,11 @@ pub fn install_override_list() -> Schema {
     schema
 }
 
-pub(crate) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+/// The draft that every schema of ours is of.
+pub const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-pub(crate) fn generator() -> SchemaGenerator {
+/// Makes schemas without references: whoever reads one sees all of it.
+pub fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.into_generator()
@@ -83,7 +85,7 @@ pub(super) fn global_filters(schema: &mut Schema) {
 }
 
 /// What is absent is left out, never `null`; sizes of numbers and links of our documentation are left out too.
-pub(crate) fn tidy(schema: &mut Schema) {
+pub fn tidy(schema: &mut Schema) {
     if let Some(members) = schema.as_object_mut() {
         members.remove("format");
         if let Some(types) = members.get_mut("type") {

@@ -1,0 +1,223 @@
+//! JSON Schemas of the kinds of manifests, for editors and for `explain`.
+//!
+//! A Rollout is read with positions, which a schema has no words for: its fields are described here, and a test holds them equal to
+//! those that the reader knows.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use patchmesh_common::{
+    patch::baseline::schema::{self, DRAFT, generator, tidy},
+    rollout::spec::{MAX_LABELS, MAX_NAME, MAX_NAMES, MAX_OPENINGS, MAX_WORD},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A kind of manifest, or a file of AWS's, and its schema.
+pub const KINDS: [(&str, fn() -> Schema); 4] = [
+    ("Rollout", rollout),
+    ("PatchBaseline", schema::patch_baseline),
+    ("BaselineOverride", schema::baseline_override),
+    ("InstallOverrideList", schema::install_override_list),
+];
+
+/// Of a manifest of kind `Rollout`.
+pub fn rollout() -> Schema {
+    let mut generator = generator();
+    let mut schema = json_schema!({
+        "$schema": DRAFT,
+        "title": "kind: Rollout",
+        "type": "object",
+        "properties": {
+            "apiVersion": { "const": "patchmesh/v1" },
+            "kind": { "const": "Rollout" },
+            "metadata": generator.subschema_for::<Metadata>(),
+            "spec": generator.subschema_for::<Spec>(),
+        },
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "additionalProperties": false,
+    });
+    tidy(&mut schema);
+    schema
+}
+
+/// Who it is.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Metadata {
+    /// Name of the rollout: a-z, 0-9, '-' and '.', with a letter or digit at both ends.
+    #[schemars(length(min = 1, max = MAX_NAME))]
+    name: String,
+}
+
+/// What is done, on which hosts, how many at once and when.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Spec {
+    /// Scan: report what is missing, change nothing. Install: also install what is approved, and reboot as asked.
+    operation: Operation,
+    /// Which hosts. Exactly one of its members is given: there is no default.
+    targets: Targets,
+    /// Which patches: all, security, or a baseline of the coordinator's by name. Left out, with the next two: the baseline of every
+    /// host's patch group.
+    baseline: Option<String>,
+    /// The id of a snapshot, or the beginning of one: what was approved or resolved then.
+    snapshot: Option<String>,
+    /// AWS's BaselineOverride: a path beside the manifest, or the same inline.
+    baseline_override: Option<FileOrList>,
+    /// AWS's InstallOverrideList, which an Install installs instead of what is approved: a path beside the manifest, or the same
+    /// inline.
+    install_override_list: Option<FileOrObject>,
+    /// How many hosts at once: a count such as 3, or a share such as 10%, of the hosts that are planned; rounded down, at least 1.
+    max_concurrency: LimitText,
+    /// How many hosts may fail before nothing starts any more: a count, or a share that is rounded down. 0 if it is left out.
+    max_errors: Option<LimitText>,
+    /// When work may start. Left out: from apply on, without end.
+    #[schemars(length(max = MAX_OPENINGS))]
+    openings: Option<Vec<Opening>>,
+    /// Whether hosts reboot: never, or ifNeeded (a package asked for it), which holds if it is left out.
+    reboot: Option<Reboot>,
+    /// What holds for the hooks of every host.
+    hooks: Option<Hooks>,
+}
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Operation {
+    Scan,
+    Install,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Reboot {
+    Never,
+    IfNeeded,
+}
+
+/// Which hosts: exactly one of these.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Targets {
+    /// true: every host of the mesh.
+    all: Option<bool>,
+    /// Hosts by name, each once.
+    #[schemars(length(min = 1, max = MAX_NAMES))]
+    names: Option<Vec<String>>,
+    /// Hosts by their tags.
+    selector: Option<Selector>,
+}
+
+/// Hosts by their tags.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Selector {
+    /// Tag to value: a host must carry every one. The issuer's tags win over a host's own.
+    #[schemars(schema_with = "labels")]
+    match_labels: BTreeMap<String, String>,
+}
+
+/// One stretch of time in which work may start. opens ≤ lastStart ≤ closes, each an RFC 3339 time.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Opening {
+    /// First instant.
+    opens: String,
+    /// A host's run may start up to, and not including, this instant.
+    last_start: String,
+    /// No disruptive step begins at or after this instant. Running steps finish.
+    closes: String,
+}
+
+/// What holds for every hook.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Hooks {
+    /// Time-out of every single hook: 1s to 24h, written as 90s, 15m or 4h. 5m if it is left out.
+    timeout: Option<String>,
+}
+
+/// Schemas of values that may be of several types.
+macro_rules! several {
+    ($($name:ident $types:tt)*) => { $(
+        struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": $types })
+            }
+        }
+    )* };
+}
+
+several! {
+    LimitText ["integer", "string"]
+    FileOrList ["string", "array"]
+    FileOrObject ["string", "object"]
+}
+
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": MAX_LABELS,
+        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": MAX_WORD },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::manifest::{parse_rollout, rollout::TO_COME};
+
+    /// The fields that the reader knows at a place, which is where a manifest has one that it does not.
+    fn known(text: &str) -> Vec<String> {
+        let fault = parse_rollout("it.yaml", text).unwrap_err();
+        let (_, list) = fault.message.split_once("known here are ").unwrap_or_else(|| panic!("{}", fault.message));
+        let mut fields: Vec<_> = list.split(", ").map(str::to_owned).collect();
+        fields.retain(|field| !TO_COME.contains(&field.as_str()));
+        fields.sort();
+        fields
+    }
+
+    #[test]
+    fn the_schema_of_a_rollout_has_exactly_the_fields_that_are_read() {
+        let schema: Value = serde_json::to_value(rollout()).unwrap();
+        let head = "apiVersion: patchmesh/v1\nkind: Rollout\n";
+        let spec = format!("{head}metadata: {{name: a}}\nspec:\n");
+        for (text, place) in [
+            (format!("{head}x: 1\n"), ""),
+            (format!("{head}metadata: {{x: 1}}\n"), "/properties/metadata"),
+            (format!("{spec}  x: 1\n"), "/properties/spec"),
+            (format!("{spec}  targets: {{x: 1}}\n"), "/properties/spec/properties/targets"),
+            (
+                format!("{spec}  targets: {{selector: {{x: 1}}}}\n"),
+                "/properties/spec/properties/targets/properties/selector",
+            ),
+            (format!("{spec}  openings: [{{x: 1}}]\n"), "/properties/spec/properties/openings/items"),
+            (format!("{spec}  hooks: {{x: 1}}\n"), "/properties/spec/properties/hooks"),
+        ] {
+            let described = schema.pointer(place).and_then(|found| found["properties"].as_object());
+            let mut fields: Vec<_> = described.unwrap_or_else(|| panic!("{place}")).keys().cloned().collect();
+            fields.sort();
+            assert_eq!(fields, known(&text), "{place}");
+        }
+        let required = &schema["properties"]["spec"]["required"];
+        assert_eq!(*required, serde_json::json!(["operation", "targets", "maxConcurrency"]));
+    }
+}
