@@ -117,6 +117,19 @@ pub enum Manifest {
     InstallList(InstallList),
 }
 
+impl Manifest {
+    /// Its kind, and its name if it has one.
+    pub fn identity(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Rollout(rollout) => ("Rollout", Some(rollout.name.clone())),
+            Self::Baseline(baseline) => (baseline::KIND, Some(baseline.name.clone())),
+            Self::Window(window) => (window::KIND, Some(window.name.clone())),
+            Self::Override(_) => ("BaselineOverride", None),
+            Self::InstallList(_) => ("InstallOverrideList", None),
+        }
+    }
+}
+
 /// Parses a manifest of any kind that is built, or AWS's JSON.
 ///
 /// # Errors

@@ -308,6 +308,12 @@ fn what_is_said_of_baselines_is_what_is_published() {
     published!("baselines").holds_text(&printed("get baselines"));
     published!("baseline").holds_text(&printed("describe baseline web-mesh --dir ."));
     published!("validation").holds_text(&printed("validate -f mesh.yaml"));
+    fs::create_dir(folder.path().join("kept")).unwrap();
+    fs::write(folder.path().join("kept/mesh.yaml"), include_str!("../scripts/mesh.yaml")).unwrap();
+    fs::write(folder.path().join("kept/wrong.yaml"), "kind: Pod\n").unwrap();
+    let wrong = patchmesh(folder.path()).args(["validate", "-f", "kept", "-o", "json"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    published!("validations").holds_text(&String::from_utf8(wrong.stdout).unwrap());
 }
 
 /// Holds a file of ours against `generated` (`UPDATE_SCRIPTS=1` writes down what is generated now).
