@@ -115,6 +115,11 @@ enum Verb {
     /// Check a manifest, a file of AWS's, or a folder of them, offline.
     #[command(after_help = "Examples:\n  patchmesh validate -f web.yaml\n  patchmesh validate -f manifests -o json")]
     Validate(command::validate::ValidateArgs),
+    /// Show what is kept otherwise than manifests say. Changes nothing.
+    #[command(
+        after_help = "Examples:\n  patchmesh diff -f web.yaml\n  patchmesh diff -f manifests --detailed-exitcode\n  patchmesh diff -f web.yaml --dir baselines"
+    )]
+    Diff(command::diff::DiffArgs),
     /// Explain a kind of manifest or a field of one; with -o json, its JSON Schema.
     #[command(
         after_help = "Examples:\n  patchmesh explain Rollout\n  patchmesh explain Rollout.spec.openings\n  patchmesh explain PatchBaseline -o json"
@@ -234,6 +239,7 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Deregister(args) => command::groups::deregister(&args),
         Verb::Default(args) => command::groups::default(&args),
         Verb::Validate(args) => command::validate::run(&args),
+        Verb::Diff(args) => command::diff::run(&args),
         Verb::Explain(args) => command::explain::run(&args),
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),

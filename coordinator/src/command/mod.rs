@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod baselines;
 pub mod compliance;
+pub mod diff;
 pub mod explain;
 mod folder;
 pub mod get;

@@ -314,6 +314,9 @@ fn what_is_said_of_baselines_is_what_is_published() {
     let wrong = patchmesh(folder.path()).args(["validate", "-f", "kept", "-o", "json"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(1));
     published!("validations").holds_text(&String::from_utf8(wrong.stdout).unwrap());
+    fs::remove_file(folder.path().join("kept/wrong.yaml")).unwrap();
+    fs::write(folder.path().join("changed.yaml"), include_str!("../scripts/changed.yaml")).unwrap();
+    published!("diff").holds_text(&printed("diff -f changed.yaml --dir kept"));
 }
 
 /// Holds a file of ours against `generated` (`UPDATE_SCRIPTS=1` writes down what is generated now).
