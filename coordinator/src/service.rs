@@ -393,12 +393,12 @@ impl Service for Coordinator {
 
 /// How long each of the planned hosts is expected to take. One with nothing to do takes no time.
 fn estimates(ledger: &Ledger, spec: &RolloutSpec, planned: &[PlannedHost]) -> Vec<Estimate> {
+    let expected = ledger.durations.expect(spec.operation, spec.reboot);
     let of = |host: &PlannedHost| {
         if spec.operation == Operation::Install && host.transaction.is_empty() {
             return Estimate { p50: Some(0), p95: Some(0) };
         }
-        let own = ledger.reboots.get(&host.node);
-        let found = ledger.durations.estimate(&host.node, spec.operation, spec.reboot, own);
+        let found = expected.of(&host.node, ledger.reboots.get(&host.node));
         Estimate { p50: found.map(|found| found.p50.into()), p95: found.map(|found| found.p95.into()) }
     };
     planned.iter().map(of).collect()

@@ -99,9 +99,14 @@ impl Durations {
         self.reboots.learn(report);
     }
 
+    /// How long runs of `operation` are expected to take. What the fleet says is computed here, once for all hosts.
+    pub fn expect(&self, operation: Operation, reboot: RebootOption) -> Expectation<'_> {
+        let reboots = operation == Operation::Install && reboot == RebootOption::IfNeeded;
+        let away = self.reboots.percentile(95).unwrap_or_default();
+        Expectation { durations: self, operation, reboots, fleet: Ranks::of(self.fleet.of(operation)), away }
+    }
+
     /// How long a run on `host`, whose own reboots are `own`, is expected to take. `None` if no run like it was ever seen.
-    ///
-    /// Whether it will have to reboot is not known before: half of the time is what runs took, the longer one has room for a reboot.
     pub fn estimate(
         &self,
         host: &NodeId,
@@ -109,16 +114,55 @@ impl Durations {
         reboot: RebootOption,
         own: Option<&Reboots>,
     ) -> Option<Estimate> {
-        let runs = self.hosts.get(host).map(|runs| runs.of(operation)).filter(|runs| runs.len() >= ENOUGH);
-        let runs = runs.unwrap_or_else(|| self.fleet.of(operation));
-        let of = |percent: usize, took: fn(&Took) -> u32| rank(runs.iter().map(took).collect(), percent);
-        if operation == Operation::Scan || reboot == RebootOption::Never {
-            return Some(Estimate { p50: of(50, |run| run.work)?, p95: of(95, |run| run.work)? });
+        self.expect(operation, reboot).of(host, own)
+    }
+}
+
+/// What runs of one operation did not exceed: half of them, and 95 of 100; in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Ranks {
+    whole: Estimate,
+    work: Estimate,
+}
+
+impl Ranks {
+    fn of(runs: &VecDeque<Took>) -> Option<Self> {
+        let of = |took: fn(&Took) -> u32| {
+            let at = |percent: usize| rank(runs.iter().map(took).collect(), percent);
+            Some(Estimate { p50: at(50)?, p95: at(95)? })
+        };
+        Some(Self { whole: of(|run| run.whole)?, work: of(|run| run.work)? })
+    }
+}
+
+/// How long runs of one operation are expected to take.
+#[derive(Clone, Debug)]
+pub struct Expectation<'a> {
+    durations: &'a Durations,
+    operation: Operation,
+    /// Whether hosts may reboot.
+    reboots: bool,
+    fleet: Option<Ranks>,
+    /// What the fleet's reboots did not exceed.
+    away: Duration,
+}
+
+impl Expectation<'_> {
+    /// How long a run on `host`, whose own reboots are `own`, is expected to take. `None` if no run like it was ever seen.
+    ///
+    /// Whether it will have to reboot is not known before: half of the time is what runs took, the longer one has room for a reboot.
+    pub fn of(&self, host: &NodeId, own: Option<&Reboots>) -> Option<Estimate> {
+        let runs = self.durations.hosts.get(host).map(|runs| runs.of(self.operation));
+        let Ranks { whole, work } = match runs.filter(|runs| runs.len() >= ENOUGH) {
+            Some(runs) => Ranks::of(runs)?,
+            None => self.fleet?,
+        };
+        if !self.reboots {
+            return Some(work);
         }
-        let away = own.and_then(|own| own.percentile(95)).or_else(|| self.reboots.percentile(95)).unwrap_or_default();
+        let away = own.and_then(|own| own.percentile(95)).unwrap_or(self.away);
         let away = u32::try_from(away.as_secs()).unwrap_or(u32::MAX);
-        let p95 = of(95, |run| run.whole)?.max(of(95, |run| run.work)?.saturating_add(away));
-        Some(Estimate { p50: of(50, |run| run.whole)?, p95 })
+        Some(Estimate { p50: whole.p50, p95: whole.p95.max(work.p95.saturating_add(away)) })
     }
 }
 

@@ -21,8 +21,10 @@ use crate::{
     time::{BootTime, Now},
 };
 
+mod fit;
 mod front;
 
+use fit::Fit;
 use front::{beyond, front, ramp_room, ramping, settles};
 
 /// How old a `Ready` may be when `Go` is sent: [`GO_WITHIN`] less the time that the message may need.
@@ -162,6 +164,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     }
     let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
     let in_time = |opening: &Opening| opening.admits_start(now.wall.plus(LAST_GRANT));
+    let fit = Fit::of(ledger, state, now);
     let limit = state.plan.max_concurrency.resolved as usize;
     let room = ramp_room(state, desk).unwrap_or(usize::MAX);
     let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room);
@@ -180,14 +183,17 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
                 offers -= 1;
                 let usable = now.boot.since(*since) <= READY_USABLE && in_time(opening);
                 let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
-                if free > 0 && usable && !holds && ledger.fenced(node).is_none() {
+                if free > 0 && usable && !holds && fit.admits(node, opening) && ledger.fenced(node).is_none() {
                     free -= 1;
                     decision.go.push((at, *nonce, *lease, *opening));
                 }
             }
             Some((rollout, _, _, since)) if *rollout == id && now.boot.since(*since) < OFFER_SLOW => offers -= 1,
             Some(_) => {}
-            None if in_time(&opening) && host_blocked(ledger, id, node, contact, now).is_none() => {
+            None if in_time(&opening)
+                && host_blocked(ledger, id, node, contact, now).is_none()
+                && fit.admits(node, &opening) =>
+            {
                 let ahead = offers <= soon;
                 offers -= 1;
                 if !ahead || contact.in_vain.is_none_or(|since| now.boot.since(since) > AHEAD_PAUSE) {
@@ -311,6 +317,7 @@ pub struct Waits<'a> {
     now: Now,
     common: Option<Waiting>,
     slot: Waiting,
+    fit: Fit<'a>,
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
     open: usize,
     beyond: Option<Waiting>,
@@ -329,7 +336,8 @@ impl<'a> Waits<'a> {
         let front = front(id, state, desk, now);
         let beyond = (front.open < state.hosts.len()).then(|| beyond(ledger, state, &front, desk, now));
         let slot = ramping(state, desk).unwrap_or(slot);
-        Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond })
+        let fit = Fit::of(ledger, state, now);
+        Some(Self { ledger, state, id, desk, now, common, slot, fit, open: front.open, beyond })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -350,6 +358,7 @@ impl<'a> Waits<'a> {
             Some((rollout, ..)) => return Some(Waiting::Claimed(*rollout)),
             None => {}
         }
-        Some(host_blocked(self.ledger, self.id, node, contact, self.now).unwrap_or_else(|| self.slot.clone()))
+        let blocked = host_blocked(self.ledger, self.id, node, contact, self.now);
+        Some(blocked.or_else(|| self.fit.waiting(node)).unwrap_or_else(|| self.slot.clone()))
     }
 }

@@ -130,6 +130,15 @@ pub enum Waiting {
     },
     /// An operator rejected a ring.
     Rejected(Rejection),
+    /// A run would not end before the opening closes, by what the host's runs and reboots took.
+    NoTime {
+        /// Seconds that 95 of 100 of them do not exceed.
+        needs: u32,
+        /// The one that is open.
+        opening: Opening,
+        /// The next one that is long enough, if there is one.
+        next: Option<Opening>,
+    },
 }
 
 impl Waiting {
@@ -159,6 +168,7 @@ impl Waiting {
             Self::Approval { .. } => "approval",
             Self::Ramp { .. } => "ramp",
             Self::Rejected(_) => "rejected",
+            Self::NoTime { .. } => "no-time",
         }
     }
 
@@ -243,6 +253,14 @@ impl Waiting {
             Self::Rejected(Rejection { ring, by, because, .. }) => {
                 format!("ring {ring} was rejected by {by}: {because}; plan again")
             }
+            Self::NoTime { needs, opening, next } => {
+                let closes = opening.closes.rfc3339();
+                let then = match next {
+                    Some(next) => format!("the next opening that is long enough is that of {}", next.opens.rfc3339()),
+                    None => "no later opening is long enough".to_owned(),
+                };
+                format!("needs up to {needs} s, as its runs and reboots took, and the opening closes at {closes}: {then}")
+            }
         }
     }
 
@@ -254,7 +272,9 @@ impl Waiting {
             }
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
             Self::Ring { .. } | Self::Ramp { .. } => format!("patchmesh rollout watch {rollout}"),
-            Self::WindowClosed { next: None } | Self::Halted | Self::Rejected(_) => "patchmesh plan -f FILE".to_owned(),
+            Self::WindowClosed { next: None } | Self::NoTime { next: None, .. } | Self::Halted | Self::Rejected(_) => {
+                "patchmesh plan -f FILE".to_owned()
+            }
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
             Self::Stopped => format!("patchmesh resume --rollout {rollout} --key FILE"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
@@ -268,6 +288,7 @@ impl Waiting {
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),
             Self::Handshake
             | Self::WindowClosed { next: Some(_) }
+            | Self::NoTime { next: Some(_), .. }
             | Self::Listening
             | Self::StepWait { .. }
             | Self::Bake { .. } => return None,

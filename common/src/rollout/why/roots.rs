@@ -63,6 +63,10 @@ impl Scene<'_> {
             // Since the newest of those that have to speak first began.
             Waiting::Ramp { .. } => state.tally.busy.iter().filter_map(|at| running_since(state, *at)).max(),
             Waiting::Rejected(rejection) => Some(rejection.at),
+            // Since the last instant at which it would have fitted.
+            Waiting::NoTime { needs, opening, .. } => {
+                Some(WallTime(opening.closes.0.saturating_sub(i64::from(*needs) * 1000)).max(opening.opens))
+            }
             Waiting::Reconciling { .. }
             | Waiting::ClockSkew { .. }
             | Waiting::Superseded
