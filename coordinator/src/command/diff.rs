@@ -6,11 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{baselines, folder};
+use super::{baselines, block_on, folder};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
-    manifest::{Manifest, baseline::Written},
+    manifest::{Manifest, baseline::Written, window},
     output::{self, Format},
     render::one_line,
 };
@@ -94,15 +94,20 @@ pub fn run(args: &DiffArgs) -> Result<Exit, Fault> {
 
 fn change(args: &DiffArgs, file: String, manifest: Manifest) -> Result<ChangeDocument, Fault> {
     let (kind, name) = manifest.identity();
-    let Manifest::Baseline(baseline) = manifest else {
-        return Ok(ChangeDocument { file, kind, name, change: Change::NotKept, fields: Vec::new() });
+    let (then, now) = match manifest {
+        Manifest::Baseline(baseline) => {
+            let kept = found(baselines::find(&baseline.name, args.dir.as_deref(), &args.socket))?;
+            let kept = kept.map(baselines::read).transpose()?.map(Written::from);
+            (kept.as_ref().map(tree).transpose()?, tree(&Written::from(*baseline))?)
+        }
+        // A folder keeps baselines only.
+        Manifest::Window(window) if args.dir.is_none() => {
+            let kept = found(block_on(args.socket.client().window(&window.name)))?;
+            let kept = kept.map(|kept| tree(&kept.manifest)).transpose()?;
+            (kept, tree(&window::Written::from(*window))?)
+        }
+        _ => return Ok(ChangeDocument { file, kind, name, change: Change::NotKept, fields: Vec::new() }),
     };
-    let kept = match baselines::find(&baseline.name, args.dir.as_deref(), &args.socket) {
-        Ok(kept) => Some(Written::from(baselines::read(kept)?)),
-        Err(fault) if fault.document().code == "not-found" => None,
-        Err(fault) => return Err(fault),
-    };
-    let (then, now) = (kept.as_ref().map(tree).transpose()?, tree(&Written::from(*baseline))?);
     let fields = then.as_ref().map(|then| fields(then, &now)).unwrap_or_default();
     let change = match then {
         None => Change::Created,
@@ -112,9 +117,18 @@ fn change(args: &DiffArgs, file: String, manifest: Manifest) -> Result<ChangeDoc
     Ok(ChangeDocument { file, kind, name, change, fields })
 }
 
-fn tree(written: &Written) -> Result<Value, Fault> {
+/// What was found, or that nothing of that name is kept.
+fn found<T>(answer: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match answer {
+        Ok(kept) => Ok(Some(kept)),
+        Err(fault) if fault.document().code == "not-found" => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn tree(written: &impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(written).map_err(|error| {
-        Fault::new("output-failed", "a baseline has no written form", "nothing was changed", "report this")
+        Fault::new("output-failed", "a manifest has no written form", "nothing was changed", "report this")
             .because(error)
     })
 }
@@ -153,7 +167,7 @@ fn text(document: &DiffDocument) -> String {
             Change::Created => ('+', "would be created"),
             Change::Changed => ('~', "would be changed"),
             Change::Unchanged => ('=', "is the same"),
-            Change::NotKept => ('.', "is not kept: patchmesh plan -f shows what it would do"),
+            Change::NotKept => ('.', "is not kept there: patchmesh plan -f shows what a Rollout would do"),
         };
         out.push_str(&format!("{mark} {}{name} {what} ({})\n", one.kind, one.file));
         for field in &one.fields {

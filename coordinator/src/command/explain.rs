@@ -108,6 +108,15 @@ fn shape(schema: &Value) -> String {
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         return format!("one of {}", words.iter().map(word).collect::<Vec<_>>().join(", "));
     }
+    if let Some(ways) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
+        let words: Vec<_> = ways.iter().filter_map(|way| way.get("const")).map(word).collect();
+        // Null stands for what is left out.
+        let first = ways.iter().find(|way| way.get("type").and_then(Value::as_str) != Some("null"));
+        return match first {
+            Some(first) if words.is_empty() => shape(first),
+            _ => format!("one of {}", words.join(", ")),
+        };
+    }
     let of = |name: &str| match name {
         "array" => match schema.get("items") {
             Some(items) => format!("list of {}", shape(items)),

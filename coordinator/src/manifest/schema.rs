@@ -7,13 +7,20 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use patchmesh_common::{
     patch::baseline::schema::{self, DRAFT, generator, tidy},
-    rollout::spec::{MAX_LABELS, MAX_NAME, MAX_NAMES, MAX_OPENINGS, MAX_WORD},
+    rollout::{
+        ring::{MAX_APPROVALS, MAX_RINGS, MAX_STEPS},
+        spec::{MAX_BLACKOUTS, MAX_LABELS, MAX_NAME, MAX_NAMES, MAX_OPENINGS, MAX_WINDOWS, MAX_WORD},
+    },
+    schedule::schema::maintenance_window,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+type MakesSchema = fn() -> Schema;
+
 /// A kind of manifest, or a file of AWS's, and its schema.
-pub const KINDS: [(&str, fn() -> Schema); 4] = [
+pub const KINDS: [(&str, MakesSchema); 5] = [
     ("Rollout", rollout),
+    ("MaintenanceWindow", maintenance_window),
     ("PatchBaseline", schema::patch_baseline),
     ("BaselineOverride", schema::baseline_override),
     ("InstallOverrideList", schema::install_override_list),
@@ -75,10 +82,21 @@ struct Spec {
     /// When work may start. Left out: from apply on, without end.
     #[schemars(length(max = MAX_OPENINGS))]
     openings: Option<Vec<Opening>>,
+    /// Instead of openings: MaintenanceWindows that the coordinator keeps, by name. Work may start while one of them is open.
+    #[schemars(length(max = MAX_WINDOWS))]
+    windows: Option<Vec<String>>,
+    /// When nothing is done, whatever is open.
+    #[schemars(length(max = MAX_BLACKOUTS))]
+    blackouts: Option<Vec<Blackout>>,
     /// Whether hosts reboot: never, or ifNeeded (a package asked for it), which holds if it is left out.
     reboot: Option<Reboot>,
     /// What holds for the hooks of every host.
     hooks: Option<Hooks>,
+    /// Which hosts go before which, in order. Left out: one ring of every target.
+    #[schemars(length(max = MAX_RINGS))]
+    rings: Option<Vec<Ring>>,
+    /// How fast each ring reaches maxConcurrency: full, which holds if it is left out, at once; aws: 1, 2, 4, … hosts.
+    ramp: Option<Ramp>,
 }
 
 #[derive(JsonSchema)]
@@ -131,6 +149,53 @@ struct Opening {
     last_start: String,
     /// No disruptive step begins at or after this instant. Running steps finish.
     closes: String,
+}
+
+/// One stretch of time in which nothing is done. from < to, each an RFC 3339 time.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Blackout {
+    /// First instant.
+    from: String,
+    /// The first instant after it.
+    to: String,
+}
+
+/// Hosts that go before those of the next ring. Exactly one of all, names and selector says which of the targets; each is in the
+/// first ring that selects it.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Ring {
+    /// Its name, which no other ring of the rollout has.
+    #[schemars(length(min = 1, max = MAX_NAME))]
+    name: String,
+    /// true: every target that no ring before it selects.
+    all: Option<bool>,
+    /// Hosts by name, each once.
+    #[schemars(length(min = 1, max = MAX_NAMES))]
+    names: Option<Vec<String>>,
+    /// Hosts by their tags.
+    selector: Option<Selector>,
+    /// How many of its hosts may have begun in each step: counts, or shares of the ring, that grow. Left out: all at once.
+    #[schemars(length(max = MAX_STEPS))]
+    steps: Option<Vec<LimitText>>,
+    /// Between a step's settling and the next step: at most 30d, written as 90s, 15m, 4h or 7d.
+    wait: Option<String>,
+    /// Between the ring's settling and the next ring: at most 30d.
+    bake: Option<String>,
+    /// How many operators must approve before its first host begins, each with an own key.
+    #[schemars(range(max = MAX_APPROVALS))]
+    approvals: Option<u8>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Ramp {
+    Full,
+    Aws,
 }
 
 /// What holds for every hook.
@@ -211,6 +276,8 @@ mod tests {
             ),
             (format!("{spec}  openings: [{{x: 1}}]\n"), "/properties/spec/properties/openings/items"),
             (format!("{spec}  hooks: {{x: 1}}\n"), "/properties/spec/properties/hooks"),
+            (format!("{spec}  blackouts: [{{x: 1}}]\n"), "/properties/spec/properties/blackouts/items"),
+            (format!("{spec}  rings: [{{x: 1}}]\n"), "/properties/spec/properties/rings/items"),
         ] {
             let described = schema.pointer(place).and_then(|found| found["properties"].as_object());
             let mut fields: Vec<_> = described.unwrap_or_else(|| panic!("{place}")).keys().cloned().collect();
