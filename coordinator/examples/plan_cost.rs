@@ -162,6 +162,7 @@ fn plan(count: usize) -> Plan {
             .collect(),
         excluded: vec![],
         rings: rings(count),
+        because: None,
     }
 }
 
@@ -184,8 +185,13 @@ fn report(at: usize) -> LedgerAct {
         ended: WallTime(30_000 + at as i64 % 60_000),
     };
     let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };
-    let answer =
-        Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, body: ToCoordinator::Reported(Box::new(report)) };
+    let answer = Answer {
+        mesh: MeshId([0; 32]),
+        to: NodeId([0; 32]),
+        epoch,
+        head: None,
+        body: ToCoordinator::Reported(Box::new(report)),
+    };
     LedgerAct::Reported { evidence: Sealed::seal(&Ed25519Signer::from_secret(&seed(at)), &answer) }
 }
 
@@ -217,7 +223,7 @@ fn spec_rings(hosts: usize) -> Vec<RingSpec> {
 impl Fleet {
     fn new(hosts: usize) -> Self {
         let mut ledger = Ledger::default();
-        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BEFORE, plan: plan(hosts) })));
+        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BEFORE, plan: plan(hosts), by: "ops".into() })));
         for at in 0..hosts {
             let opening = Opening::endless(WallTime(0));
             let granted = LedgerAct::Granted { rollout: BEFORE, host: node(at), lease: lease(at), attempt: 1, opening };
@@ -225,7 +231,7 @@ impl Fleet {
             act(&mut ledger, report(at));
         }
         act(&mut ledger, LedgerAct::Ended { rollout: BEFORE });
-        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BESIDE, plan: plan(hosts / 2) })));
+        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BESIDE, plan: plan(hosts / 2), by: "ops".into() })));
         let contact = Contact { alive: true, heard: NOW.boot, ..Contact::default() };
         let candidate = |at: usize| Candidate {
             node: node(at),
@@ -236,6 +242,7 @@ impl Fleet {
         };
         Self {
             spec: RolloutSpec {
+                urgent: None,
                 name: "wave".into(),
                 operation: Operation::Install,
                 targets: Targets::Labels([("app".into(), "web".into())].into()),
@@ -319,7 +326,7 @@ impl Fleet {
         assert_eq!(document.hosts().count(), nodes.len());
 
         let mut ledger = self.ledger.clone();
-        let entry = LedgerAct::Started(Box::new(Rollout { id: NEXT, plan: plan(nodes.len()) }));
+        let entry = LedgerAct::Started(Box::new(Rollout { id: NEXT, plan: plan(nodes.len()), by: "ops".into() }));
         let begun = Instant::now();
         act(&mut ledger, entry);
         let applied = begun.elapsed();

@@ -39,9 +39,10 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
-            PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument,
+            HostDocument, HostRow, HostsDocument, PatchesDocument, PlanDocument, PlanHost, PoliciesDocument,
+            PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
+            StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -65,12 +66,13 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
+    attempts: Arc<policies::Attempts>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots }
+        Self { actor, peer, store, snapshots, attempts: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -106,6 +108,7 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
@@ -213,9 +216,12 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, by: String) -> Result<String, Fault> {
         let now = clock::now().wall;
         recheck::unexpired(&document, now)?;
+        if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
+            self.judge_urgent(&spec).await?;
+        }
         let claims = document.claims.clone();
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
@@ -224,7 +230,7 @@ impl Coordinator {
             }
             recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
             let id = RolloutId(actor.draw());
-            actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
+            actor.feed(Event::Apply { id, plan: Box::new(plan), by }, cx);
             Ok(id.to_string())
         })
         .await?
@@ -291,8 +297,8 @@ impl Service for Coordinator {
         Box::pin(self.make_plan(spec))
     }
 
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
-        Box::pin(self.start(plan))
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+        Box::pin(self.start(plan, by))
     }
 
     fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
@@ -326,6 +332,20 @@ impl Service for Coordinator {
         })
     }
 
+    fn commands(&self) -> Answer<'_, CommandsDocument> {
+        Box::pin(self.ask(|actor, _| commands::list(&actor.status())))
+    }
+
+    fn command(&self, id: String) -> Answer<'_, CommandDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).and_then(|(id, state)| commands::show(&view, id, state))
+            })
+            .await?
+        })
+    }
+
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
         Box::pin(async move {
             self.ask(move |actor, _| {
@@ -336,16 +356,16 @@ impl Service for Coordinator {
         })
     }
 
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Pause))
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Pause { rollout, by }))
     }
 
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Resume))
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Resume { rollout, by }))
     }
 
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Stop))
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Stop { rollout, by }))
     }
 
     fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument> {
@@ -366,6 +386,14 @@ impl Service for Coordinator {
 
     fn snapshots(&self) -> Snapshots {
         self.snapshots.clone()
+    }
+
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        Box::pin(self.list_policies())
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        Box::pin(async move { self.describe_policy(&name).await })
     }
 
     fn orders(&self) -> Answer<'_, OrdersDocument> {
@@ -470,12 +498,15 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
     members.iter().map(of).collect()
 }
 
+mod commands;
 pub mod freeze;
+mod policies;
 mod recheck;
 mod reports;
 mod slots;
 mod steps;
 mod thaw;
+pub mod urgent;
 mod verdicts;
 mod why;
 

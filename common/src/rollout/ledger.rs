@@ -38,6 +38,9 @@ pub use error::FoldError;
 pub use since::Since;
 pub use tally::Tally;
 
+/// Longest name of who did something, in characters: it stays in the ledger for ever.
+pub const MAX_BY: usize = 128;
+
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LedgerEntry {
@@ -108,11 +111,15 @@ pub enum LedgerAct {
     Paused {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who paused it.
+        by: String,
     },
     /// Grants go on.
     Resumed {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who resumed it.
+        by: String,
     },
     /// More hosts failed than allowed: nothing is granted any more.
     Halted {
@@ -125,6 +132,8 @@ pub enum LedgerAct {
         rollout: RolloutId,
         /// Of the STOP that the hosts get.
         sequence: u64,
+        /// Who stopped it.
+        by: String,
     },
     /// Nothing moves any more: every host is terminal, lost, or never starts.
     Ended {
@@ -242,6 +251,8 @@ pub struct HostState {
 pub struct RolloutState {
     /// The frozen plan.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
     /// When it was applied.
     pub started_at: WallTime,
     /// When nothing moved any more.
@@ -344,7 +355,7 @@ impl Ledger {
             }
             LedgerAct::Adopted { host, held } => self.fold_adopted(*host, held.map(|(lease, _)| lease)),
             LedgerAct::Started(rollout) => {
-                let mut state = RolloutState::new(rollout.plan.clone(), entry.at);
+                let mut state = RolloutState::new(rollout.plan.clone(), rollout.by.clone(), entry.at);
                 let order = self.orders.get(&StopScope::Rollout(rollout.id));
                 state.stopped = order.filter(|(_, stop)| *stop).map(|(sequence, _)| *sequence);
                 self.rollouts.insert(rollout.id, state);
@@ -374,10 +385,10 @@ impl Ledger {
                 let (state, at) = self.host(*rollout, *host)?;
                 state.settle(at, Progress::Refused(refusal.clone()));
             }
-            LedgerAct::Paused { rollout } => self.rollout(*rollout)?.paused = true,
-            LedgerAct::Resumed { rollout } => self.rollout(*rollout)?.paused = false,
+            LedgerAct::Paused { rollout, .. } => self.rollout(*rollout)?.paused = true,
+            LedgerAct::Resumed { rollout, .. } => self.rollout(*rollout)?.paused = false,
             LedgerAct::Halted { rollout } => self.rollout(*rollout)?.halted = true,
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.rollout(*rollout)?;
                 let (scope, sequence) = (StopScope::Rollout(*rollout), *sequence);
                 self.fold_order(OrderStamp { scope, sequence, stop: true });
@@ -452,7 +463,7 @@ impl Progress {
 }
 
 impl RolloutState {
-    fn new(plan: Plan, at: WallTime) -> Self {
+    fn new(plan: Plan, by: String, at: WallTime) -> Self {
         let hosts: Vec<_> = plan
             .hosts
             .iter()
@@ -470,6 +481,7 @@ impl RolloutState {
         let index = plan.hosts.iter().enumerate().map(|(at, host)| (host.node, at)).collect();
         let mut state = Self {
             plan,
+            by,
             started_at: at,
             ended_at: None,
             paused: false,
@@ -503,7 +515,12 @@ impl RolloutState {
 
     /// Whether nothing is granted any more, whatever time it is.
     pub fn is_latched(&self) -> bool {
-        self.halted || self.stopped.is_some() || self.course.rejected.is_some() || self.ended_at.is_some()
+        self.halted || self.is_called_off() || self.ended_at.is_some()
+    }
+
+    /// Whether an operator ended it: stopped it, or rejected a ring.
+    pub fn is_called_off(&self) -> bool {
+        self.stopped.is_some() || self.course.rejected.is_some()
     }
 
     /// Excluded targets of one kind.

@@ -94,6 +94,8 @@ pub struct Plan {
     pub excluded: Vec<ExcludedHost>,
     /// In order; together they have every host.
     pub rings: Vec<PlannedRing>,
+    /// Why it goes outside the windows that cover its hosts, as an operator said. `None` of any other rollout.
+    pub because: Option<String>,
 }
 
 /// A plan that was applied.
@@ -103,4 +105,6 @@ pub struct Rollout {
     pub id: RolloutId,
     /// What it does.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
 }

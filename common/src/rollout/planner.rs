@@ -318,6 +318,8 @@ pub struct Waits<'a> {
     common: Option<Waiting>,
     slot: Waiting,
     fit: Fit<'a>,
+    /// Whether another host would have to end first: then it does not matter who has been asked in advance.
+    full: bool,
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
     open: usize,
     beyond: Option<Waiting>,
@@ -328,16 +330,14 @@ impl<'a> Waits<'a> {
     pub fn of(ledger: &'a Ledger, id: RolloutId, desk: &'a Desk, now: Now) -> Option<Self> {
         let state = ledger.rollouts.get(&id)?;
         let common = blocked(ledger, state, desk, now);
-        let slot = Waiting::Slot {
-            held: ledger.slots_held(state),
-            limit: state.plan.max_concurrency.resolved,
-            lost: desk.lost_busy(ledger, state, now.boot),
-        };
+        let (held, limit) = (ledger.slots_held(state), state.plan.max_concurrency.resolved);
+        let slot = Waiting::Slot { held, limit, lost: desk.lost_busy(ledger, state, now.boot) };
         let front = front(id, state, desk, now);
         let beyond = (front.open < state.hosts.len()).then(|| beyond(ledger, state, &front, desk, now));
         let slot = ramping(state, desk).unwrap_or(slot);
+        let full = held >= limit as usize;
         let fit = Fit::of(ledger, state, now);
-        Some(Self { ledger, state, id, desk, now, common, slot, fit, open: front.open, beyond })
+        Some(Self { ledger, state, id, desk, now, common, slot, fit, full, open: front.open, beyond })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -354,6 +354,7 @@ impl<'a> Waits<'a> {
         }
         let Some(contact) = self.desk.contacts.get(node) else { return Some(Waiting::Silent) };
         match &contact.handshake {
+            Some((rollout, ..)) if *rollout == self.id && self.full => return Some(self.slot.clone()),
             Some((rollout, ..)) if *rollout == self.id => return Some(Waiting::Handshake),
             Some((rollout, ..)) => return Some(Waiting::Claimed(*rollout)),
             None => {}

@@ -10,7 +10,7 @@ use super::{baselines, block_on, folder};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
-    manifest::{Manifest, baseline::Written, window},
+    manifest::{Manifest, baseline::Written, policy, window},
     output::{self, Format},
     render::one_line,
 };
@@ -106,6 +106,11 @@ fn change(args: &DiffArgs, file: String, manifest: Manifest) -> Result<ChangeDoc
             let kept = kept.map(|kept| tree(&kept.manifest)).transpose()?;
             (kept, tree(&window::Written::from(*window))?)
         }
+        Manifest::Policy(policy) if args.dir.is_none() => {
+            let kept = found(block_on(args.socket.client().policy(&policy.name)))?;
+            let kept = kept.map(|kept| tree(&kept.manifest)).transpose()?;
+            (kept, tree(&policy::Written::from(*policy))?)
+        }
         _ => return Ok(ChangeDocument { file, kind, name, change: Change::NotKept, fields: Vec::new() }),
     };
     let fields = then.as_ref().map(|then| fields(then, &now)).unwrap_or_default();
@@ -159,6 +164,15 @@ fn walk(path: &str, then: Option<&Value>, now: Option<&Value>, found: &mut Vec<F
     }
 }
 
+/// Why things of this kind are not compared, and what to do instead.
+fn not_kept(kind: &str) -> &'static str {
+    match kind {
+        "Rollout" => "is not kept there: patchmesh plan -f shows what it would do",
+        window::KIND | policy::KIND => "is not kept in folders: leave --dir out to compare it with the coordinator's",
+        _ => "is not kept: a Rollout names it",
+    }
+}
+
 fn text(document: &DiffDocument) -> String {
     let mut out = String::new();
     for one in &document.changes {
@@ -167,7 +181,7 @@ fn text(document: &DiffDocument) -> String {
             Change::Created => ('+', "would be created"),
             Change::Changed => ('~', "would be changed"),
             Change::Unchanged => ('=', "is the same"),
-            Change::NotKept => ('.', "is not kept there: patchmesh plan -f shows what a Rollout would do"),
+            Change::NotKept => ('.', not_kept(one.kind)),
         };
         out.push_str(&format!("{mark} {}{name} {what} ({})\n", one.kind, one.file));
         for field in &one.fields {

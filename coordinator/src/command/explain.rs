@@ -111,9 +111,13 @@ fn shape(schema: &Value) -> String {
     if let Some(ways) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
         let words: Vec<_> = ways.iter().filter_map(|way| way.get("const")).map(word).collect();
         // Null stands for what is left out.
-        let first = ways.iter().find(|way| way.get("type").and_then(Value::as_str) != Some("null"));
-        return match first {
-            Some(first) if words.is_empty() => shape(first),
+        let ways: Vec<_> = ways.iter().filter(|way| way.get("type").and_then(Value::as_str) != Some("null")).collect();
+        return match ways.as_slice() {
+            [only] if words.is_empty() => shape(only),
+            ways if words.is_empty() => {
+                let types = ways.iter().filter_map(|way| way.get("type").and_then(Value::as_str));
+                types.collect::<Vec<_>>().join(" or ")
+            }
             _ => format!("one of {}", words.join(", ")),
         };
     }

@@ -1,7 +1,9 @@
 //! One file per verb, or per family of verbs.
 
+pub mod audit;
 pub mod baseline;
 pub mod baselines;
+pub mod commands;
 pub mod compliance;
 pub mod diff;
 pub mod explain;
@@ -11,7 +13,9 @@ pub mod groups;
 pub mod inventory;
 mod judged;
 pub mod mesh;
+pub mod patch_now;
 pub mod plan;
+pub mod policies;
 pub mod process;
 pub mod rate;
 pub mod refused;

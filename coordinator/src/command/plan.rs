@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use patchmesh_common::rollout::spec::RolloutSpec;
 
 use super::{
     block_on,
@@ -42,8 +43,8 @@ pub struct ApplyArgs {
     /// A plan from `patchmesh plan -o json`; - reads stdin
     #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
     plan: Option<PathBuf>,
-    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline or MaintenanceWindow: the coordinator keeps it. -
-    /// reads stdin
+    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline, MaintenanceWindow or PatchPolicy: the coordinator
+    /// keeps it. - reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Do not ask the hosts again whether they would still do what the plan says: each refuses by itself if not
@@ -88,30 +89,38 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
         },
         (None, None) => return Err(no_input()),
     };
+    match read {
+        Ok(plan) => block_on(async {
+            let id = if args.no_recheck { client.apply_unasked(&plan).await? } else { client.apply(&plan).await? };
+            follow(&client, &id, args.detach, format).await
+        }),
+        Err(spec) => plan_and_start(&client, &spec, args.detach, format),
+    }
+}
+
+/// Plans `spec`, shows the plan, starts it and watches it.
+///
+/// # Errors
+/// What the coordinator or printing says.
+pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, format: Format) -> Result<Exit, Fault> {
     block_on(async {
-        let plan = match read {
-            Ok(plan) => plan,
-            Err(spec) => {
-                let plan = client.plan(&spec).await?;
-                output::talk(&render::plan(&plan));
-                plan
-            }
-        };
-        let id = if args.no_recheck || args.file.is_some() {
-            client.apply_unasked(&plan).await?
-        } else {
-            client.apply(&plan).await?
-        };
-        if args.detach {
-            match format {
-                Format::Table => output::print(&format!("{id}\n"))?,
-                _ => output::print_document(&applied(&id), format)?,
-            }
-            return Ok(Exit::Done);
-        }
-        output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
-        watch::follow(&client, &id, format).await
+        let plan = client.plan(spec).await?;
+        output::talk(&render::plan(&plan));
+        let id = client.apply_unasked(&plan).await?;
+        follow(client, &id, detach, format).await
     })
+}
+
+async fn follow(client: &Client, id: &str, detach: bool, format: Format) -> Result<Exit, Fault> {
+    if detach {
+        match format {
+            Format::Table => output::print(&format!("{id}\n"))?,
+            _ => output::print_document(&applied(id), format)?,
+        }
+        return Ok(Exit::Done);
+    }
+    output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
+    watch::follow(client, id, format).await
 }
 
 /// Hands a manifest that is no rollout to the coordinator.
@@ -121,6 +130,10 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
         Manifest::Window(window) => {
             let (name, written) = (window.name.clone(), manifest::window::Written::from(*window));
             print_kept(&block_on(client.put_window(&name, &written))?, format)
+        }
+        Manifest::Policy(policy) => {
+            let (name, written) = (policy.name.clone(), manifest::policy::Written::from(*policy));
+            print_kept(&block_on(client.put_policy(&name, &written))?, format)
         }
         Manifest::Baseline(baseline) => {
             let (name, written) = (baseline.name.clone(), manifest::baseline::Written::from(*baseline));

@@ -6,8 +6,9 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use patchmesh_common::{
-    patch::baseline::schema::{self, DRAFT, generator, tidy},
+    patch::baseline::schema::{self, manifest},
     rollout::{
+        policy::schema::patch_policy,
         ring::{MAX_APPROVALS, MAX_RINGS, MAX_STEPS},
         spec::{MAX_BLACKOUTS, MAX_LABELS, MAX_NAME, MAX_NAMES, MAX_OPENINGS, MAX_WINDOWS, MAX_WORD},
     },
@@ -18,9 +19,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 type MakesSchema = fn() -> Schema;
 
 /// A kind of manifest, or a file of AWS's, and its schema.
-pub const KINDS: [(&str, MakesSchema); 5] = [
+pub const KINDS: [(&str, MakesSchema); 6] = [
     ("Rollout", rollout),
     ("MaintenanceWindow", maintenance_window),
+    ("PatchPolicy", patch_policy),
     ("PatchBaseline", schema::patch_baseline),
     ("BaselineOverride", schema::baseline_override),
     ("InstallOverrideList", schema::install_override_list),
@@ -28,32 +30,9 @@ pub const KINDS: [(&str, MakesSchema); 5] = [
 
 /// Of a manifest of kind `Rollout`.
 pub fn rollout() -> Schema {
-    let mut generator = generator();
-    let mut schema = json_schema!({
-        "$schema": DRAFT,
-        "title": "kind: Rollout",
-        "type": "object",
-        "properties": {
-            "apiVersion": { "const": "patchmesh/v1" },
-            "kind": { "const": "Rollout" },
-            "metadata": generator.subschema_for::<Metadata>(),
-            "spec": generator.subschema_for::<Spec>(),
-        },
-        "required": ["apiVersion", "kind", "metadata", "spec"],
-        "additionalProperties": false,
-    });
-    tidy(&mut schema);
-    schema
-}
-
-/// Who it is.
-#[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct Metadata {
-    /// Name of the rollout: a-z, 0-9, '-' and '.', with a letter or digit at both ends.
-    #[schemars(length(min = 1, max = MAX_NAME))]
-    name: String,
+    let told = "Name of the rollout: a-z, 0-9, '-' and '.', with a letter or digit at both ends.";
+    let name = json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_NAME, "description": told });
+    manifest::<Spec>("Rollout", name)
 }
 
 /// What is done, on which hosts, how many at once and when.
@@ -116,7 +95,7 @@ enum Reboot {
 
 /// Which hosts: exactly one of these.
 #[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Targets {
     /// true: every host of the mesh.
@@ -126,6 +105,10 @@ struct Targets {
     names: Option<Vec<String>>,
     /// Hosts by their tags.
     selector: Option<Selector>,
+    /// Hosts by terms, as get hosts -l takes them, such as site=a,!canary.
+    matching: Option<String>,
+    /// Hosts by the value of their tag Patch Group or PatchGroup, each once.
+    patch_groups: Option<Vec<String>>,
 }
 
 /// Hosts by their tags.
@@ -162,10 +145,10 @@ struct Blackout {
     to: String,
 }
 
-/// Hosts that go before those of the next ring. Exactly one of all, names and selector says which of the targets; each is in the
-/// first ring that selects it.
+/// Hosts that go before those of the next ring. Exactly one of all, names, selector, matching and patchGroups says which of the
+/// targets; each is in the first ring that selects it.
 #[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Ring {
     /// Its name, which no other ring of the rollout has.
@@ -178,6 +161,10 @@ struct Ring {
     names: Option<Vec<String>>,
     /// Hosts by their tags.
     selector: Option<Selector>,
+    /// Hosts by terms, as get hosts -l takes them, such as site=a,!canary.
+    matching: Option<String>,
+    /// Hosts by the value of their tag Patch Group or PatchGroup, each once.
+    patch_groups: Option<Vec<String>>,
     /// How many of its hosts may have begun in each step: counts, or shares of the ring, that grow. Left out: all at once.
     #[schemars(length(max = MAX_STEPS))]
     steps: Option<Vec<LimitText>>,

@@ -110,7 +110,7 @@ impl World {
         let Some(desk) = self.seats[spot as usize].desk() else { return };
         let silent = desk.shadow.active.iter().copied().filter(|rollout| desk.is_silent(*rollout, now));
         for rollout in silent.collect::<Vec<_>>() {
-            self.desk_event(spot, Event::Stop(rollout));
+            self.desk_event(spot, Event::Stop { rollout, by: "operator".into() });
         }
     }
 }

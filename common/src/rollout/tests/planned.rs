@@ -24,9 +24,9 @@ fn a_rollout_claims_its_hosts_until_it_has_nothing_left_to_do_on_them_and_leaves
     assert_eq!(of(&world, &[9]), []);
     world.round();
     world.round();
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     assert_eq!(of(&world, &[1, 2, 3]), [claim(&[1, 2, 3])], "a pause lets nobody go");
-    world.send(Event::Stop(ID));
+    world.send(Event::Stop { rollout: ID, by: "ops".into() });
     assert_eq!(of(&world, &[1, 2, 3]), [claim(&[1])], "what never starts is free");
     assert_eq!(estimate(&world, 1), None);
     world.finish_one();
@@ -40,7 +40,7 @@ fn learned(world: &mut World, seconds: &[u64]) {
         let id = RolloutId([100 + round; 8]);
         let hosts = u8::try_from(seconds.len()).unwrap();
         let plan = Plan { reboot: RebootOption::Never, hash: [100 + round; 32], ..plan_of(hosts, 1, 0, open()) };
-        world.send(Event::Apply { id, plan: Box::new(plan) });
+        world.send(Event::Apply { id, plan: Box::new(plan), by: "ops".into() });
         for took in seconds {
             while world.running.is_empty() {
                 world.round();

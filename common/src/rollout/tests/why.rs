@@ -124,9 +124,9 @@ fn everything_that_is_not_done_has_a_cause() {
         world.apply(plan.clone());
         for step in 0..60 {
             match world.rng.next_u64() % 24 {
-                0 => world.send(Event::Pause(ID)),
-                1 | 2 => world.send(Event::Resume(ID)),
-                3 if step > 30 => world.send(Event::Stop(ID)),
+                0 => world.send(Event::Pause { rollout: ID, by: "ops".into() }),
+                1 | 2 => world.send(Event::Resume { rollout: ID, by: "ops".into() }),
+                3 if step > 30 => world.send(Event::Stop { rollout: ID, by: "ops".into() }),
                 4 => world.release(1 + (seed % 8) as u8),
                 5 => world.pass(61_000),
                 6 => world.rebuild(),
@@ -141,7 +141,7 @@ fn everything_that_is_not_done_has_a_cause() {
                         ..plan_of(8, 1, 0, vec![])
                     };
                     if !world.controller.ledger().rollouts.contains_key(&OTHER) {
-                        world.send(Event::Apply { id: OTHER, plan: Box::new(plan) });
+                        world.send(Event::Apply { id: OTHER, plan: Box::new(plan), by: "ops".into() });
                     }
                 }
                 11 if seed % 7 == 0 => {
@@ -261,13 +261,13 @@ fn who_held_it_up_since_when_is_told_until_it_ends() {
     let mut world = World::new(2);
     world.apply(plan_of(2, 1, 0, open()));
     world.pass(5_000);
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     world.pass(5_000);
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     let first = |world: &World| world.why(2).remove(0);
     assert_eq!((first(&world).code.as_str(), first(&world).at), ("paused", Some(WallTime(5_000))));
     assert_eq!(first(&world).command.as_deref(), Some("patchmesh rollout resume 0707070707070707"));
-    world.send(Event::Resume(ID));
+    world.send(Event::Resume { rollout: ID, by: "ops".into() });
     assert_eq!(world.state().since, Default::default());
     world.send(super::operated::order(StopScope::All, 3, true, Role::Operator));
     assert_eq!((first(&world).code.as_str(), first(&world).at), ("stopped", Some(WallTime(10_000))));
