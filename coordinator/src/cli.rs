@@ -130,9 +130,19 @@ enum Verb {
     /// Make a baseline the default of its operating system: it judges the hosts whose patch group has none.
     #[command(after_help = "Examples:\n  patchmesh default web\n  patchmesh default AWS-DebianDefaultPatchBaseline")]
     Default(command::groups::DefaultArgs),
-    /// Check a manifest or a file of AWS's, offline.
-    #[command(after_help = "Example:\n  patchmesh validate -f web.yaml")]
-    Validate(command::transfer::ValidateArgs),
+    /// Check a manifest, a file of AWS's, or a folder of them, offline.
+    #[command(after_help = "Examples:\n  patchmesh validate -f web.yaml\n  patchmesh validate -f manifests -o json")]
+    Validate(command::validate::ValidateArgs),
+    /// Show what is kept otherwise than manifests say. Changes nothing.
+    #[command(
+        after_help = "Examples:\n  patchmesh diff -f web.yaml\n  patchmesh diff -f manifests --detailed-exitcode\n  patchmesh diff -f web.yaml --dir baselines"
+    )]
+    Diff(command::diff::DiffArgs),
+    /// Explain a kind of manifest or a field of one; with -o json, its JSON Schema.
+    #[command(
+        after_help = "Examples:\n  patchmesh explain Rollout\n  patchmesh explain Rollout.spec.openings\n  patchmesh explain PatchBaseline -o json"
+    )]
+    Explain(command::explain::ExplainArgs),
     /// Run the coordinator: a mesh peer, the ledger, and the API on a unix socket.
     #[command(after_help = "Example:\n  patchmesh serve --dir /var/lib/patchmesh")]
     Serve(command::process::ServeArgs),
@@ -246,7 +256,9 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Register(args) => command::groups::register(&args),
         Verb::Deregister(args) => command::groups::deregister(&args),
         Verb::Default(args) => command::groups::default(&args),
-        Verb::Validate(args) => command::transfer::validate(&args),
+        Verb::Validate(args) => command::validate::run(&args),
+        Verb::Diff(args) => command::diff::run(&args),
+        Verb::Explain(args) => command::explain::run(&args),
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),

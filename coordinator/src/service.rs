@@ -40,14 +40,15 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            CommandDocument, CommandsDocument, ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument,
-            HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument, PlanHost, PoliciesDocument,
-            PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, ServiceDocument,
-            ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument,
+            HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument, PlanHost,
+            PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
+            ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
+            WhyDocument,
         },
         not_found,
     },
-    fault::{Exit, Fault},
+    fault::Fault,
     snapshots::Snapshots,
     status::View,
     store::Store,
@@ -124,9 +125,17 @@ impl Coordinator {
             return Err(empty_ring(&ring.name, &excluded));
         }
         let frozen = Frozen { openings, ..self.freeze(&spec, question, &planned, now).await? };
-        let mut left = planned
-            .iter()
-            .map(|host| PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot));
+        let (of, on) = (spec.clone(), planned.clone());
+        let (expected, claims) = self
+            .ask(move |actor, _| {
+                let ledger = actor.status().ledger;
+                (estimates(ledger, &of, &on), recheck::claimed(ledger, &on))
+            })
+            .await?;
+        let mut left = planned.iter().zip(expected).map(|(host, estimate_seconds)| {
+            let planned = PlanHost::new(host.name.clone(), host.node.to_string(), &host.transaction, spec.reboot);
+            PlanHost { estimate_seconds, ..planned }
+        });
         let hosts = rings.iter().map(|count| left.by_ref().take(*count as usize).collect()).collect();
         let excluded = excluded
             .into_iter()
@@ -141,7 +150,8 @@ impl Coordinator {
             })
             .collect();
         let times = (Time(now), Time(WallTime(now.0.saturating_add(PLAN_LIFETIME))));
-        PlanDocument::new(&spec, frozen, times, hosts, excluded).map_err(|error| {
+        let plan = PlanDocument::new(&spec, frozen, times, hosts, excluded);
+        plan.and_then(|plan| plan.claimed_by(claims)).map_err(|error| {
             Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
                 .because(error)
         })
@@ -210,26 +220,22 @@ impl Coordinator {
 
     async fn start(&self, document: PlanDocument, by: String) -> Result<String, Fault> {
         let now = clock::now().wall;
-        if now >= document.expires_at.0 {
-            let text = format!("the plan expired at {}", document.expires_at);
-            let fault =
-                Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
-            return Err(fault.exit(Exit::StalePlan));
-        }
+        recheck::unexpired(&document, now)?;
         if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
             self.judge_urgent(&spec).await?;
         }
+        let claims = document.claims.clone();
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
-            let same = |state: &Standing| state.plan.hash == plan.hash && state.plan.created_at == plan.created_at;
-            if let Some((known, _)) = actor.status().ledger.rollouts.iter().find(|(_, state)| same(state)) {
-                return known.to_string();
+            if let Some(known) = recheck::applied(&actor.status(), &plan) {
+                return Ok(known.to_string());
             }
+            recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
             let id = RolloutId(actor.draw());
             actor.feed(Event::Apply { id, plan: Box::new(plan), by }, cx);
-            id.to_string()
+            Ok(id.to_string())
         })
-        .await
+        .await?
     }
 }
 
@@ -269,10 +275,24 @@ impl Service for Coordinator {
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
         Box::pin(async move {
             self.ask(move |actor, _| {
-                why::why(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
+                why::host(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
             })
             .await?
         })
+    }
+
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).map(|(id, state)| why::rollout(&view, id, state))
+            })
+            .await?
+        })
+    }
+
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument> {
+        Box::pin(self.ask(move |actor, _| why::patch(&actor.status(), &name)))
     }
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
@@ -281,6 +301,10 @@ impl Service for Coordinator {
 
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
         Box::pin(self.start(plan, by))
+    }
+
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
+        Box::pin(self.ask_again(plan))
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
@@ -413,6 +437,19 @@ impl Service for Coordinator {
     }
 }
 
+/// How long each of the planned hosts is expected to take. One with nothing to do takes no time.
+fn estimates(ledger: &Ledger, spec: &RolloutSpec, planned: &[PlannedHost]) -> Vec<Estimate> {
+    let expected = ledger.durations.expect(spec.operation, spec.reboot);
+    let of = |host: &PlannedHost| {
+        if spec.operation == Operation::Install && host.transaction.is_empty() {
+            return Estimate { p50: Some(0), p95: Some(0) };
+        }
+        let found = expected.of(&host.node, ledger.reboots.get(&host.node));
+        Estimate { p50: found.map(|found| found.p50.into()), p95: found.map(|found| found.p95.into()) }
+    };
+    planned.iter().map(of).collect()
+}
+
 /// When `node` begins its last disruptive step, as far as this ledger knows.
 fn lease_end(ledger: &Ledger, node: &NodeId) -> LeaseEnd {
     if ledger.foreign.contains_key(node) || (ledger.discontinuous && !ledger.adopted.contains(node)) {
@@ -482,6 +519,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 mod commands;
 pub mod freeze;
 mod policies;
+mod recheck;
 mod reports;
 mod services;
 mod slots;

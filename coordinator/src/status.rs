@@ -3,10 +3,11 @@
 use patchmesh_common::{
     id::RolloutId,
     rollout::{
-        ledger::{HostState, Ledger, Progress, Release, RolloutState as Standing},
+        ledger::{HostState, Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
         planner::{self, Desk, Waits},
         waiting::Waiting,
+        why::release_command,
     },
     run::{
         Phase,
@@ -263,21 +264,6 @@ fn changed(report: &Report) -> Vec<ChangedPackage> {
     report.packages.iter().map(package).collect()
 }
 
-/// The command that releases the slot of the host `name`.
-pub fn release_command(name: &str) -> String {
-    format!("patchmesh slots release {name} --because TEXT")
-}
-
-/// What became of a released host, as far as anybody knows.
-pub fn released(release: &Release) -> String {
-    let Release { at, by, because, .. } = release;
-    format!(
-        "its slot was released at {} by {by} ({because}); what it last did is unknown; it reports when its daemon is back, \
-         and begins nothing disruptive under that lease",
-        at.rfc3339()
-    )
-}
-
 fn result_error(outcome: HostOutcome, host: &HostState, name: &str) -> Option<ResultError> {
     match (&host.progress, outcome) {
         (Progress::Refused(refusal), _) => Some(ResultError {
@@ -292,7 +278,7 @@ fn result_error(outcome: HostOutcome, host: &HostState, name: &str) -> Option<Re
             log: String::new(),
         }),
         (Progress::Released(release), _) => {
-            Some(ResultError { code: "released".to_owned(), text: released(release), log: String::new() })
+            Some(ResultError { code: "released".to_owned(), text: release.text(), log: String::new() })
         }
         (_, HostOutcome::Lost) => Some(ResultError {
             code: "lost".to_owned(),

@@ -7,6 +7,7 @@ use patchmesh_common::{
     rollout::{
         ledger::{LedgerAct, RolloutState as Standing},
         service::ServiceAct,
+        why::release_command,
     },
     run::Phase,
 };
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::document::{EventDocument, EventKind, HostOutcome, ProgressDocument, RolloutState, WatchEvent},
-    status::{View, release_command},
+    status::View,
 };
 
 /// What a watcher was last shown of one host.

@@ -31,11 +31,12 @@ fn plan(fleet: &Again) -> String {
     plan.to_str().unwrap().to_owned()
 }
 
-/// Waits until `why host` says something with `words`, and prints it.
+/// Waits until `why host` says something with `words`, and prints it with what it says to do.
 fn why(fleet: &Again, host: &str, words: &str) -> String {
     let answer = wait_for(&format!("why to say {words:?}"), || {
         let why = fleet.cli_json(&["why", "host", host, "-o", "json"])?;
-        let answer = why["answer"].as_str()?.to_owned();
+        let remedy = why["chain"][0]["command"].as_str().unwrap_or("wait");
+        let answer = format!("{}; try: {remedy}", why["answer"].as_str()?);
         answer.contains(words).then_some(answer)
     });
     println!("why host {host}: {answer}");

@@ -285,7 +285,15 @@ fn a_repository_that_vanishes_and_a_version_that_is_gone_refuse_with_a_reason() 
         // Without a Release file apt takes the indexes as they are: the sources are marked trusted.
         fs::remove_file(demo.join("repository/dists").join(suite).join("Release")).unwrap();
     }
-    let output = again.cli(&["apply", plan.to_str().unwrap(), "-o", "json"]);
+    let moved = again.cli(&["apply", plan.to_str().unwrap(), "-o", "json"]);
+    let told = String::from_utf8_lossy(&moved.stderr).into_owned();
+    eprintln!("{told}");
+    assert_eq!(moved.status.code(), Some(6), "{told}");
+    assert!(told.contains("the world has moved since the plan was made: demo-02 "), "{told}");
+    let rollouts = again.cli_json(&["get", "rollouts", "-o", "json"]).unwrap();
+    assert!(!rollouts["rollouts"].as_array().unwrap().iter().any(|known| known["endedAt"].is_null()), "{rollouts}");
+    // Who does not ask them leaves it to the hosts, which refuse by themselves.
+    let output = again.cli(&["apply", plan.to_str().unwrap(), "--no-recheck", "-o", "json"]);
     let recap: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!((output.status.code(), recap["state"].as_str()), (Some(4), Some("CompletedWithFailures")), "{recap}");

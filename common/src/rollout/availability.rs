@@ -59,7 +59,8 @@ impl Down {
         }
     }
 
-    fn command(self) -> String {
+    /// The command that would change it.
+    pub fn command(self) -> String {
         match self {
             Self::Silent | Self::Released => "systemctl start patchmeshd".into(),
             Self::Unclear | Self::Leased(_) => "patchmesh slots ls".into(),
@@ -96,6 +97,24 @@ fn is_released(ledger: &Ledger, node: &NodeId) -> bool {
     released.any(|(lease, _)| ledger.released_in(*node, *lease).is_none_or(|rollout| disrupts(ledger, &rollout)))
 }
 
+/// A member that is down. In the order in which they are named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fallen {
+    /// Why.
+    pub why: Down,
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub node: NodeId,
+}
+
+impl Fallen {
+    /// Who it is, what it is, and what to do about it.
+    pub fn text(&self) -> String {
+        format!("{} {}", self.name, self.why.text())
+    }
+}
+
 /// What keeps a host from being granted a lease for a service's sake.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Short {
@@ -110,7 +129,7 @@ pub struct Short {
     /// The tag of which all that are down must have one value, if it is that which keeps the host.
     pub spread: Option<String>,
     /// Members that are down, at most [`MAX_NAMED`].
-    pub down: Vec<(String, Down)>,
+    pub down: Vec<Fallen>,
     /// How many more are down.
     pub more: usize,
     /// Nobody is down yet: members that have been asked to start.
@@ -121,7 +140,7 @@ impl Short {
     /// The reason in one line.
     pub fn text(&self) -> String {
         let Self { service, members, least, up, spread, more, asked, .. } = self;
-        let mut named: Vec<String> = self.down.iter().map(|(name, down)| format!("{name} {}", down.text())).collect();
+        let mut named: Vec<String> = self.down.iter().map(Fallen::text).collect();
         if *more > 0 {
             named.push(format!("{more} more are down"));
         }
@@ -144,7 +163,7 @@ impl Short {
 
     /// The command that would change it.
     pub fn command(&self) -> String {
-        let first = self.down.first().map(|(_, down)| down.command());
+        let first = self.down.first().map(|first| first.why.command());
         first.unwrap_or_else(|| format!("patchmesh describe service {}", self.service))
     }
 }
@@ -202,21 +221,23 @@ impl Room {
         if !few && !apart {
             return None;
         }
-        let mut down: Vec<(Down, String)> = self
+        let name = |node| ledger.services.members.get(node).map_or_else(String::new, |member| member.name.clone());
+        let mut down: Vec<Fallen> = self
             .down
             .iter()
             .filter(|(node, _)| *node != host)
-            .map(|(node, why)| (*why, ledger.services.members.get(node).map_or_else(String::new, |m| m.name.clone())))
+            .map(|(node, why)| Fallen { why: *why, name: name(node), node: *node })
             .collect();
         down.sort();
         let more = down.len().saturating_sub(MAX_NAMED);
+        down.truncate(MAX_NAMED);
         Some(Short {
             service: spec.name.clone(),
             members: self.members,
             least: self.least,
             up: self.up,
             spread: spec.spread.clone().filter(|_| !few),
-            down: down.into_iter().take(MAX_NAMED).map(|(why, name)| (name, why)).collect(),
+            down,
             more,
             asked,
         })

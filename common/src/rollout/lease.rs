@@ -18,18 +18,25 @@ const START_WITHIN: Duration = Duration::from_secs(600);
 const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Codes that asking again does not change.
+const FINAL: [RefusalCode; 8] = [
+    RefusalCode::ObserveMode,
+    RefusalCode::PlanChanged,
+    RefusalCode::VersionGone,
+    RefusalCode::RemovalsNeeded,
+    RefusalCode::Held,
+    RefusalCode::ConfigConflict,
+    RefusalCode::NoBaseline,
+    RefusalCode::SourceNotAllowed,
+];
+
+/// Whether asking again does not change this answer.
 pub(super) fn is_final(code: RefusalCode) -> bool {
-    matches!(
-        code,
-        RefusalCode::ObserveMode
-            | RefusalCode::PlanChanged
-            | RefusalCode::VersionGone
-            | RefusalCode::RemovalsNeeded
-            | RefusalCode::Held
-            | RefusalCode::ConfigConflict
-            | RefusalCode::NoBaseline
-            | RefusalCode::SourceNotAllowed
-    )
+    FINAL.contains(&code)
+}
+
+/// The same of a code's word.
+pub(super) fn is_final_word(word: &str) -> bool {
+    FINAL.iter().any(|code| code.as_str() == word)
 }
 
 /// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Operation,
     approval::SignedVerdict,
+    estimate::Durations,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
     service::{ServiceAct, Services},
@@ -31,9 +32,11 @@ mod error;
 mod release;
 mod report;
 mod rings;
+mod since;
 mod tally;
 
 pub use error::FoldError;
+pub use since::Since;
 pub use tally::Tally;
 
 /// Longest name of who did something, in characters: it stays in the ledger for ever.
@@ -273,6 +276,8 @@ pub struct RolloutState {
     pub peak: u32,
     /// Where it stands among its rings.
     pub course: Course,
+    /// Since when nothing is granted, and why.
+    pub since: Since,
 }
 
 /// Everything that the entries say.
@@ -314,6 +319,10 @@ pub struct Ledger {
     pub reboots: BTreeMap<NodeId, Reboots>,
     /// What must stay up, whatever rollouts want.
     pub services: Services,
+    /// How long runs take.
+    pub durations: Durations,
+    /// Since when a STOP of every rollout stands.
+    pub stopped_all_since: Option<WallTime>,
 }
 
 /// The report in a sealed answer whose signature was checked before it was saved.
@@ -413,6 +422,7 @@ impl Ledger {
             }
             LedgerAct::Service(act) => self.services.fold(act),
         }
+        self.note_since(entry);
         Ok(())
     }
 
@@ -501,6 +511,7 @@ impl RolloutState {
             tally: Tally::default(),
             peak: 0,
             course: Course::default(),
+            since: Since::default(),
         };
         state.tally = state.recounted();
         state

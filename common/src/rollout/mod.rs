@@ -3,20 +3,24 @@
 //! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
 //! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
 //! around it, `ring` which hosts go before which, `approval` what operators say about that, `service` what must stay up and
-//! `availability` whether it does, `witness` asks since when versions exist, `slots` who holds what and may be released by name,
-//! `silence` when a host is lost, `policy` what comes again and again, `urgent` what cannot wait, `status` how all that is called
-//! by AWS, `check` the judge that knows the rules of a valid ledger and nothing about how it was made, `chain` how its entries hang
-//! together, `audit` both over a real one.
+//! `availability` whether it does, `estimate` how long hosts take, `claim` which other rollouts have them, `moved` what changed since
+//! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
+//! host is lost, `policy` what comes again and again, `urgent` what cannot wait, `why` the chain of causes behind a host, rollout or
+//! patch that is not done, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid ledger and
+//! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
 pub mod approval;
 pub mod audit;
 pub mod availability;
 pub mod chain;
 pub mod check;
+pub mod claim;
 pub mod controller;
+pub mod estimate;
 mod lease;
 pub mod ledger;
 pub mod limit;
+pub mod moved;
 pub mod plan;
 pub mod planner;
 pub mod policy;
@@ -29,6 +33,7 @@ pub mod status;
 pub mod survey;
 pub mod urgent;
 pub mod waiting;
+pub mod why;
 pub mod witness;
 
 #[cfg(test)]

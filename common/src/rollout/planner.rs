@@ -24,8 +24,10 @@ use crate::{
     time::{BootTime, Now},
 };
 
+mod fit;
 mod front;
 
+use fit::Fit;
 use front::{beyond, front, ramp_room, ramping, settles};
 
 /// How old a `Ready` may be when `Go` is sent: [`GO_WITHIN`] less the time that the message may need.
@@ -169,6 +171,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     }
     let Standing::Open(opening) = standing(&state.plan.openings, now.wall) else { return decision };
     let in_time = |opening: &Opening| opening.admits_start(now.wall.plus(LAST_GRANT));
+    let fit = Fit::of(ledger, state, now);
     let limit = state.plan.max_concurrency.resolved as usize;
     let room = ramp_room(state, desk).unwrap_or(usize::MAX);
     let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room).min(fleet_room(ledger));
@@ -190,7 +193,8 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
                 offers -= 1;
                 let usable = now.boot.since(*since) <= READY_USABLE && in_time(opening);
                 let holds = ledger.leased.contains_key(node) || ledger.foreign.contains_key(node);
-                let fits = (!disrupts || rooms.short(node, false).is_none())
+                let fits = fit.admits(node, opening)
+                    && (!disrupts || rooms.short(node, false).is_none())
                     && goes_before(ledger, state, node, front.open, desk, now.boot).is_none();
                 if free > 0 && usable && fits && !holds && ledger.fenced(node).is_none() {
                     free -= 1;
@@ -204,7 +208,8 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
             Some(_) => {}
             None if in_time(&opening)
                 && host_blocked(ledger, id, node, contact, now).is_none()
-                && service_blocked(ledger, state, node, front.open, rooms, desk, now).is_none() =>
+                && service_blocked(ledger, state, node, front.open, rooms, desk, now).is_none()
+                && fit.admits(node, &opening) =>
             {
                 let ahead = offers <= soon;
                 offers -= 1;
@@ -357,6 +362,7 @@ pub struct Waits<'a> {
     now: Now,
     common: Option<Waiting>,
     slot: Waiting,
+    fit: Fit<'a>,
     /// Whether another host would have to end first: then it does not matter who has been asked in advance.
     full: bool,
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
@@ -378,8 +384,8 @@ impl<'a> Waits<'a> {
         let fleet = ledger.services.fleet.filter(|_| fleet_room(ledger) == 0);
         let slot = fleet.map_or(slot, |limit| Waiting::Fleet { held: ledger.all_slots_held(), limit });
         let full = fleet.is_some() || held >= limit as usize;
-        let rooms = Rooms::of(ledger, desk, now.boot);
-        Some(Self { ledger, state, id, desk, now, common, slot, full, open: front.open, beyond, rooms })
+        let (fit, rooms) = (Fit::of(ledger, state, now), Rooms::of(ledger, desk, now.boot));
+        Some(Self { ledger, state, id, desk, now, common, slot, fit, full, open: front.open, beyond, rooms })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -402,6 +408,7 @@ impl<'a> Waits<'a> {
             None => {}
         }
         let blocked = host_blocked(self.ledger, self.id, node, contact, self.now)
+            .or_else(|| self.fit.waiting(node))
             .or_else(|| service_blocked(self.ledger, self.state, node, self.open, &self.rooms, self.desk, self.now));
         Some(blocked.unwrap_or_else(|| self.slot.clone()))
     }

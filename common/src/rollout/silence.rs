@@ -38,10 +38,13 @@ impl Reboots {
 
     /// What 99 of 100 of its reboots did not exceed; `None` if none was seen.
     pub fn p99(&self) -> Option<Duration> {
-        let mut sorted: Vec<u32> = self.0.iter().copied().collect();
-        sorted.sort_unstable();
-        let rank = (sorted.len() * 99).div_ceil(100);
-        rank.checked_sub(1).and_then(|at| sorted.get(at)).map(|seconds| Duration::from_secs(u64::from(*seconds)))
+        self.percentile(99)
+    }
+
+    /// What so many of 100 of its reboots did not exceed; `None` if none was seen.
+    pub(super) fn percentile(&self, percent: usize) -> Option<Duration> {
+        let found = rank(self.0.iter().copied().collect(), percent);
+        found.map(|seconds| Duration::from_secs(u64::from(seconds)))
     }
 
     /// The silence after which the host is lost. `setting` stands in while nothing is known.
@@ -49,6 +52,13 @@ impl Reboots {
         let learned = self.p99().map(|p99| (p99 * FACTOR).clamp(LEAST.min(setting), MOST.max(setting)));
         learned.unwrap_or(setting)
     }
+}
+
+/// What `percent` of 100 of the values do not exceed (nearest rank); `None` if there are none.
+pub(super) fn rank(mut values: Vec<u32>, percent: usize) -> Option<u32> {
+    values.sort_unstable();
+    let rank = (values.len() * percent).div_ceil(100);
+    rank.checked_sub(1).and_then(|at| values.get(at)).copied()
 }
 
 #[cfg(test)]

@@ -67,6 +67,9 @@ pub struct Survey {
     rings: usize,
     /// With the ring of each, if one selects it.
     targets: Vec<(Option<usize>, Candidate)>,
+    /// Those of the targets that are to be asked and have not answered: kept per answer, because every answer asks for them.
+    open: BTreeSet<NodeId>,
+    nodes: BTreeSet<NodeId>,
     answers: BTreeMap<NodeId, Result<Resolution, Refusal>>,
     asked: BootTime,
     deadline: BootTime,
@@ -95,11 +98,15 @@ impl Survey {
             return Err(SurveyError::Nobody(all));
         }
         targets.sort_by(|(_, a), (_, b)| (&a.name, a.node).cmp(&(&b.name, b.node)));
-        let deadline = now.plus(PATIENCE);
+        let (operation, asks, deadline) = (spec.operation, spec.asks(), now.plus(PATIENCE));
+        let asked =
+            |(ring, host): &&(Option<usize>, Candidate)| asks && ring.is_some() && host.alive && may(operation, host);
         Ok(Self {
-            operation: spec.operation,
-            asks: spec.asks(),
+            operation,
+            asks,
             rings: spec.rings.len().max(1),
+            open: targets.iter().filter(asked).map(|(_, host)| host.node).collect(),
+            nodes: targets.iter().map(|(_, host)| host.node).collect(),
             targets,
             answers: BTreeMap::new(),
             asked: now,
@@ -110,20 +117,7 @@ impl Survey {
     /// Hosts that are to be asked and have not answered. Silent hosts are not asked, and for an Install not those that observe; a
     /// Scan by what no host has to be given asks nobody.
     pub fn pending(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.targets
-            .iter()
-            .filter(|(ring, host)| self.asks && ring.is_some() && host.alive && self.may(host))
-            .map(|(_, host)| host.node)
-            .filter(|node| !self.has_answered(*node))
-    }
-
-    fn has_answered(&self, node: NodeId) -> bool {
-        let busy = |no: &Refusal| no.code == RefusalCode::Busy;
-        self.answers.get(&node).is_some_and(|answer| !answer.as_ref().is_err_and(busy))
-    }
-
-    fn may(&self, host: &Candidate) -> bool {
-        self.operation == Operation::Scan || host.mode == Mode::Enforce
+        self.open.iter().copied()
     }
 
     /// Whether the pending questions are to be repeated now; if so, the next time is later.
@@ -137,19 +131,26 @@ impl Survey {
 
     /// Keeps the answer of a host that was asked. One that is busy with others' questions is asked again.
     pub fn answered(&mut self, node: NodeId, result: Result<Resolution, Refusal>) {
-        if self.targets.iter().any(|(_, host)| host.node == node) {
-            self.answers.insert(node, result);
+        if !self.nodes.contains(&node) {
+            return;
         }
+        if !result.as_ref().is_err_and(|no| no.code == RefusalCode::Busy) {
+            self.open.remove(&node);
+        } else if self.answers.contains_key(&node) {
+            // An answer that was overtaken by a repeated question.
+            return;
+        }
+        self.answers.insert(node, result);
     }
 
     /// How many of the targets have answered or are not asked, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
-        (self.targets.len() - self.pending().count(), self.targets.len())
+        (self.targets.len() - self.open.len(), self.targets.len())
     }
 
     /// Whether nobody is left to wait for.
     pub fn is_over(&self, now: BootTime) -> bool {
-        now >= self.deadline || self.pending().next().is_none()
+        now >= self.deadline || self.open.is_empty()
     }
 
     /// The planned hosts by ring and name, and the targets that are left out.
@@ -188,7 +189,7 @@ impl Survey {
         if !self.asks {
             return Ok(Transaction::default());
         }
-        if !self.may(host) {
+        if !may(self.operation, host) {
             let code = RefusalCode::ObserveMode.as_str().to_owned();
             let text = "the host's own file does not say mode = \"enforce\"".to_owned();
             let remedy = "set mode = \"enforce\" in the host's configuration file and restart its daemon".to_owned();
@@ -208,6 +209,10 @@ type LeftOut = (ExcludedBecause, String, String, String);
 fn no_ring() -> LeftOut {
     let remedy = "add a last ring with all: true for the rest, or take the host out of the targets".to_owned();
     (ExcludedBecause::NoRing, "no-ring".into(), "no ring of the rollout selects it".into(), remedy)
+}
+
+fn may(operation: Operation, host: &Candidate) -> bool {
+    operation == Operation::Scan || host.mode == Mode::Enforce
 }
 
 #[cfg(test)]
@@ -277,6 +282,9 @@ mod tests {
         assert_eq!(survey.pending().count(), 2);
         let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
         survey.answered(NodeId([2; 32]), Ok(resolution));
+        let late = Refusal { code: RefusalCode::Busy, text: "two at work".into(), remedy: "ask again".into() };
+        survey.answered(NodeId([2; 32]), Err(late));
+        assert_eq!(survey.progress(), (1, 2), "an answer stands, whatever a repeated question met");
         assert!(!survey.is_over(BootTime(0)) && survey.is_over(BootTime(120_000)));
         let Found { planned, excluded, rings } = survey.freeze();
         assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);

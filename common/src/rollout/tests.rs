@@ -9,7 +9,7 @@ use super::{
     chain::Head,
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings, Words},
-    ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
+    ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     limit::Ramp,
     plan::{Plan, PlannedHost, ResolvedLimit},
     planner,
@@ -38,10 +38,12 @@ mod epochs;
 mod found;
 mod laws;
 mod operated;
+mod planned;
 mod released;
 mod rings;
 mod services;
 mod statuses;
+mod why;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -229,6 +231,15 @@ impl World {
         Event::Heard(Box::new(LeaseFrame { credential, sealed }))
     }
 
+    /// The rollout that the lease was granted in; the usual one if that was elsewhere.
+    fn rollout_of(&self, lease: LeaseId) -> RolloutId {
+        let granted = self.saved.iter().find_map(|entry| match &entry.act {
+            LedgerAct::Granted { rollout, lease: granted, .. } if *granted == lease => Some(*rollout),
+            _ => None,
+        });
+        granted.unwrap_or(ID)
+    }
+
     fn report(&self, lease: LeaseId, good: bool) -> ToCoordinator {
         let error = RunError { code: "transaction-failed".into(), text: "postinst".into(), log: String::new() };
         ToCoordinator::Reported(Box::new(Report {
@@ -279,7 +290,7 @@ impl World {
                     self.running.insert(to, lease);
                 }
                 (ToHost::Adopt, _) => {
-                    let held = self.running.get(&to).map(|lease| (*lease, ID));
+                    let held = self.running.get(&to).map(|lease| (*lease, self.rollout_of(*lease)));
                     self.answer(seed, ToCoordinator::Adopted { held });
                 }
                 (ToHost::Release { lease }, _) if self.running.get(&to) == Some(&lease) => {

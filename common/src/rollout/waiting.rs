@@ -147,6 +147,15 @@ pub enum Waiting {
         /// Of this many.
         limit: u32,
     },
+    /// A run would not end before the opening closes, by what the host's runs and reboots took.
+    NoTime {
+        /// Seconds that 95 of 100 of them do not exceed.
+        needs: u32,
+        /// The one that is open.
+        opening: Opening,
+        /// The next one that is long enough, if there is one.
+        next: Option<Opening>,
+    },
 }
 
 impl Waiting {
@@ -179,6 +188,7 @@ impl Waiting {
             Self::Service(_) => "service",
             Self::Last { .. } => "service-last",
             Self::Fleet { .. } => "fleet",
+            Self::NoTime { .. } => "no-time",
         }
     }
 
@@ -268,23 +278,49 @@ impl Waiting {
             Self::Fleet { held, limit } => {
                 format!("{held} of the {limit} slots that the coordinator's limits.fleet allows to all rollouts are held")
             }
+            Self::NoTime { needs, opening, next } => {
+                let closes = opening.closes.rfc3339();
+                let then = match next {
+                    Some(next) => format!("the next opening that is long enough is that of {}", next.opens.rfc3339()),
+                    None => "no later opening is long enough".to_owned(),
+                };
+                format!("needs up to {needs} s, as its runs and reboots took, and the opening closes at {closes}: {then}")
+            }
         }
     }
 
-    /// The command that would change it; `None` if nothing but time or the host itself does.
+    /// What would change it: a command, or what to do where no command does it. `None` if nothing but time or the host itself does.
     pub fn command(&self, rollout: RolloutId) -> Option<String> {
         Some(match self {
-            Self::Slot { .. } | Self::Fleet { .. } | Self::Lost { .. } | Self::Reconciling { .. } => {
-                "patchmesh slots ls".to_owned()
-            }
+            Self::Slot { .. }
+            | Self::Fleet { .. }
+            | Self::Lost { .. }
+            | Self::Reconciling { .. }
+            | Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
             Self::Service(short) => short.command(),
             Self::Last { service, .. } => format!("patchmesh describe service {service}"),
-            Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
+            Self::Ring { .. } | Self::Ramp { .. } => format!("patchmesh rollout watch {rollout}"),
+            Self::WindowClosed { next: None } | Self::NoTime { next: None, .. } | Self::Halted | Self::Rejected(_) => {
+                "patchmesh plan -f FILE".to_owned()
+            }
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
+            Self::Stopped => format!("patchmesh resume --rollout {rollout} --key FILE"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
+            Self::Silent => "systemctl start patchmeshd".to_owned(),
+            Self::Refused(refusal) => refusal.remedy.clone(),
+            Self::Claimed(other) => format!("patchmesh rollout watch {other}"),
+            Self::ClockSkew { .. } => "timedatectl status".to_owned(),
+            Self::Released => "systemctl status patchmeshd".to_owned(),
+            Self::Superseded | Self::Rival => "systemctl stop patchmesh-coordinator".to_owned(),
+            Self::SafeMode { .. } => "journalctl -u patchmesh-coordinator".to_owned(),
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),
-            _ => return None,
+            Self::Handshake
+            | Self::WindowClosed { next: Some(_) }
+            | Self::NoTime { next: Some(_), .. }
+            | Self::Listening
+            | Self::StepWait { .. }
+            | Self::Bake { .. } => return None,
         })
     }
 }

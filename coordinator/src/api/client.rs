@@ -97,6 +97,22 @@ impl Client {
         self.get(&format!("/v1/hosts/{}/why", encode(name))).await
     }
 
+    /// Why a rollout, by id or name, is where it is.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn why_rollout(&self, id: &str) -> Result<WhyDocument, Fault> {
+        self.get(&format!("/v1/rollouts/{}/why", encode(id))).await
+    }
+
+    /// Why a package is not on every host for which a rollout planned it.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn why_patch(&self, name: &str) -> Result<WhyDocument, Fault> {
+        self.get(&format!("/v1/patches/{}/why", encode(name))).await
+    }
+
     /// Plans; changes nothing.
     ///
     /// # Errors
@@ -105,12 +121,20 @@ impl Client {
         self.post("/v1/plans", Some(&SpecDocument::from(spec))).await
     }
 
-    /// Starts a plan; the rollout's id.
+    /// Starts a plan, if its hosts would still do what it says; the rollout's id.
     ///
     /// # Errors
-    /// As [`Self::hosts`].
+    /// As [`Self::hosts`]; exit 6 with what moved.
     pub async fn apply(&self, plan: &PlanDocument) -> Result<String, Fault> {
         self.post::<_, AppliedDocument>("/v1/rollouts", Some(plan)).await.map(|applied| applied.id)
+    }
+
+    /// Starts a plan without asking its hosts again: it was made just now, or every host is to refuse by itself.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`]; exit 6 if another rollout has taken its hosts.
+    pub async fn apply_unasked(&self, plan: &PlanDocument) -> Result<String, Fault> {
+        self.post::<_, AppliedDocument>("/v1/rollouts?recheck=false", Some(plan)).await.map(|applied| applied.id)
     }
 
     /// Every rollout.

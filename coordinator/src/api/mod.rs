@@ -109,11 +109,21 @@ pub trait Service: Send + Sync + 'static {
     /// Why one host is where it is.
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument>;
 
+    /// Why one rollout, by id or name (the newest of that name), is where it is.
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument>;
+
+    /// Why a package is not on every host for which a rollout planned it.
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument>;
+
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
 
-    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
-    /// expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
+    /// Asks the targets of `plan` again, and refuses with exit 6 and what moved if they would not do any more what it says. A plan
+    /// that is already a rollout is not asked about.
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()>;
+
+    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked;
+    /// whether it expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String>;
 
     /// Every rollout of the ledger.

@@ -99,6 +99,14 @@ fn router<S: Service>(service: Arc<S>) -> Router {
                 answer(s.steps(id, Some(host))).await
             }),
         )
+        .route(
+            "/v1/rollouts/{id}/why",
+            get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.why_rollout(id)).await }),
+        )
+        .route(
+            "/v1/patches/{name}/why",
+            get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.why_patch(name)).await }),
+        )
         .route("/v1/commands", get(|State(s): State<Arc<S>>| async move { answer(s.commands()).await }))
         .route("/v1/commands/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.command(id)).await }))
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
@@ -158,9 +166,25 @@ async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Resp
     }
 }
 
-async fn apply<S: Service>(State(service): State<Arc<S>>, who: Who, body: Received) -> Response {
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HowToApply {
+    /// `false`: the hosts are not asked again what they would do.
+    recheck: Option<bool>,
+}
+
+async fn apply<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    how: Result<Query<HowToApply>, QueryRejection>,
+    body: Received,
+) -> Response {
     let applied = async {
+        let Query(how) = how.map_err(|error| bad_request("the query is not recheck=true|false").because(error))?;
         let plan = check_plan(parse::<PlanDocument>(body)?)?;
+        if how.recheck.unwrap_or(true) {
+            service.recheck(plan.clone()).await?;
+        }
         let id = service.apply(plan, who.name("")).await?;
         Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
     };

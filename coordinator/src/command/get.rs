@@ -172,6 +172,12 @@ pub enum WhyKind {
     /// One host
     #[command(after_help = "Example:\n  patchmesh why host web-1 -o json")]
     Host(NameArgs),
+    /// One rollout, by its id or its name (the newest of that name)
+    #[command(after_help = "Example:\n  patchmesh why rollout weekly")]
+    Rollout(NameArgs),
+    /// One package: where it was planned to be installed and is not
+    #[command(after_help = "Example:\n  patchmesh why patch openssl")]
+    Patch(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -279,23 +285,27 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
 /// # Errors
 /// As [`get`].
 pub fn why(kind: &WhyKind) -> Result<Exit, Fault> {
-    match kind {
-        WhyKind::Host(args) => {
-            let format = args.output.format.among("why host", &ONE)?;
-            let document = block_on(args.socket.client().why_host(&args.name))?;
-            match format {
-                Format::Table => output::print(&render::why(&document))?,
-                _ => output::print_document(&document, format)?,
-            }
-        }
+    let (args, verb) = match kind {
+        WhyKind::Host(args) => (args, "why host"),
+        WhyKind::Rollout(args) => (args, "why rollout"),
+        WhyKind::Patch(args) => (args, "why patch"),
         WhyKind::Other(words) => {
-            let to_come = [
-                ("rollout", "use patchmesh rollout status ID, which carries its reason"),
-                ("patch", "use patchmesh scan --local -o json on the host"),
-                ("cve", "use patchmesh scan --local -o json on the host"),
-            ];
-            return Err(refused::kind("why", words, "host NAME", &to_come));
+            let to_come = [("cve", "use patchmesh why patch NAME with the name of the package")];
+            return Err(refused::kind("why", words, "host NAME, rollout ID or patch NAME", &to_come));
         }
+    };
+    let format = args.output.format.among(verb, &ONE)?;
+    let client = args.socket.client();
+    let document = block_on(async {
+        match kind {
+            WhyKind::Rollout(_) => client.why_rollout(&args.name).await,
+            WhyKind::Patch(_) => client.why_patch(&args.name).await,
+            _ => client.why_host(&args.name).await,
+        }
+    })?;
+    match format {
+        Format::Table => output::print(&render::why(&document))?,
+        _ => output::print_document(&document, format)?,
     }
     Ok(Exit::Done)
 }

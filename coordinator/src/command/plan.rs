@@ -53,6 +53,9 @@ pub struct ApplyArgs {
     /// keeps it. - reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Do not ask the hosts again whether they would still do what the plan says: each refuses by itself if not
+    #[arg(long, conflicts_with = "file")]
+    no_recheck: bool,
     /// Print the rollout's id and end; the work goes on
     #[arg(long)]
     detach: bool,
@@ -93,7 +96,10 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
         (None, None) => return Err(no_input()),
     };
     match read {
-        Ok(plan) => block_on(start(&client, &plan, args.detach, format)),
+        Ok(plan) => block_on(async {
+            let id = if args.no_recheck { client.apply_unasked(&plan).await? } else { client.apply(&plan).await? };
+            follow(&client, &id, args.detach, format).await
+        }),
         Err(spec) => plan_and_start(&client, &spec, args.detach, format),
     }
 }
@@ -106,21 +112,21 @@ pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, 
     block_on(async {
         let plan = client.plan(spec).await?;
         output::talk(&render::plan(&plan));
-        start(client, &plan, detach, format).await
+        let id = client.apply_unasked(&plan).await?;
+        follow(client, &id, detach, format).await
     })
 }
 
-async fn start(client: &Client, plan: &PlanDocument, detach: bool, format: Format) -> Result<Exit, Fault> {
-    let id = client.apply(plan).await?;
+async fn follow(client: &Client, id: &str, detach: bool, format: Format) -> Result<Exit, Fault> {
     if detach {
         match format {
             Format::Table => output::print(&format!("{id}\n"))?,
-            _ => output::print_document(&applied(&id), format)?,
+            _ => output::print_document(&applied(id), format)?,
         }
         return Ok(Exit::Done);
     }
     output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
-    watch::follow(client, &id, format).await
+    watch::follow(client, id, format).await
 }
 
 /// Hands a manifest that is no rollout to the coordinator.

@@ -5,9 +5,8 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 4] = [
+const VERBS: [(&str, &str); 3] = [
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
-    ("diff", "use patchmesh plan -f FILE"),
     ("token", "use patchmesh mesh sign with the owner key"),
     ("join", "use patchmesh mesh sign with the owner key"),
 ];
@@ -24,6 +23,12 @@ pub fn verb(words: &[OsString]) -> Fault {
         None => Fault::new("usage", format!("there is no verb {word:?}"), "nothing was done", "see patchmesh --help")
             .exit(Exit::Usage),
     }
+}
+
+/// The fault for a word that nothing has: `what` it is not, and what to do.
+pub fn unknown(what: &str, word: &str, remedy: &str) -> Fault {
+    let word: String = word.chars().take(MAX_ECHO).collect();
+    Fault::new("usage", format!("{what} {word:?}"), "nothing was done", remedy).exit(Exit::Usage)
 }
 
 /// The fault for a kind that `verb` does not know: `built` are those that it knows, `to_come` those that it will know.

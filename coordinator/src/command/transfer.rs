@@ -1,10 +1,9 @@
-//! `patchmesh import`, `export` and `validate`: baselines in and out of the coordinator, or, offline, of folders of manifests.
+//! `patchmesh import` and `export`: baselines in and out of the coordinator, or, offline, of folders of manifests.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use patchmesh_common::patch::{baseline::aws::AwsBaseline, library::system};
-use serde::Serialize;
 
 use super::{block_on, groups::print_change, policies};
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     baselines,
     cli::{Output, Socket},
     fault::{Exit, Fault},
-    manifest::{self, Manifest, baseline::Written},
+    manifest::{self, baseline::Written},
     output::{self, Format},
 };
 
@@ -70,26 +69,6 @@ enum ExportFormat {
     Yaml,
 }
 
-/// Flags of `validate`.
-#[derive(Debug, Args)]
-pub struct ValidateArgs {
-    /// The manifest, or AWS's JSON; - is stdin
-    #[arg(short, long)]
-    file: PathBuf,
-    #[command(flatten)]
-    output: Output,
-}
-
-/// `patchmesh.validation/v1`.
-#[derive(Debug, Serialize)]
-struct ValidationDocument {
-    schema: &'static str,
-    file: String,
-    kind: &'static str,
-    name: Option<String>,
-    valid: bool,
-}
-
 /// Runs `import`: says what became of the baseline, or, with `--dir`, prints the path of the manifest that it wrote.
 ///
 /// # Errors
@@ -145,35 +124,6 @@ pub fn export(kind: &ExportKind) -> Result<Exit, Fault> {
                 Fault::new("no-counterpart", message, "nothing was written", remedy).because(error)
             })?;
             output::print_document(&theirs, Format::Json)?;
-        }
-    }
-    Ok(Exit::Done)
-}
-
-/// Runs `validate`.
-///
-/// # Errors
-/// Everything that is wrong, with file, line and field.
-pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
-    let format = args.output.format.among("validate", &[Format::Table, Format::Json, Format::Yaml])?;
-    let (file, text) = manifest::read_text(&args.file, manifest::MAX_MANIFEST, "check the path given with -f")?;
-    let (kind, name) = match manifest::parse(&file, &text)? {
-        Manifest::Baseline(baseline) => (manifest::baseline::KIND, Some(baseline.name)),
-        Manifest::Rollout(rollout) => ("Rollout", Some(rollout.name)),
-        Manifest::Window(window) => (manifest::window::KIND, Some(window.name)),
-        Manifest::Service(service) => (manifest::service::KIND, Some(service.name)),
-        Manifest::Policy(policy) => (manifest::policy::KIND, Some(policy.name)),
-        Manifest::Override(_) => ("BaselineOverride", None),
-        Manifest::InstallList(_) => ("InstallOverrideList", None),
-    };
-    match format {
-        Format::Table => {
-            let name = name.map(|name| format!(" {name}")).unwrap_or_default();
-            output::print(&format!("{file}: {kind}{name} is right\n"))?;
-        }
-        _ => {
-            let document = ValidationDocument { schema: "patchmesh.validation/v1", file, kind, name, valid: true };
-            output::print_document(&document, format)?;
         }
     }
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ mod overrides;
 pub mod policy;
 mod rings;
 mod rollout;
+pub mod schema;
 pub mod service;
 pub mod window;
 pub mod written;
@@ -33,7 +34,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 1] = ["Calendar"];
+pub(crate) const KINDS_TO_COME: [&str; 1] = ["Calendar"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 
@@ -120,6 +121,21 @@ pub enum Manifest {
     Override(Vec<PatchBaseline>),
     /// AWS's `InstallOverrideList`.
     InstallList(InstallList),
+}
+
+impl Manifest {
+    /// Its kind, and its name if it has one.
+    pub fn identity(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Rollout(rollout) => ("Rollout", Some(rollout.name.clone())),
+            Self::Baseline(baseline) => (baseline::KIND, Some(baseline.name.clone())),
+            Self::Window(window) => (window::KIND, Some(window.name.clone())),
+            Self::Policy(policy) => (policy::KIND, Some(policy.name.clone())),
+            Self::Service(service) => (service::KIND, Some(service.name.clone())),
+            Self::Override(_) => ("BaselineOverride", None),
+            Self::InstallList(_) => ("InstallOverrideList", None),
+        }
+    }
 }
 
 /// Parses a manifest of any kind that is built, or AWS's JSON.

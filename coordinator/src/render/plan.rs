@@ -4,6 +4,7 @@ use patchmesh_common::{
     inventory::PackageChange,
     rollout::{
         Operation, RebootOption,
+        estimate::makespan,
         limit::{Ramp, stops_at_error},
         spec::MAX_OPENINGS,
     },
@@ -11,7 +12,7 @@ use patchmesh_common::{
 };
 
 use super::{counted, duration, one_line};
-use crate::api::document::{LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument};
+use crate::api::document::{Estimate, LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument};
 
 /// Openings of windows before the rest is counted.
 const MAX_SHOWN: usize = 5;
@@ -42,6 +43,12 @@ pub fn plan(plan: &PlanDocument) -> String {
         out.push_str(&format!("  urgent    outside windows, because: {}\n", one_line(because)));
     }
     out.push_str(&openings(plan));
+    out.push_str(&estimate(plan));
+    for claim in &plan.claims {
+        let (rollout, hosts) = (&claim.name, some(claim.hosts.iter().map(String::as_str)));
+        let id = &claim.rollout;
+        out.push_str(&format!("  claimed   by rollout {rollout} ({id}): {hosts}; each does one run at a time\n"));
+    }
     for ring in &plan.rings {
         out.push_str(&ring_text(ring, spec.operation));
     }
@@ -135,6 +142,66 @@ fn changes(host: &PlanHost) -> bool {
     !host.install.is_empty() || !host.removals.is_empty()
 }
 
+/// The first names, and how many more.
+fn some<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let names: Vec<_> = names.into_iter().collect();
+    let shown = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// How long it takes if nothing but the limit, the steps and their pauses hold it up; hosts that nothing is known of count as none.
+fn estimate(plan: &PlanDocument) -> String {
+    let known = plan.hosts().filter(|host| host.estimate_seconds.p50.is_some()).count();
+    let unknown = plan.hosts().count() - known;
+    if known == 0 || !plan.hosts().any(|host| host.estimate_seconds.p95 > Some(0)) {
+        return "  estimate  none: no run like these was seen yet\n".to_owned();
+    }
+    let at_once = plan.limits.max_concurrency.resolved;
+    let of = |seconds: fn(&Estimate) -> Option<u64>| {
+        let rings = plan.rings.iter().map(|ring| work(ring, at_once, seconds));
+        span(rings.fold(0, u64::saturating_add))
+    };
+    let pauses = plan.rings.iter().enumerate().map(|(at, ring)| pauses(ring, at + 1 == plan.rings.len()));
+    let and = match pauses.fold(0, u64::saturating_add) {
+        0 => String::new(),
+        pauses => format!("; pauses of {}", span(pauses)),
+    };
+    let but = if unknown > 0 { format!("; not known of {}", counted(unknown, "host")) } else { String::new() };
+    let (usual, slow) = (of(|found| found.p50), of(|found| found.p95));
+    format!("  estimate  {usual} of work inside openings, {slow} if every host is slow{and}{but}\n")
+}
+
+/// How long the steps of a ring are at work, one after the other.
+fn work(ring: &PlanRing, at_once: u32, seconds: fn(&Estimate) -> Option<u64>) -> u64 {
+    let mut begun = 0;
+    let mut sum = 0_u64;
+    for step in &ring.steps {
+        let end = (step.resolved as usize).clamp(begun, ring.hosts.len());
+        let hosts = &ring.hosts[begun..end];
+        sum = sum.saturating_add(makespan(hosts.iter().filter_map(|host| seconds(&host.estimate_seconds)), at_once));
+        begun = end;
+    }
+    sum
+}
+
+/// Seconds of waits between the steps of a ring, and of the bake after it: nothing follows the last one.
+fn pauses(ring: &PlanRing, last: bool) -> u64 {
+    let waits = (ring.steps.len() as u64).saturating_sub(1).saturating_mul(ring.wait_seconds.into());
+    waits.saturating_add(if last { 0 } else { ring.bake_seconds.into() })
+}
+
+/// Seconds as people say them.
+fn span(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
 fn ring_text(ring: &PlanRing, operation: Operation) -> String {
     let mut out = format!("\nring {}, {}{}\n", ring.name, counted(ring.hosts.len(), "host"), course(ring));
     let mut groups: Vec<(&PlanHost, Vec<&str>)> = Vec::new();
@@ -149,10 +216,7 @@ fn ring_text(ring: &PlanRing, operation: Operation) -> String {
     }
     for (first, names) in groups {
         let mark = if changes(first) { '~' } else { '=' };
-        let shown = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
-        let more = names.len().saturating_sub(MAX_NAMES);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        out.push_str(&format!("  {mark} {shown}{more}: {}\n", summary(first, operation)));
+        out.push_str(&format!("  {mark} {}: {}\n", some(names), summary(first, operation)));
         out.push_str(&lines(first));
     }
     out

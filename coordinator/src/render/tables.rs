@@ -202,7 +202,8 @@ pub fn release(document: &ReleaseDocument) -> String {
 
 /// `why`.
 pub fn why(document: &WhyDocument) -> String {
-    let mut out = format!("{} {}: {}\n", document.subject.kind, document.subject.name, one_line(&document.answer));
+    // The answer names its subject.
+    let mut out = format!("{}\n", one_line(&document.answer));
     for step in &document.chain {
         out.push_str(&format!("  because {} ({})", one_line(&step.text), step.code));
         if let Some(at) = step.at {

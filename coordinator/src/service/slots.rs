@@ -7,6 +7,7 @@ use patchmesh_common::{
     rollout::{
         controller::Event,
         slots::{Hold, Slot, Unreleased, releasable, slots},
+        why::release_command,
     },
     time::{Now, WallTime},
 };
@@ -15,10 +16,10 @@ use super::Coordinator;
 use crate::{
     api::{
         bad_request,
-        document::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument, Time, WhyStep},
+        document::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument, Time},
     },
     fault::Fault,
-    status::{View, release_command},
+    status::View,
 };
 
 /// Longest reason, and longest name of who gives it, in bytes: both stay in the ledger for ever.
@@ -56,18 +57,6 @@ pub(super) fn check_words(said: &[(&str, &String)]) -> Result<(), Fault> {
 
 pub(super) fn held(view: &View<'_>) -> Vec<Slot> {
     slots(view.ledger, view.desk, view.now.boot)
-}
-
-/// What a held slot of a host that does not move explains.
-pub(super) fn why(view: &View<'_>, host: NodeId) -> Vec<WhyStep> {
-    let held = held(view).into_iter().filter(|slot| slot.host == host && slot.held != Hold::Busy);
-    let step = |slot: Slot| WhyStep {
-        code: slot.held.as_str().to_owned(),
-        text: format!("holds a slot: {}", slot.text()),
-        at: last_heard(&slot, view.now),
-        command: Some(release_command(&slot.name)),
-    };
-    held.map(step).collect()
 }
 
 fn last_heard(slot: &Slot, now: Now) -> Option<Time> {
@@ -170,10 +159,6 @@ mod tests {
         assert_eq!(rows[0].text, "silent for 190 s; lost after 60 s");
         assert_eq!(rows[0].release, "patchmesh slots release host-1 --because TEXT");
         assert_eq!(rows[0].rollout_name.as_deref(), Some("wave"));
-        let steps = why(&view, node(1));
-        assert_eq!((steps.len(), steps[0].code.as_str()), (1, "lost"));
-        assert_eq!(steps[0].command.as_deref(), Some("patchmesh slots release host-1 --because TEXT"));
-        assert_eq!(why(&view, node(2)), [], "one at work explains itself");
     }
 
     #[test]

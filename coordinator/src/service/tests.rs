@@ -21,6 +21,7 @@ use patchmesh_node::{api::document::tags, peer::Presence};
 
 use super::*;
 use crate::api::document::OpeningDocument;
+use crate::fault::Exit;
 use crate::status::tests::{World, node};
 
 const NOW: WallTime = WallTime(1_000_000);
@@ -221,7 +222,7 @@ fn known(host: u8, mode: Mode, presence: Presence, counters: PatchCounters) -> K
 }
 
 fn why(world: &World, host: &KnownHost) -> WhyDocument {
-    super::why::why(&world.view(), std::slice::from_ref(host), &host.membership.name).unwrap()
+    super::why::host(&world.view(), std::slice::from_ref(host), &host.membership.name).unwrap()
 }
 
 fn codes(why: &WhyDocument) -> Vec<&str> {
@@ -233,9 +234,9 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
     let mut world = World::new(2, 0, vec![]);
     let clean = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
     let missing = PatchCounters { missing: 2, ..PatchCounters::default() };
-    assert_eq!(codes(&why(&world, &clean)), ["slot"], "it waits in the rollout");
+    assert_eq!(codes(&why(&world, &clean)), ["slot", "applied"], "it waits in the rollout");
     world.grant(1);
-    assert_eq!(codes(&why(&world, &clean)), ["running"]);
+    assert_eq!(codes(&why(&world, &clean)), ["running", "applied"]);
     world.report(1, Outcome::Succeeded);
     let done = why(&world, &clean);
     assert_eq!((codes(&done).len(), done.answer.as_str()), (0, "host-1 lacks nothing that its last scan looked for"));
@@ -254,20 +255,77 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
     world.grant(2);
     world.report(2, Outcome::Failed);
     let failed = why(&world, &known(2, Mode::Enforce, Presence::Alive, missing));
-    assert_eq!(codes(&failed), ["hook-failed", "missing"]);
+    assert_eq!(codes(&failed), ["hook-failed", "applied", "missing"]);
 }
 
 #[test]
 fn why_explains_a_host_that_only_the_ledger_knows() {
     let mut world = World::new(2, 0, vec![]);
-    let of = |world: &World, name: &str| super::why::why(&world.view(), &[], name);
+    let of = |world: &World, name: &str| super::why::host(&world.view(), &[], name);
     let waiting = of(&world, "host-1").unwrap();
-    assert_eq!(codes(&waiting), ["slot", "unheard"]);
+    assert_eq!(codes(&waiting), ["slot", "applied", "unheard"]);
     assert!(waiting.answer.starts_with("host-1: waits in rollout wave"), "{}", waiting.answer);
     world.grant(1);
     world.report(1, Outcome::Succeeded);
     assert_eq!(codes(&of(&world, "host-1").unwrap()), ["unheard"]);
     assert_eq!(of(&world, "host-9"), None);
+}
+
+#[test]
+fn why_answers_for_a_rollout_and_for_a_patch_with_where_it_stands() {
+    let mut world = World::new(2, 0, vec![ExcludedBecause::Silent]);
+    let rollout = |world: &World| {
+        let view = world.view();
+        let (id, state) = find(&view, "wave").unwrap();
+        super::why::rollout(&view, id, state)
+    };
+    world.grant(1);
+    world.report(1, Outcome::Succeeded);
+    let waiting = rollout(&world);
+    assert_eq!((waiting.subject.kind.as_str(), waiting.subject.name.as_str()), ("rollout", "wave"));
+    assert_eq!(waiting.answer, "wave is Waiting: 0 of 2 slots are held");
+    assert_eq!(codes(&waiting), ["slot", "code", "applied"], "the one that was left out is told");
+    let patch = |world: &World, name: &str| super::why::patch(&world.view(), name);
+    let lab = patch(&world, "lab");
+    assert!(lab.answer.starts_with("lab was installed on 1 of the 2 planned for it; host-2: waits"), "{}", lab.answer);
+    assert_eq!(codes(&patch(&world, "nginx")), ["not-planned"]);
+    world.grant(2);
+    world.report(2, Outcome::Succeeded);
+    assert_eq!(codes(&patch(&world, "lab")), [""; 0]);
+}
+
+#[test]
+fn a_plan_shows_the_claims_of_others_and_is_stale_once_another_rollout_takes_a_host() {
+    let mut world = World::new(2, 0, vec![]);
+    let hosts = thaw(plan_of(&[("host-1", 1), ("host-2", 2), ("host-3", 3)], "1"), NOW).unwrap().hosts;
+    let shown = recheck::claimed(&world.ledger, &hosts);
+    assert_eq!(shown.len(), 1);
+    assert_eq!((shown[0].name.as_str(), shown[0].hosts.join(" ").as_str()), ("wave", "host-1 host-2"));
+    recheck::unclaimed(&world.ledger, &shown, &hosts).unwrap();
+    let fault = recheck::unclaimed(&world.ledger, &[], &hosts).unwrap_err();
+    assert_eq!(
+        (fault.code, fault.exit, fault.unchanged.as_str()),
+        ("world-moved", Exit::StalePlan, "no rollout was started")
+    );
+    assert!(fault.message.ends_with("rollout wave has taken host-1 and 1 more"), "{}", fault.message);
+    world.end();
+    recheck::unclaimed(&world.ledger, &[], &hosts).unwrap();
+    assert_eq!(recheck::claimed(&world.ledger, &hosts), [], "who has ended wants nothing");
+}
+
+#[test]
+fn a_plan_expects_of_its_hosts_what_their_reports_taught() {
+    let mut world = World::new(2, 0, vec![]);
+    let change = world.ledger.rollouts[&crate::status::tests::ID].plan.hosts[0].transaction.clone();
+    let spec = RolloutSpec::try_from(plan_of(&[("a", 1)], "1").spec).unwrap();
+    let planned = |seed, transaction| PlannedHost { node: node(seed), name: "a".into(), transaction };
+    let hosts = [planned(1, change), planned(2, Transaction::default())];
+    let of = |world: &World| estimates(&world.ledger, &spec, &hosts);
+    let nothing = Estimate { p50: Some(0), p95: Some(0) };
+    assert_eq!(of(&world), [Estimate::default(), nothing]);
+    world.grant(1);
+    world.report(1, Outcome::Succeeded);
+    assert_eq!(of(&world), [Estimate { p50: Some(40), p95: Some(40) }, nothing]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl World {
             error: (outcome == Outcome::Failed).then_some(error),
             counters: PatchCounters::default(),
             steps: vec![],
-            started: self.now.wall,
+            started: WallTime(self.now.wall.0 - 40 * SECOND),
             ended: self.now.wall,
         };
         let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };

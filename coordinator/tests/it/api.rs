@@ -60,6 +60,8 @@ fn every_question_is_answered_as_the_service_said() {
         assert_eq!(client.hosts().await.unwrap(), fake::hosts());
         assert_eq!(client.host("web-1").await.unwrap(), fake::host("web-1").unwrap());
         assert_eq!(client.why_host("web-2").await.unwrap(), fake::why());
+        assert_eq!(client.why_rollout("weekly").await.unwrap(), fake::why_rollout());
+        assert_eq!(client.why_patch("nginx").await.unwrap().chain[0].code, "not-planned");
         let selector = "app in (web,db),app!=db";
         let chosen = fake::reports::compliance(&Selector::parse(selector).unwrap());
         assert_eq!(client.compliance(Some(selector)).await.unwrap(), chosen);

@@ -230,13 +230,31 @@ pub(crate) fn standing() -> StopDocument {
 }
 
 pub(crate) fn why() -> WhyDocument {
-    let step = WhyStep {
-        code: "slots".into(),
-        text: "all 2 slots of rollout weekly are taken".into(),
-        at: Some(time("2026-12-01T02:00:05Z")),
-        command: Some("patchmesh rollout status weekly".into()),
+    let step = |code: &str, text: &str, at: &str, command: Option<&str>| WhyStep {
+        code: code.into(),
+        text: text.into(),
+        at: Some(time(at)),
+        command: command.map(str::to_owned),
     };
-    WhyDocument::host("web-2", "it waits for a slot", vec![step])
+    let slots = Some("patchmesh slots ls");
+    let release = Some("patchmesh slots release db-1 --because TEXT");
+    let applied = "rollout weekly was applied: 3 hosts, 2 at once (given 2), halted when more than 0 fail (given 0)";
+    let status = format!("patchmesh rollout status {ID}");
+    let at_work = "web-1 holds a slot: at work, in phase transaction; answered 4 s ago";
+    let silent = "db-1 holds a slot: silent for 1300 s; lost after 900 s";
+    let chain = vec![
+        step("slot", "waits in rollout weekly: 2 of 2 slots are held", "2026-12-01T02:00:05Z", slots),
+        step("lost", silent, "2026-12-01T02:00:05Z", release),
+        step("slot-held", at_work, "2026-12-01T02:00:01Z", None),
+        step("applied", applied, "2026-12-01T02:00:00Z", Some(&status)),
+    ];
+    let answer = "web-2: waits in rollout weekly: 2 of 2 slots are held";
+    WhyDocument::new("host", "web-2", answer, chain)
+}
+
+pub(crate) fn why_rollout() -> WhyDocument {
+    let host = why();
+    WhyDocument::new("rollout", "weekly", "weekly is Running", host.chain)
 }
 
 pub(crate) fn plan(spec: &RolloutSpec) -> PlanDocument {
@@ -258,7 +276,14 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let planned = |name: &str, number, transaction: &Transaction| {
         PlanHost::new(name.into(), node(number), transaction, RebootOption::IfNeeded)
     };
-    let hosts = vec![planned("web-2", 2, &web), planned("web-1", 1, &web), planned("db-1", 3, &db)];
+    let expected =
+        |host: PlanHost, p50, p95| PlanHost { estimate_seconds: Estimate { p50: Some(p50), p95: Some(p95) }, ..host };
+    let hosts = vec![
+        expected(planned("web-2", 2, &web), 40, 190),
+        expected(planned("web-1", 1, &web), 45, 210),
+        planned("db-1", 3, &db),
+    ];
+    let claims = vec![ClaimDocument { rollout: ID.into(), name: "monthly".into(), hosts: vec!["web-2".into()] }];
     let excluded = Excluded {
         host: "old-1".into(),
         node_id: Some(node(4)),
@@ -271,7 +296,8 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let times = (time("2026-12-01T02:00:00Z"), time("2026-12-01T03:00:00Z"));
     let versions = (spec.name != "large").then_some(SnapshotId([0x5a; 32]));
     let frozen = Frozen { rules: None, versions, openings };
-    PlanDocument::new(spec, frozen, times, rings::share(spec, hosts), vec![excluded]).unwrap()
+    let plan = PlanDocument::new(spec, frozen, times, rings::share(spec, hosts), vec![excluded]).unwrap();
+    plan.claimed_by(claims).unwrap()
 }
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
@@ -420,6 +446,17 @@ impl Service for Fake {
         say(if name == "web-2" { Ok(why()) } else { Err(not_found("host", &name)) })
     }
 
+    fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument> {
+        say(if id == "weekly" || id == ID { Ok(why_rollout()) } else { Err(not_found("rollout", &id)) })
+    }
+
+    fn why_patch(&self, name: String) -> Answer<'_, WhyDocument> {
+        let text = format!("no rollout of this ledger was planned to install {name}");
+        let command = Some("patchmesh describe host NAME --patches".to_owned());
+        let step = WhyStep { code: "not-planned".into(), text, at: None, command };
+        say(Ok(WhyDocument::new("patch", &name, format!("nobody knows of a rollout that installs {name}"), vec![step])))
+    }
+
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
         let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
@@ -441,6 +478,14 @@ impl Service for Fake {
             .exit(Exit::StalePlan)),
             _ => Ok(ID.to_owned()),
         })
+    }
+
+    fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
+        let moved = "the world has moved since the plan was made: web-1 would now install nginx:amd64 1.22.1-9+deb12u4 \
+                     instead of 1.22.1-9+deb12u3; rollout weekly has taken web-2";
+        let try_this = "plan again and review the new plan";
+        let fault = || Fault::new("world-moved", moved, "no rollout was started", try_this).exit(Exit::StalePlan);
+        say(if plan.rollout == "large" { Err(fault()) } else { Ok(()) })
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {

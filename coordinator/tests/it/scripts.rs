@@ -8,7 +8,8 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 28] = [
+const FILES: [(&str, &str); 29] = [
+    ("changed.yaml", include_str!("../scripts/changed.yaml")),
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
     ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
@@ -104,6 +105,11 @@ fn audits() {
 #[test]
 fn baselines() {
     session("baseline.txt", include_str!("../scripts/baseline.txt"));
+}
+
+#[test]
+fn explanations() {
+    session("explain.txt", include_str!("../scripts/explain.txt"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn patch_baseline() -> Schema {
 }
 
 /// Of a manifest of `kind` with a name of the shape `name` and `S` for its spec.
-pub(crate) fn manifest<S: JsonSchema>(kind: &str, name: Schema) -> Schema {
+pub fn manifest<S: JsonSchema>(kind: &str, name: Schema) -> Schema {
     let mut generator = generator();
     let mut schema = json_schema!({
         "$schema": DRAFT,

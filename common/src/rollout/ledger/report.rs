@@ -13,6 +13,9 @@ impl Ledger {
         self.reported.insert(report.lease);
         self.released.remove(&report.lease);
         self.reboots.entry(host).or_default().learn(&report);
+        if let Some(state) = self.rollouts.get(&report.rollout) {
+            self.durations.learn(host, state.plan.operation, &report);
+        }
         if self.foreign.get(&host) == Some(&report.lease) {
             self.foreign.remove(&host);
         }

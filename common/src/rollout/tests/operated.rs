@@ -22,7 +22,7 @@ fn stop_and_pause_latch_in_the_ledger() {
     assert!(world.state().stopped.is_some() && world.state().tally.eligible.len() == 3);
 }
 
-fn order(scope: StopScope, sequence: u64, stop: bool, role: Role) -> Event {
+pub(super) fn order(scope: StopScope, sequence: u64, stop: bool, role: Role) -> Event {
     let operator = signer(200);
     let membership = Membership {
         mesh: mesh(),

@@ -10,7 +10,7 @@ use crate::rollout::{
 
 const MINUTE: u64 = 60_000;
 
-fn ring(name: &str, hosts: u32, steps: &[&str], wait: u32, bake: u32) -> PlannedRing {
+pub(super) fn ring(name: &str, hosts: u32, steps: &[&str], wait: u32, bake: u32) -> PlannedRing {
     let steps: Vec<_> = steps.iter().map(|step| step.parse().unwrap()).collect();
     let steps = resolve_steps(&steps, hosts);
     PlannedRing { name: name.into(), steps, wait, bake, ..PlannedRing::all(hosts, Ramp::Full) }

@@ -1,8 +1,10 @@
 //! What must stay up: across rollouts, restarts and releases, and in the judge's eyes.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::rollout::{
-    availability::Down,
+    availability::{Down, Fallen},
     service::{Absent, Labels, ServiceAct, ServiceSpec},
 };
 
@@ -29,6 +31,10 @@ fn plan_for(hosts: &[u8], concurrency: u32) -> Plan {
     plan
 }
 
+fn fallen(seed: u8, why: Down) -> Fallen {
+    Fallen { why, name: format!("host-{seed:02}"), node: signer(seed).id() }
+}
+
 impl World {
     /// Hosts of one service, all of them up.
     fn serving(hosts: u8, spec: ServiceSpec) -> Self {
@@ -53,7 +59,7 @@ impl World {
         self.send(Event::Apply { id, plan: Box::new(plan), by: "ops".into() });
     }
 
-    fn why(&self, id: RolloutId, at: usize) -> Option<Waiting> {
+    fn blocked_by(&self, id: RolloutId, at: usize) -> Option<Waiting> {
         planner::waiting(self.controller.ledger(), id, at, self.controller.desk(), self.now)
     }
 
@@ -74,8 +80,8 @@ impl World {
 
     /// The first host of the rollout waits, because the third member is silent.
     fn waits_for_three(&self) {
-        match self.why(ID, 0) {
-            Some(Waiting::Service(short)) => assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]),
+        match self.blocked_by(ID, 0) {
+            Some(Waiting::Service(short)) => assert_eq!(short.down, [fallen(3, Down::Silent)]),
             other => panic!("{other:?}"),
         }
         assert!(self.running.is_empty());
@@ -107,15 +113,22 @@ fn two_rollouts_over_a_service_with_one_member_down_are_granted_nothing_and_say_
     world.settle();
     assert!(world.running.is_empty() && world.controller.ledger().leased.is_empty());
     for id in [ID, OTHER] {
-        let Some(Waiting::Service(short)) = world.why(id, 0) else { panic!("{:?}", world.why(id, 0)) };
+        let Some(Waiting::Service(short)) = world.blocked_by(id, 0) else { panic!("{:?}", world.blocked_by(id, 0)) };
         assert_eq!((short.least, short.members, short.up), (2, 3, 2));
-        assert_eq!(short.down, [("host-03".to_owned(), Down::Silent)]);
+        assert_eq!(short.down, [fallen(3, Down::Silent)]);
         assert_eq!(
             short.text(),
             "service pg must keep 2 of its 3 members up, and 2 are: host-03 is silent: start its daemon there; or apply the \
              service again with a lower minAvailable"
         );
         assert_eq!(short.command(), "systemctl start patchmeshd");
+    }
+    for host in [1, 2] {
+        let chain = world.scene().host(signer(host).id(), None);
+        let codes: Vec<_> = chain.iter().map(|cause| cause.code.as_str()).collect();
+        assert_eq!(codes, ["service", "silent", "applied", "unheard"], "{chain:?}");
+        assert_eq!(chain[1].text, "host-03 is silent: start its daemon there");
+        assert_eq!((chain[1].command.as_deref(), chain[0].at), (Some("systemctl start patchmeshd"), chain[1].at));
     }
     world.script(3, Script::Good);
     world.see_all();
@@ -130,7 +143,7 @@ fn a_lower_limit_or_no_service_lets_the_hosts_go() {
         let mut world = World::serving(3, service("3"));
         world.apply(plan_of(3, 3, 0, open()));
         world.settle();
-        let Some(Waiting::Service(short)) = world.why(ID, 0) else { panic!("{:?}", world.why(ID, 0)) };
+        let Some(Waiting::Service(short)) = world.blocked_by(ID, 0) else { panic!("{:?}", world.blocked_by(ID, 0)) };
         assert!(short.text().contains("none can be taken down"), "{}", short.text());
         assert_eq!(short.command(), "patchmesh describe service pg");
         world
@@ -177,8 +190,8 @@ fn who_is_released_or_left_the_mesh_is_down() {
     let mut world = World::serving(3, service("2"));
     world.apply(plan_for(&[1, 2], 2));
     world.settle();
-    let named = |world: &World, at| match world.why(ID, at) {
-        Some(Waiting::Service(short)) => short.down.first().map(|(_, down)| *down),
+    let named = |world: &World, at| match world.blocked_by(ID, at) {
+        Some(Waiting::Service(short)) => short.down.first().map(|first| first.why),
         other => panic!("{other:?}"),
     };
     assert_eq!(world.running.len(), 1);
@@ -301,7 +314,7 @@ fn on_a_copied_ledger_pauses_open_only_so_many_epochs_and_then_answers_count_lat
     let everybody = world.everybody();
     world.send(everybody);
     world.settle();
-    let Some(Waiting::Service(short)) = world.why(ID, 0) else { panic!("{:?}", world.why(ID, 0)) };
+    let Some(Waiting::Service(short)) = world.blocked_by(ID, 0) else { panic!("{:?}", world.blocked_by(ID, 0)) };
     assert_eq!((short.up, short.down.len()), (0, 2), "everybody has answered, and nobody is believed yet");
     for _ in 0..40 {
         world.pass(20_000);
@@ -363,14 +376,14 @@ fn members_that_are_down_have_one_value_of_spread_and_the_last_come_last() {
     let mut zones = running(&world);
     zones.sort_unstable();
     assert_eq!(zones, [2, 4], "of zone b both, of zone a none");
-    let Some(Waiting::Service(short)) = world.why(ID, 2) else { panic!("{:?}", world.why(ID, 2)) };
+    let Some(Waiting::Service(short)) = world.blocked_by(ID, 2) else { panic!("{:?}", world.blocked_by(ID, 2)) };
     assert!(short.text().starts_with("members of service pg with another zone are down: host-0"), "{}", short.text());
     for _ in 0..2 {
         world.finish_one();
         world.settle();
     }
     assert_eq!(running(&world), [3]);
-    assert_eq!(world.why(ID, 0), Some(Waiting::Last { service: "pg".into(), before: "host-03".into() }));
+    assert_eq!(world.blocked_by(ID, 0), Some(Waiting::Last { service: "pg".into(), before: "host-03".into() }));
     world.finish();
     assert_eq!((world.state().tally.succeeded, world.judge.violations()), (4, &[][..]));
 }
@@ -398,7 +411,7 @@ fn the_fleet_has_so_many_slots_over_all_rollouts() {
     world.apply_as(OTHER, plan_for(&[4, 5, 6], 3));
     world.settle();
     assert_eq!(world.running.len(), 2);
-    assert_eq!(world.why(OTHER, 2), Some(Waiting::Fleet { held: 2, limit: 2 }));
+    assert_eq!(world.blocked_by(OTHER, 2), Some(Waiting::Fleet { held: 2, limit: 2 }));
     world.finish();
     assert_eq!((world.overlap, world.judge.violations()), (2, &[][..]));
 }
@@ -406,7 +419,7 @@ fn the_fleet_has_so_many_slots_over_all_rollouts() {
 /// Law: whatever happens in fleets with services, the judge, which counts for itself, finds nothing; and everything ends.
 #[test]
 fn services_stay_up_in_random_fleets() {
-    let mut waited = 0;
+    let (mut waited, mut causes) = (0, BTreeSet::new());
     for seed in 0..30 {
         let mut world = World::new(9);
         world.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -433,10 +446,11 @@ fn services_stay_up_in_random_fleets() {
                 7 => world.pass(3_000),
                 _ => world.round(),
             }
-            waited += usize::from((0..4).any(|at| matches!(world.why(OTHER, at), Some(Waiting::Service(_)))));
+            waited += usize::from((0..4).any(|at| matches!(world.blocked_by(OTHER, at), Some(Waiting::Service(_)))));
             let mut replayed = Ledger::default();
             world.saved.iter().for_each(|entry| replayed.fold(entry).unwrap());
             assert_eq!(&replayed, world.controller.ledger(), "seed {seed}");
+            why::holds(&world, &format!("seed {seed}"), &mut causes);
         }
         (1..=9).for_each(|host| world.script(host, Script::Good));
         world.see_all();
@@ -444,6 +458,7 @@ fn services_stay_up_in_random_fleets() {
         assert_eq!(world.judge.violations(), [], "seed {seed}");
     }
     assert!(waited > 50, "{waited}");
+    assert!(["service", "fleet", "silent", "leased"].iter().all(|code| causes.contains(*code)), "{causes:?}");
 }
 
 #[test]

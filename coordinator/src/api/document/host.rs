@@ -37,7 +37,7 @@ impl HostDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
-    /// `host`.
+    /// `host`, `rollout` or `patch`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -75,9 +75,9 @@ impl WhyDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.why/v1";
 
-    /// The answer for one host.
-    pub fn host(name: &str, answer: impl Into<String>, chain: Vec<WhyStep>) -> Self {
-        let subject = Subject { kind: "host".to_owned(), name: name.to_owned() };
+    /// The answer for the `kind` (host, rollout or patch) called `name`.
+    pub fn new(kind: &str, name: &str, answer: impl Into<String>, chain: Vec<WhyStep>) -> Self {
+        let subject = Subject { kind: kind.to_owned(), name: name.to_owned() };
         Self { schema: Self::SCHEMA.to_owned(), subject, answer: answer.into(), chain }
     }
 }

@@ -42,8 +42,8 @@ pub use self::{
     event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, RingState, WaitingGroup, WatchEvent},
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
     plan::{
-        Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument, SelectorDocument,
-        SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
+        ClaimDocument, Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument,
+        SelectorDocument, SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
     },
     policy::{
         NotStarted, PoliciesDocument, PolicyDocument, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,

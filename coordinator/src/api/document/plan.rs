@@ -368,6 +368,18 @@ pub struct Excluded {
     pub waiting: WaitingDocument,
 }
 
+/// Another rollout that has hosts of a plan, and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimDocument {
+    /// Its id.
+    pub rollout: String,
+    /// Its name.
+    pub name: String,
+    /// The hosts that it has not begun with, or is at work on; by name.
+    pub hosts: Vec<String>,
+}
+
 /// `patchmesh.plan/v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -394,6 +406,8 @@ pub struct PlanDocument {
     pub rings: Vec<PlanRing>,
     /// By name.
     pub excluded: Vec<Excluded>,
+    /// Other rollouts that have some of the hosts: a host does one run at a time.
+    pub claims: Vec<ClaimDocument>,
     /// What was asked for, with every default written out.
     pub spec: SpecDocument,
 }
@@ -440,10 +454,23 @@ impl PlanDocument {
             openings: frozen.openings.into_iter().map(OpeningDocument::from).collect(),
             rings: rings.map(|ring| PlanRing::new(ring, hosts.next().unwrap_or_default())).collect(),
             excluded,
+            claims: Vec::new(),
             spec: SpecDocument::from(spec),
         };
         plan.hash = plan.computed_hash()?;
         Ok(plan)
+    }
+
+    /// The same plan, beside `claims` of other rollouts.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] if a number has no canonical form.
+    pub fn claimed_by(mut self, claims: Vec<ClaimDocument>) -> Result<Self, CanonicalError> {
+        if self.claims != claims {
+            self.claims = claims;
+            self.hash = self.computed_hash()?;
+        }
+        Ok(self)
     }
 
     /// The hash that this document should carry.

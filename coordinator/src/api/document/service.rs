@@ -63,6 +63,18 @@ pub struct ServiceRow {
     pub up: u32,
 }
 
+impl ServiceRow {
+    /// The request that would keep it as it is; `None` if its least number of members is none.
+    pub fn request(&self) -> Option<ServiceRequest> {
+        Some(ServiceRequest {
+            selector: self.selector.clone(),
+            min_available: self.min_available.given.parse().ok()?,
+            spread: self.spread.clone(),
+            last: self.last.clone(),
+        })
+    }
+}
+
 /// `patchmesh.services/v1`: `get services`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

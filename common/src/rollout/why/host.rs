@@ -1,0 +1,206 @@
+//! Why a host is where it is: what its rollouts say, the newest first, then what its own record says.
+
+use super::{
+    super::{
+        Operation,
+        ledger::{Progress, Release, RolloutState},
+        plan::ExcludedHost,
+        planner,
+        slots::{Hold, slots},
+    },
+    Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
+    roots::{failed, failure},
+};
+use crate::{
+    gossip::Mode,
+    id::{NodeId, RolloutId},
+    patch::PatchCounters,
+    poison::{QUARANTINE_TAG, SAFE_TAG},
+    schedule::{self, Standing},
+};
+
+/// How a rollout knows a host.
+enum Place<'a> {
+    At(usize),
+    LeftOut(&'a ExcludedHost),
+}
+
+impl Scene<'_> {
+    /// Why `node` is where it is. Empty only if no rollout has anything left to do on it, and its own record lacks nothing.
+    pub fn host(&self, node: NodeId, heard: Option<Heard<'_>>) -> Vec<Cause> {
+        let outside = slots(self.ledger, self.desk, self.now.boot).into_iter();
+        let outside = outside.filter(|slot| slot.host == node && matches!(slot.held, Hold::Foreign | Hold::Unknown));
+        let mut chain: Vec<Cause> = outside.map(|slot| self.holder(&slot)).collect();
+        let (mut told, mut outdone) = (0, false);
+        for (id, state) in self.newest_first() {
+            // What failed before an install went well explains nothing any more.
+            if outdone && state.ended_at.is_some() {
+                continue;
+            }
+            let Some(place) = place(state, node) else { continue };
+            match place {
+                Place::At(at) if is_done(state, at) => {
+                    outdone |= state.plan.operation == Operation::Install;
+                    continue;
+                }
+                Place::At(at) => {
+                    chain.extend(self.in_rollout(id, state, at));
+                    chain.push(Self::applied(id, state));
+                }
+                Place::LeftOut(host) => chain.push(left_out(state, host)),
+            }
+            told += 1;
+            if told == MAX_ROLLOUTS {
+                break;
+            }
+        }
+        match heard {
+            Some(heard) => chain.extend(own_words(heard)),
+            None => chain.push(Cause::new(
+                "unheard",
+                "the coordinator has not heard of it since it started",
+                None,
+                Some("systemctl status patchmeshd".to_owned()),
+            )),
+        }
+        chain
+    }
+
+    /// Why the host at `at` is not done in the rollout. Never empty for one that is not.
+    pub(super) fn in_rollout(&self, id: RolloutId, state: &RolloutState, at: usize) -> Vec<Cause> {
+        let (planned, name) = (&state.plan.hosts[at], &state.plan.name);
+        match &state.hosts[at].progress {
+            Progress::Running { .. } => self.running(id, state, at).into_iter().collect(),
+            Progress::NotStarted => {
+                let waiting = planner::waiting(self.ledger, id, at, self.desk, self.now);
+                match waiting.filter(|_| state.ended_at.is_none()) {
+                    Some(waiting) => self.waits(id, state, &planned.node, &waiting),
+                    None => never_started(state),
+                }
+            }
+            Progress::Released(release) => {
+                let text = format!("rollout {name}: {}", release.text());
+                vec![Cause::new("released", text, Some(release.at), Some("systemctl status patchmeshd".to_owned()))]
+            }
+            Progress::Refused(refusal) => {
+                let text = format!("refused rollout {name}: {}", refusal.text);
+                let at = state.hosts[at].report.as_ref().map(|report| report.ended).or(state.ended_at);
+                vec![Cause::new(refusal.code.as_str(), text, at, Some(refusal.remedy.clone()))]
+            }
+            Progress::Reported => self.reported(state, at),
+            Progress::Skipped => Vec::new(),
+        }
+    }
+
+    /// A host that holds a slot: at work, or lost.
+    pub(super) fn running(&self, id: RolloutId, state: &RolloutState, at: usize) -> Option<Cause> {
+        let Progress::Running { since, .. } = state.hosts[at].progress else { return None };
+        let (host, rollout) = (&state.plan.hosts[at], &state.plan.name);
+        let contact = self.desk.contacts.get(&host.node);
+        if state.ended_at.is_some() || self.desk.is_lost(self.ledger, state, at, self.now.boot) {
+            let slot = slots(self.ledger, self.desk, self.now.boot).into_iter().find(|slot| slot.host == host.node);
+            let silence = slot.map_or_else(|| "it is silent".to_owned(), |slot| slot.text());
+            let text = format!("holds a slot of rollout {rollout}, and is lost: {silence}");
+            let heard = self.heard_at(&host.node).or(Some(since));
+            return Some(Cause::new("lost", text, heard, Some(release_command(&host.name))));
+        }
+        let told = contact.and_then(|contact| contact.progress.as_ref());
+        let phase = told.map_or("granted", |(phase, _)| phase.as_str());
+        let said = told.map(|(_, line)| line.as_str()).filter(|line| !line.is_empty());
+        let said = said.map(|line| format!(": {line}")).unwrap_or_default();
+        let text = format!("is at work for rollout {rollout}, in phase {phase}{said}");
+        Some(Cause::new("running", text, Some(since), Some(format!("patchmesh rollout watch {id}"))))
+    }
+
+    fn reported(&self, state: &RolloutState, at: usize) -> Vec<Cause> {
+        let Some(report) = state.hosts[at].report.as_ref() else { return Vec::new() };
+        let failed = failure(state, at).into_iter();
+        // The error is about the first of them; what went wrong after it is told too.
+        let steps = report.steps.iter().filter(|step| !step.ok).map(|step| {
+            let last = step.output.lines().rev().find(|line| !line.trim().is_empty());
+            let said = last.map(|line| format!(" and last said: {}", line.trim())).unwrap_or_default();
+            let text = format!("step {} (attempt {}) failed{said}", step.phase.as_str(), step.attempt);
+            Cause::new("step-failed", text, Some(step.ended), None)
+        });
+        failed.chain(steps).collect()
+    }
+}
+
+impl Release {
+    /// What became of a released host, as far as anybody knows.
+    pub fn text(&self) -> String {
+        let Self { at, by, because, .. } = self;
+        format!(
+            "its slot was released at {} by {by} ({because}); what it last did is unknown; it reports when its daemon is \
+             back, and begins nothing disruptive under that lease",
+            at.rfc3339()
+        )
+    }
+}
+
+fn place(state: &RolloutState, node: NodeId) -> Option<Place<'_>> {
+    let left_out = || state.plan.excluded.iter().find(|host| host.node == node).map(Place::LeftOut);
+    state.index.get(&node).map(|at| Place::At(*at)).or_else(left_out)
+}
+
+fn left_out(state: &RolloutState, host: &ExcludedHost) -> Cause {
+    let text = format!("rollout {} left it out: {}", state.plan.name, host.text);
+    Cause::new(&host.code, text, Some(state.plan.created_at), Some("patchmesh plan -f FILE".to_owned()))
+}
+
+/// Why a host of a rollout that has ended never started.
+fn never_started(state: &RolloutState) -> Vec<Cause> {
+    let (name, ended) = (&state.plan.name, state.ended_at);
+    let over = |end| schedule::standing(&state.plan.openings, end) == Standing::Over;
+    let (code, why, at) = if state.halted {
+        ("halted", "more hosts failed than maxErrors allows", state.since.halted)
+    } else if state.stopped.is_some() {
+        ("stopped", "an operator stopped it", state.since.stopped)
+    } else if let Some(rejection) = &state.course.rejected {
+        ("rejected", "an operator rejected a ring", Some(rejection.at))
+    } else if ended.is_some_and(over) {
+        ("window-closed", "no opening was left", ended)
+    } else {
+        ("lost", "it was silent", ended)
+    };
+    let text = format!("was never started in rollout {name}: {why}");
+    let cause = Cause::new(code, text, at, Some("patchmesh plan -f FILE".to_owned()));
+    let behind = if state.halted { failed(state) } else { Vec::new() };
+    core::iter::once(cause).chain(behind).collect()
+}
+
+/// What its own record says.
+fn own_words(heard: Heard<'_>) -> Vec<Cause> {
+    let body = &heard.record.body;
+    let mut chain = Vec::new();
+    let mut add = |code: &str, text: String, command: Option<&str>| {
+        chain.push(Cause::new(code, text, Some(heard.record.sealed_at), command.map(str::to_owned)));
+    };
+    if !heard.alive {
+        add("silent", "the mesh does not hear it".into(), Some("systemctl start patchmeshd"));
+    }
+    if body.mode == Mode::Observe {
+        let mend = "set mode = \"enforce\" in the host's own file and restart its daemon";
+        add("observe-mode", "its own file does not say mode = \"enforce\"".into(), Some(mend));
+    }
+    if let Some(until) = body.tags.get(SAFE_TAG) {
+        let text = format!("its daemon aborted three times in ten minutes; it takes no lease {until}");
+        add("safe-mode", text, Some("journalctl -u patchmeshd"));
+    }
+    if let Some(which) = body.tags.get(QUARANTINE_TAG) {
+        let text = format!("its daemon died twice over the same message, and drops it unread ({which})");
+        add("quarantined", text, Some("journalctl -u patchmeshd"));
+    }
+    let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
+    if body.reboot_required || installed_pending_reboot > 0 {
+        add("reboot-required", "a reboot is pending".into(), Some("systemctl reboot"));
+    }
+    if missing + failed > 0 {
+        let text = format!("missing: {missing}, failed: {failed}, blocked on the host: {blocked}");
+        add("missing", text, Some("patchmesh plan -f FILE"));
+    }
+    if body.scanned_at.is_none() {
+        add("never-scanned", "it has not scanned yet".into(), Some("systemctl status patchmeshd"));
+    }
+    chain
+}
