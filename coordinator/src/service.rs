@@ -527,7 +527,7 @@ mod steps;
 mod thaw;
 pub mod urgent;
 mod verdicts;
-mod why;
+pub mod why;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use patchmesh_common::rollout::ledger::LedgerAct;
-use patchmesh_coordinator::{audit::told, render::recap, status::View};
+use patchmesh_coordinator::{audit::told, render, service::why, status::View};
 use patchmesh_simulations::{
     scenario::Scenario,
     world::{Finish, World},
@@ -27,7 +27,7 @@ struct Story {
 struct Ask {
     /// When, in seconds.
     at: u64,
-    /// `status ROLLOUT` or `why ROLLOUT HOST`.
+    /// `rollout status NAME` or `why host NAME`, as `patchmesh` is asked.
     ask: String,
 }
 
@@ -60,26 +60,12 @@ fn tell(world: &World, told_until: &mut usize, text: &mut String) {
 fn answer(world: &World, ask: &str) -> String {
     let Some((ledger, desk, now)) = world.coordinator() else { return "the coordinator is switched off\n".into() };
     let view = View { ledger, desk, now };
-    let mut words = ask.split_whitespace();
-    let (verb, name) = (words.next().unwrap(), words.next().unwrap());
-    let (id, state) = ledger.rollouts.iter().find(|(_, state)| state.plan.name == name).expect("no such rollout");
-    match verb {
-        "status" => recap(&view.recap(*id, state)),
-        "why" => {
-            let host = words.next().unwrap();
-            let at = state
-                .plan
-                .hosts
-                .iter()
-                .position(|planned| planned.name == host)
-                .unwrap_or_else(|| panic!("{host} is none of {:?}", state.plan.hosts));
-            view.waiting(*id, at).map_or_else(
-                || "it is not waiting\n".into(),
-                |waiting| format!("{} ({})\n", waiting.text(), waiting.code()),
-            )
-        }
-        _ => panic!("stories ask status and why, not {verb}"),
+    if let Some(name) = ask.strip_prefix("rollout status ") {
+        let (id, state) = ledger.rollouts.iter().find(|(_, state)| state.plan.name == name).expect("no such rollout");
+        return render::recap(&view.recap(*id, state));
     }
+    let name = ask.strip_prefix("why host ").unwrap_or_else(|| panic!("stories do not ask {ask:?}"));
+    render::why(&why::host(&view, &world.members(), name).unwrap_or_else(|| panic!("no such host: {name}")))
 }
 
 fn play(name: &str) {
@@ -92,7 +78,15 @@ fn play(name: &str) {
     for Ask { at, ask } in &story.asks {
         world.advance(at * 1000);
         tell(&world, &mut until, &mut text);
-        write!(text, "\n$ {ask}    # {} after the beginning\n{}\n", clock(at * 1000), answer(&world, ask)).unwrap();
+        // A blank line stands around every answer, and recaps end with one.
+        let before = if text.ends_with("\n\n") { "" } else { "\n" };
+        writeln!(
+            text,
+            "{before}$ {ask}    # {} after the beginning\n{}\n",
+            clock(at * 1000),
+            answer(&world, ask).trim_end()
+        )
+        .unwrap();
     }
     let outcome = world.run();
     assert_eq!((outcome.finish, &outcome.record.violations), (Finish::Completed, &Vec::new()), "{name}");

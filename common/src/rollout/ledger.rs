@@ -36,7 +36,7 @@ mod since;
 mod tally;
 
 pub use error::FoldError;
-pub use since::Since;
+pub use since::{Held, Since};
 pub use tally::Tally;
 
 /// Longest name of who did something, in characters: it stays in the ledger for ever.

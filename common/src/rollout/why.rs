@@ -16,6 +16,7 @@ use crate::{
 
 use super::{
     ledger::{Ledger, Progress, RolloutState},
+    plan::ResolvedLimit,
     planner::Desk,
 };
 
@@ -86,13 +87,13 @@ impl<'a> Scene<'a> {
     fn applied(id: RolloutId, state: &RolloutState) -> Cause {
         let plan = &state.plan;
         let text = format!(
-            "rollout {} was applied: {}, {} at once (given {}), halted when more than {} fail (given {})",
+            "rollout {} was applied by {}: {}, {} at once, halts if more than {} fail{}",
             plan.name,
+            state.by,
             hosts(plan.hosts.len()),
-            plan.max_concurrency.resolved,
-            plan.max_concurrency.given,
-            plan.max_errors.resolved,
-            plan.max_errors.given,
+            limit(&plan.max_concurrency),
+            limit(&plan.max_errors),
+            plan.because.as_ref().map(|because| format!("; outside of windows: {because}")).unwrap_or_default(),
         );
         Cause::new("applied", text, Some(state.started_at), Some(format!("patchmesh rollout status {id}")))
     }
@@ -115,6 +116,12 @@ fn is_done(state: &RolloutState, at: usize) -> bool {
 
 fn hosts(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+}
+
+/// What it is, and what was written if that is a share.
+fn limit(limit: &ResolvedLimit) -> String {
+    let ResolvedLimit { given, resolved } = limit;
+    if *given == resolved.to_string() { given.clone() } else { format!("{resolved} (given {given})") }
 }
 
 /// The first of them by name, and how many more.

@@ -4,6 +4,7 @@ use super::one_line;
 use crate::{
     api::document::{
         HostDocument, HostRow, HostsDocument, ReleaseDocument, RolloutsDocument, SlotState, SlotsDocument, WhyDocument,
+        WhyStep,
     },
     output::Rows,
 };
@@ -202,19 +203,24 @@ pub fn release(document: &ReleaseDocument) -> String {
 
 /// `why`.
 pub fn why(document: &WhyDocument) -> String {
-    // The answer names its subject.
-    let mut out = format!("{}\n", one_line(&document.answer));
-    for step in &document.chain {
-        out.push_str(&format!("  because {} ({})", one_line(&step.text), step.code));
-        if let Some(at) = step.at {
-            out.push_str(&format!(", since {at}"));
-        }
-        out.push('\n');
-        if let Some(command) = &step.command {
-            out.push_str(&format!("    try: {}\n", one_line(command)));
-        }
+    // The answer names its subject, and mostly ends with the first cause, which is not told twice then.
+    let first = document.chain.first().filter(|first| document.answer.ends_with(&first.text));
+    let mut out = one_line(&document.answer);
+    match first {
+        Some(first) => out.push_str(&ending(first)),
+        None => out.push('\n'),
+    }
+    for step in document.chain.iter().skip(usize::from(first.is_some())) {
+        out.push_str(&format!("  because {}{}", one_line(&step.text), ending(step)));
     }
     out
+}
+
+/// What follows the words of a cause.
+fn ending(step: &WhyStep) -> String {
+    let since = step.at.map(|at| format!(", since {at}")).unwrap_or_default();
+    let command = step.command.as_ref().map(|command| format!("    try: {}\n", one_line(command))).unwrap_or_default();
+    format!(" ({}){since}\n{command}", step.code)
 }
 
 #[cfg(test)]

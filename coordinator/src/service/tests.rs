@@ -235,6 +235,8 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
     let clean = known(1, Mode::Enforce, Presence::Alive, PatchCounters::default());
     let missing = PatchCounters { missing: 2, ..PatchCounters::default() };
     assert_eq!(codes(&why(&world, &clean)), ["slot", "applied"], "it waits in the rollout");
+    let lacking = known(1, Mode::Enforce, Presence::Alive, missing);
+    assert_eq!(codes(&why(&world, &lacking)), ["slot", "applied"], "the rollout sees to what is missing");
     world.grant(1);
     assert_eq!(codes(&why(&world, &clean)), ["running", "applied"]);
     world.report(1, Outcome::Succeeded);

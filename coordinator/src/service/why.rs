@@ -16,7 +16,7 @@ use crate::{
 
 /// Why the host `name` is where it is: what its rollouts say, newest first, then what its own record says. `None` if neither
 /// the mesh nor a rollout knows it. A coordinator that has just started has heard of nobody, and its ledger explains all the same.
-pub(super) fn host(view: &View<'_>, members: &[KnownHost], name: &str) -> Option<WhyDocument> {
+pub fn host(view: &View<'_>, members: &[KnownHost], name: &str) -> Option<WhyDocument> {
     let heard = members.iter().find(|host| host.membership.name == name);
     let node = heard.map(|host| host.node).or_else(|| planned(view, name))?;
     let own = heard.map(|host| Heard { record: &host.record, alive: host.presence != Presence::Silent });

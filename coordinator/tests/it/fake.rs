@@ -238,7 +238,7 @@ pub(crate) fn why() -> WhyDocument {
     };
     let slots = Some("patchmesh slots ls");
     let release = Some("patchmesh slots release db-1 --because TEXT");
-    let applied = "rollout weekly was applied: 3 hosts, 2 at once (given 2), halted when more than 0 fail (given 0)";
+    let applied = "rollout weekly was applied by ops: 3 hosts, 2 at once, halts if more than 0 fail";
     let status = format!("patchmesh rollout status {ID}");
     let at_work = "web-1 holds a slot: at work, in phase transaction; answered 4 s ago";
     let silent = "db-1 holds a slot: silent for 1300 s; lost after 900 s";

@@ -333,8 +333,14 @@ impl World {
         };
         let refusal = |code: RefusalCode| Refusal {
             code,
-            text: code.as_str().to_owned(),
-            remedy: String::from("try again later"),
+            text: String::from(match code {
+                RefusalCode::RepositoryUnreachable => "the repository does not answer",
+                RefusalCode::Locked => "another process holds the lock of the package manager",
+                RefusalCode::DirtyDatabase => "the database of packages is half configured",
+                RefusalCode::PlanChanged => "the repository now has another version than was planned",
+                other => other.as_str(),
+            }),
+            remedy: String::from(if code == RefusalCode::PlanChanged { "plan again" } else { "wait until it is over" }),
         };
         let end = match look {
             Look::Resolve => {

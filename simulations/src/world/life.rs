@@ -246,5 +246,6 @@ fn body() -> RecordBody {
         agent_version: String::from("0.1.0"),
         kernel: String::from("6.1.0-40-amd64"),
     };
-    RecordBody { facts, mode: Mode::Enforce, ..RecordBody::default() }
+    // Its package manager was looked at before the simulation began.
+    RecordBody { facts, mode: Mode::Enforce, scanned_at: Some(WallTime(0)), ..RecordBody::default() }
 }

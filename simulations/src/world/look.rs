@@ -1,6 +1,7 @@
 //! What people see who sit at the coordinator.
 
 use patchmesh_common::{
+    gossip::KnownHost,
     rollout::{
         audit::Audit,
         ledger::{Ledger, LedgerEntry},
@@ -18,6 +19,12 @@ impl World {
         let seat = &self.seats[self.primary()? as usize];
         let desk = seat.desk().filter(|_| seat.up)?;
         Some((desk.ledger(), desk.talk(), seat.clock.now(self.now)))
+    }
+
+    /// Whom the coordinator knows of the mesh; nobody while it is switched off.
+    pub fn members(&self) -> Vec<KnownHost> {
+        let gossip = self.primary().and_then(|spot| self.seats[spot as usize].gossip.as_ref());
+        gossip.map(|gossip| gossip.hosts()).unwrap_or_default()
     }
 
     /// Every entry of its ledger that is durable, also while it is switched off.

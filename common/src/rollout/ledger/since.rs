@@ -4,14 +4,23 @@ use super::{Ledger, LedgerAct, LedgerEntry};
 use crate::time::WallTime;
 
 /// Since when, by the coordinator's wall clock, nothing is granted in a rollout. Each is `None` while its reason does not hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Since {
     /// Paused.
-    pub paused: Option<WallTime>,
+    pub paused: Option<Held>,
     /// Halted.
     pub halted: Option<WallTime>,
     /// Stopped by an order of its own.
-    pub stopped: Option<WallTime>,
+    pub stopped: Option<Held>,
+}
+
+/// When somebody held it up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// When.
+    pub at: WallTime,
+    /// Who, as they say; "an operator" if the ledger has an order from elsewhere.
+    pub by: String,
 }
 
 impl Ledger {
@@ -28,13 +37,20 @@ impl Ledger {
         };
         // An order of an operator elsewhere may be for any rollout, or for all. They are rare.
         let touched = self.rollouts.iter_mut().filter(|(id, _)| rollout.is_none_or(|only| only == **id));
+        let by = match &entry.act {
+            LedgerAct::Paused { by, .. } | LedgerAct::Stopped { by, .. } => by,
+            _ => "an operator",
+        };
         let begun = |holds: bool, known: Option<WallTime>| holds.then(|| known.unwrap_or(entry.at));
+        let held = |holds: bool, known: Option<Held>| {
+            holds.then(|| known.unwrap_or_else(|| Held { at: entry.at, by: by.to_owned() }))
+        };
         for (_, state) in touched {
-            let Since { paused, halted, stopped } = state.since;
+            let Since { paused, halted, stopped } = core::mem::take(&mut state.since);
             state.since = Since {
-                paused: begun(state.paused, paused),
+                paused: held(state.paused, paused),
                 halted: begun(state.halted, halted),
-                stopped: begun(state.stopped.is_some(), stopped),
+                stopped: held(state.stopped.is_some(), stopped),
             };
         }
         self.stopped_all_since = begun(self.stopped_all().is_some(), self.stopped_all_since);

@@ -239,6 +239,8 @@ fn behind_a_halt_stands_the_host_that_failed_and_the_step_that_did() {
     let (node, lease) = world.running.pop_first().unwrap();
     assert_eq!(node, signer(1).id());
     let ToCoordinator::Reported(mut report) = world.report(lease, false) else { panic!("a report") };
+    // The hook of its end ran after what failed.
+    report.phase = Phase::OnExit;
     report.steps = vec![StepReport {
         phase: Phase::Transaction,
         attempt: 1,
@@ -251,6 +253,7 @@ fn behind_a_halt_stands_the_host_that_failed_and_the_step_that_did() {
     let chain = world.why(2);
     assert_eq!(codes(&chain), ["halted", "transaction-failed", "applied", "unheard"]);
     assert_eq!(chain[1].command.as_deref(), Some("patchmesh rollout steps 0707070707070707 --host host-01"));
+    assert!(chain[1].text.contains(", in phase transaction: "), "{chain:?}");
     let own = world.why(1);
     assert_eq!(codes(&own), ["transaction-failed", "step-failed", "applied", "unheard"]);
     assert_eq!(own[1].text, "step transaction (attempt 1) failed and last said: no space left");
@@ -266,6 +269,7 @@ fn who_held_it_up_since_when_is_told_until_it_ends() {
     world.send(Event::Pause { rollout: ID, by: "ops".into() });
     let first = |world: &World| world.why(2).remove(0);
     assert_eq!((first(&world).code.as_str(), first(&world).at), ("paused", Some(WallTime(5_000))));
+    assert_eq!(first(&world).text, "waits in rollout wave: paused by ops");
     assert_eq!(first(&world).command.as_deref(), Some("patchmesh rollout resume 0707070707070707"));
     world.send(Event::Resume { rollout: ID, by: "ops".into() });
     assert_eq!(world.state().since, Default::default());
@@ -273,6 +277,9 @@ fn who_held_it_up_since_when_is_told_until_it_ends() {
     assert_eq!((first(&world).code.as_str(), first(&world).at), ("stopped", Some(WallTime(10_000))));
     world.send(super::operated::order(StopScope::All, 4, false, Role::Operator));
     assert_eq!(world.controller.ledger().stopped_all_since, None);
+    world.send(Event::Stop { rollout: ID, by: "ops".into() });
+    assert!(first(&world).text.ends_with(" stopped by ops"), "{}", first(&world).text);
+    assert_eq!(world.why(2)[1].text, "rollout wave was applied by ops: 2 hosts, 1 at once, halts if more than 0 fail");
 }
 
 #[test]

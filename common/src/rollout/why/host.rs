@@ -9,7 +9,7 @@ use super::{
         slots::{Hold, slots},
     },
     Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
-    roots::{failed, failure},
+    roots::{by, failed, failure},
 };
 use crate::{
     gossip::Mode,
@@ -31,7 +31,7 @@ impl Scene<'_> {
         let outside = slots(self.ledger, self.desk, self.now.boot).into_iter();
         let outside = outside.filter(|slot| slot.host == node && matches!(slot.held, Hold::Foreign | Hold::Unknown));
         let mut chain: Vec<Cause> = outside.map(|slot| self.holder(&slot)).collect();
-        let (mut told, mut outdone) = (0, false);
+        let (mut told, mut outdone, mut under_way) = (0, false, false);
         for (id, state) in self.newest_first() {
             // What failed before an install went well explains nothing any more.
             if outdone && state.ended_at.is_some() {
@@ -44,6 +44,8 @@ impl Scene<'_> {
                     continue;
                 }
                 Place::At(at) => {
+                    let open = matches!(state.hosts[at].progress, Progress::NotStarted | Progress::Running { .. });
+                    under_way |= open && state.ended_at.is_none();
                     chain.extend(self.in_rollout(id, state, at));
                     chain.push(Self::applied(id, state));
                 }
@@ -55,7 +57,11 @@ impl Scene<'_> {
             }
         }
         match heard {
-            Some(heard) => chain.extend(own_words(heard)),
+            Some(heard) => {
+                let told = chain.first().is_some_and(|first| ["lost", "silent"].contains(&first.code.as_str()));
+                chain.extend(silence(heard).filter(|_| !told));
+                chain.extend(own_words(heard, under_way));
+            }
             None => chain.push(Cause::new(
                 "unheard",
                 "the coordinator has not heard of it since it started",
@@ -152,16 +158,17 @@ fn left_out(state: &RolloutState, host: &ExcludedHost) -> Cause {
 fn never_started(state: &RolloutState) -> Vec<Cause> {
     let (name, ended) = (&state.plan.name, state.ended_at);
     let over = |end| schedule::standing(&state.plan.openings, end) == Standing::Over;
+    let stopped = state.since.stopped.as_ref();
     let (code, why, at) = if state.halted {
-        ("halted", "more hosts failed than maxErrors allows", state.since.halted)
+        ("halted", "more hosts failed than maxErrors allows".to_owned(), state.since.halted)
     } else if state.stopped.is_some() {
-        ("stopped", "an operator stopped it", state.since.stopped)
+        ("stopped", format!("it was stopped by {}", by(stopped)), stopped.map(|held| held.at))
     } else if let Some(rejection) = &state.course.rejected {
-        ("rejected", "an operator rejected a ring", Some(rejection.at))
+        ("rejected", "an operator rejected a ring".to_owned(), Some(rejection.at))
     } else if ended.is_some_and(over) {
-        ("window-closed", "no opening was left", ended)
+        ("window-closed", "no opening was left".to_owned(), ended)
     } else {
-        ("lost", "it was silent", ended)
+        ("lost", "it was silent".to_owned(), ended)
     };
     let text = format!("was never started in rollout {name}: {why}");
     let cause = Cause::new(code, text, at, Some("patchmesh plan -f FILE".to_owned()));
@@ -169,16 +176,21 @@ fn never_started(state: &RolloutState) -> Vec<Cause> {
     core::iter::once(cause).chain(behind).collect()
 }
 
-/// What its own record says.
-fn own_words(heard: Heard<'_>) -> Vec<Cause> {
+/// That nobody hears it.
+fn silence(heard: Heard<'_>) -> Option<Cause> {
+    let (text, mend) = ("the mesh does not hear it", "systemctl start patchmeshd");
+    let cause = || Cause::new("silent", text, Some(heard.record.sealed_at), Some(mend.to_owned()));
+    (!heard.alive).then(cause)
+}
+
+/// What its own record says. What it lacks is not told while a rollout is `under_way` that sees to it.
+fn own_words(heard: Heard<'_>, under_way: bool) -> Vec<Cause> {
     let body = &heard.record.body;
     let mut chain = Vec::new();
+    // Since when the rest holds, a record does not say.
     let mut add = |code: &str, text: String, command: Option<&str>| {
-        chain.push(Cause::new(code, text, Some(heard.record.sealed_at), command.map(str::to_owned)));
+        chain.push(Cause::new(code, text, None, command.map(str::to_owned)));
     };
-    if !heard.alive {
-        add("silent", "the mesh does not hear it".into(), Some("systemctl start patchmeshd"));
-    }
     if body.mode == Mode::Observe {
         let mend = "set mode = \"enforce\" in the host's own file and restart its daemon";
         add("observe-mode", "its own file does not say mode = \"enforce\"".into(), Some(mend));
@@ -191,12 +203,15 @@ fn own_words(heard: Heard<'_>) -> Vec<Cause> {
         let text = format!("its daemon died twice over the same message, and drops it unread ({which})");
         add("quarantined", text, Some("journalctl -u patchmeshd"));
     }
+    if under_way {
+        return chain;
+    }
     let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
     if body.reboot_required || installed_pending_reboot > 0 {
         add("reboot-required", "a reboot is pending".into(), Some("systemctl reboot"));
     }
     if missing + failed > 0 {
-        let text = format!("missing: {missing}, failed: {failed}, blocked on the host: {blocked}");
+        let text = format!("its last scan found {missing} missing, {failed} failed, and {blocked} blocked on the host");
         add("missing", text, Some("patchmesh plan -f FILE"));
     }
     if body.scanned_at.is_none() {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         availability::{Down, Fallen},
-        ledger::{Progress, RolloutState},
+        ledger::{Held, Progress, RolloutState},
         planner::Waits,
         slots::{Hold, Slot, slots},
         waiting::Waiting,
@@ -22,6 +22,8 @@ impl Scene<'_> {
         let text = match waiting {
             // What the host wants done is the command.
             Waiting::Refused(refusal) => format!("refused: {}", refusal.text),
+            Waiting::Paused => format!("paused by {}", by(state.since.paused.as_ref())),
+            Waiting::Stopped => format!("stopped by {}", by(state.since.stopped.as_ref())),
             _ => waiting.text(),
         };
         let text = format!("waits in rollout {}: {text}", state.plan.name);
@@ -46,9 +48,9 @@ impl Scene<'_> {
                 let closed = state.plan.openings.iter().map(|opening| opening.last_start);
                 closed.filter(|end| *end <= self.now.wall).max().or(Some(state.started_at))
             }
-            Waiting::Paused => state.since.paused,
+            Waiting::Paused => state.since.paused.as_ref().map(|held| held.at),
             Waiting::Halted => state.since.halted,
-            Waiting::Stopped => state.since.stopped,
+            Waiting::Stopped => state.since.stopped.as_ref().map(|held| held.at),
             Waiting::AllStopped { .. } => self.ledger.stopped_all_since,
             Waiting::Silent => self.heard_at(node),
             Waiting::Refused(_) => contact?.refused.as_ref().map(|(_, since, _)| self.wall(*since)),
@@ -175,6 +177,11 @@ fn holds(state: &RolloutState, slot: &Slot) -> bool {
     matches!(slot.held, Hold::Foreign | Hold::Unknown) || own()
 }
 
+/// Who held it up.
+pub(super) fn by(held: Option<&Held>) -> &str {
+    held.map_or("an operator", |held| &held.by)
+}
+
 fn running_since(state: &RolloutState, at: usize) -> Option<WallTime> {
     match state.hosts[at].progress {
         Progress::Running { since, .. } => Some(since),
@@ -215,7 +222,9 @@ pub(super) fn failure(state: &RolloutState, at: usize) -> Option<Cause> {
         Some(error) => (error.code.as_str(), format!(": {}", error.text)),
         None => ("failed", String::new()),
     };
-    let text = format!("failed in rollout {plan}, in phase {}{said}", report.phase.as_str());
+    // What is left to do after a failure, such as the hooks of its end, goes on: it is not what failed.
+    let phase = report.steps.iter().find(|step| !step.ok).map_or(report.phase, |step| step.phase);
+    let text = format!("failed in rollout {plan}, in phase {}{said}", phase.as_str());
     let steps = format!("patchmesh rollout steps {} --host {name}", report.rollout);
     Some(Cause::new(code, text, Some(report.ended), Some(steps)))
 }
