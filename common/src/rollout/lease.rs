@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Operation, controller::Settings, plan::Plan};
+use super::{OnSuperseded, Operation, controller::Settings, plan::Plan};
 use crate::{
     id::{LeaseId, RolloutId},
     inventory::Transaction,
@@ -29,7 +29,16 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
             | RefusalCode::ConfigConflict
             | RefusalCode::NoBaseline
             | RefusalCode::SourceNotAllowed
+            | RefusalCode::GateNotApplicable
     )
+}
+
+impl Plan {
+    /// Whether a host that says `code` is asked again for as long as it takes: what was planned may be offered again.
+    pub fn waits_after(&self, code: RefusalCode) -> bool {
+        let superseded = matches!(code, RefusalCode::PlanChanged | RefusalCode::VersionGone);
+        superseded && self.on_superseded == OnSuperseded::Wait
+    }
 }
 
 /// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.
@@ -72,6 +81,7 @@ pub(super) fn make_lease(
             post_install: step,
             reboot: step,
         },
+        gates: plan.gates.clone(),
     }
 }
 

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Operation, RebootOption,
+    OnSuperseded, Operation, RebootOption,
     limit::{Limit, Ramp},
     ring::MAX_RINGS,
 };
 use crate::{
     patch::{Approval, overrides::InstallList},
+    run::gate::{Gate, GateError},
     schedule::{
         Opening,
         blackout::{Blackout, without},
@@ -147,6 +148,10 @@ pub struct RolloutSpec {
     pub rings: Vec<RingSpec>,
     /// How fast each ring reaches `max_concurrency`.
     pub ramp: Ramp,
+    /// What every host must show after an Install.
+    pub gates: Vec<Gate>,
+    /// What becomes of a host whose package manager would now do something else than was planned.
+    pub on_superseded: OnSuperseded,
 }
 
 /// What is wrong with a [`RolloutSpec`].
@@ -209,6 +214,12 @@ pub enum SpecError {
     /// One of the rings, counted from 0.
     #[error("ring {1:?}: {2}")]
     Ring(usize, String, RingError),
+    /// One of the gates after a host, counted from 0, or all of them.
+    #[error("gates.afterHost: {1}")]
+    Gate(Option<usize>, GateError),
+    /// Nothing is done that a gate could judge.
+    #[error("gates cannot be used with operation: Scan: leave one of them out")]
+    GatesOfScan,
 }
 
 impl RolloutSpec {
@@ -251,6 +262,10 @@ impl RolloutSpec {
             let checked = if twice { Err(RingError::Twice) } else { ring.check(last) };
             checked.map_err(|error| SpecError::Ring(at, ring.name.chars().take(MAX_NAME + 1).collect(), error))?;
         }
+        if self.operation == Operation::Scan && !self.gates.is_empty() {
+            return Err(SpecError::GatesOfScan);
+        }
+        Gate::check_all(&self.gates).map_err(|(at, error)| SpecError::Gate(at, error))?;
         Ok(())
     }
 
@@ -316,6 +331,7 @@ fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::gate::Ask;
 
     pub(super) fn spec() -> RolloutSpec {
         RolloutSpec {
@@ -333,6 +349,8 @@ mod tests {
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
             rings: vec![ring("canary", &["1", "10%", "100%"]), RingSpec { bake: Duration::ZERO, ..ring("fleet", &[]) }],
             ramp: Ramp::Full,
+            gates: vec![Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 }],
+            on_superseded: OnSuperseded::Wait,
         }
     }
 
@@ -377,6 +395,9 @@ mod tests {
         assert!(matches!(wrong(|s| s.max_concurrency = "0".parse().unwrap()), SpecError::Concurrency(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::from_millis(1500)), SpecError::HookTimeout(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::ZERO), SpecError::HookTimeout(_)));
+        assert_eq!(wrong(|s| s.operation = Operation::Scan), SpecError::GatesOfScan);
+        let never = wrong(|s| s.gates[0].timeout_seconds = 0);
+        assert_eq!(never, SpecError::Gate(Some(0), GateError::Timeout(0)));
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn no_ring() -> LeftOut {
 mod tests {
     use super::*;
     use crate::rollout::{
-        RebootOption,
+        OnSuperseded, RebootOption,
         limit::Ramp,
         spec::{Asked, RingSpec},
     };
@@ -235,6 +235,8 @@ mod tests {
             hook_timeout: Duration::from_secs(1),
             rings: vec![],
             ramp: Ramp::Full,
+            gates: Vec::new(),
+            on_superseded: OnSuperseded::Skip,
         }
     }
 

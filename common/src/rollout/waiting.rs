@@ -130,6 +130,13 @@ pub enum Waiting {
     },
     /// An operator rejected a ring.
     Rejected(Rejection),
+    /// A host failed its gate before a step or ring that is still to come: nothing is granted any more.
+    Gate {
+        /// The first of them, in the plan's order.
+        host: String,
+    },
+    /// `onSuperseded: wait`: what was planned for the host is not what it would do now; it is asked again now and then.
+    Outdated(Refusal),
 }
 
 impl Waiting {
@@ -144,7 +151,7 @@ impl Waiting {
             Self::Halted => "halted",
             Self::Stopped | Self::AllStopped { .. } => "stopped",
             Self::Silent => "silent",
-            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::Refused(refusal) | Self::Outdated(refusal) => refusal.code.as_str(),
             Self::Claimed(_) => "claimed",
             Self::Reconciling { .. } => "reconciling",
             Self::ClockSkew { .. } => "clock-skew",
@@ -159,6 +166,7 @@ impl Waiting {
             Self::Approval { .. } => "approval",
             Self::Ramp { .. } => "ramp",
             Self::Rejected(_) => "rejected",
+            Self::Gate { .. } => "gate",
         }
     }
 
@@ -243,6 +251,12 @@ impl Waiting {
             Self::Rejected(Rejection { ring, by, because, .. }) => {
                 format!("ring {ring} was rejected by {by}: {because}; plan again")
             }
+            Self::Outdated(refusal) => {
+                format!("waits until what was planned is offered to it again, or an operator stops and plans again: {}", refusal.text)
+            }
+            Self::Gate { host } => {
+                format!("halted: {host} failed its gate, so that no later step or ring begins; mend it and plan again")
+            }
         }
     }
 
@@ -252,6 +266,7 @@ impl Waiting {
             Self::Slot { .. } | Self::Lost { .. } | Self::Reconciling { .. } => "patchmesh slots ls".to_owned(),
             Self::Ring { lost: 1.., .. } => "patchmesh slots ls".to_owned(),
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
+            Self::Outdated(_) => format!("patchmesh rollout stop {rollout}"),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),

@@ -44,7 +44,11 @@ pub(super) fn rings(
 
 fn one(place: &Place<'_>, Spanned { value: ring, referenced: at, .. }: Spanned<RingYaml>) -> Result<RingSpec, Fault> {
     if let Some(gates) = ring.gates {
-        return Err(place.not_built(gates.referenced, "field gates of a ring", "let operators approve the next ring"));
+        return Err(place.not_built(
+            gates.referenced,
+            "field gates of a ring",
+            "write spec.gates.afterHost, which every host of the ring must pass before the next ring begins",
+        ));
     }
     let pause = |field: &str, given: Option<Spanned<String>>| match given {
         None => Ok(Duration::ZERO),

@@ -3,7 +3,7 @@
 use patchmesh_common::{
     inventory::PackageChange,
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Ramp, stops_at_error},
         spec::MAX_OPENINGS,
     },
@@ -39,6 +39,7 @@ pub fn plan(plan: &PlanDocument) -> String {
         out.push_str("  snapshot  none: the versions take more than a snapshot may, and cannot be promoted; plan for fewer hosts\n");
     }
     out.push_str(&openings(plan));
+    out.push_str(&gates(plan));
     for ring in &plan.rings {
         out.push_str(&ring_text(ring, spec.operation));
     }
@@ -60,6 +61,19 @@ pub fn plan(plan: &PlanDocument) -> String {
         plan.excluded.len()
     ));
     out.push_str(&format!("The plan ({}) can be applied until {}.\n", short(&plan.hash), plan.expires_at));
+    out
+}
+
+/// What hosts must show after their run, and what becomes of those whose versions are superseded.
+fn gates(plan: &PlanDocument) -> String {
+    let mut out = String::new();
+    for (at, gate) in plan.spec.gates.iter().enumerate() {
+        let title = if at == 0 { "gates" } else { "" };
+        out.push_str(&format!("  {title:<8}  after each host: {}, within {} s\n", gate.name(), gate.timeout_seconds));
+    }
+    if plan.spec.on_superseded == OnSuperseded::Wait {
+        out.push_str("  versions  a host whose planned versions are superseded waits for them\n");
+    }
     out
 }
 

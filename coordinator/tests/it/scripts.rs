@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 27] = [
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -19,6 +19,12 @@ const FILES: [(&str, &str); 21] = [
     ("typo.json", include_str!("../scripts/typo.json")),
     ("web.json", include_str!("../scripts/web.json")),
     ("ringless.yaml", include_str!("../scripts/ringless.yaml")),
+    ("gated.yaml", include_str!("../scripts/gated.yaml")),
+    ("gate-path.yaml", include_str!("../scripts/gate-path.yaml")),
+    ("gate-https.yaml", include_str!("../scripts/gate-https.yaml")),
+    ("gate-ring.yaml", include_str!("../scripts/gate-ring.yaml")),
+    ("limit-pause.yaml", include_str!("../scripts/limit-pause.yaml")),
+    ("replan.yaml", include_str!("../scripts/replan.yaml")),
     ("rings.yaml", include_str!("../scripts/rings.yaml")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
@@ -106,6 +112,11 @@ fn rate() {
 #[test]
 fn rollouts() {
     session("rollout.txt", include_str!("../scripts/rollout.txt"));
+}
+
+#[test]
+fn gates() {
+    session("gates.txt", include_str!("../scripts/gates.txt"));
 }
 
 #[test]

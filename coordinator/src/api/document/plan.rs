@@ -7,12 +7,13 @@ use patchmesh_common::{
     inventory::{PackageChange, PackageRemoval, Transaction},
     patch::{Approval, overrides::InstallList},
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
         ring::PlannedRing,
         spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets},
     },
+    run::gate::Gate,
     schedule::Opening,
 };
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,10 @@ pub struct SpecDocument {
     pub rings: Vec<RingDocument>,
     /// How fast each ring reaches the limit.
     pub ramp: Ramp,
+    /// What every host must show after its run, in this order.
+    pub gates: Vec<Gate>,
+    /// What becomes of a host that would now do something else than was planned.
+    pub on_superseded: OnSuperseded,
 }
 
 /// A ring as asked for.
@@ -191,6 +196,8 @@ impl From<&RolloutSpec> for SpecDocument {
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
             rings: spec.rings.iter().map(RingDocument::from).collect(),
             ramp: spec.ramp,
+            gates: spec.gates.clone(),
+            on_superseded: spec.on_superseded,
         }
     }
 }
@@ -225,6 +232,8 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
             rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
             ramp: document.ramp,
+            gates: document.gates,
+            on_superseded: document.on_superseded,
         };
         spec.check()?;
         Ok(spec)
