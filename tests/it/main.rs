@@ -12,6 +12,7 @@ mod decoders;
 mod fleet;
 #[cfg(test)]
 mod formats;
+mod gates;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]

@@ -25,7 +25,7 @@ const BAKE: u128 = 4;
 const WAIT: u128 = 2;
 
 /// Every entry of the coordinator's ledger, from outside.
-fn entries(again: &Again) -> Vec<LedgerEntry> {
+pub(crate) fn entries(again: &Again) -> Vec<LedgerEntry> {
     let frames = log::read(&again.folder().join("coordinator/ledger.log")).unwrap();
     let entry = |frame: &Vec<u8>| {
         let (_, sealed): ([u8; 32], Sealed) = wire::decode(frame, frame.len()).unwrap();
