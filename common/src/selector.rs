@@ -13,7 +13,10 @@
 //!
 //! Spaces around keys and values do not count, those inside do (`Patch Group=web servers`). Letters' case counts.
 
+use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 /// Longest selector, in bytes.
 pub const MAX_TEXT: usize = 8192;
@@ -24,13 +27,15 @@ pub const MAX_VALUES: usize = 256;
 /// Longest key or value, in characters.
 pub const MAX_WORD: usize = 256;
 
-/// A selector. The empty one, [`Selector::default`], admits every host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A selector. The empty one, [`Selector::default`], admits every host. Travels as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Selector {
+    text: String,
     terms: Vec<Term>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Term {
     Has(String),
     Lacks(String),
@@ -80,7 +85,7 @@ impl Selector {
             }
             terms.push(term(at, part.trim())?);
         }
-        Ok(Self { terms })
+        Ok(Self { text: text.to_owned(), terms })
     }
 
     /// Whether a host with `tags` is meant.
@@ -99,6 +104,26 @@ impl core::str::FromStr for Selector {
 
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Selector {
+    type Error = SelectorError;
+
+    fn try_from(text: String) -> Result<Self, SelectorError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Selector> for String {
+    fn from(selector: Selector) -> Self {
+        selector.text
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -217,7 +217,7 @@ impl CoordinatorActor {
 
     fn tell(&mut self, to: NodeId, body: ToHost, now: Now) {
         let id = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
-        let command = self.controller.command(to, body, id, now.wall);
+        let command = self.controller.command(to, body, id, now.wall, self.ledger.head());
         let frame = LeaseFrame { credential: self.credential.clone(), sealed: Sealed::seal(&self.signer, &command) };
         if self.mesh.try_send(Deliver { to, frame }).is_err() {
             tracing::warn!(host = %to.short(), "the mesh is busy: a message was dropped and will be repeated");

@@ -228,7 +228,7 @@ pub fn named(text: &Path) -> Result<Vec<PatchBaseline>, Fault> {
     match manifest::parse(&shown, &text)? {
         Manifest::Baseline(found) => Ok(vec![*found]),
         Manifest::Override(several) => Ok(several),
-        Manifest::Rollout(_) | Manifest::Window(_) | Manifest::InstallList(_) => Err(Fault::new(
+        Manifest::Rollout(_) | Manifest::Window(_) | Manifest::Policy(_) | Manifest::InstallList(_) => Err(Fault::new(
             "manifest-invalid",
             format!("{shown}: this is no baseline"),
             "nothing was changed",

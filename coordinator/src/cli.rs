@@ -51,6 +51,11 @@ enum Verb {
         after_help = "Examples:\n  patchmesh apply plan.json\n  patchmesh apply -f weekly.yaml --detach\n  patchmesh apply -f patch-tuesday.yaml"
     )]
     Apply(command::plan::ApplyArgs),
+    /// Scan or patch hosts at once, with every limit and promise of a rollout. Never all hosts by default.
+    #[command(
+        after_help = "Examples:\n  patchmesh patch-now --group prod --baseline security\n  patchmesh patch-now --operation scan --all\n  patchmesh patch-now --host web-1,web-2 --outside-window --because \"CVE-2026-0001 is exploited\""
+    )]
+    PatchNow(command::patch_now::PatchNowArgs),
     /// Look at or steer a rollout.
     #[command(subcommand, after_help = "Example:\n  patchmesh rollout watch weekly")]
     Rollout(command::rollout::RolloutVerb),
@@ -73,6 +78,19 @@ enum Verb {
     /// See who holds a slot of a rollout, or release one by name.
     #[command(subcommand, after_help = "Example:\n  patchmesh slots ls")]
     Slots(command::slots::SlotsVerb),
+    /// Check a ledger file: its chain, every seal, and every promise that it can show; or print it.
+    #[command(subcommand, after_help = "Example:\n  patchmesh audit verify")]
+    Audit(command::audit::AuditVerb),
+    /// Show how rollouts and slots stood at a time, by the ledger file.
+    #[command(after_help = "Example:\n  patchmesh state --at 2026-12-01T02:30:00Z")]
+    State(command::audit::StateArgs),
+    /// See rollouts in the words of AWS Run Command: commands, invocations and their statuses.
+    #[command(subcommand, after_help = "Example:\n  patchmesh commands show weekly")]
+    Commands(command::commands::CommandsVerb),
+    /// Cancel a command: nothing new starts, and hosts at work begin no further disruptive step. A package manager at work is
+    /// never killed.
+    #[command(after_help = "Example:\n  patchmesh cancel weekly")]
+    Cancel(command::commands::CommandArgs),
     /// List things.
     #[command(subcommand, after_help = "Example:\n  patchmesh get hosts -o wide")]
     Get(command::get::GetKind),
@@ -232,12 +250,17 @@ fn run(verb: Verb) -> Result<Exit, Fault> {
         Verb::Serve(args) => command::process::serve(&args),
         Verb::Plan(args) => command::plan::plan(&args),
         Verb::Apply(args) => command::plan::apply(&args),
+        Verb::PatchNow(args) => command::patch_now::run(&args),
         Verb::Rollout(verb) => command::rollout::run(&verb),
         Verb::Stop(args) => command::block_on(command::stop::run(&args, true)),
         Verb::Resume(args) => command::block_on(command::stop::run(&args, false)),
         Verb::Approve(args) => command::verdict::run(&args, true),
         Verb::Reject(args) => command::verdict::run(&args, false),
         Verb::Slots(verb) => command::slots::run(&verb),
+        Verb::Audit(verb) => command::audit::run(&verb),
+        Verb::State(args) => command::audit::state(&args),
+        Verb::Commands(verb) => command::commands::run(&verb),
+        Verb::Cancel(args) => command::commands::cancel(&args),
         Verb::Get(kind) => command::get::get(&kind),
         Verb::Describe(kind) => command::get::describe(&kind),
         Verb::Compliance(args) => command::compliance::run(&args),

@@ -11,24 +11,16 @@ use std::{
 
 use patchmesh_common::{
     id::NodeId,
-    rollout::ledger::{FoldError, Ledger, LedgerEntry},
-    seal::{SealError, Sealed, Signer, Verifier},
-    wire::{self, Malformed},
+    rollout::{
+        chain::{BadLink, Chain, Head},
+        ledger::{FoldError, Ledger, LedgerEntry},
+    },
+    seal::{Signer, Verifier},
 };
-use patchmesh_node::store::log::{Log, LogError, MAX_FRAME_BYTES};
-use serde::{Deserialize, Serialize};
+use patchmesh_node::store::log::{self, Log, LogError, Rest};
 
 /// The ledger's name in its folder.
 const FILE: &str = "ledger.log";
-
-/// One frame of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Link {
-    /// BLAKE3 of the frame before; all zero in the first.
-    previous: [u8; 32],
-    /// The entry, sealed by the coordinator that wrote it.
-    entry: Sealed,
-}
 
 /// Why the ledger cannot be continued. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +31,9 @@ pub enum LedgerError {
     /// The file that names its place.
     #[error("{} cannot be read or written", .0.display())]
     Place(PathBuf, #[source] io::Error),
-    /// Not a link of a chain.
-    #[error("entry {0} of the ledger does not decode")]
-    Malformed(usize, #[source] Malformed),
-    /// Something was cut out, or put in.
-    #[error("entry {0} of the ledger does not follow the one before")]
-    Broken(usize),
-    /// Signed by somebody else, or changed.
-    #[error("entry {0} of the ledger carries no valid seal")]
-    Seal(usize, #[source] SealError),
+    /// Not the next link of the chain.
+    #[error("entry {0} of the ledger cannot be used")]
+    Link(usize, #[source] BadLink),
     /// Does not fit what came before.
     #[error("entry {0} of the ledger does not fit the ones before")]
     Fold(usize, #[source] FoldError),
@@ -57,7 +43,7 @@ pub enum LedgerError {
 #[derive(Debug)]
 pub struct LedgerFile {
     log: Log,
-    head: [u8; 32],
+    head: Head,
     /// The folder, until its place is marked: only after an entry says that this ledger may not know every lease.
     unmarked: Option<PathBuf>,
 }
@@ -83,20 +69,19 @@ impl LedgerFile {
     pub fn open(dir: &Path, me: NodeId, keys: &dyn Verifier) -> Result<Opened, LedgerError> {
         let path = dir.join(FILE);
         let (log, frames, found) = Log::open(&path)?;
-        let (mut ledger, mut head) = (Ledger::default(), [0; 32]);
+        let (mut ledger, mut chain) = (Ledger::default(), Chain::of(Some(me)));
         for (number, frame) in frames.iter().enumerate() {
-            let link: Link =
-                wire::decode(frame, MAX_FRAME_BYTES).map_err(|error| LedgerError::Malformed(number, error))?;
-            if link.previous != head || link.entry.author != me {
-                return Err(LedgerError::Broken(number));
-            }
-            let entry: LedgerEntry = link.entry.open(keys).map_err(|error| LedgerError::Seal(number, error))?;
+            let entry = chain.next(frame, keys).map_err(|error| LedgerError::Link(number, error))?;
             ledger.fold(&entry).map_err(|error| LedgerError::Fold(number, error))?;
-            head = *blake3::hash(frame).as_bytes();
         }
         let continues = !frames.is_empty() && is_in_place(dir, &path)?;
         let unmarked = (!continues).then(|| dir.to_owned());
-        Ok(Opened { file: Self { log, head, unmarked }, ledger, continues, torn_bytes: found.torn_bytes })
+        Ok(Opened { file: Self { log, head: chain.head(), unmarked }, ledger, continues, torn_bytes: found.torn_bytes })
+    }
+
+    /// Where it ends, durably.
+    pub fn head(&self) -> Head {
+        self.head
     }
 
     /// Appends `entry`, durably. The first entry in a new place also marks the place as the ledger's own.
@@ -104,15 +89,22 @@ impl LedgerFile {
     /// # Errors
     /// [`LedgerError`] if the disk refuses; whether the entry is there is then unknown, and the process must end.
     pub fn append(&mut self, signer: &dyn Signer, entry: &LedgerEntry) -> Result<(), LedgerError> {
-        let link = Link { previous: self.head, entry: Sealed::seal(signer, entry) };
-        let frame = wire::encode(&link);
+        let frame = self.head.link(signer, entry);
         self.log.append(&frame)?;
-        self.head = *blake3::hash(&frame).as_bytes();
+        self.head = self.head.after(&frame);
         if let Some(dir) = self.unmarked.take() {
             mark_place(&dir, &dir.join(FILE))?;
         }
         Ok(())
     }
+}
+
+/// The frames of the ledger in `dir`, for somebody who does not own it and changes nothing: also while a coordinator writes it.
+///
+/// # Errors
+/// [`LogError`] if it cannot be read, or is none.
+pub fn look(dir: &Path) -> Result<(Vec<Vec<u8>>, Rest), LogError> {
+    log::look(&dir.join(FILE))
 }
 
 /// Machine, device and inode of the ledger file: a copy on another machine or beside the original differs.

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod audit;
 pub mod baselines;
 pub mod cli;
 pub mod command;

@@ -1,5 +1,7 @@
 //! What people see: plans, recaps, lists, and a rollout while it moves. Pure text, except for [`Live`].
 
+mod audit;
+mod commands;
 mod compliance;
 mod kept;
 mod live;
@@ -9,6 +11,8 @@ mod stop;
 mod tables;
 
 pub use self::{
+    audit::{audit, entry, entry_header, held_slots},
+    commands::{command, commands},
     compliance::{compliance, compliance_rows, history, patch_rows, patches},
     kept::{snapshot, snapshot_rows, snapshots, step_rows, steps},
     live::Live,

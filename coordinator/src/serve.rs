@@ -89,11 +89,6 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
         let text = format!("{} gives the role {:?}, not coordinator", config.membership.display(), membership.role);
         return Err(Fault::new("not-a-coordinator", text, UNTOUCHED, "sign the key with --role coordinator"));
     }
-    let store = Arc::new(Store::new(dir));
-    if let Err(fault) = store.read() {
-        // Rollouts that are on their way need none of it: whatever does is refused until it is mended.
-        tracing::error!(remedy = fault.remedy, "{}", fault.chain());
-    }
     let opened = LedgerFile::open(dir, identity.node(), &Ed25519)
         .map_err(|error| refuse("the ledger cannot be continued", error))?;
     if opened.torn_bytes > 0 {
@@ -170,6 +165,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                 }
                 tracing::info!(node = %peer.node, socket = %socket.display(), continues = opened.continues, "coordinating");
                 let service = Arc::new(Coordinator::new(actor.clone(), peer.address.clone(), store, Snapshots::new(dir)));
+                tokio::spawn(Coordinator::clone(&service).follow_policies());
                 service_manager::ready(&format!("API on {}", socket.display()));
                 let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {

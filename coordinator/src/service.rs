@@ -39,9 +39,10 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument, HostRow, HostsDocument,
-            PatchesDocument, PlanDocument, PlanHost, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent, WhyDocument,
+            CommandDocument, CommandsDocument, ComplianceDocument, Excluded, Frozen, HistoryDocument, HostDocument,
+            HostRow, HostsDocument, PatchesDocument, PlanDocument, PlanHost, PoliciesDocument, PolicyDocument,
+            ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, Time,
+            WaitingDocument, WatchEvent, WhyDocument,
         },
         not_found,
     },
@@ -65,12 +66,13 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
+    attempts: Arc<policies::Attempts>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots }
+        Self { actor, peer, store, snapshots, attempts: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -106,6 +108,7 @@ impl Coordinator {
     }
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
+        self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
@@ -204,13 +207,16 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, by: String) -> Result<String, Fault> {
         let now = clock::now().wall;
         if now >= document.expires_at.0 {
             let text = format!("the plan expired at {}", document.expires_at);
             let fault =
                 Fault::new("plan-expired", text, "no rollout was started", "plan again and review the new plan");
             return Err(fault.exit(Exit::StalePlan));
+        }
+        if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
+            self.judge_urgent(&spec).await?;
         }
         let plan = thaw(document, now)?;
         self.ask(move |actor, cx| {
@@ -219,7 +225,7 @@ impl Coordinator {
                 return known.to_string();
             }
             let id = RolloutId(actor.draw());
-            actor.feed(Event::Apply { id, plan: Box::new(plan) }, cx);
+            actor.feed(Event::Apply { id, plan: Box::new(plan), by }, cx);
             id.to_string()
         })
         .await
@@ -272,8 +278,8 @@ impl Service for Coordinator {
         Box::pin(self.make_plan(spec))
     }
 
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
-        Box::pin(self.start(plan))
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+        Box::pin(self.start(plan, by))
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
@@ -303,6 +309,20 @@ impl Service for Coordinator {
         })
     }
 
+    fn commands(&self) -> Answer<'_, CommandsDocument> {
+        Box::pin(self.ask(|actor, _| commands::list(&actor.status())))
+    }
+
+    fn command(&self, id: String) -> Answer<'_, CommandDocument> {
+        Box::pin(async move {
+            self.ask(move |actor, _| {
+                let view = actor.status();
+                find(&view, &id).and_then(|(id, state)| commands::show(&view, id, state))
+            })
+            .await?
+        })
+    }
+
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>> {
         Box::pin(async move {
             self.ask(move |actor, _| {
@@ -313,16 +333,16 @@ impl Service for Coordinator {
         })
     }
 
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Pause))
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Pause { rollout, by }))
     }
 
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Resume))
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Resume { rollout, by }))
     }
 
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
-        Box::pin(self.operate(id, Event::Stop))
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        Box::pin(self.operate(id, |rollout| Event::Stop { rollout, by }))
     }
 
     fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument> {
@@ -343,6 +363,14 @@ impl Service for Coordinator {
 
     fn snapshots(&self) -> Snapshots {
         self.snapshots.clone()
+    }
+
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        Box::pin(self.list_policies())
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        Box::pin(async move { self.describe_policy(&name).await })
     }
 
     fn orders(&self) -> Answer<'_, OrdersDocument> {
@@ -434,11 +462,14 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
     members.iter().map(of).collect()
 }
 
+mod commands;
 pub mod freeze;
+mod policies;
 mod reports;
 mod slots;
 mod steps;
 mod thaw;
+pub mod urgent;
 mod verdicts;
 mod why;
 

@@ -1,5 +1,5 @@
 //! What the coordinator keeps: baselines in `DIR/baselines/NAME.yaml`, patch groups in `DIR/groups.yaml`, maintenance windows in
-//! `DIR/windows/NAME.yaml`.
+//! `DIR/windows/NAME.yaml`, patch policies in `DIR/policies/NAME.yaml`.
 //!
 //! The files are the truth and are read for every question, so that a file which was edited by hand counts at once. One that
 //! cannot be read, or that contradicts another one, is refused by name: nothing is answered or changed beside it.
@@ -16,11 +16,13 @@ use patchmesh_common::{
         groups::{GroupError, Groups},
         library::{Library, LibraryError, MAX_BASELINES, Put},
     },
+    rollout::policy::PatchPolicy,
     schedule::window::MaintenanceWindow,
 };
 use patchmesh_node::store::durable;
 
-use self::folder::{Folder, Kept};
+use self::folder::Folder;
+pub(crate) use self::folder::Kept;
 use crate::{baselines, fault::Fault, manifest};
 
 /// File of the registrations, in the coordinator's folder.
@@ -32,6 +34,7 @@ pub const MAX_GROUPS_FILE: usize = 8 << 20;
 pub struct Store {
     baselines: Folder<PatchBaseline>,
     windows: Folder<MaintenanceWindow>,
+    policies: Folder<PatchPolicy>,
     groups: PathBuf,
     turn: Mutex<()>,
 }
@@ -39,7 +42,13 @@ pub struct Store {
 impl Store {
     /// The store in the coordinator's folder `dir`. Reads nothing.
     pub fn new(dir: &Path) -> Self {
-        Self { baselines: Folder::new(dir), windows: Folder::new(dir), groups: dir.join(GROUPS), turn: Mutex::new(()) }
+        Self {
+            baselines: Folder::new(dir),
+            windows: Folder::new(dir),
+            policies: Folder::new(dir),
+            groups: dir.join(GROUPS),
+            turn: Mutex::new(()),
+        }
     }
 
     /// Every baseline and registration, all of it right.
@@ -205,6 +214,8 @@ impl Kept for PatchBaseline {
 
 mod answers;
 mod folder;
+mod judged;
+pub mod policies;
 pub mod windows;
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ fn journal() -> Vec<JournalEntry> {
         coordinator: NodeId([3; 32]),
         at,
         wall: WALL,
+        head: Default::default(),
     };
     let began = |phase, attempt| JournalEntry::Began { phase, attempt, at, wall: WALL };
     let ended = |phase, result| JournalEntry::Ended { phase, attempt: 1, at, wall: WALL, result };

@@ -19,7 +19,7 @@ use crate::{
         Again, Demo, PACKAGES, audit, configured, hooks_of, host_names, json, overlapping, program, unpacked_again,
         versions, wait_for,
     },
-    runs::{Ran, reports_in_ledger, runs_of},
+    runs::{Ran, audit_ledger, reports_in_ledger, runs_of},
     victims::{Victim, members_of, runner_of, slay},
 };
 
@@ -230,6 +230,7 @@ fn wave(
         wait_for("the late reports", || is_whole().then_some(()));
     }
     let (runs, reported) = (all_runs(), reports_in_ledger(&demo));
+    assert!(audit_ledger(&demo) >= reported.len() as u64, "every report says what ledger its host saw");
     let mut spans = Vec::new();
     for (host, runs) in &runs {
         assert_eq!(audit(&demo, host), "", "{host} has a dirty database; {runs:#?}");

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod apt;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod baselines;
 #[cfg(test)]
 mod compliance;
@@ -20,6 +22,8 @@ mod lab;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod rings;
 #[cfg(test)]
 mod rows;
@@ -31,6 +35,8 @@ mod scan;
 mod slots;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod troubles;
 #[cfg(test)]

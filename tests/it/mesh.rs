@@ -197,6 +197,7 @@ fn command(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> LeaseF
         to,
         epoch: Epoch::default(),
         after: None,
+        head: Default::default(),
         expires: clock::now().wall.plus(Duration::from_secs(60)),
         body: ToHost::Adopt,
     };

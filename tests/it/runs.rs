@@ -72,3 +72,13 @@ pub(crate) fn reports_in_ledger(demo: &Path) -> BTreeMap<LeaseId, usize> {
     }
     found
 }
+
+/// Audits the coordinator's ledger; how many hosts' testimonies it found.
+pub(crate) fn audit_ledger(demo: &Path) -> u64 {
+    let audited = patchmesh_coordinator::audit::verify(&demo.join("coordinator")).expect("a ledger");
+    if let Err(broken) = patchmesh_coordinator::audit::verdict(&audited) {
+        panic!("{broken}: {audited:#?}");
+    }
+    assert_eq!(audited.excused, [], "nobody released anything");
+    audited.testimonies.checked
+}

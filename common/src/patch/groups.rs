@@ -144,7 +144,7 @@ pub fn group_of(tags: &BTreeMap<String, String>) -> Result<Option<&str>, GroupEr
     }
 }
 
-fn check_name(group: &str) -> Result<(), GroupError> {
+pub(crate) fn check_name(group: &str) -> Result<(), GroupError> {
     let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
     let count = group.chars().count();
     if (1..=MAX_GROUP).contains(&count) && group.chars().all(allowed) {

@@ -75,6 +75,8 @@ pub enum Choice {
     System,
     /// The one that the host's group has, or the default of its operating system.
     Group(Registered),
+    /// By operating system, as a policy names them: unlike an override they are what the host is held against from then on.
+    Systems,
 }
 
 /// What [`Groups`] knows, as far as the baselines of a snapshot are concerned.
@@ -284,7 +286,7 @@ impl Rules {
             Choice::One => {
                 self.checked(host, self.baselines.first().map(|one| one.name.as_str()).unwrap_or_default())?
             }
-            Choice::System => {
+            Choice::System | Choice::Systems => {
                 let baselines = self.baselines.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
                 let chosen = overrides::choose(&baselines, system(host)?)?;
                 By::Baseline(Box::new(checked(chosen)?), self.install_list()?)
@@ -467,11 +469,13 @@ mod tests {
         assert_eq!(judged(&one, "debian", Some("dev")), Ok(("web".into(), Some("dev".into()))));
         assert_eq!(judged(&one, "ubuntu", None).unwrap_err(), "baseline web is for DEBIAN, and the host is ubuntu 12");
         let systems = [baseline("BaselineOverride", "DEBIAN"), baseline("BaselineOverride", "UBUNTU")];
-        let by_system = snapshot(&systems, Choice::System);
-        for os in ["debian", "ubuntu"] {
-            assert_eq!(judged(&by_system, os, None).unwrap().0, "BaselineOverride");
+        for choice in [Choice::System, Choice::Systems] {
+            let by_system = snapshot(&systems, choice);
+            for os in ["debian", "ubuntu"] {
+                assert_eq!(judged(&by_system, os, None).unwrap().0, "BaselineOverride");
+            }
+            assert!(judged(&by_system, "centos", None).unwrap_err().contains("none of the baselines is for"));
         }
-        assert!(judged(&by_system, "centos", None).unwrap_err().contains("none of the baselines is for"));
         assert_eq!(judged(&snapshot(&[], Choice::All), "plan9", None).unwrap().0, "all");
         // Raspbian's would do for Debian, too.
         let related = [baseline("BaselineOverride", "RASPBIAN"), baseline("BaselineOverride", "DEBIAN")];
@@ -492,6 +496,7 @@ mod tests {
             (Choice::Security, true),
             (Choice::One, true),
             (Choice::System, true),
+            (Choice::Systems, true),
             (Choice::Group(registered), false),
         ] {
             let judged = snapshot(&[baseline("web", "DEBIAN")], choice.clone()).judge(&host);

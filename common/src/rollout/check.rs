@@ -3,12 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-mod order;
-
-use order::Order;
-
+use self::{elsewhere::Elsewhere, order::Order};
 use super::{
-    Operation,
     ledger::{LedgerAct, LedgerEntry, report_of},
     plan::Plan,
     ring::Place,
@@ -17,11 +13,32 @@ use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
     run::{
         gate::GATE_FAILED,
-        message::{OrderStamp, Outcome, Report, StopScope},
+        message::{OrderStamp, Outcome, StopScope},
     },
+    schedule::Opening,
     seal::Sealed,
     time::WallTime,
 };
+
+mod elsewhere;
+mod order;
+mod report;
+
+/// The promises that a ledger can show, by their names in design section 4. The others are about what hosts and the mesh do
+/// unseen: simulations watch those.
+pub const SHOWN: [&str; 11] = [
+    "authorship",
+    "concurrency",
+    "durability",
+    "errors",
+    "exactness",
+    "fencing",
+    "hooks",
+    "liveness",
+    "order",
+    "stop",
+    "window",
+];
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +75,9 @@ struct Rules {
     failed: u32,
     halted: bool,
     order: Order,
+    ended: bool,
+    /// How many leases of each host got a `Go`.
+    attempts: BTreeMap<NodeId, u32>,
 }
 
 /// Reads a ledger entry by entry and keeps its own books.
@@ -67,7 +87,10 @@ pub struct Judge {
     epoch: Option<Epoch>,
     rules: BTreeMap<RolloutId, Rules>,
     held: BTreeMap<NodeId, LeaseId>,
-    used: BTreeSet<LeaseId>,
+    /// Every lease that was granted, in which opening and by which entry.
+    used: BTreeMap<LeaseId, (Opening, u64)>,
+    elsewhere: Elsewhere,
+    gap: Option<u64>,
     orders: BTreeMap<StopScope, (u64, bool)>,
     checked: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
@@ -90,13 +113,32 @@ impl Judge {
         &self.checked
     }
 
+    /// The entry that granted `lease`; `None` if the ledger never did.
+    pub fn granted_by(&self, lease: LeaseId) -> Option<u64> {
+        self.used.get(&lease).map(|(_, entry)| *entry)
+    }
+
+    /// The last entry that says that the ledger may not know every lease: it is a copy or restored, or another coordinator came
+    /// in between.
+    pub fn gap(&self) -> Option<u64> {
+        self.gap
+    }
+
     /// Judges the next entry.
     pub fn read(&mut self, entry: &LedgerEntry) {
         match &entry.act {
-            LedgerAct::EpochOpened { epoch, .. } => {
+            LedgerAct::EpochOpened { epoch, continued } => {
                 let grew = self.epoch.is_none_or(|before| epoch.rank() > before.rank());
                 self.demand("fencing", grew, None, || "an epoch does not rank above the one before".into());
                 self.epoch = Some(*epoch);
+                if !continued {
+                    self.gap = Some(self.entries);
+                    self.elsewhere.opened();
+                }
+            }
+            LedgerAct::Adopted { host, held } => {
+                let own = self.held.get(host).copied();
+                self.elsewhere.adopted(*host, held.map(|(lease, _)| lease), own);
             }
             LedgerAct::Started(rollout) => {
                 let rules = Rules {
@@ -106,10 +148,14 @@ impl Judge {
                     failed: 0,
                     halted: false,
                     order: Order::new(&rollout.plan),
+                    ended: false,
+                    attempts: BTreeMap::new(),
                 };
                 self.rules.insert(rollout.id, rules);
             }
-            LedgerAct::Granted { rollout, host, lease, .. } => self.granted(*rollout, *host, *lease, entry.at),
+            LedgerAct::Granted { rollout, host, lease, attempt, opening } => {
+                self.granted(*rollout, *host, (*lease, *attempt, *opening), entry.at);
+            }
             LedgerAct::Reported { evidence } => self.reported(evidence),
             LedgerAct::Returned { host, lease, .. } => self.free(*host, *lease),
             LedgerAct::Released { host, lease, because, .. } => self.released(*host, *lease, because),
@@ -119,7 +165,7 @@ impl Judge {
                 let exceeded = rules.failed > rules.plan.max_errors.resolved || rules.order.is_shut(&rules.plan);
                 self.demand("errors", exceeded, None, || "halted without too many failures".into());
             }
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.ordered(OrderStamp { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true });
             }
             LedgerAct::Ordered { evidence } => {
@@ -139,10 +185,13 @@ impl Judge {
                 let Some(judged) = rules.map(|rules| rules.order.judged(evidence)) else { return };
                 self.demand("order", judged.is_ok(), None, || judged.err().unwrap_or_default());
             }
-            LedgerAct::Adopted { .. }
-            | LedgerAct::Paused { .. }
-            | LedgerAct::Resumed { .. }
-            | LedgerAct::Ended { .. } => {}
+            LedgerAct::Ended { rollout } => {
+                if let Some(rules) = self.rules.get_mut(rollout) {
+                    let again = core::mem::replace(&mut rules.ended, true);
+                    self.demand("liveness", !again, None, || "ended twice".into());
+                }
+            }
+            LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } => {}
         }
         self.entries += 1;
     }
@@ -163,22 +212,43 @@ impl Judge {
         });
     }
 
-    fn granted(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId, at: WallTime) {
+    fn granted(
+        &mut self,
+        rollout: RolloutId,
+        host: NodeId,
+        (lease, attempt, opening): (LeaseId, u32, Opening),
+        at: WallTime,
+    ) {
         let Some(rules) = self.rules.get_mut(&rollout) else { return };
         let limit = rules.plan.max_concurrency.resolved;
-        let room = rules.held.len() < limit as usize;
+        let outside = |host: &NodeId| self.elsewhere.may_hold(host) && !rules.held.contains(host);
+        let unknown = match self.elsewhere.admitted {
+            true => rules.plan.hosts.iter().filter(|planned| outside(&planned.node)).count(),
+            false => 0,
+        };
+        let room = rules.held.len() + unknown < limit as usize;
         let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
-        let window = rules.plan.openings.iter().any(|opening| opening.admits_start(at));
+        let window = rules.plan.openings.contains(&opening) && opening.admits_start(at);
         let stands = |scope| self.orders.get(&scope).is_some_and(|(_, stop)| *stop);
         let stopped = stands(StopScope::All) || stands(StopScope::Rollout(rollout));
+        let (ended, done) = (rules.ended, rules.done.contains(&host));
         rules.held.insert(host);
+        let before = rules.attempts.insert(host, attempt).unwrap_or(0);
         let order = rules.order.granted(&rules.plan, host, at);
         self.demand("order", order.is_ok(), Some(host), || order.err().unwrap_or_default());
-        self.demand("concurrency", room, Some(host), || format!("granted while {limit} hosts held a slot"));
+        self.demand("concurrency", room, Some(host), || {
+            format!("granted while {limit} hosts held a slot, or may have")
+        });
         self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());
         self.demand("window", window, Some(host), || format!("granted at {}, outside every opening", at.rfc3339()));
         self.demand("stop", !stopped, Some(host), || "granted after the rollout was stopped".into());
-        let alone = self.held.insert(host, lease).is_none() & self.used.insert(lease);
+        self.demand("liveness", !ended, Some(host), || "granted after the rollout had ended".into());
+        self.demand("durability", !done && attempt > before, Some(host), || match done {
+            true => "granted again after its report was kept".into(),
+            false => format!("attempt {attempt} was granted after attempt {before}"),
+        });
+        let alone =
+            self.held.insert(host, lease).is_none() & self.used.insert(lease, (opening, self.entries)).is_none();
         self.demand("fencing", alone, Some(host), || {
             "granted while another lease of the host is live, or twice".into()
         });
@@ -189,6 +259,7 @@ impl Judge {
         let host = evidence.author;
         let ours = self.held.get(&host) == Some(&report.lease);
         self.free(host, report.lease);
+        self.elsewhere.ended(host, report.lease);
         let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
         // A run that another ledger permitted counts too, unless the host holds a slot of this one.
@@ -205,12 +276,18 @@ impl Judge {
         if !ours && !self.excused.iter().any(|excused| excused.lease == Some(report.lease)) {
             return;
         }
-        let exact = is_exact(&rules.plan, host, &report);
-        self.demand("exactness", exact, Some(host), || "succeeded with other packages than the plan froze".into());
+        for (promise, broken) in report::shown(&rules.plan, host, &report) {
+            self.demand(promise, broken.is_empty(), Some(host), || broken);
+        }
+        if let Some((opening, _)) = self.used.get(&report.lease) {
+            let outside = report::outside(&report.steps, opening);
+            self.demand("window", outside.is_empty(), Some(host), || outside);
+        }
     }
 
     fn released(&mut self, host: NodeId, lease: Option<LeaseId>, because: &str) {
         self.excused.push(Excused { entry: self.entries, host, lease, because: because.to_owned() });
+        self.elsewhere.released(host, lease);
         let Some(lease) = lease else { return };
         if self.held.get(&host) == Some(&lease) {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
@@ -229,17 +306,17 @@ impl Judge {
         }
     }
 
-    fn demand(&mut self, promise: &'static str, kept: bool, host: Option<NodeId>, text: impl FnOnce() -> String) {
+    /// Counts that `promise` was looked at, at the entry that is read next, and what was found.
+    pub(super) fn demand(
+        &mut self,
+        promise: &'static str,
+        kept: bool,
+        host: Option<NodeId>,
+        text: impl FnOnce() -> String,
+    ) {
         *self.checked.entry(promise).or_default() += 1;
         if !kept {
             self.violations.push(Violation { entry: self.entries, promise, host, text: text() });
         }
     }
-}
-
-fn is_exact(plan: &Plan, host: NodeId, report: &Report) -> bool {
-    let planned = plan.hosts.iter().find(|planned| planned.node == host);
-    report.outcome != Outcome::Succeeded
-        || plan.operation == Operation::Scan
-        || planned.is_some_and(|planned| planned.transaction.changes == report.packages)
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::{
     approval::SignedVerdict,
+    chain::Head,
     lease::make_lease,
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
@@ -87,14 +88,31 @@ pub enum Event {
         id: RolloutId,
         /// The frozen plan.
         plan: Box<Plan>,
+        /// Who.
+        by: String,
     },
     /// An operator pauses a rollout.
-    Pause(RolloutId),
+    Pause {
+        /// Which.
+        rollout: RolloutId,
+        /// Who.
+        by: String,
+    },
     /// An operator resumes a rollout.
-    Resume(RolloutId),
+    Resume {
+        /// Which.
+        rollout: RolloutId,
+        /// Who.
+        by: String,
+    },
     /// An operator stops a rollout. It ends when its last running host is heard or lost, unless it is resumed by a higher order
     /// before that.
-    Stop(RolloutId),
+    Stop {
+        /// Which.
+        rollout: RolloutId,
+        /// Who.
+        by: String,
+    },
     /// The mesh knows an order. Nothing of it has been checked.
     Ordered(Box<SignedStop>),
     /// An operator releases whatever slots a host holds. See [`super::slots::releasable`].
@@ -172,8 +190,8 @@ impl Controller {
         self.ledger.epoch.unwrap_or_default()
     }
 
-    /// A command around `body`, for the shell to seal; `id` is random.
-    pub fn command(&self, to: NodeId, body: ToHost, id: u128, now: WallTime) -> Command {
+    /// A command around `body`, for the shell to seal; `id` is random, and the ledger that the shell wrote ends at `head`.
+    pub fn command(&self, to: NodeId, body: ToHost, id: u128, now: WallTime, head: Head) -> Command {
         let after = self.ledger.follows.map(|last| self.behind.get(&to).copied().unwrap_or(last));
         Command {
             id: CommandId(id.to_be_bytes()),
@@ -181,6 +199,7 @@ impl Controller {
             to,
             epoch: self.epoch(),
             after,
+            head,
             expires: now.plus(COMMAND_LIFETIME),
             body,
         }
@@ -254,30 +273,30 @@ impl Controller {
         }
     }
 
-    fn apply(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, plan: Plan) {
+    fn apply(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, plan: Plan, by: String) {
         if self.ledger.rollouts.contains_key(&id) {
             return;
         }
         for host in &plan.hosts {
             self.contact(host.node, cx.now.boot);
         }
-        self.save(cx, LedgerAct::Started(Box::new(Rollout { id, plan })));
+        self.save(cx, LedgerAct::Started(Box::new(Rollout { id, plan, by })));
     }
 
     /// Pauses or resumes; what is so already is not written again.
-    fn pause(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, paused: bool) {
+    fn pause(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, paused: bool, by: String) {
         let active = self.ledger.active.contains(&rollout);
         if active && self.ledger.rollouts.get(&rollout).is_some_and(|state| state.paused != paused) {
-            self.save(cx, if paused { LedgerAct::Paused { rollout } } else { LedgerAct::Resumed { rollout } });
+            self.save(cx, if paused { LedgerAct::Paused { rollout, by } } else { LedgerAct::Resumed { rollout, by } });
         }
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId) {
+    fn stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, by: String) {
         if !self.ledger.active.contains(&rollout) || self.is_latched(rollout) {
             return;
         }
         let sequence = self.ledger.stop_sequence.saturating_add(1);
-        self.save(cx, LedgerAct::Stopped { rollout, sequence });
+        self.save(cx, LedgerAct::Stopped { rollout, sequence, by });
         self.spread_stop(cx, rollout, sequence);
         self.demand_stop(cx, rollout, sequence);
     }
@@ -467,10 +486,10 @@ impl Machine for Controller {
                 }
             }
             Event::Skew(skew) => self.desk.skew = skew,
-            Event::Apply { id, plan } => self.apply(cx, id, *plan),
-            Event::Pause(rollout) => self.pause(cx, rollout, true),
-            Event::Resume(rollout) => self.pause(cx, rollout, false),
-            Event::Stop(rollout) => self.stop(cx, rollout),
+            Event::Apply { id, plan, by } => self.apply(cx, id, *plan, by),
+            Event::Pause { rollout, by } => self.pause(cx, rollout, true, by),
+            Event::Resume { rollout, by } => self.pause(cx, rollout, false, by),
+            Event::Stop { rollout, by } => self.stop(cx, rollout, by),
             Event::Ordered(signed) => self.ordered(cx, signed),
             Event::Release { host, by, because } => self.release(cx, host, &by, &because),
             Event::Judged(evidence) => self.judged(cx, evidence),

@@ -35,6 +35,9 @@ mod tally;
 pub use error::FoldError;
 pub use tally::Tally;
 
+/// Longest name of who did something, in characters: it stays in the ledger for ever.
+pub const MAX_BY: usize = 128;
+
 /// One entry: when, by the coordinator's wall clock, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LedgerEntry {
@@ -105,11 +108,15 @@ pub enum LedgerAct {
     Paused {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who paused it.
+        by: String,
     },
     /// Grants go on.
     Resumed {
         /// Which rollout.
         rollout: RolloutId,
+        /// Who resumed it.
+        by: String,
     },
     /// More hosts failed than allowed, or one failed a gate that guards the next step: nothing is granted any more.
     Halted {
@@ -122,6 +129,8 @@ pub enum LedgerAct {
         rollout: RolloutId,
         /// Of the STOP that the hosts get.
         sequence: u64,
+        /// Who stopped it.
+        by: String,
     },
     /// Nothing moves any more: every host is terminal, lost, or never starts.
     Ended {
@@ -239,6 +248,8 @@ pub struct HostState {
 pub struct RolloutState {
     /// The frozen plan.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
     /// When it was applied.
     pub started_at: WallTime,
     /// When nothing moved any more.
@@ -335,7 +346,7 @@ impl Ledger {
             }
             LedgerAct::Adopted { host, held } => self.fold_adopted(*host, held.map(|(lease, _)| lease)),
             LedgerAct::Started(rollout) => {
-                let mut state = RolloutState::new(rollout.plan.clone(), entry.at);
+                let mut state = RolloutState::new(rollout.plan.clone(), rollout.by.clone(), entry.at);
                 let order = self.orders.get(&StopScope::Rollout(rollout.id));
                 state.stopped = order.filter(|(_, stop)| *stop).map(|(sequence, _)| *sequence);
                 self.rollouts.insert(rollout.id, state);
@@ -365,10 +376,10 @@ impl Ledger {
                 let (state, at) = self.host(*rollout, *host)?;
                 state.settle(at, Progress::Refused(refusal.clone()));
             }
-            LedgerAct::Paused { rollout } => self.rollout(*rollout)?.paused = true,
-            LedgerAct::Resumed { rollout } => self.rollout(*rollout)?.paused = false,
+            LedgerAct::Paused { rollout, .. } => self.rollout(*rollout)?.paused = true,
+            LedgerAct::Resumed { rollout, .. } => self.rollout(*rollout)?.paused = false,
             LedgerAct::Halted { rollout } => self.rollout(*rollout)?.halted = true,
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.rollout(*rollout)?;
                 let (scope, sequence) = (StopScope::Rollout(*rollout), *sequence);
                 self.fold_order(OrderStamp { scope, sequence, stop: true });
@@ -442,7 +453,7 @@ impl Progress {
 }
 
 impl RolloutState {
-    fn new(plan: Plan, at: WallTime) -> Self {
+    fn new(plan: Plan, by: String, at: WallTime) -> Self {
         let hosts: Vec<_> = plan
             .hosts
             .iter()
@@ -460,6 +471,7 @@ impl RolloutState {
         let index = plan.hosts.iter().enumerate().map(|(at, host)| (host.node, at)).collect();
         let mut state = Self {
             plan,
+            by,
             started_at: at,
             ended_at: None,
             paused: false,
@@ -492,7 +504,12 @@ impl RolloutState {
 
     /// Whether nothing is granted any more, whatever time it is.
     pub fn is_latched(&self) -> bool {
-        self.halted || self.stopped.is_some() || self.course.rejected.is_some() || self.ended_at.is_some()
+        self.halted || self.is_called_off() || self.ended_at.is_some()
+    }
+
+    /// Whether an operator ended it: stopped it, or rejected a ring.
+    pub fn is_called_off(&self) -> bool {
+        self.stopped.is_some() || self.course.rejected.is_some()
     }
 
     /// Excluded targets of one kind.

@@ -35,6 +35,17 @@ pub enum LimitError {
 }
 
 impl Limit {
+    /// So many hosts.
+    pub fn count(hosts: u32) -> Self {
+        Self { given: hosts.to_string(), amount: Amount::Count(hosts) }
+    }
+
+    /// So many of a hundred hosts, at most 100.
+    pub fn share(percent: u32) -> Self {
+        let percent = percent.min(100);
+        Self { given: format!("{percent}%"), amount: Amount::Percent(percent) }
+    }
+
     /// The text as it was written.
     pub fn given(&self) -> &str {
         &self.given
@@ -242,6 +253,71 @@ mod tests {
         }
     }
 
+    /// AWS's two patterns, written down once more: `^([1-9][0-9]*|[1-9][0-9]%|[1-9]%|100%)$` for concurrency,
+    /// `^([1-9][0-9]*|[0]|[1-9][0-9]%|[0-9]%|100%)$` for errors, both of 1 to 7 characters.
+    fn is_awss(text: &str, errors: bool) -> bool {
+        let digit = |byte: &u8| byte.is_ascii_digit();
+        let shape = match text.as_bytes() {
+            b"100%" => true,
+            b"0" | b"0%" => errors,
+            [first, b'%'] => digit(first) && *first != b'0',
+            [first, second, b'%'] => digit(first) && *first != b'0' && digit(second),
+            [first, rest @ ..] => digit(first) && *first != b'0' && rest.iter().all(digit),
+            [] => false,
+        };
+        shape && (1..=7).contains(&text.len())
+    }
+
+    /// Every text of up to five of the characters that matter, and where the length does.
+    #[test]
+    fn a_limit_is_what_aws_takes_and_nothing_else() {
+        let mut texts = vec![String::new()];
+        let mut longest = texts.clone();
+        for _ in 0..5 {
+            let longer = |text: &String| ["0", "1", "9", "%", " ", "-"].map(|one| format!("{text}{one}"));
+            longest = longest.iter().flat_map(longer).collect();
+            texts.extend_from_slice(&longest);
+        }
+        texts.extend(["999999", "9999999", "99999999", "10000000%", "0000000", "101%", "199%"].map(String::from));
+        for text in texts {
+            let errors = text.parse::<Limit>();
+            assert_eq!(errors.is_ok(), is_awss(&text, true), "{text:?} for errors");
+            let concurrency = errors.and_then(Limit::for_concurrency);
+            assert_eq!(concurrency.is_ok(), is_awss(&text, false), "{text:?} for concurrency");
+        }
+    }
+
+    /// The rows of AWS's table: percent bases, rounding, and at which error nothing more is sent.
+    #[test]
+    fn shares_of_a_table() {
+        // Targets, share, concurrency, errors.
+        let table = [
+            (50, "10%", 5, 5),
+            (1, "1%", 1, 0),
+            (99, "1%", 1, 0),
+            (100, "1%", 1, 1),
+            (199, "1%", 1, 1),
+            (200, "1%", 2, 2),
+            (10, "50%", 5, 5),
+            (11, "50%", 5, 5),
+            (3, "34%", 1, 1),
+            (3, "33%", 1, 0),
+            (3, "66%", 1, 1),
+            (3, "67%", 2, 2),
+            (3, "99%", 2, 2),
+            (3, "100%", 3, 3),
+            (240, "10%", 24, 24),
+            (0, "10%", 0, 0),
+        ];
+        for (targets, share, concurrency, errors) in table {
+            let resolved = (limit(share).resolve_concurrency(targets), limit(share).resolve_errors(targets));
+            assert_eq!(resolved, (concurrency, errors), "{share} of {targets}");
+            assert_eq!(stops_at_error(errors), u64::from(errors) + 1);
+        }
+        // A count is no share: of errors it may be more than the targets, of concurrency it is capped.
+        assert_eq!((limit("7").resolve_concurrency(3), limit("7").resolve_errors(3)), (3, 7));
+    }
+
     #[test]
     fn ramps() {
         let all = |targets, concurrency, ramp| batches(targets, concurrency, ramp).collect::<Vec<_>>();
@@ -288,6 +364,31 @@ mod tests {
                 prop_assert!(ramp_allows(later, concurrency).is_none_or(|all| all == allowed));
                 begun += batch;
             }
+        }
+
+        /// Rounded down, never below one host of some, never above all.
+        #[test]
+        fn the_rounding_rules_hold(percent in 0u32..=100, targets: u32) {
+            let share = limit(&format!("{percent}%"));
+            let (whole, exact) = (u128::from(targets), u128::from(targets) * u128::from(percent));
+            let errors = u128::from(share.resolve_errors(targets));
+            prop_assert!(errors * 100 <= exact && exact < (errors + 1) * 100);
+            let concurrency = u128::from(share.resolve_concurrency(targets));
+            prop_assert_eq!(concurrency, errors.max(1).min(whole));
+            prop_assert!(share.resolve_errors(targets) <= share.resolve_errors(targets.saturating_add(1)));
+        }
+
+        /// Whatever fails first in batches that are acknowledged one by one, AWS's bound is exact at one host at a time.
+        #[test]
+        fn with_one_at_a_time_no_more_fail_than_the_first_that_is_too_many(max_errors in 0u32..50, targets in 0u32..200) {
+            let mut failed = 0u64;
+            for batch in batches(targets, 1, Ramp::Aws) {
+                if failed >= stops_at_error(max_errors) {
+                    break;
+                }
+                failed += u64::from(batch);
+            }
+            prop_assert_eq!(failed, stops_at_error(max_errors).min(u64::from(targets)));
         }
 
         #[test]

@@ -2,9 +2,14 @@
 //!
 //! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
 //! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
-//! around it, `ring` which hosts go before which, `approval` what operators say about that, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `check` the judge that knows the rules of a valid ledger and nothing about how it was made.
+//! around it, `ring` which hosts go before which, `approval` what operators say about that, `witness` asks since when versions
+//! exist, `slots` who holds what and may be released by name, `silence` when a host is lost, `policy` what comes again and
+//! again, `urgent` what cannot wait, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid
+//! ledger and nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
 pub mod approval;
+pub mod audit;
+pub mod chain;
 pub mod check;
 pub mod controller;
 mod lease;
@@ -12,11 +17,14 @@ pub mod ledger;
 pub mod limit;
 pub mod plan;
 pub mod planner;
+pub mod policy;
 pub mod ring;
 pub mod silence;
 pub mod slots;
 pub mod spec;
+pub mod status;
 pub mod survey;
+pub mod urgent;
 pub mod waiting;
 pub mod witness;
 

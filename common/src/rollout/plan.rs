@@ -95,6 +95,8 @@ pub struct Plan {
     pub excluded: Vec<ExcludedHost>,
     /// In order; together they have every host.
     pub rings: Vec<PlannedRing>,
+    /// Why it goes outside the windows that cover its hosts, as an operator said. `None` of any other rollout.
+    pub because: Option<String>,
     /// What every host must show after its run.
     pub gates: Vec<Gate>,
     /// What becomes of a host that would now do something else than its transaction.
@@ -108,4 +110,6 @@ pub struct Rollout {
     pub id: RolloutId,
     /// What it does.
     pub plan: Plan,
+    /// Who applied it.
+    pub by: String,
 }

@@ -316,6 +316,8 @@ pub struct Waits<'a> {
     now: Now,
     common: Option<Waiting>,
     slot: Waiting,
+    /// Whether another host would have to end first: then it does not matter who has been asked in advance.
+    full: bool,
     /// How many hosts, in the plan's order, are not waiting for a step before theirs.
     open: usize,
     beyond: Option<Waiting>,
@@ -326,15 +328,13 @@ impl<'a> Waits<'a> {
     pub fn of(ledger: &'a Ledger, id: RolloutId, desk: &'a Desk, now: Now) -> Option<Self> {
         let state = ledger.rollouts.get(&id)?;
         let common = blocked(ledger, state, desk, now);
-        let slot = Waiting::Slot {
-            held: ledger.slots_held(state),
-            limit: state.plan.max_concurrency.resolved,
-            lost: desk.lost_busy(ledger, state, now.boot),
-        };
+        let (held, limit) = (ledger.slots_held(state), state.plan.max_concurrency.resolved);
+        let slot = Waiting::Slot { held, limit, lost: desk.lost_busy(ledger, state, now.boot) };
         let front = front(id, state, desk, now);
         let beyond = (front.open < state.hosts.len()).then(|| beyond(ledger, state, &front, desk, now));
         let slot = ramping(state, desk).unwrap_or(slot);
-        Some(Self { ledger, state, id, desk, now, common, slot, open: front.open, beyond })
+        let full = held >= limit as usize;
+        Some(Self { ledger, state, id, desk, now, common, slot, full, open: front.open, beyond })
     }
 
     /// Why the host at `at` is not moving; `None` if it is running or done.
@@ -351,6 +351,7 @@ impl<'a> Waits<'a> {
         }
         let Some(contact) = self.desk.contacts.get(node) else { return Some(Waiting::Silent) };
         match &contact.handshake {
+            Some((rollout, ..)) if *rollout == self.id && self.full => return Some(self.slot.clone()),
             Some((rollout, ..)) if *rollout == self.id => return Some(Waiting::Handshake),
             Some((rollout, ..)) => return Some(Waiting::Claimed(*rollout)),
             None => {}

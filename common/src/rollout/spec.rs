@@ -1,7 +1,7 @@
 //! What people ask for: one rollout, checked before anything is planned.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{
     ring::MAX_RINGS,
 };
 use crate::{
-    patch::{Approval, overrides::InstallList},
+    patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     run::gate::{Gate, GateError},
     schedule::{
         Opening,
@@ -22,8 +22,10 @@ use crate::{
 };
 
 mod rings;
+mod targets;
 
 pub use rings::{RingError, RingSpec};
+pub use targets::Targets;
 
 /// Most hosts named one by one; larger fleets use labels.
 pub const MAX_NAMES: usize = 10_000;
@@ -39,53 +41,12 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_NAME: usize = 63;
 /// Longest host name, label key or label value (DNS's own bound).
 pub const MAX_WORD: usize = 253;
+/// Longest reason for going outside windows, in characters.
+pub const MAX_BECAUSE: usize = 256;
 /// Longest time-out of one hook.
 pub const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time-out of one hook if none is given.
 pub const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-
-/// Which hosts a rollout is for. There is no default: never an implicit all.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Targets {
-    /// Every host of the mesh.
-    All,
-    /// Hosts by name.
-    Names(BTreeSet<String>),
-    /// Hosts that carry every one of these tags.
-    Labels(BTreeMap<String, String>),
-}
-
-impl Targets {
-    fn check(&self) -> Result<(), SpecError> {
-        match self {
-            Self::All => {}
-            Self::Names(names) => {
-                bounded("host names", names.len(), MAX_NAMES)?;
-                filled("names", names.len())?;
-                names.iter().try_for_each(|name| word("host name", name))?;
-            }
-            Self::Labels(labels) => {
-                bounded("labels", labels.len(), MAX_LABELS)?;
-                filled("labels", labels.len())?;
-                for (key, value) in labels {
-                    word("label", key)?;
-                    word("label value", value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the host called `name` with `tags` is meant.
-    pub fn admits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Names(names) => names.contains(name),
-            Self::Labels(labels) => labels.iter().all(|(key, value)| tags.get(key) == Some(value)),
-        }
-    }
-}
 
 /// What decides which patches are approved, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +64,8 @@ pub enum Asked {
     Snapshot(String),
     /// A `BaselineOverride`: AWS's JSON.
     Override(String),
+    /// One baseline of the coordinator's, or a predefined one, by name for every operating system.
+    Systems(BTreeMap<OperatingSystem, String>),
 }
 
 impl Asked {
@@ -111,7 +74,7 @@ impl Asked {
         match self {
             Self::All => Some(Approval::All),
             Self::Security => Some(Approval::Security),
-            Self::Baseline(_) | Self::Group | Self::Snapshot(_) | Self::Override(_) => None,
+            Self::Baseline(_) | Self::Group | Self::Snapshot(_) | Self::Override(_) | Self::Systems(_) => None,
         }
     }
 }
@@ -148,10 +111,20 @@ pub struct RolloutSpec {
     pub rings: Vec<RingSpec>,
     /// How fast each ring reaches `max_concurrency`.
     pub ramp: Ramp,
+    /// That it is to be done at once. `None` of any other rollout.
+    pub urgent: Option<Urgent>,
     /// What every host must show after an Install.
     pub gates: Vec<Gate>,
     /// What becomes of a host whose package manager would now do something else than was planned.
     pub on_superseded: OnSuperseded,
+}
+
+/// The urgent path: at once, with every limit and promise. Where windows cover hosts somebody must say why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Urgent {
+    /// Why it goes outside windows; `None`: it does not.
+    pub because: Option<String>,
 }
 
 /// What is wrong with a [`RolloutSpec`].
@@ -165,6 +138,18 @@ pub enum SpecError {
     /// A host name, label key or value.
     #[error("the {0} {1:?} is not allowed: write 1 to {MAX_WORD} characters without spaces or control characters")]
     Word(&'static str, String),
+    /// What no host's tag can be.
+    #[error("the patch group {0:?} is not allowed: write 1 to 256 letters, digits, spaces and _.:/=+-@")]
+    Group(String),
+    /// A map without an entry.
+    #[error("baselines are empty: name one for at least one operating system, or leave them out")]
+    NoBaselines,
+    /// No reason that anybody could read later.
+    #[error("the reason {0:?} is not allowed: write 1 to {MAX_BECAUSE} characters without control characters")]
+    Because(String),
+    /// It cannot be at once and at some time.
+    #[error("what is urgent waits for no windows, openings or blackouts: leave them out")]
+    UrgentLater,
     /// Nothing would be chosen.
     #[error("the {0} of the targets are empty: name at least one, or write all: true")]
     NoTargets(&'static str),
@@ -232,11 +217,15 @@ impl RolloutSpec {
             return Err(SpecError::Name(self.name.chars().take(MAX_NAME + 1).collect()));
         }
         self.targets.check()?;
+        if matches!(&self.baseline, Asked::Systems(baselines) if baselines.is_empty()) {
+            return Err(SpecError::NoBaselines);
+        }
         if let Some(list) = &self.install_list {
             list.check()?;
             let excluded = match (&self.baseline, self.operation) {
                 (_, Operation::Scan) => Some("operation: Scan"),
                 (Asked::Override(_), _) => Some("baselineOverride"),
+                (Asked::Systems(_), _) => Some("baselines"),
                 (Asked::Snapshot(_), _) => Some("snapshot"),
                 (Asked::All | Asked::Security, _) => Some("baseline: all or security"),
                 _ => None,
@@ -251,6 +240,19 @@ impl RolloutSpec {
             }
         }
         self.check_windows()?;
+        if let Some(urgent) = &self.urgent {
+            if !(self.windows.is_empty() && self.openings.is_empty() && self.blackouts.is_empty()) {
+                return Err(SpecError::UrgentLater);
+            }
+            let told = |text: &&String| {
+                !(1..=MAX_BECAUSE).contains(&text.chars().count())
+                    || text.trim().is_empty()
+                    || text.contains(char::is_control)
+            };
+            if let Some(text) = urgent.because.as_ref().filter(told) {
+                return Err(SpecError::Because(text.chars().take(40).collect()));
+            }
+        }
         let whole = self.hook_timeout.subsec_nanos() == 0;
         if !whole || self.hook_timeout.is_zero() || self.hook_timeout > MAX_HOOK_TIMEOUT {
             return Err(SpecError::HookTimeout(self.hook_timeout));
@@ -306,7 +308,7 @@ impl RolloutSpec {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
     (1..=MAX_NAME).contains(&bytes.len())
@@ -330,11 +332,14 @@ fn filled(what: &'static str, count: usize) -> Result<(), SpecError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::run::gate::Ask;
 
     pub(super) fn spec() -> RolloutSpec {
         RolloutSpec {
+            urgent: None,
             name: "weekly.web-1".into(),
             operation: Operation::Install,
             targets: Targets::Names(["a".into(), "b".into()].into()),
@@ -417,6 +422,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_urgent_is_at_once_and_has_a_reason_that_can_be_read() {
+        let urgent = |text: Option<&str>| Some(Urgent { because: text.map(str::to_owned) });
+        assert_eq!(wrong(|s| s.urgent = urgent(None)), SpecError::UrgentLater);
+        for text in ["", " ", "a\nb", &"a".repeat(257)] {
+            let error = wrong(|s| (s.openings, s.urgent) = (Vec::new(), urgent(Some(text))));
+            assert!(matches!(error, SpecError::Because(_)), "{text:?}");
+        }
+        let good = RolloutSpec { openings: Vec::new(), urgent: urgent(Some("CVE-2026-0001 is exploited")), ..spec() };
+        good.check().unwrap();
+    }
+
+    #[test]
     fn blackouts_are_cut_out_of_what_is_open() {
         let mut spec = spec();
         let opening = |opens, last_start| Opening {
@@ -443,15 +460,5 @@ mod tests {
         let error = wrong(|s| s.openings[0].last_start = WallTime(2000)).to_string();
         assert!(error.starts_with("opening 1 (opens 1970-01-01T00:00:00Z, lastStart 1970-01-01T00:00:02Z"), "{error}");
         assert!(matches!(wrong(|s| s.openings[0].opens = WallTime(1001)), SpecError::Opening(1, _)));
-    }
-
-    #[test]
-    fn targets_admit_by_name_or_by_every_label() {
-        let tags: BTreeMap<_, _> = [("app".to_owned(), "pg".to_owned()), ("zone".into(), "a".into())].into();
-        assert!(Targets::All.admits("x", &tags));
-        assert!(Targets::Names(["x".into()].into()).admits("x", &tags));
-        assert!(!Targets::Names(["y".into()].into()).admits("x", &tags));
-        assert!(Targets::Labels([("app".into(), "pg".into())].into()).admits("x", &tags));
-        assert!(!Targets::Labels([("app".into(), "pg".into()), ("b".into(), "c".into())].into()).admits("x", &tags));
     }
 }

@@ -82,7 +82,7 @@ impl Survey {
         let there: BTreeSet<&String> = known.iter().map(|host| &host.name).collect();
         let named = |targets: &'_ Targets| match targets {
             Targets::Names(names) => names.iter().filter(|name| !there.contains(name)).cloned().collect(),
-            Targets::All | Targets::Labels(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let unknown: BTreeSet<String> =
             spec.rings.iter().map(|ring| &ring.selects).chain([&spec.targets]).flat_map(named).collect();
@@ -221,6 +221,7 @@ mod tests {
 
     fn spec(targets: Targets, operation: Operation) -> RolloutSpec {
         RolloutSpec {
+            urgent: None,
             name: "wave".into(),
             operation,
             targets,

@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
     OnSuperseded,
+    chain::Head,
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress},
@@ -33,6 +34,7 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+mod audited;
 mod epochs;
 mod found;
 mod gates;
@@ -40,6 +42,7 @@ mod laws;
 mod operated;
 mod released;
 mod rings;
+mod statuses;
 
 const ID: RolloutId = RolloutId([7; 8]);
 const HOUR: i64 = 3_600_000;
@@ -76,6 +79,7 @@ fn change(version: &str) -> PackageChange {
 pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Opening>) -> Plan {
     let limit = |resolved: u32| ResolvedLimit { given: resolved.to_string(), resolved };
     Plan {
+        because: None,
         name: "wave".into(),
         hash: [0; 32],
         created_at: WallTime(0),
@@ -203,7 +207,7 @@ impl World {
     }
 
     fn answer(&mut self, seed: u8, body: ToCoordinator) {
-        let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), body };
+        let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), head: None, body };
         let membership = Membership {
             mesh: mesh(),
             key: signer(seed).id(),
@@ -296,7 +300,7 @@ impl World {
 
     /// What a host would be told now.
     fn command(&self, seed: u8) -> crate::run::message::Command {
-        self.controller.command(signer(seed).id(), ToHost::Adopt, 0, self.now.wall)
+        self.controller.command(signer(seed).id(), ToHost::Adopt, 0, self.now.wall, Head::default())
     }
 
     fn state(&self) -> &super::ledger::RolloutState {
@@ -319,7 +323,7 @@ impl World {
     }
 
     fn apply(&mut self, plan: Plan) {
-        self.send(Event::Apply { id: ID, plan: Box::new(plan) });
+        self.send(Event::Apply { id: ID, plan: Box::new(plan), by: "ops".into() });
     }
 }
 
@@ -330,7 +334,7 @@ fn open() -> Vec<Opening> {
 #[test]
 fn applying_offers_leases_up_to_the_limit_and_go_needs_ready() {
     let mut world = World::new(3);
-    let effects = world.effects(Event::Apply { id: ID, plan: Box::new(plan_of(3, 2, 0, open())) });
+    let effects = world.effects(Event::Apply { id: ID, plan: Box::new(plan_of(3, 2, 0, open())), by: "ops".into() });
     let [
         Effect::Save(started),
         Effect::Tell { body: ToHost::Offer(first), .. },

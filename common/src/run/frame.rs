@@ -227,6 +227,7 @@ mod tests {
             to: signer(9).id(),
             epoch: Epoch::default(),
             after: None,
+            head: Default::default(),
             expires: WallTime(500),
             body: ToHost::Adopt,
         };

@@ -20,7 +20,7 @@ use crate::{
     id::{CommandId, LeaseId, NodeId, Nonce, SnapshotId},
     machine::Cx,
     membership::Membership,
-    rollout::Operation,
+    rollout::{Operation, chain::Head},
     time::Now,
 };
 
@@ -106,10 +106,10 @@ impl PatchRun {
             }
         }
         self.coordinator = Some(member.key);
-        self.dispatch(cx, member.key, command.body.clone())
+        self.dispatch(cx, member.key, command.head, command.body.clone())
     }
 
-    fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, body: ToHost) -> Result<(), FrameError> {
+    fn dispatch(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, head: Head, body: ToHost) -> Result<(), FrameError> {
         match body {
             ToHost::Adopt => self.answer(cx, from, ToCoordinator::Adopted { held: self.journal.held() }),
             ToHost::Resolve { request, baseline } => {
@@ -125,7 +125,7 @@ impl PatchRun {
                 return Err(FrameError::OtherAddressee(lease.host));
             }
             ToHost::Offer(lease) => self.offered(cx, from, *lease),
-            ToHost::Go { lease, nonce } => self.go(cx, from, lease, nonce),
+            ToHost::Go { lease, nonce } => self.go(cx, from, head, lease, nonce),
             ToHost::Acknowledge { lease } => self.acknowledged(cx, lease),
             ToHost::Withdraw { lease } => self.withdrawn(cx, from, lease),
             ToHost::Release { lease } => self.released(cx, from, lease),
@@ -358,7 +358,7 @@ impl PatchRun {
         self.answer(cx, to, ToCoordinator::Refused { lease, refusal });
     }
 
-    fn go(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
+    fn go(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, head: Head, lease: LeaseId, nonce: Nonce) {
         if self.already(cx, from, lease) {
             return;
         }
@@ -374,7 +374,8 @@ impl PatchRun {
             return self.refuse(cx, from, lease, why);
         }
         let at = self.instant(cx.now);
-        let entry = JournalEntry::Granted { lease: Box::new(offer.lease), coordinator: from, at, wall: cx.now.wall };
+        let entry =
+            JournalEntry::Granted { lease: Box::new(offer.lease), coordinator: from, at, wall: cx.now.wall, head };
         self.save(cx, entry);
         self.detail.clear();
         self.revoked = None;

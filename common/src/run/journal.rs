@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     id::{BootId, Epoch, LeaseId, NodeId, RolloutId},
+    rollout::chain::Head,
     time::{BootInstant, WallTime},
     wire::{self, Malformed},
 };
@@ -39,6 +40,8 @@ pub enum JournalEntry {
         at: BootInstant,
         /// When, by wall clock.
         wall: WallTime,
+        /// Where the coordinator's ledger ended, as it said.
+        head: Head,
     },
     /// A phase is about to begin. Saved before it does.
     Began {
@@ -181,6 +184,8 @@ pub struct Journal {
     pub ended: VecDeque<LeaseId>,
     /// Leases that were refused, oldest first.
     pub refused: VecDeque<LeaseId>,
+    /// Whose ledger ended where, by the last `Go`.
+    pub head: Option<(NodeId, Head)>,
     /// The attempt number that the hooks of each point were last told, by rollout, oldest first.
     pub hooks: VecDeque<(RolloutId, BTreeMap<Phase, u32>)>,
 }
@@ -200,7 +205,8 @@ impl Journal {
             JournalEntry::Stop(order) => {
                 self.stops.insert(order.scope, (order.sequence, order.stop));
             }
-            JournalEntry::Granted { lease, coordinator, at, wall } => {
+            JournalEntry::Granted { lease, coordinator, at, wall, head } => {
+                self.head = Some((*coordinator, *head));
                 self.run = Some(Run::granted((**lease).clone(), *coordinator, *at, *wall));
             }
             JournalEntry::Acknowledged { lease } => {

@@ -174,7 +174,8 @@ impl PatchRun {
 
     pub(super) fn answer(&self, cx: &mut Cx<'_, Effect>, to: NodeId, body: ToCoordinator) {
         let epoch = self.journal.epoch.unwrap_or_default();
-        cx.emit(Effect::Answer(Box::new(Answer { mesh: self.settings.mesh, to, epoch, body })));
+        let head = self.journal.head.filter(|(of, _)| *of == to).map(|(_, head)| head);
+        cx.emit(Effect::Answer(Box::new(Answer { mesh: self.settings.mesh, to, epoch, head, body })));
     }
 
     pub(super) fn start(&mut self, cx: &mut Cx<'_, Effect>, act: Act) -> ActId {

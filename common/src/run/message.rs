@@ -17,7 +17,7 @@ use crate::{
         sighting::{Seen, Sighting},
         snapshot::Snapshot,
     },
-    rollout::{Operation, RebootOption},
+    rollout::{Operation, RebootOption, chain::Head},
     schedule::Opening,
     seal::{Payload, Sealed},
     time::WallTime,
@@ -230,6 +230,8 @@ pub struct Command {
     /// The epoch that the host must have saved last, because the present one continues it and no other coordinator may have
     /// come in between; `None` if the host may have saved any, because its leases are asked for.
     pub after: Option<Epoch>,
+    /// Where the coordinator's ledger ended when it was sealed: of a `Go` behind its grant.
+    pub head: Head,
     /// Not to be obeyed from this moment on, by the host's wall clock.
     pub expires: WallTime,
     /// What to do.
@@ -497,6 +499,9 @@ pub struct Answer {
     pub to: NodeId,
     /// The highest epoch that the host has saved.
     pub epoch: Epoch,
+    /// Where the ledger of this coordinator ended by the last `Go` that the host accepted from it: the host's testimony that
+    /// this is how the ledger began. `None` if another coordinator gave the last one, or nobody did.
+    pub head: Option<Head>,
     /// What it says.
     pub body: ToCoordinator,
 }

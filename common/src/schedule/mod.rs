@@ -4,6 +4,7 @@ pub mod blackout;
 pub mod cron;
 pub mod days;
 pub mod expression;
+pub mod recurring;
 pub mod schema;
 pub mod window;
 pub mod zone;

@@ -101,7 +101,7 @@ pub enum CutoffBehavior {
     CancelTask,
 }
 
-/// One thing that is wrong with a window.
+/// One thing that is wrong with a window, or with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The field: `name`, or a member of `spec`.
@@ -209,10 +209,10 @@ impl MaintenanceWindow {
 }
 
 /// What was found wrong so far.
-struct Told(Vec<Problem>);
+pub(crate) struct Told(pub(crate) Vec<Problem>);
 
 impl Told {
-    fn wrong(&mut self, field: &'static str, value: &str, limit: impl Into<String>) {
+    pub(crate) fn wrong(&mut self, field: &'static str, value: &str, limit: impl Into<String>) {
         self.0.push(Problem { field, value: value.chars().take(MAX_ECHO).collect(), limit: limit.into() });
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     rollout::{
         OnSuperseded, Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
+        chain::Head,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
@@ -275,10 +276,13 @@ fn lease_messages(lines: &mut Lines) {
         ("sightings", ToHost::Sightings { request: CommandId([6; 16]) }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
+    let head = Head { entries: 300, hash: [8; 32] };
     for (name, body) in to_host {
         let (id, mesh, to) = (CommandId([6; 16]), MeshId([1; 32]), NodeId([2; 32]));
-        lines
-            .add(&format!("command.{name}"), &Command { id, mesh, to, epoch, after: Some(epoch), expires: WALL, body });
+        lines.add(
+            &format!("command.{name}"),
+            &Command { id, mesh, to, epoch, after: Some(epoch), head, expires: WALL, body },
+        );
     }
     let resolution = Resolution { transaction: transaction(), counters: counters() };
     let request = CommandId([6; 16]);
@@ -299,7 +303,7 @@ fn lease_messages(lines: &mut Lines) {
     ];
     for (name, body) in to_coordinator {
         let (mesh, to) = (MeshId([1; 32]), NodeId([2; 32]));
-        lines.add(&format!("answer.{name}"), &Answer { mesh, to, epoch, body });
+        lines.add(&format!("answer.{name}"), &Answer { mesh, to, epoch, head: Some(head), body });
     }
     lines.add("frame", &LeaseFrame { credential: credential(), sealed: sealed(&[9]) });
     let order = StopOrder { mesh: MeshId([1; 32]), scope: StopScope::All, sequence: 5, stop: true };
@@ -329,6 +333,7 @@ fn plan() -> Plan {
         ramp: Ramp::Aws,
     };
     Plan {
+        because: Some("cve".into()),
         name: text("weekly"),
         hash: [9; 32],
         created_at: WALL,
@@ -358,15 +363,15 @@ fn ledger(lines: &mut Lines) {
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
         ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
-        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan() }))),
+        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan(), by: "ops".into() }))),
         ("granted", LedgerAct::Granted { rollout, host, lease, attempt: 1, opening }),
         ("reported", LedgerAct::Reported { evidence: sealed(&[9]) }),
         ("returned", LedgerAct::Returned { rollout, host, lease, refusal: refusal() }),
         ("refused", LedgerAct::Refused { rollout, host, refusal: refusal() }),
-        ("paused", LedgerAct::Paused { rollout }),
-        ("resumed", LedgerAct::Resumed { rollout }),
+        ("paused", LedgerAct::Paused { rollout, by: "ops".into() }),
+        ("resumed", LedgerAct::Resumed { rollout, by: "ops".into() }),
         ("halted", LedgerAct::Halted { rollout }),
-        ("stopped", LedgerAct::Stopped { rollout, sequence: 5 }),
+        ("stopped", LedgerAct::Stopped { rollout, sequence: 5, by: "ops".into() }),
         ("ended", LedgerAct::Ended { rollout }),
         (
             "ordered",
@@ -395,6 +400,7 @@ fn ledger(lines: &mut Lines) {
 /// The words that are stored and sent as numbers, in the order of their numbers.
 fn words(lines: &mut Lines) {
     use RefusalCode::*;
+    lines.add("choice.systems", &Choice::Systems);
     let refusals = vec![
         ObserveMode,
         Busy,

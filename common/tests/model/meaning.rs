@@ -98,7 +98,8 @@ fn record_control(machine: &Controller) -> Recorder {
         for state in ledger.rollouts.values() {
             (state.ended_at.is_some(), state.paused, state.halted, state.stopped.is_some()).hash(r);
             for (host, planned) in state.hosts.iter().zip(&state.plan.hosts) {
-                epoch_print(machine.command(planned.node, ToHost::Adopt, 0, WallTime(0)).after).hash(r);
+                epoch_print(machine.command(planned.node, ToHost::Adopt, 0, WallTime(0), Default::default()).after)
+                    .hash(r);
                 core::mem::discriminant(&host.progress).hash(r);
                 match &host.progress {
                     // The number of attempts decides nothing, but an offered lease carries it.

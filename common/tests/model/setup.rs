@@ -122,6 +122,7 @@ pub(crate) fn plan() -> Plan {
         transaction: Transaction { changes: vec![change.clone()], removals: vec![] },
     };
     Plan {
+        because: None,
         name: String::new(),
         hash: [0; 32],
         created_at: WallTime(0),
@@ -171,7 +172,16 @@ pub(crate) fn command(
     expires: WallTime,
     body: ToHost,
 ) -> machine::Event {
-    let command = Command { id: CommandId([0; 16]), mesh: MESH, to: node(at), epoch, after, expires, body };
+    let command = Command {
+        id: CommandId([0; 16]),
+        mesh: MESH,
+        to: node(at),
+        epoch,
+        after,
+        head: Default::default(),
+        expires,
+        body,
+    };
     let credential = CREDENTIALS.0.clone();
     machine::Event::Command(Box::new(LeaseFrame { credential, sealed: seal(COORDINATOR, &command) }))
 }

@@ -82,7 +82,7 @@ impl World {
             world.host(at, machine::Event::Skew(Some(0)), None, None);
         }
         world.start_control();
-        world.tell_control(controller::Event::Apply { id: ROLLOUT, plan: Box::new(plan()) }, None);
+        world.tell_control(controller::Event::Apply { id: ROLLOUT, plan: Box::new(plan()), by: "ops".into() }, None);
         world
     }
 
@@ -126,7 +126,7 @@ impl World {
                     }
                 }
                 Effect::Tell { to, body } => {
-                    let command = self.control.command(to, body, 0, now.wall);
+                    let command = self.control.command(to, body, 0, now.wall, Default::default());
                     self.down[index(to)].push_back(Arc::new(Down::new(command)));
                 }
                 Effect::TellStop { .. } | Effect::Order(_) => unreachable!("nobody stops the rollout"),

@@ -17,16 +17,18 @@ use tokio::net::UnixStream;
 use super::{
     MAX_BODY,
     document::{
-        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, ComplianceDocument, GroupsDocument,
-        HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument,
-        RegisterRequest, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument,
-        SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent,
-        WhyDocument, WindowDocument, WindowListDocument,
+        AppliedDocument, BaselineDocument, BaselinesDocument, ChangedDocument, CommandDocument, CommandsDocument,
+        ComplianceDocument, GroupsDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument, OrdersDocument,
+        PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, RegisterRequest, ReleaseDocument,
+        ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument,
+        SpecDocument, StepsDocument, StopDocument, VerdictRequest, WatchEvent, WhyDocument, WindowDocument,
+        WindowListDocument,
     },
+    who,
 };
 use crate::{
     fault::{ErrorDocument, Exit, Fault},
-    manifest::{baseline::Written, window},
+    manifest::{baseline::Written, policy, window},
 };
 
 /// Asks one service. Cheap; connects anew for every question.
@@ -134,6 +136,22 @@ impl Client {
     pub async fn steps(&self, id: &str, host: Option<&str>) -> Result<StepsDocument, Fault> {
         let host = host.map(|name| format!("/{}", encode(name))).unwrap_or_default();
         self.get(&format!("/v1/rollouts/{}/steps{host}", encode(id))).await
+    }
+
+    /// Every rollout as a command.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn commands(&self) -> Result<CommandsDocument, Fault> {
+        self.get("/v1/commands").await
+    }
+
+    /// One rollout by id or name as a command.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn command(&self, id: &str) -> Result<CommandDocument, Fault> {
+        self.get(&format!("/v1/commands/{}", encode(id))).await
     }
 
     /// Every snapshot.
@@ -246,6 +264,38 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn set_default(&self, name: &str) -> Result<ChangedDocument, Fault> {
         self.post::<(), _>(&format!("/v1/baselines/{}/default", encode(name)), None).await
+    }
+
+    /// Every patch policy.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn policies(&self) -> Result<PoliciesDocument, Fault> {
+        self.get("/v1/policies").await
+    }
+
+    /// One patch policy.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn policy(&self, name: &str) -> Result<PolicyDocument, Fault> {
+        self.get(&format!("/v1/policies/{}", encode(name))).await
+    }
+
+    /// Keeps the patch policy `name`.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn put_policy(&self, name: &str, manifest: &policy::Written) -> Result<KeptDocument, Fault> {
+        self.send_json(Method::PUT, &format!("/v1/policies/{}", encode(name)), Some(manifest)).await
+    }
+
+    /// Takes the patch policy `name` away.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn delete_policy(&self, name: &str) -> Result<KeptDocument, Fault> {
+        self.send_json::<(), _>(Method::DELETE, &format!("/v1/policies/{}", encode(name)), None).await
     }
 
     /// Every maintenance window.
@@ -366,6 +416,7 @@ impl Client {
             .uri(path)
             .header("host", "patchmesh")
             .header("content-type", "application/json")
+            .header(who::HEADER, who::own_name())
             .body(Full::new(body))
             .map_err(|error| self.broken("a request that cannot be sent").because(error))?;
         sender.send_request(request).await.map_err(|error| self.gone().because(error))

@@ -1,4 +1,4 @@
-//! The routes of what is kept: baselines, patch groups, maintenance windows and snapshots.
+//! The routes of what is kept: baselines, patch groups, maintenance windows, policies and snapshots.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
 };
 use patchmesh_common::time::WallTime;
 use patchmesh_node::clock;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Service, bad_request,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     fault::Fault,
     manifest::{self, baseline::Written},
-    store::Store,
+    store::{Kept, Store},
 };
 
 pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
@@ -36,6 +36,8 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
             get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.windows(now())).await }),
         )
         .route("/v1/windows/{name}", get(window::<S>).put(put_window::<S>).delete(delete_window::<S>))
+        .route("/v1/policies", get(|State(s): State<Arc<S>>| async move { answer(s.policies()).await }))
+        .route("/v1/policies/{name}", get(policy::<S>).put(put_policy::<S>).delete(delete_policy::<S>))
         .route("/v1/snapshots", get(snapshots::<S>))
         .route("/v1/snapshots/{id}", get(snapshot::<S>))
 }
@@ -66,15 +68,26 @@ async fn one<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>
 }
 
 async fn put<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    let given = parse::<Written>(body).and_then(|manifest| {
-        let baseline = manifest.baseline().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
-        match baseline.name == name {
-            true => Ok(baseline),
+    put_kept(&*service, &name, body, Written::baseline, Store::put).await
+}
+
+/// Keeps what `read` makes of the body, whose name must be that of the resource.
+async fn put_kept<S: Service, W: DeserializeOwned, K: Kept + Send + 'static, T: Serialize + Send + 'static>(
+    service: &S,
+    name: &str,
+    body: Received,
+    read: fn(W) -> Option<K>,
+    put: fn(&Store, K) -> Result<T, Fault>,
+) -> Response {
+    let given = parse::<W>(body).and_then(|manifest| {
+        let one = read(manifest).ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
+        match one.name() == name {
+            true => Ok(one),
             false => Err(bad_request("the manifest has another name than the resource")),
         }
     });
     match given {
-        Ok(baseline) => keep(&*service, move |store| store.put(baseline)).await,
+        Ok(one) => keep(service, move |store| put(store, one)).await,
         Err(fault) => refuse(&fault),
     }
 }
@@ -92,21 +105,23 @@ async fn window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Stri
 }
 
 async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    let given = parse::<manifest::window::Written>(body).and_then(|manifest| {
-        let window = manifest.window().ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
-        match window.name == name {
-            true => Ok(window),
-            false => Err(bad_request("the manifest has another name than the resource")),
-        }
-    });
-    match given {
-        Ok(window) => keep(&*service, move |store| store.put_window(window)).await,
-        Err(fault) => refuse(&fault),
-    }
+    put_kept(&*service, &name, body, manifest::window::Written::window, Store::put_window).await
 }
 
 async fn delete_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
     keep(&*service, move |store| store.delete_window(&name)).await
+}
+
+async fn policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    answer(service.policy(name)).await
+}
+
+async fn put_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
+    put_kept(&*service, &name, body, manifest::policy::Written::policy, Store::put_policy).await
+}
+
+async fn delete_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
+    keep(&*service, move |store| store.delete_policy(&name)).await
 }
 
 async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {

@@ -29,6 +29,14 @@
 //! | `POST /v1/baselines/NAME/default` | | `patchmesh.changed/v1` |
 //! | `GET /v1/groups` | | `patchmesh.groups/v1` |
 //! | `POST /v1/groups/GROUP/{register,deregister}` | `baseline`, `operatingSystem` | `patchmesh.changed/v1` |
+//! | `GET /v1/windows` | | `patchmesh.window-list/v1` |
+//! | `GET /v1/windows/NAME` | | `patchmesh.window/v1` |
+//! | `PUT /v1/windows/NAME` | a manifest of kind `MaintenanceWindow` | `patchmesh.kept/v1` |
+//! | `DELETE /v1/windows/NAME` | | `patchmesh.kept/v1` |
+//! | `GET /v1/policies` | | `patchmesh.policies/v1` |
+//! | `GET /v1/policies/NAME` | | `patchmesh.policy/v1` |
+//! | `PUT /v1/policies/NAME` | a manifest of kind `PatchPolicy` | `patchmesh.kept/v1` |
+//! | `DELETE /v1/policies/NAME` | | `patchmesh.kept/v1` |
 //! | `GET /v1/snapshots` | | `patchmesh.snapshots/v1` |
 //! | `GET /v1/snapshots/ID` | | `patchmesh.snapshot/v1`; the beginning of an id will do |
 //!
@@ -40,6 +48,7 @@ pub mod document;
 mod kept;
 pub mod server;
 pub mod verdicts;
+pub mod who;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -51,9 +60,9 @@ use patchmesh_common::{
 use tokio::sync::mpsc;
 
 use self::document::{
-    ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, OrdersDocument, PatchesDocument, PlanDocument,
-    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument,
-    WatchEvent, WhyDocument,
+    CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument,
+    OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
+    RolloutDocument, RolloutsDocument, SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -98,9 +107,9 @@ pub trait Service: Send + Sync + 'static {
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
 
-    /// Starts what `plan` froze; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
+    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked; whether it
     /// expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String>;
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String>;
 
     /// Every rollout of the ledger.
     fn rollouts(&self) -> Answer<'_, RolloutsDocument>;
@@ -111,18 +120,24 @@ pub trait Service: Send + Sync + 'static {
     /// The steps that the hosts of a rollout reported, or only those of `host`, a name or a key.
     fn steps(&self, id: String, host: Option<String>) -> Answer<'_, StepsDocument>;
 
+    /// Every rollout as a command.
+    fn commands(&self) -> Answer<'_, CommandsDocument>;
+
+    /// One rollout by id or name as a command, with every target and its steps.
+    fn command(&self, id: String) -> Answer<'_, CommandDocument>;
+
     /// What happens in a rollout from now on. Starts with a progress document; ends with the recap, after which the sender
     /// is dropped. The queue holds [`WATCH_QUEUE`]; a full one must not block the coordinator.
     fn watch(&self, id: String) -> Answer<'_, mpsc::Receiver<WatchEvent>>;
 
     /// Nothing new starts until `resume`. Answers once it is in the ledger.
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Ends a pause.
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Ends the rollout: nothing new starts, hosts at work begin no further disruptive step.
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument>;
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument>;
 
     /// Takes an operator's word on a ring. Nothing of it has been checked. Answers once it is in the ledger.
     fn verdict(&self, id: String, signed: SignedVerdict) -> Answer<'_, RolloutDocument>;
@@ -145,6 +160,12 @@ pub trait Service: Send + Sync + 'static {
     /// The snapshots that are kept.
     fn snapshots(&self) -> Snapshots;
 
+    /// Every policy, with its next run and what became of the last one.
+    fn policies(&self) -> Answer<'_, PoliciesDocument>;
+
+    /// One policy by name. [`not_found`] if there is none.
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument>;
+
     /// Frees the slot of `host`, a name or a key. Answers once it is in the ledger.
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;
 }
@@ -156,7 +177,10 @@ pub fn not_found(kind: &str, name: &str) -> Fault {
         "not-found",
         format!("there is no {kind} {name:?}"),
         "nothing was changed",
-        format!("see patchmesh get {kind}s"),
+        match kind.strip_suffix('y') {
+            Some(stem) => format!("see patchmesh get {stem}ies"),
+            None => format!("see patchmesh get {kind}s"),
+        },
     )
 }
 

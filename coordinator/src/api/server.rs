@@ -24,8 +24,9 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use super::{
     Answer, MAX_BODY, Service, bad_request,
-    document::{AppliedDocument, PlanDocument, SpecDocument, WatchEvent},
+    document::{AppliedDocument, PlanDocument, ReleaseRequest, SpecDocument, WatchEvent},
     kept, not_found, verdicts,
+    who::{Peer, Who},
 };
 use crate::fault::{Exit, Fault};
 
@@ -61,7 +62,8 @@ pub async fn serve(
     service: Arc<impl Service>,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(service)).with_graceful_shutdown(stopped).await
+    let router = router(service).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
 }
 
 fn router<S: Service>(service: Arc<S>) -> Router {
@@ -97,6 +99,8 @@ fn router<S: Service>(service: Arc<S>) -> Router {
                 answer(s.steps(id, Some(host))).await
             }),
         )
+        .route("/v1/commands", get(|State(s): State<Arc<S>>| async move { answer(s.commands()).await }))
+        .route("/v1/commands/{id}", get(|State(s): State<Arc<S>>, Name(id)| async move { answer(s.command(id)).await }))
         .route("/v1/slots", get(|State(s): State<Arc<S>>| async move { answer(s.slots()).await }))
         .route("/v1/slots/{host}/release", post(release::<S>))
         .route("/v1/rollouts/{id}/watch", get(watch::<S>))
@@ -154,10 +158,10 @@ async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Resp
     }
 }
 
-async fn apply<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
+async fn apply<S: Service>(State(service): State<Arc<S>>, who: Who, body: Received) -> Response {
     let applied = async {
         let plan = check_plan(parse::<PlanDocument>(body)?)?;
-        let id = service.apply(plan).await?;
+        let id = service.apply(plan, who.name("")).await?;
         Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
     };
     answer(Box::pin(applied)).await
@@ -190,11 +194,12 @@ pub fn check_plan(plan: PlanDocument) -> Result<PlanDocument, Fault> {
     }
 }
 
-async fn act<S: Service>(State(service): State<Arc<S>>, Name((id, act)): Name<(String, String)>) -> Response {
+async fn act<S: Service>(State(service): State<Arc<S>>, who: Who, Name((id, act)): Name<(String, String)>) -> Response {
+    let by = who.name("");
     match act.as_str() {
-        "pause" => answer(service.pause(id)).await,
-        "resume" => answer(service.resume(id)).await,
-        "stop" => answer(service.stop(id)).await,
+        "pause" => answer(service.pause(id, by)).await,
+        "resume" => answer(service.resume(id, by)).await,
+        "stop" => answer(service.stop(id, by)).await,
         _ => refuse(&not_found("resource", &act)),
     }
 }
@@ -214,9 +219,15 @@ async fn order<S: Service>(State(service): State<Arc<S>>, body: Received) -> Res
     }
 }
 
-async fn release<S: Service>(State(service): State<Arc<S>>, Name(host): Name<String>, body: Received) -> Response {
-    match parse(body) {
-        Ok(asked) => answer(service.release(host, asked)).await,
+async fn release<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    Name(host): Name<String>,
+    body: Received,
+) -> Response {
+    match parse::<ReleaseRequest>(body) {
+        Ok(asked) if asked.by.trim().is_empty() => refuse(&bad_request("`by` is empty")),
+        Ok(asked) => answer(service.release(host, ReleaseRequest { by: who.name(&asked.by), ..asked })).await,
         Err(fault) => refuse(&fault),
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use patchmesh_common::{patch::evaluation::State, selector::Selector};
 
-use super::{baselines, block_on, compliance, groups, refused, windows};
+use super::{baselines, block_on, compliance, groups, policies, refused, windows};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
@@ -113,6 +113,12 @@ pub enum GetKind {
         after_help = "Examples:\n  patchmesh get windows\n  patchmesh get windows -o wide"
     )]
     Windows(ListArgs),
+    /// Every patch policy, operation by operation, with its next run and what became of the last one
+    #[command(
+        visible_alias = "policy",
+        after_help = "Examples:\n  patchmesh get policies\n  patchmesh get policies -o json"
+    )]
+    Policies(ListArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -141,6 +147,11 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe window patch-tuesday\n  patchmesh describe window patch-tuesday -o yaml"
     )]
     Window(NameArgs),
+    /// One patch policy of the coordinator, with its next runs and what became of the last ones
+    #[command(
+        after_help = "Examples:\n  patchmesh describe policy nightly\n  patchmesh describe policy nightly -o json"
+    )]
+    Policy(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -188,13 +199,15 @@ pub fn get(kind: &GetKind) -> Result<Exit, Fault> {
             }
         }
         GetKind::Windows(args) => windows::list(args)?,
+        GetKind::Policies(args) => policies::list(args)?,
         GetKind::Other(words) => {
-            let instead = "use get hosts, get rollouts, get baselines, get groups, get snapshots or get windows";
-            let to_come = ["policies", "calendars", "services", "patches", "leases"];
+            let instead =
+                "use get hosts, get rollouts, get baselines, get groups, get snapshots, get windows or get policies";
+            let to_come = ["calendars", "services", "patches", "leases"];
             return Err(refused::kind(
                 "get",
                 words,
-                "hosts|rollouts|baselines|groups|snapshots|windows",
+                "hosts|rollouts|baselines|groups|snapshots|windows|policies",
                 &to_come.map(|kind| (kind, instead)),
             ));
         }
@@ -233,6 +246,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             }
         }
         DescribeKind::Window(args) => windows::show(args)?,
+        DescribeKind::Policy(args) => policies::show(args)?,
         DescribeKind::Other(words) => {
             let to_come = [
                 ("rollout", "use patchmesh rollout status ID"),
@@ -241,7 +255,7 @@ pub fn describe(kind: &DescribeKind) -> Result<Exit, Fault> {
             return Err(refused::kind(
                 "describe",
                 words,
-                "host NAME, baseline NAME, snapshot ID or window NAME",
+                "host NAME, baseline NAME, snapshot ID, window NAME or policy NAME",
                 &to_come,
             ));
         }

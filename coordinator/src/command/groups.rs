@@ -68,6 +68,9 @@ pub enum DeleteKind {
     /// One maintenance window; plans that were made by it keep their openings
     #[command(after_help = "Example:\n  patchmesh delete window patch-tuesday")]
     Window(NameArgs),
+    /// One patch policy; its runs go on
+    #[command(after_help = "Example:\n  patchmesh delete policy nightly")]
+    Policy(NameArgs),
     /// Another kind.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -125,7 +128,13 @@ pub fn delete(kind: &DeleteKind) -> Result<Exit, Fault> {
             let format = format("delete window", &args.output)?;
             print_kept(&block_on(args.socket.client().delete_window(&args.name))?, format)
         }
-        DeleteKind::Other(words) => Err(refused::kind("delete", words, "baseline NAME or window NAME", &[])),
+        DeleteKind::Policy(args) => {
+            let format = format("delete policy", &args.output)?;
+            print_kept(&block_on(args.socket.client().delete_policy(&args.name))?, format)
+        }
+        DeleteKind::Other(words) => {
+            Err(refused::kind("delete", words, "baseline NAME, window NAME or policy NAME", &[]))
+        }
     }
 }
 

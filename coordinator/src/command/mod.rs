@@ -1,14 +1,18 @@
 //! One file per verb, or per family of verbs.
 
+pub mod audit;
 pub mod baseline;
 pub mod baselines;
+pub mod commands;
 pub mod compliance;
 pub mod get;
 pub mod groups;
 pub mod inventory;
 mod judged;
 pub mod mesh;
+pub mod patch_now;
 pub mod plan;
+pub mod policies;
 pub mod process;
 pub mod rate;
 pub mod refused;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use patchmesh_common::rollout::spec::RolloutSpec;
 
 use super::{
     block_on,
@@ -42,8 +43,8 @@ pub struct ApplyArgs {
     /// A plan from `patchmesh plan -o json`; - reads stdin
     #[arg(value_name = "PLAN.json", required_unless_present = "file", conflicts_with = "file")]
     plan: Option<PathBuf>,
-    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline or MaintenanceWindow: the coordinator keeps it. -
-    /// reads stdin
+    /// A Rollout manifest: plan it and apply the plan at once. A PatchBaseline, MaintenanceWindow or PatchPolicy: the coordinator
+    /// keeps it. - reads stdin
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print the rollout's id and end; the work goes on
@@ -85,26 +86,35 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
         },
         (None, None) => return Err(no_input()),
     };
+    match read {
+        Ok(plan) => block_on(start(&client, &plan, args.detach, format)),
+        Err(spec) => plan_and_start(&client, &spec, args.detach, format),
+    }
+}
+
+/// Plans `spec`, shows the plan, starts it and watches it.
+///
+/// # Errors
+/// What the coordinator or printing says.
+pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, format: Format) -> Result<Exit, Fault> {
     block_on(async {
-        let plan = match read {
-            Ok(plan) => plan,
-            Err(spec) => {
-                let plan = client.plan(&spec).await?;
-                output::talk(&render::plan(&plan));
-                plan
-            }
-        };
-        let id = client.apply(&plan).await?;
-        if args.detach {
-            match format {
-                Format::Table => output::print(&format!("{id}\n"))?,
-                _ => output::print_document(&applied(&id), format)?,
-            }
-            return Ok(Exit::Done);
-        }
-        output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
-        watch::follow(&client, &id, format).await
+        let plan = client.plan(spec).await?;
+        output::talk(&render::plan(&plan));
+        start(client, &plan, detach, format).await
     })
+}
+
+async fn start(client: &Client, plan: &PlanDocument, detach: bool, format: Format) -> Result<Exit, Fault> {
+    let id = client.apply(plan).await?;
+    if detach {
+        match format {
+            Format::Table => output::print(&format!("{id}\n"))?,
+            _ => output::print_document(&applied(&id), format)?,
+        }
+        return Ok(Exit::Done);
+    }
+    output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
+    watch::follow(client, &id, format).await
 }
 
 /// Hands a manifest that is no rollout to the coordinator.
@@ -114,6 +124,10 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
         Manifest::Window(window) => {
             let (name, written) = (window.name.clone(), manifest::window::Written::from(*window));
             print_kept(&block_on(client.put_window(&name, &written))?, format)
+        }
+        Manifest::Policy(policy) => {
+            let (name, written) = (policy.name.clone(), manifest::policy::Written::from(*policy));
+            print_kept(&block_on(client.put_policy(&name, &written))?, format)
         }
         Manifest::Baseline(baseline) => {
             let (name, written) = (baseline.name.clone(), manifest::baseline::Written::from(*baseline));

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Where a coordinator keeps its ledger unless told otherwise.
-const DEFAULT_DIR: &str = "/var/lib/patchmesh/coordinator";
+pub(super) const DEFAULT_DIR: &str = "/var/lib/patchmesh/coordinator";
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]

@@ -40,7 +40,7 @@ enum RampArg {
     Aws,
 }
 
-fn concurrency(text: &str) -> Result<Limit, String> {
+pub(super) fn concurrency(text: &str) -> Result<Limit, String> {
     text.parse::<Limit>().and_then(Limit::for_concurrency).map_err(|error| error.to_string())
 }
 

@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use crate::fault::{Exit, Fault};
 
 /// Verb, and what to use instead.
-const VERBS: [(&str, &str); 5] = [
-    ("audit", "use patchmesh rollout status ID -o json, which the ledger answers"),
+const VERBS: [(&str, &str); 4] = [
     ("simulate", "use patchmesh plan -f FILE, which changes nothing"),
     ("diff", "use patchmesh plan -f FILE"),
     ("token", "use patchmesh mesh sign with the owner key"),

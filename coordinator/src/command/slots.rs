@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{block_on, get::ListArgs};
 use crate::{
-    api::document::ReleaseRequest,
+    api::{document::ReleaseRequest, who},
     cli::{Output, Socket},
     fault::{Exit, Fault},
     output::{self, Format},
@@ -55,7 +55,8 @@ pub fn run(verb: &SlotsVerb) -> Result<Exit, Fault> {
         }
         SlotsVerb::Release(args) => {
             let format = args.output.format.among("slots release", &[Format::Table, Format::Json, Format::Yaml])?;
-            let asked = ReleaseRequest { by: who(), because: args.because.clone(), even_if_heard: args.even_if_heard };
+            let asked =
+                ReleaseRequest { by: named(), because: args.because.clone(), even_if_heard: args.even_if_heard };
             let document = block_on(args.socket.client().release(&args.host, &asked))?;
             match format {
                 Format::Table => output::print(&render::release(&document))?,
@@ -66,9 +67,7 @@ pub fn run(verb: &SlotsVerb) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
-/// Who runs this command, as the ledger will name them. Whoever can open the socket is the coordinator: this is for people.
-fn who() -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let named = named.filter(|name| !name.trim().is_empty());
-    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+/// Who runs this command, as the ledger will name them.
+fn named() -> String {
+    Some(who::own_name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "nobody".to_owned())
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use patchmesh_common::patch::{baseline::aws::AwsBaseline, library::system};
 use serde::Serialize;
 
-use super::{block_on, groups::print_change};
+use super::{block_on, groups::print_change, policies};
 use crate::{
     api::document::{Change, ChangedDocument},
     baselines,
@@ -40,6 +40,11 @@ pub enum ExportKind {
         after_help = "Examples:\n  patchmesh export baseline web --format aws > web.json\n  patchmesh export baseline web --dir baselines\n  patchmesh export baseline AWS-DebianDefaultPatchBaseline"
     )]
     Baseline(ExportArgs),
+    /// A patch policy, as a manifest
+    #[command(
+        after_help = "Example, which switches the daily scan of every host on:\n  patchmesh export policy host-management | sed 's/enabled: false/enabled: true/' | patchmesh apply -f -"
+    )]
+    Policy(policies::ExportArgs),
 }
 
 /// Flags of `export baseline`.
@@ -125,7 +130,10 @@ pub fn import(args: &ImportArgs) -> Result<Exit, Fault> {
 /// # Errors
 /// A baseline that is not there, or that AWS's format has no words for.
 pub fn export(kind: &ExportKind) -> Result<Exit, Fault> {
-    let ExportKind::Baseline(args) = kind;
+    let args = match kind {
+        ExportKind::Baseline(args) => args,
+        ExportKind::Policy(args) => return policies::export(args).map(|()| Exit::Done),
+    };
     let document = super::baselines::find(&args.name, args.dir.as_deref(), &args.socket)?;
     let found = super::baselines::read(document)?;
     match args.format {
@@ -153,6 +161,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Fault> {
         Manifest::Baseline(baseline) => (manifest::baseline::KIND, Some(baseline.name)),
         Manifest::Rollout(rollout) => ("Rollout", Some(rollout.name)),
         Manifest::Window(window) => (manifest::window::KIND, Some(window.name)),
+        Manifest::Policy(policy) => (manifest::policy::KIND, Some(policy.name)),
         Manifest::Override(_) => ("BaselineOverride", None),
         Manifest::InstallList(_) => ("InstallOverrideList", None),
     };

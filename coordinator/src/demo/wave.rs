@@ -53,6 +53,7 @@ pub(super) async fn ride(args: &DemoArgs, fleet: &Fleet, board: &Board) -> Resul
 
 fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
     RolloutSpec {
+        urgent: None,
         name: "demo".to_owned(),
         operation: Operation::Install,
         targets: Targets::Names(names),

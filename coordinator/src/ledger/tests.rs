@@ -4,15 +4,19 @@ use patchmesh_common::{
     patch::Approval,
     rollout::{
         Operation, RebootOption,
+        chain::Link,
         ledger::LedgerAct,
         limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
         ring::PlannedRing,
     },
     schedule::Opening,
-    seal::{Ed25519, Ed25519Signer, Signature},
+    seal::{Ed25519, Ed25519Signer, Sealed, Signature},
     time::WallTime,
+    wire,
 };
+
+use patchmesh_node::store::log::MAX_FRAME_BYTES;
 
 use super::*;
 
@@ -95,7 +99,7 @@ fn frames_that_were_cut_out_put_in_or_swapped_break_the_chain() {
         (vec![&second, &first, &third], 0),
     ] {
         let error = open(kept(&frames).path()).unwrap_err();
-        assert!(matches!(error, LedgerError::Broken(entry) if entry == at), "{error}");
+        assert!(matches!(error, LedgerError::Link(entry, BadLink::Broken) if entry == at), "{error}");
     }
     let opened = open(kept(&[&first, &second]).path()).unwrap();
     assert_eq!(opened.ledger.epoch.unwrap().counter, 2, "a shorter chain is whole: the hosts' epochs find it out");
@@ -107,16 +111,17 @@ fn entries_of_others_changed_entries_and_garbage_are_refused() {
     let mut link: Link = wire::decode(&frames(dir.path())[0], MAX_FRAME_BYTES).unwrap();
     *link.entry.body.last_mut().unwrap() ^= 1;
     let error = open(written(&[wire::encode(&link)]).path()).unwrap_err();
-    assert!(matches!(error, LedgerError::Seal(0, _)), "{error}");
+    assert!(matches!(error, LedgerError::Link(0, BadLink::Seal(_))), "{error}");
 
     let foreign = Link { previous: [0; 32], entry: Sealed::seal(&signer(2), &epoch(1)) };
     let error = open(written(&[wire::encode(&foreign)]).path()).unwrap_err();
-    assert!(matches!(error, LedgerError::Broken(0)), "{error}");
+    assert!(matches!(error, LedgerError::Link(0, BadLink::Foreign(_))), "{error}");
 
     let error = open(written(&[vec![7; 40]]).path()).unwrap_err();
-    assert!(matches!(error, LedgerError::Malformed(0, _)), "{error}");
+    assert!(matches!(error, LedgerError::Link(0, BadLink::Malformed(_))), "{error}");
 
-    let nobody = LedgerEntry { at: WallTime(0), act: LedgerAct::Paused { rollout: RolloutId([9; 8]) } };
+    let nobody =
+        LedgerEntry { at: WallTime(0), act: LedgerAct::Paused { rollout: RolloutId([9; 8]), by: "ops".into() } };
     let link = Link { previous: [0; 32], entry: Sealed::seal(&signer(1), &nobody) };
     let error = open(written(&[wire::encode(&link)]).path()).unwrap_err();
     assert!(matches!(error, LedgerError::Fold(0, _)), "{error}");
@@ -164,6 +169,7 @@ fn a_plan_for_a_large_fleet_fits() {
         transaction: Transaction { changes: changes.clone(), removals: vec![] },
     };
     let plan = Plan {
+        because: None,
         name: "wave".into(),
         hash: [0; 32],
         created_at: WallTime(0),
@@ -181,7 +187,8 @@ fn a_plan_for_a_large_fleet_fits() {
         on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
     };
     let id = RolloutId([1; 8]);
-    let entry = LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan })) };
+    let entry =
+        LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan, by: "ops".into() })) };
     assert!(wire::encode(&entry).len() > 4 << 20, "larger than any message");
     let dir = filled(1);
     open(dir.path()).unwrap().file.append(&signer(1), &entry).unwrap();

@@ -5,6 +5,7 @@ mod gates;
 pub mod groups;
 mod locate;
 mod overrides;
+pub mod policy;
 mod rings;
 mod rollout;
 pub mod window;
@@ -16,7 +17,7 @@ use std::{io::Read, path::Path};
 
 use patchmesh_common::{
     patch::{baseline::PatchBaseline, overrides::InstallList},
-    rollout::spec::RolloutSpec,
+    rollout::{policy::PatchPolicy, spec::RolloutSpec},
     schedule::window::MaintenanceWindow,
 };
 use serde::{
@@ -32,7 +33,7 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most YAML nodes of one manifest: as many as ten thousand names and all openings need, with room to spare.
 const MAX_NODES: usize = 40_000;
 /// Kinds that interfaces name and that later versions read.
-const KINDS_TO_COME: [&str; 3] = ["PatchPolicy", "Calendar", "Service"];
+const KINDS_TO_COME: [&str; 2] = ["Calendar", "Service"];
 /// The only API version.
 const API_VERSION: &str = "patchmesh/v1";
 
@@ -111,6 +112,8 @@ pub enum Manifest {
     Baseline(Box<PatchBaseline>),
     /// `kind: MaintenanceWindow`.
     Window(Box<MaintenanceWindow>),
+    /// `kind: PatchPolicy`.
+    Policy(Box<PatchPolicy>),
     /// AWS's `BaselineOverride`.
     Override(Vec<PatchBaseline>),
     /// AWS's `InstallOverrideList`.
@@ -137,6 +140,7 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
     match head.kind.value.as_str() {
         baseline::KIND => Ok(Manifest::Baseline(Box::new(baseline::parse(file, text)?))),
         window::KIND => Ok(Manifest::Window(Box::new(window::parse(file, text)?))),
+        policy::KIND => Ok(Manifest::Policy(Box::new(policy::parse(file, text)?))),
         _ => Ok(Manifest::Rollout(Box::new(parse_rollout(file, text)?))),
     }
 }
@@ -155,7 +159,7 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
     }
     match head.kind.value.as_str() {
         "Rollout" => rollout::spec(&place, text, place.yaml(text)?),
-        kind @ (baseline::KIND | window::KIND) => {
+        kind @ (baseline::KIND | window::KIND | policy::KIND) => {
             let message = format!("kind {kind} is no Rollout: patchmesh apply -f keeps it");
             Err(place.fault(Some(head.kind.referenced), message))
         }
@@ -164,8 +168,8 @@ pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
             Err(Fault::not_built(&what, "write a manifest of kind Rollout with its own openings and baseline"))
         }
         kind => {
-            let message =
-                format!("kind {:?} is unknown: only Rollout, PatchBaseline and MaintenanceWindow are read", clip(kind));
+            let known = "Rollout, PatchBaseline, MaintenanceWindow and PatchPolicy";
+            let message = format!("kind {:?} is unknown: only {known} are read", clip(kind));
             Err(place.fault(Some(head.kind.referenced), message))
         }
     }

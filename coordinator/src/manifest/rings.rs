@@ -4,24 +4,26 @@ use std::time::Duration;
 
 use patchmesh_common::rollout::{
     limit::{Limit, Ramp},
-    spec::{RingSpec, Targets},
+    spec::RingSpec,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Location, Spanned};
 
 use super::{
     Place, clip, duration,
-    rollout::{Selector, chosen},
+    rollout::{Selector, TargetsYaml},
 };
 use crate::fault::Fault;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RingYaml {
     name: Spanned<String>,
     all: Option<Spanned<bool>>,
     names: Option<Vec<String>>,
     selector: Option<Selector>,
+    matching: Option<Spanned<String>>,
+    patch_groups: Option<Vec<String>>,
     steps: Option<Vec<Limit>>,
     wait: Option<Spanned<String>>,
     bake: Option<Spanned<String>>,
@@ -58,7 +60,8 @@ fn one(place: &Place<'_>, Spanned { value: ring, referenced: at, .. }: Spanned<R
         }),
     };
     let what = format!("ring {:?}", clip(&ring.name.value));
-    let selects: Targets = chosen(place, &what, at, ring.all, ring.names, ring.selector)?;
+    let RingYaml { all, names, selector, matching, patch_groups, .. } = ring;
+    let selects = TargetsYaml { all, names, selector, matching, patch_groups }.chosen(place, &what, at)?;
     Ok(RingSpec {
         name: ring.name.value,
         selects,

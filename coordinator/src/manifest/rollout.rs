@@ -1,6 +1,6 @@
 //! `kind: Rollout`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
@@ -72,11 +72,13 @@ struct Spec {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TargetsYaml {
-    all: Option<Spanned<bool>>,
-    names: Option<Vec<String>>,
-    selector: Option<Selector>,
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TargetsYaml {
+    pub(super) all: Option<Spanned<bool>>,
+    pub(super) names: Option<Vec<String>>,
+    pub(super) selector: Option<Selector>,
+    pub(super) matching: Option<Spanned<String>>,
+    pub(super) patch_groups: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -120,13 +122,14 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let deciding =
         Deciding { baseline: spec.baseline, snapshot: spec.snapshot, baseline_override: spec.baseline_override };
     let checked = RolloutSpec {
+        urgent: None,
         operation: word(
             place,
             "operation",
             &spec.operation,
             &[("Scan", Operation::Scan), ("Install", Operation::Install)],
         )?,
-        targets: chosen(place, "targets", at, targets.all, targets.names, targets.selector)?,
+        targets: targets.chosen(place, "targets", at)?,
         baseline: deciding.asked(place, text)?,
         install_list: spec
             .install_override_list
@@ -182,7 +185,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
         use patchmesh_common::rollout::spec::SpecError as E;
         let location = match error {
             E::Name(_) => Some(metadata.name.referenced),
-            E::Word(..) | E::NoTargets(_) => Some(at),
+            E::Word(..) | E::NoTargets(_) | E::Group(_) => Some(at),
             E::List(_) | E::ListWith(_) => list_at,
             E::Window(_) | E::SameWindow(_) | E::OpeningsWithWindows => windows_at,
             E::TooMany { what: "windows", .. } => windows_at,
@@ -247,39 +250,43 @@ fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words:
     })
 }
 
-/// Exactly one of three ways to choose hosts; `what` is chosen by them.
-pub(super) fn chosen(
-    place: &Place<'_>,
-    what: &str,
-    at: Location,
-    all: Option<Spanned<bool>>,
-    names: Option<Vec<String>>,
-    selector: Option<Selector>,
-) -> Result<Targets, Fault> {
-    match (all, names, selector) {
-        (Some(all), None, None) => match all.value {
-            true => Ok(Targets::All),
-            false => {
-                let message = format!("{what}.all is false: write true, or names, or a selector");
-                Err(place.fault(Some(all.referenced), message))
+impl TargetsYaml {
+    /// Exactly one of the ways to choose hosts; `what` is chosen by them.
+    pub(super) fn chosen(self, place: &Place<'_>, what: &str, at: Location) -> Result<Targets, Fault> {
+        let Self { all, names, selector, matching, patch_groups } = self;
+        match (all, names, selector, matching, patch_groups) {
+            (Some(all), None, None, None, None) => match all.value {
+                true => Ok(Targets::All),
+                false => {
+                    let message = format!("{what}.all is false: write true, or names, or a selector");
+                    Err(place.fault(Some(all.referenced), message))
+                }
+            },
+            (None, Some(names), None, None, None) => Ok(Targets::Names(unique(place, what, at, names)?)),
+            (None, None, Some(selector), None, None) => Ok(Targets::Labels(selector.match_labels)),
+            (None, None, None, Some(text), None) => {
+                let selector = text.value.parse().map_err(|error| {
+                    place.fault(Some(text.referenced), format!("{what}.matching {:?}: {error}", clip(&text.value)))
+                })?;
+                Ok(Targets::Matching(selector))
             }
-        },
-        (None, Some(names), None) => {
-            let unique = names.iter().cloned().collect::<std::collections::BTreeSet<_>>();
-            if unique.len() < names.len() {
-                let mut sorted = names;
-                sorted.sort();
-                let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map_or("", |pair| &pair[0]);
-                return Err(place.fault(Some(at), format!("{what}.names holds {:?} twice", clip(twice))));
+            (None, None, None, None, Some(groups)) => Ok(Targets::Groups(groups.into_iter().collect())),
+            _ => {
+                let message = format!(
+                    "{what} must hold exactly one of all: true, names: […], selector: {{matchLabels: …}}, matching: TERMS and \
+                     patchGroups: […]"
+                );
+                Err(place.fault(Some(at), message))
             }
-            Ok(Targets::Names(unique))
         }
-        (None, None, Some(selector)) => Ok(Targets::Labels(selector.match_labels)),
-        _ => {
-            let message =
-                format!("{what} must hold exactly one of all: true, names: […] and selector: {{matchLabels: …}}");
-            Err(place.fault(Some(at), message))
-        }
+    }
+}
+
+fn unique(place: &Place<'_>, what: &str, at: Location, mut names: Vec<String>) -> Result<BTreeSet<String>, Fault> {
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(place.fault(Some(at), format!("{what}.names holds {:?} twice", clip(&pair[0])))),
+        None => Ok(names.into_iter().collect()),
     }
 }
 

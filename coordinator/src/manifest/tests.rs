@@ -239,7 +239,11 @@ fn what_is_wrong_with_a_ring_is_named_where_the_ring_is() {
     assert!(with("all: true}", "all: true, names: [a]}").contains("ring \"rest\" must hold exactly one of"));
     line(&with("ramp: aws", "ramp: fast"), "9:9");
     let unknown = with("all: true}", "all: true, pause: 1h}");
-    assert!(unknown.contains("known here are name, all, names, selector, steps, wait, bake, approvals"), "{unknown}");
+    assert!(
+        unknown
+            .contains("known here are name, all, names, selector, matching, patchGroups, steps, wait, bake, approvals"),
+        "{unknown}"
+    );
     let gates = not_built(&format!("{GOOD}{}", RINGED.replace("all: true}", "all: true, gates: []}")));
     assert!(gates.contains("field gates of a ring"), "{gates}");
 }

@@ -77,15 +77,10 @@ pub fn parse(file: &str, text: &str) -> Result<MaintenanceWindow, Fault> {
     }
     let (name, spec) = written::read(&place, text, KIND, "window")?;
     let window = MaintenanceWindow { name, spec };
-    let Err(problems) = window.check() else { return Ok(window) };
-    let told = problems.into_iter().map(|problem| {
-        let field = match problem.field {
-            "name" => "metadata.name".to_owned(),
-            field => format!("spec.{field}"),
-        };
-        (field, Some(format!("{:?}", problem.value)), problem.limit)
-    });
-    Err(written::refused(&place, text, told.collect()))
+    match window.check() {
+        Ok(_) => Ok(window),
+        Err(problems) => Err(written::judged(&place, text, problems)),
+    }
 }
 
 /// The manifest of `window`.
@@ -93,16 +88,7 @@ pub fn parse(file: &str, text: &str) -> Result<MaintenanceWindow, Fault> {
 /// # Errors
 /// If what is written would not be read as the same window.
 pub fn yaml(window: MaintenanceWindow) -> Result<String, Fault> {
-    let failed = |cause: String| {
-        let message = format!("window {} cannot be written as YAML", window.name);
-        Fault::new("output-failed", message, "nothing was changed", "report this").because(cause)
-    };
-    let text = serde_saphyr::to_string(&Written::from(window.clone())).map_err(|error| failed(error.to_string()))?;
-    match parse("what was written", &text) {
-        Ok(back) if back == window => Ok(text),
-        Ok(_) => Err(failed("it would be read as another one".to_owned())),
-        Err(fault) => Err(failed(fault.chain())),
-    }
+    written::yaml("window", &Written::from(window.clone()), &window, parse)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Manifests that the coordinator keeps: a name and a `spec`, read strictly, written, and read again.
 
+use patchmesh_common::schedule::window::Problem;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -80,6 +81,40 @@ pub(super) fn read<S: DeserializeOwned>(
     match metadata.labels {
         Some(labels) => Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out")),
         None => Ok((metadata.name, spec)),
+    }
+}
+
+/// What a check found, as one fault.
+pub(super) fn judged(place: &Place<'_>, text: &str, problems: Vec<Problem>) -> Fault {
+    let told = problems.into_iter().map(|problem| {
+        let field = match problem.field {
+            "name" => "metadata.name".to_owned(),
+            field => format!("spec.{field}"),
+        };
+        (field, (!problem.value.is_empty()).then(|| format!("{:?}", problem.value)), problem.limit)
+    });
+    refused(place, text, told.collect())
+}
+
+/// The text of `written`, a `noun`, if `parse` reads it as the same.
+///
+/// # Errors
+/// If what is written would not be read as the same one.
+pub(super) fn yaml<S: Serialize, K: PartialEq>(
+    noun: &str,
+    written: &Written<S>,
+    same: &K,
+    parse: impl FnOnce(&str, &str) -> Result<K, Fault>,
+) -> Result<String, Fault> {
+    let failed = |cause: String| {
+        let message = format!("{noun} {} cannot be written as YAML", written.metadata.name);
+        Fault::new("output-failed", message, "nothing was changed", "report this").because(cause)
+    };
+    let text = serde_saphyr::to_string(written).map_err(|error| failed(error.to_string()))?;
+    match parse("what was written", &text) {
+        Ok(back) if back == *same => Ok(text),
+        Ok(_) => Err(failed("it would be read as another one".to_owned())),
+        Err(fault) => Err(failed(fault.chain())),
     }
 }
 

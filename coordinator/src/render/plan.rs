@@ -38,6 +38,9 @@ pub fn plan(plan: &PlanDocument) -> String {
     if spec.operation == Operation::Install && plan.snapshot.is_none() {
         out.push_str("  snapshot  none: the versions take more than a snapshot may, and cannot be promoted; plan for fewer hosts\n");
     }
+    if let Some(because) = spec.urgent.as_ref().and_then(|urgent| urgent.because.as_ref()) {
+        out.push_str(&format!("  urgent    outside windows, because: {}\n", one_line(because)));
+    }
     out.push_str(&openings(plan));
     out.push_str(&gates(plan));
     for ring in &plan.rings {

@@ -7,7 +7,7 @@ use patchmesh_common::{
     patch::{
         Baseline,
         baseline::{OperatingSystem, PatchBaseline},
-        library::Library,
+        library::{Library, system},
         snapshot::{Choice, Registered, Rules, Snapshot, Written},
     },
     rollout::{
@@ -46,6 +46,7 @@ pub fn question(
         Asked::Baseline(name) => (one(library, name)?, None),
         Asked::Group => (by_group(library, systems), None),
         Asked::Override(text) => (by_system(text)?, None),
+        Asked::Systems(names) => (by_name(library, names, systems)?, None),
         Asked::Snapshot(word) => {
             let (id, snapshot) = snapshots.find(word)?;
             let versions = snapshot.versions.ok_or_else(|| {
@@ -149,11 +150,34 @@ fn rules(baselines: impl IntoIterator<Item = PatchBaseline>, choice: Choice) -> 
 }
 
 fn one(library: &Library, name: &str) -> Result<Rules, Fault> {
-    let found = library.find(name).ok_or_else(|| {
+    Ok(rules([find(library, name)?], Choice::One))
+}
+
+/// The baselines of `names` for those of `systems` that have one.
+fn by_name(
+    library: &Library,
+    names: &BTreeMap<OperatingSystem, String>,
+    systems: &BTreeSet<OperatingSystem>,
+) -> Result<Rules, Fault> {
+    let mut found = Vec::new();
+    for (os, name) in names.iter().filter(|(os, _)| systems.contains(os)) {
+        let baseline = find(library, name)?;
+        let own = system(&baseline);
+        if own != *os {
+            let text = format!("baseline {name:?} is for {}, not for {}", own.as_str(), os.as_str());
+            let remedy = "name a baseline of that operating system";
+            return Err(Fault::new("other-operating-system", text, NOTHING, remedy));
+        }
+        found.push(baseline);
+    }
+    Ok(rules(found, Choice::Systems))
+}
+
+fn find(library: &Library, name: &str) -> Result<PatchBaseline, Fault> {
+    library.find(name).ok_or_else(|| {
         let text = format!("there is no baseline {name:?}");
         Fault::new("not-found", text, NOTHING, "see patchmesh get baselines, or import it first")
-    })?;
-    Ok(rules([found], Choice::One))
+    })
 }
 
 fn by_group(library: &Library, systems: &BTreeSet<OperatingSystem>) -> Rules {
@@ -219,6 +243,7 @@ mod tests {
 
     fn spec(windows: &[&str], blackouts: &[(&str, &str)]) -> RolloutSpec {
         RolloutSpec {
+            urgent: None,
             name: "weekly".into(),
             operation: Operation::Scan,
             targets: Targets::All,

@@ -27,6 +27,7 @@ const NOW: WallTime = WallTime(1_000_000);
 
 fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
     let spec = RolloutSpec {
+        urgent: None,
         name: "wave".into(),
         operation: Operation::Install,
         targets: Targets::All,

@@ -73,6 +73,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         None => return Err(wrong("list", "openings")),
     };
     Ok(Plan {
+        because: spec.urgent.and_then(|urgent| urgent.because),
         name: spec.name,
         hash,
         created_at: document.created_at.0,

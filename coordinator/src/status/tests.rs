@@ -68,6 +68,7 @@ impl World {
         };
         let hour = WallTime(3600 * SECOND);
         let plan = Plan {
+            because: None,
             name: "wave".into(),
             hash: [0; 32],
             created_at: WallTime(0),
@@ -92,7 +93,7 @@ impl World {
         };
         let now = Now { wall: WallTime(SECOND), boot: BootTime(0) };
         let mut world = Self { ledger: Ledger::default(), desk, now };
-        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan })));
+        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })));
         world
     }
 
@@ -122,7 +123,7 @@ impl World {
         };
         let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };
         let body = ToCoordinator::Reported(Box::new(report));
-        let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, body };
+        let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, head: None, body };
         self.act(LedgerAct::Reported { evidence: Sealed::seal(&signer(host), &answer) });
     }
 
@@ -203,9 +204,9 @@ fn a_deferred_host_has_not_started_and_keeps_its_phase() {
 #[test]
 fn not_terminal_states_say_what_is_waited_for() {
     let mut world = World::new(2, 0, vec![]);
-    world.act(LedgerAct::Paused { rollout: ID });
+    world.act(LedgerAct::Paused { rollout: ID, by: "ops".into() });
     assert_eq!(world.state(), word("Paused", "paused"));
-    world.act(LedgerAct::Resumed { rollout: ID });
+    world.act(LedgerAct::Resumed { rollout: ID, by: "ops".into() });
     world.now.wall = WallTime(-SECOND);
     assert_eq!(world.state(), word("Planned", "window-closed"));
     world.now.wall = WallTime(SECOND);
@@ -250,7 +251,8 @@ fn of_several_states_the_first_of_the_table_wins() {
         world.end();
         world.state()
     };
-    let (halted, stopped) = (LedgerAct::Halted { rollout: ID }, LedgerAct::Stopped { rollout: ID, sequence: 1 });
+    let (halted, stopped) =
+        (LedgerAct::Halted { rollout: ID }, LedgerAct::Stopped { rollout: ID, sequence: 1, by: "ops".into() });
     assert_eq!(base(&[stopped.clone(), halted], true), word("Halted", "max-errors-exceeded"));
     assert_eq!(base(&[stopped], true), word("Stopped", "stopped"));
     assert_eq!(base(&[], true), word("WindowClosed", "window-closed"), "three hosts never started");
@@ -265,7 +267,7 @@ fn each_ring_says_where_it_stands_what_it_waits_for_and_who_approved_it() {
         PlannedRing { name: "canary".into(), bake: 60, ..PlannedRing::all(1, Ramp::Full) },
         PlannedRing { name: "fleet".into(), ..PlannedRing::all(2, Ramp::Full) },
     ];
-    world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan })));
+    world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })));
     let rings = |world: &World| {
         let rings = world.recap().rings.into_iter();
         rings.map(|ring| (ring.state, ring.waiting.map(|waiting| waiting.code).unwrap_or_default())).collect::<Vec<_>>()
@@ -294,9 +296,10 @@ fn each_ring_says_where_it_stands_what_it_waits_for_and_who_approved_it() {
 
 #[test]
 fn halted_and_stopped_show_from_the_latch_on() {
-    for (act, state) in
-        [(LedgerAct::Halted { rollout: ID }, "Halted"), (LedgerAct::Stopped { rollout: ID, sequence: 1 }, "Stopped")]
-    {
+    for (act, state) in [
+        (LedgerAct::Halted { rollout: ID }, "Halted"),
+        (LedgerAct::Stopped { rollout: ID, sequence: 1, by: "ops".into() }, "Stopped"),
+    ] {
         let mut world = World::new(3, 0, vec![]);
         world.grant(1);
         world.act(act);

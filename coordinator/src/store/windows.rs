@@ -4,22 +4,24 @@ use patchmesh_common::{
     schedule::{
         Opening,
         blackout::Blackout,
-        window::{MaintenanceWindow, Window},
+        window::{MaintenanceWindow, Problem, Window},
     },
     time::WallTime,
 };
 
-use super::{Store, UNCHANGED, folder::Kept};
+use super::{
+    Store,
+    folder::Kept,
+    judged::{Judged, checked, find},
+};
 use crate::{
-    api::document::{Change, KeptDocument, Time, WindowDocument, WindowListDocument, WindowRow},
+    api::document::{KeptDocument, Time, WindowDocument, WindowListDocument, WindowRow},
     fault::Fault,
     manifest,
 };
 
 /// Most windows of one coordinator.
 pub const MAX_WINDOWS: usize = 1000;
-/// Longest echo of a name that somebody asked for, in characters.
-const MAX_ECHO: usize = 128;
 
 impl Kept for MaintenanceWindow {
     const FOLDER: &'static str = "windows";
@@ -36,6 +38,18 @@ impl Kept for MaintenanceWindow {
 
     fn yaml(self) -> Result<String, Fault> {
         manifest::window::yaml(self)
+    }
+}
+
+impl Judged for MaintenanceWindow {
+    const KIND: &'static str = manifest::window::KIND;
+    const NOUNS: &'static str = "windows";
+    const TOO_MANY: &'static str = "too-many-windows";
+
+    type Checked = Window;
+
+    fn judge(&self) -> Result<Window, Vec<Problem>> {
+        self.check()
     }
 }
 
@@ -68,23 +82,7 @@ impl Store {
     /// As [`Self::windows`]; a limit that it breaks, one window too many, a file that cannot be written.
     pub fn put_window(&self, window: MaintenanceWindow) -> Result<KeptDocument, Fault> {
         let _turn = self.turn();
-        checked(&window)?;
-        let known = self.windows.load()?;
-        let name = window.name.clone();
-        let change = match known.iter().find(|one| one.name == name) {
-            Some(same) if *same == window => Change::Unchanged,
-            Some(_) => Change::Replaced,
-            None if known.len() >= MAX_WINDOWS => {
-                let message = format!("{MAX_WINDOWS} windows are kept already");
-                let remedy = "delete one with patchmesh delete window NAME";
-                return Err(Fault::new("too-many-windows", message, UNCHANGED, remedy));
-            }
-            None => Change::Created,
-        };
-        if change != Change::Unchanged {
-            self.windows.write(window)?;
-        }
-        Ok(KeptDocument::new(change, manifest::window::KIND, name))
+        self.windows.put(window)
     }
 
     /// Takes the window `name` away. Plans that were made by it keep their openings.
@@ -93,10 +91,7 @@ impl Store {
     /// As [`Self::window`]; a file that cannot be removed.
     pub fn delete_window(&self, name: &str) -> Result<KeptDocument, Fault> {
         let _turn = self.turn();
-        let known = self.windows.load()?;
-        let gone = &find(&known, name)?.name;
-        self.windows.remove(gone)?;
-        Ok(KeptDocument::new(Change::Deleted, manifest::window::KIND, gone.clone()))
+        self.windows.take(name)
     }
 
     /// Up to `most` openings in which a rollout through the windows `names` may start hosts at `now` or later, in order, without
@@ -124,24 +119,6 @@ impl Store {
     }
 }
 
-fn find<'a>(known: &'a [MaintenanceWindow], name: &str) -> Result<&'a MaintenanceWindow, Fault> {
-    known.iter().find(|one| one.name == name).ok_or_else(|| {
-        let clipped: String = name.chars().take(MAX_ECHO).collect();
-        let remedy = "see patchmesh get windows, or keep it with patchmesh apply -f FILE first";
-        Fault::new("not-found", format!("there is no window {clipped:?}"), UNCHANGED, remedy)
-    })
-}
-
-/// The window, if it keeps every limit: what came over the API has not been judged yet.
-fn checked(window: &MaintenanceWindow) -> Result<Window, Fault> {
-    window.check().map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        let clipped: String = window.name.chars().take(MAX_ECHO).collect();
-        let message = format!("window {clipped:?}: {first}");
-        Fault::new("manifest-invalid", message, UNCHANGED, "correct the window and try again")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -149,6 +126,7 @@ mod tests {
     use patchmesh_common::schedule::window::Spec;
 
     use super::*;
+    use crate::{api::document::Change, store::UNCHANGED};
 
     fn window(name: &str, schedule: &str) -> MaintenanceWindow {
         let spec =

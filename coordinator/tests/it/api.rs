@@ -30,6 +30,29 @@ fn spec() -> RolloutSpec {
 }
 
 #[test]
+fn whoever_gives_an_order_is_named_by_what_they_say_and_by_what_the_kernel_says() {
+    let fake = Fake::default();
+    let by = fake.by.clone();
+    let served = Served::start(fake);
+    let client = Client::new(&served.socket);
+    block_on(async {
+        let plan = client.plan(&spec()).await.unwrap();
+        client.apply(&plan).await.unwrap();
+        for act in ["pause", "resume", "stop"] {
+            client.act(ID, act).await.unwrap();
+        }
+        let asked = ReleaseRequest { by: "maria".into(), because: "dead".into(), even_if_heard: true };
+        client.release("db-1", &asked).await.unwrap();
+    });
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&served.socket).unwrap());
+    let kernel = format!("uid {uid}");
+    let named = by.lock().unwrap().clone();
+    assert_eq!(named.len(), 5);
+    assert!(named.iter().all(|by| by.contains(&kernel)), "{named:?}");
+    assert_eq!(named[4], format!("maria ({kernel})"));
+}
+
+#[test]
 fn every_question_is_answered_as_the_service_said() {
     let served = Served::start(Fake::default());
     let client = Client::new(&served.socket);

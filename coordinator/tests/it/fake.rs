@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use patchmesh_common::{
     id::{RolloutId, SnapshotId},
     inventory::{PackageChange, Transaction},
     membership::Role,
-    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec},
+    rollout::{Operation, RebootOption, approval::SignedVerdict, spec::RolloutSpec, status::Command},
     run::{
         Phase,
         message::{OrderStamp, SignedStop, StopOrder, StopScope},
@@ -27,13 +27,16 @@ use patchmesh_common::{
 use patchmesh_coordinator::{
     api::{Answer, Service, document::*, not_found, server},
     fault::{Exit, Fault},
-    service::freeze,
+    service::{freeze, urgent},
     snapshots::Snapshots,
     store::Store,
 };
 use patchmesh_node::identity::{Grant, Identity, save_credential, sign};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) mod commands;
+pub(crate) mod ledgers;
+pub(crate) mod policies;
 pub(crate) mod reports;
 pub(crate) mod rings;
 mod slots;
@@ -108,13 +111,15 @@ pub(crate) struct Fake {
     pub(crate) store: Arc<Store>,
     /// Where, for as long as it lives.
     pub(crate) folder: tempfile::TempDir,
+    /// Who gave orders, in order.
+    pub(crate) by: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(folder.path()));
-        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder }
+        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder, by: Arc::default() }
     }
 }
 
@@ -371,6 +376,10 @@ impl Fake {
         rollout(RolloutState::Running)
     }
 
+    fn ordered(&self, by: String) {
+        self.by.lock().unwrap().push(by);
+    }
+
     fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
         if id == rings::RINGED {
             return Ok(rings::ringed(&[]));
@@ -410,10 +419,15 @@ impl Service for Fake {
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+        let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
+        if let Err(fault) = urgent::refuse_covered(&spec, &known, &self.store, now) {
+            return say(Err(fault));
+        }
         say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
     }
 
-    fn apply(&self, plan: PlanDocument) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+        self.ordered(by);
         say(match plan.rollout.as_str() {
             "stale" => Err(Fault::new(
                 "plan-stale",
@@ -439,6 +453,14 @@ impl Service for Fake {
         say(self.known(&id, RolloutState::Halted).and_then(|rollout| steps::steps(rollout, host.as_deref())))
     }
 
+    fn policies(&self) -> Answer<'_, PoliciesDocument> {
+        say(policies::list(&self.store))
+    }
+
+    fn policy(&self, name: String) -> Answer<'_, PolicyDocument> {
+        say(policies::one(&self.store, &name))
+    }
+
     fn snapshots(&self) -> Snapshots {
         snapshots::keep(self.folder.path())
     }
@@ -459,15 +481,28 @@ impl Service for Fake {
         say(Ok(receiver))
     }
 
-    fn pause(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn commands(&self) -> Answer<'_, CommandsDocument> {
+        say(Ok(commands::commands()))
+    }
+
+    fn command(&self, id: String) -> Answer<'_, CommandDocument> {
+        let stopped = !self.by.lock().unwrap().is_empty();
+        let status = if stopped { Command::Cancelling } else { Command::Failed };
+        say(self.known(&id, RolloutState::Running).map(|_| commands::command(status)))
+    }
+
+    fn pause(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Paused))
     }
 
-    fn resume(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn resume(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Running))
     }
 
-    fn stop(&self, id: String) -> Answer<'_, RolloutDocument> {
+    fn stop(&self, id: String, by: String) -> Answer<'_, RolloutDocument> {
+        self.ordered(by);
         say(self.known(&id, RolloutState::Stopped))
     }
 
@@ -500,6 +535,7 @@ impl Service for Fake {
     }
 
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument> {
+        self.ordered(asked.by.clone());
         say(match (host.as_str(), asked.even_if_heard) {
             ("db-1", _) => Ok(release(&asked.because)),
             ("web-1", false) => Err(Fault::new(

@@ -4,13 +4,14 @@ use std::fs;
 
 use patchmesh_common::{
     patch::baseline::{predefined, schema},
+    rollout::{policy::schema as policy_schema, status::Command},
     schedule::schema as windows,
     selector::Selector,
     time::WallTime,
 };
 use patchmesh_coordinator::{
     api::{document::*, not_found},
-    manifest, render,
+    audit, manifest, render,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -136,7 +137,19 @@ fn matches(pattern: &str, text: &str) -> bool {
             let digits = text.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
             (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
         }
+        "^[0-9]{1,7}%?$" => {
+            let digits = text.strip_suffix('%').unwrap_or(text);
+            (1..=7).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        "^[a-z0-9.-]+$" => {
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+        }
+        "^[0-9a-f]{16}$" => text.len() == 16 && matches("^[0-9a-f]+$", text),
         "^[a-zA-Z0-9_.-]+$" => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)),
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}.[0-9]{3}Z$" => {
+            let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+            shape.eq("0000-00-00T00:00:00.000Z".bytes())
+        }
         // An unknown pattern fits nothing, so that a new one is noticed.
         _ => false,
     }
@@ -153,6 +166,8 @@ fn what_the_api_answers_is_what_is_published() {
     published!("orders").holds(&fake::orders());
     published!("stop").holds(&fake::standing());
     published!("slots").holds(&fake::slots());
+    published!("commands").holds(&fake::commands::commands());
+    published!("command").holds(&fake::commands::command(Command::Failed));
     published!("release").holds(&fake::release("board is dead"));
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
@@ -162,6 +177,29 @@ fn what_the_api_answers_is_what_is_published() {
         fake::rollout(RolloutState::Running);
     let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
     published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+}
+
+#[test]
+fn what_is_read_of_a_ledger_file_is_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    fake::ledgers::write(folder.path());
+    published!("audit").holds(&audit::verify(&folder.path().join("ledger")).unwrap());
+    for name in ["byte", "last", "changed", "dropped", "forged", "rewritten", "busy"] {
+        let value = serde_json::to_value(audit::verify(&folder.path().join(name)).unwrap()).unwrap();
+        assert_eq!(published!("audit").misfits(&value), [""; 0], "{name}");
+    }
+    let mut entries = Vec::new();
+    audit::export(&folder.path().join("ledger"), |entry| {
+        entries.push(entry);
+        Ok(())
+    })
+    .unwrap();
+    published!("entry").holds(&entries[11]);
+    for entry in &entries {
+        assert_eq!(published!("entry").misfits(&serde_json::to_value(entry).unwrap()), [""; 0]);
+    }
+    let state = audit::state(&folder.path().join("ledger"), WallTime::parse("2026-12-01T02:20:00Z").unwrap()).unwrap();
+    published!("state").holds(&state);
 }
 
 #[test]
@@ -286,6 +324,48 @@ fn what_is_said_of_kept_windows_is_what_is_published() {
     let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
     published!("window-list").holds(&fake.store.windows(now).unwrap());
     published!("window").holds(&fake.store.window("last-night", now).unwrap());
+}
+
+#[test]
+fn what_is_said_of_policies_is_what_is_published() {
+    let generated = policy_schema::patch_policy();
+    let schema = holds_schema("patch-policy", include_str!("../../schemas/patch-policy.v1.schema.json"), &generated);
+    for text in [
+        include_str!("../scripts/nightly.yaml"),
+        include_str!("../scripts/weekly-policy.yaml"),
+        include_str!("../scripts/guarded.yaml"),
+    ] {
+        assert_eq!(misfits(&serde_saphyr::from_str(text).unwrap(), &schema, "it"), [""; 0]);
+    }
+    let nightly: Value = serde_saphyr::from_str(include_str!("../scripts/nightly.yaml")).unwrap();
+    for (path, wrong) in [
+        ("/kind", json!("Policy")),
+        ("/metadata/name", json!("Nightly")),
+        ("/spec/scan", json!("rate(1 day)")),
+        ("/spec/reboot", json!("NoReboot")),
+        ("/spec/maxConcurrency", json!("ten")),
+        ("/spec/windows", json!("sundays")),
+    ] {
+        let mut changed = nightly.clone();
+        *changed.pointer_mut(path).unwrap() = wrong;
+        assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
+    }
+    let described = include_str!("../../schemas/policy.v1.schema.json");
+    let mut whole: Value = serde_json::from_str(described).unwrap();
+    whole["properties"]["manifest"] = schema;
+    for member in ["$schema", "title"] {
+        whole["properties"]["manifest"].as_object_mut().unwrap().remove(member);
+    }
+    holds_schema("policy", described, &whole);
+
+    let fake = Fake::default();
+    let window = manifest::window::parse("w.yaml", include_str!("../scripts/patch-tuesday.yaml")).unwrap();
+    fake.store.put_window(window).unwrap();
+    for text in [include_str!("../scripts/nightly.yaml"), include_str!("../scripts/weekly-policy.yaml")] {
+        fake.store.put_policy(manifest::policy::parse("p.yaml", text).unwrap()).unwrap();
+    }
+    published!("policies").holds(&fake::policies::list(&fake.store).unwrap());
+    published!("policy").holds(&fake::policies::one(&fake.store, "nightly").unwrap());
 }
 
 #[test]

@@ -8,7 +8,12 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 27] = [
+const FILES: [(&str, &str); 32] = [
+    ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
+    ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
+    ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
+    ("logging-policy.yaml", include_str!("../scripts/logging-policy.yaml")),
+    ("wrong-policy.yaml", include_str!("../scripts/wrong-policy.yaml")),
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
     ("list.yaml", include_str!("../scripts/list.yaml")),
@@ -41,7 +46,13 @@ const FILES: [(&str, &str); 27] = [
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
 
 fn session(name: &str, text: &str) {
+    session_in(name, text, |_| {});
+}
+
+/// A session in a folder in which `prepare` has put something.
+fn session_in(name: &str, text: &str, prepare: impl FnOnce(&Path)) {
     let served = Served::start(Fake::default());
+    prepare(served.folder.path());
     fake::members(served.folder.path());
     for (name, manifest) in FILES {
         fs::write(served.folder.path().join(name), manifest).unwrap();
@@ -90,8 +101,18 @@ fn run(command: &str, folder: &Path) -> String {
 }
 
 #[test]
+fn audits() {
+    session_in("audit.txt", include_str!("../scripts/audit.txt"), fake::ledgers::write);
+}
+
+#[test]
 fn baselines() {
     session("baseline.txt", include_str!("../scripts/baseline.txt"));
+}
+
+#[test]
+fn commands() {
+    session("commands.txt", include_str!("../scripts/commands.txt"));
 }
 
 #[test]
@@ -152,6 +173,16 @@ fn steps() {
 #[test]
 fn kept() {
     session("kept.txt", include_str!("../scripts/kept.txt"));
+}
+
+#[test]
+fn patch_now() {
+    session("patch-now.txt", include_str!("../scripts/patch-now.txt"));
+}
+
+#[test]
+fn policies() {
+    session("policies.txt", include_str!("../scripts/policies.txt"));
 }
 
 #[test]

@@ -12,10 +12,10 @@ use std::{
 use super::{
     durable,
     lock::Locked,
-    log_format::{HEADER, Parsed, frame, parse},
+    log_format::{self, HEADER, Parsed, frame, parse},
 };
 
-pub use super::log_format::MAX_FRAME_BYTES;
+pub use super::log_format::{MAX_FRAME_BYTES, Rest};
 
 /// An open journal. Dropping it releases the lock.
 #[derive(Debug)]
@@ -162,16 +162,31 @@ pub fn read(path: &Path) -> Result<Vec<Vec<u8>>, LogError> {
     }
 }
 
-/// Frames, where they end, and the size of the file.
-fn load(file: &mut File, path: &Path) -> Result<(Vec<Vec<u8>>, u64, u64), LogError> {
+/// The whole frames of the journal at `path`, and what stands behind them: for a process that does not own it and must not
+/// take a changed frame for one that is just being written.
+///
+/// # Errors
+/// [`LogError`], also if there is no journal; nothing is ever changed.
+pub fn look(path: &Path) -> Result<(Vec<Vec<u8>>, Rest), LogError> {
+    let mut file = File::open(path).map_err(|source| failed("open", path, source))?;
+    Ok(log_format::look(&bytes(&mut file, path)?))
+}
+
+/// The whole file, of which the header was checked.
+fn bytes(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
-    if !bytes.starts_with(&HEADER) {
-        return Err(LogError::Foreign { path: path.to_owned() });
-    }
+    if bytes.starts_with(&HEADER) { Ok(bytes) } else { Err(LogError::Foreign { path: path.to_owned() }) }
+}
+
+/// Frames, where they end, and the size of the file.
+fn load(file: &mut File, path: &Path) -> Result<(Vec<Vec<u8>>, u64, u64), LogError> {
+    let bytes = bytes(file, path)?;
     match parse(&bytes) {
         Parsed::Good { frames, end } => Ok((frames, end as u64, bytes.len() as u64)),
-        Parsed::Corrupt { number, offset } => Err(LogError::Corrupt { path: path.to_owned(), frame: number, offset }),
+        Parsed::Corrupt { frames, offset } => {
+            Err(LogError::Corrupt { path: path.to_owned(), frame: frames.len() as u64, offset })
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 //! Every frame carries its number, and its head has a checksum of its own, so that a damaged length cannot pass for the end
 //! of the file: a bad frame with a good one behind it is damage, a bad frame with nothing behind it is a torn write.
 
-use patchmesh_common::{rollout::ledger::LedgerEntry, seal::Payload};
+use patchmesh_common::rollout::chain::MAX_LINK;
 
 /// First bytes of every journal file: what it is, and the version of the format.
 pub(super) const HEADER: [u8; 16] = *b"patchmesh-log\0\x01\n";
 /// Bytes before a frame's payload: length (4), number (8), payload checksum (16), head checksum (4).
 pub(super) const HEAD: usize = 32;
 /// Largest payload: the largest ledger entry (a whole plan), and room for its signature and chain link.
-pub const MAX_FRAME_BYTES: usize = LedgerEntry::LIMIT + (64 << 10);
+pub const MAX_FRAME_BYTES: usize = MAX_LINK;
 
 /// What the bytes after the header turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,13 +22,49 @@ pub(super) enum Parsed {
         /// Where the next frame goes.
         end: usize,
     },
-    /// Frame `number` at `offset` is damaged although whole frames follow it.
+    /// The frame at `offset` is damaged although whole frames follow it.
     Corrupt {
-        /// From 0.
-        number: u64,
+        /// The whole ones before it.
+        frames: Vec<Vec<u8>>,
         /// In the file.
         offset: usize,
     },
+}
+
+/// What stands behind the whole frames of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    None,
+    /// The beginning of a frame: it is being written, or a crash tore it. It was never acknowledged to anybody.
+    Torn {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// Bytes that no writer of ours leaves behind: the frame was changed, or is one of a disk that lost power.
+    Damaged,
+}
+
+/// The whole frames of `file`, whose header has been checked, and what stands behind them.
+pub(super) fn look(file: &[u8]) -> (Vec<Vec<u8>>, Rest) {
+    let (frames, at) = match parse(file) {
+        Parsed::Good { frames, end } => (frames, end),
+        Parsed::Corrupt { frames, .. } => return (frames, Rest::Damaged),
+    };
+    let rest = &file[at..];
+    let torn = match rest.get(..HEAD) {
+        None => true,
+        Some(head) => {
+            let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+            head_sum(&head[..28]) == head[28..] && rest.len() - HEAD < length
+        }
+    };
+    let rest = match rest.len() {
+        0 => Rest::None,
+        bytes if torn => Rest::Torn { bytes: bytes as u64 },
+        _ => Rest::Damaged,
+    };
+    (frames, rest)
 }
 
 /// The bytes of frame `number`.
@@ -56,7 +92,7 @@ pub(super) fn parse(file: &[u8]) -> Parsed {
     }
     let number = frames.len() as u64;
     match (at..file.len()).any(|later| frame_at(file, later).is_some_and(|(found, _)| found > number)) {
-        true => Parsed::Corrupt { number, offset: at },
+        true => Parsed::Corrupt { frames, offset: at },
         false => Parsed::Good { frames, end: at },
     }
 }
@@ -99,7 +135,7 @@ mod tests {
     fn a_frame_out_of_order_is_damage() {
         let mut bytes = file(&[b"one"]);
         bytes.extend(frame(2, b"three"));
-        assert_eq!(parse(&bytes), Parsed::Corrupt { number: 1, offset: 16 + HEAD + 3 });
+        assert_eq!(parse(&bytes), Parsed::Corrupt { frames: vec![b"one".to_vec()], offset: 16 + HEAD + 3 });
     }
 
     #[test]
@@ -108,5 +144,27 @@ mod tests {
         let end = bytes.len();
         bytes.extend([0; 200]);
         assert_eq!(parse(&bytes), Parsed::Good { frames: vec![b"one".to_vec()], end });
+    }
+
+    #[test]
+    fn what_is_being_written_is_told_from_what_was_changed() {
+        let bytes = file(&[b"one", b"two is longer"]);
+        let first = HEADER.len() + HEAD + 3;
+        for size in first..=bytes.len() {
+            let (frames, rest) = look(&bytes[..size]);
+            let expected = match size {
+                _ if size == first || size == bytes.len() => Rest::None,
+                _ => Rest::Torn { bytes: (size - first) as u64 },
+            };
+            assert_eq!((frames.len(), rest), (1 + usize::from(size == bytes.len()), expected), "cut at {size}");
+        }
+        for at in first..bytes.len() {
+            let mut bent = bytes.clone();
+            bent[at] ^= 1;
+            assert_eq!(look(&bent), (vec![b"one".to_vec()], Rest::Damaged), "byte {at}");
+        }
+        let mut bent = bytes;
+        bent[first - 1] ^= 1;
+        assert_eq!(look(&bent), (vec![], Rest::Damaged), "whole frames follow");
     }
 }

@@ -303,6 +303,7 @@ impl Running {
             to: key(2).id(),
             epoch: Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) },
             after: None,
+            head: Default::default(),
             expires: WallTime(now.0 + 60_000),
             body,
         };

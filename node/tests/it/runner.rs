@@ -212,7 +212,7 @@ fn granted(id: LeaseId, rollout: RolloutId) -> JournalEntry {
         gates: Vec::new(),
     };
     let at = BootInstant { boot_id: BootId([1; 16]), at: BootTime(0) };
-    JournalEntry::Granted { lease: Box::new(lease), coordinator: host, at, wall: WallTime(0) }
+    JournalEntry::Granted { lease: Box::new(lease), coordinator: host, at, wall: WallTime(0), head: Default::default() }
 }
 
 #[tokio::test]

@@ -196,6 +196,7 @@ fn resume(order: StopOrder, to: NodeId) -> Event {
         to,
         epoch: Default::default(),
         after: None,
+        head: Default::default(),
         expires: WallTime::MAX,
         body: ToHost::Stop(Box::new(signed)),
     };

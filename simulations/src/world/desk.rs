@@ -10,6 +10,8 @@ use patchmesh_common::{
     patch::Baseline,
     poison::Poison,
     rollout::{
+        audit::Audit,
+        chain::{Chain, Head},
         controller::{Controller, Effect, Event, Seen, Settings, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         plan::Plan,
@@ -18,9 +20,8 @@ use patchmesh_common::{
         survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
-    seal::{Payload, Sealed},
+    seal::Sealed,
     time::Now,
-    wire,
 };
 use rand::Rng;
 
@@ -49,8 +50,10 @@ struct Asking {
 pub(super) struct Desk {
     machine: Controller,
     pub(super) chance: Chance,
-    /// The ledger: what is durable.
+    /// The ledger: what is durable, frame by frame as in the file.
     pub(super) entries: Vec<Vec<u8>>,
+    /// Where it ends.
+    head: Head,
     /// Whether this store is the one that the last process left here.
     pub(super) continues: bool,
     /// Whether it was once another one that had rollouts, whatever the ledger says of that.
@@ -77,6 +80,7 @@ impl Desk {
             machine: Controller::rebuild(settings(), Ledger::default()),
             chance,
             entries: Vec::new(),
+            head: Head::default(),
             continues: false,
             copied: false,
             shadow: Ledger::default(),
@@ -113,6 +117,25 @@ impl Desk {
         // Otherwise it is an answer to an earlier epoch, which came late.
         let later = shadow.follows.is_some() || !saved.admits(&shadow.epoch.unwrap_or_default());
         *copied && later && !shadow.epochs.contains(&saved)
+    }
+
+    /// The ledger, read again as an auditor would; what does not hold, by promise.
+    pub(super) fn audited(&self) -> Vec<(&'static str, String)> {
+        let mut audit = Audit::default();
+        for (number, frame) in self.entries.iter().enumerate() {
+            if let Err(bad) = audit.read(frame, &Keys) {
+                return vec![("authorship", format!("entry {number} of a ledger does not hold: {bad}"))];
+            }
+        }
+        let broken = audit.violations().iter();
+        let mut found: Vec<_> =
+            broken.map(|one| (one.promise, format!("entry {} of a ledger: {}", one.entry, one.text))).collect();
+        found.extend(
+            audit.testimonies().denials.iter().map(|one| {
+                ("authorship", format!("entry {} of a ledger: {} {}", one.entry, one.host.short(), one.text))
+            }),
+        );
+        found
     }
 
     /// Who holds a slot.
@@ -166,16 +189,17 @@ impl Desk {
 impl World {
     pub(super) fn start_desk(&mut self, spot: Spot) {
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
-        let mut ledger = Ledger::default();
+        let (mut ledger, mut chain) = (Ledger::default(), Chain::default());
         desk.gone.clear();
-        for bytes in &desk.entries {
-            if let Ok(entry) = wire::decode::<LedgerEntry>(bytes, LedgerEntry::LIMIT) {
+        for frame in &desk.entries {
+            if let Ok(entry) = chain.next(frame, &Keys) {
                 let gone = rings::let_go(&ledger, &entry);
                 gone.into_iter().for_each(|(rollout, hosts)| desk.gone.entry(rollout).or_default().extend(hosts));
                 // What was saved was folded before.
                 let _ = ledger.fold(&entry);
             }
         }
+        desk.head = chain.head();
         desk.shadow = ledger.clone();
         desk.machine = Controller::rebuild(settings(), ledger);
         desk.wake = 0;
@@ -289,7 +313,7 @@ impl World {
         let credential = self.seats[spot as usize].credential.clone();
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         let id = u128::from(desk.chance.next_u64());
-        let command = desk.machine.command(to, body, id, now.wall);
+        let command = desk.machine.command(to, body, id, now.wall, desk.head);
         let frame = LeaseFrame { credential, sealed: Sealed::seal(&Key(node(COORDINATOR)), &command) };
         self.send_frame(spot, &to, &frame);
     }
@@ -312,7 +336,9 @@ impl World {
         let seat = &mut self.seats[spot as usize];
         let (now, error) = (seat.clock.now(self.now), seat.clock.error(self.now));
         let Some(desk) = seat.desk_mut() else { return };
-        desk.entries.push(wire::encode(entry));
+        let frame = desk.head.link(&Key(node(COORDINATOR)), entry);
+        desk.head = desk.head.after(&frame);
+        desk.entries.push(frame);
         // As the real one: a process that dies before it wrote anything leaves a copied store a copied store.
         desk.continues = true;
         let before = reported_place(&desk.shadow, entry);
@@ -351,7 +377,7 @@ impl World {
                     counted,
                 }
             }
-            LedgerAct::Stopped { rollout, sequence } => {
+            LedgerAct::Stopped { rollout, sequence, .. } => {
                 Truth::StopSaved { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true }
             }
             LedgerAct::Ordered { evidence } => {
@@ -464,7 +490,7 @@ impl World {
         if let Some(steps) = rings::steps(&plan) {
             self.tell(spot, Truth::Ringed { rollout: id, steps });
         }
-        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan) });
+        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: "operator".into() });
         if self.is_applied(number) {
             self.applied(number);
         }

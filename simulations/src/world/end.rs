@@ -104,7 +104,13 @@ impl World {
             return self.after(JUDGE, Happening::Judge);
         }
         let open = self.open_ends();
+        let audited = if broken || !open.is_empty() { Vec::new() } else { self.audited() };
         if broken {
+            self.finish = Some(Finish::PromiseBroken);
+        } else if !audited.is_empty() {
+            for (spot, (promise, text)) in audited {
+                self.observers.record.demand(promise, self.now, &[spot], false, || text);
+            }
             self.finish = Some(Finish::PromiseBroken);
         } else if open.is_empty() && self.now >= self.scenario.least {
             self.observers.record.demand("liveness", self.now, &[], true, String::new);
@@ -117,6 +123,15 @@ impl World {
         } else {
             self.after(JUDGE, Happening::Judge);
         }
+    }
+
+    /// What the ledgers themselves show. A sabotage is looked for in what hosts really did.
+    fn audited(&self) -> Vec<(Spot, (&'static str, String))> {
+        if self.sabotage.is_some() {
+            return Vec::new();
+        }
+        let desks = self.seats.iter().filter_map(|seat| Some((seat.spot, seat.desk()?)));
+        desks.flat_map(|(spot, desk)| desk.audited().into_iter().map(move |found| (spot, found))).collect()
     }
 
     /// What has not come to its end, in words.

@@ -22,9 +22,10 @@ impl World {
     /// A member sends what is not its own to send.
     pub(super) fn forge(&mut self) -> bool {
         let Some(enemy) = self.idle_host() else { return false };
-        let spots: Vec<Spot> =
-            self.seats.iter().filter(|seat| seat.up && seat.spot != enemy).map(|seat| seat.spot).collect();
         let (evil, right) = (self.seats[enemy as usize].node, self.seats[enemy as usize].credential.clone());
+        // What a copy of a host seals with the host's own key is no forgery: nobody could tell.
+        let spots: Vec<Spot> =
+            self.seats.iter().filter(|seat| seat.up && seat.node != evil).map(|seat| seat.spot).collect();
         for spot in spots {
             let victim = self.seats[spot as usize].node;
             let epoch = self.primary().and_then(|desk| self.seats[desk as usize].desk()).map(|desk| desk.epoch());
@@ -35,6 +36,7 @@ impl World {
                 to: victim,
                 epoch: epoch.unwrap_or_default(),
                 after: None,
+                head: Default::default(),
                 expires: WallTime::MAX,
                 body: ToHost::Acknowledge { lease: lease.map_or(LeaseId([0; 16]), |(lease, _)| lease) },
             };
@@ -80,6 +82,7 @@ impl World {
             mesh: MESH,
             to: node(COORDINATOR),
             epoch: Default::default(),
+            head: None,
             body: ToCoordinator::Reported(Box::new(report)),
         };
         let mut sealed = Sealed::seal(&Key(evil), &answer);

@@ -9,6 +9,7 @@ mod forgery;
 mod hand;
 mod host;
 mod life;
+mod look;
 mod mesh;
 mod net;
 mod operators;

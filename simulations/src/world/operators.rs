@@ -106,11 +106,17 @@ impl World {
     pub(super) fn operate(&mut self, order: Order) {
         match order {
             Order::Apply { wave } => self.apply(wave),
-            Order::Pause { wave } => self.everywhere(Event::Pause(self.rollout_id(wave))),
-            Order::Resume { wave } => self.everywhere(Event::Resume(self.rollout_id(wave))),
+            Order::Pause { wave } => {
+                self.everywhere(Event::Pause { rollout: self.rollout_id(wave), by: "operator".into() })
+            }
+            Order::Resume { wave } => {
+                self.everywhere(Event::Resume { rollout: self.rollout_id(wave), by: "operator".into() })
+            }
             Order::Command { scope, stop } => self.give(scope, stop),
-            Order::Stop { wave } => self.everywhere(Event::Stop(self.rollout_id(wave))),
             Order::Approve { wave } => self.approve(wave),
+            Order::Stop { wave } => {
+                self.everywhere(Event::Stop { rollout: self.rollout_id(wave), by: "operator".into() })
+            }
             Order::Release { node } => {
                 self.release(node);
             }

@@ -46,6 +46,7 @@ pub(super) fn planned(wave: &Wave, hosts: usize) -> Vec<PlannedRing> {
 pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
     let limit = |count: u32| count.to_string().parse::<Limit>().ok();
     Some(RolloutSpec {
+        urgent: None,
         name: format!("wave-{number}"),
         operation: operation(wave),
         targets: Targets::All,
@@ -89,6 +90,7 @@ pub(super) fn plan(number: usize, wave: &Wave) -> Plan {
     };
     let openings: Vec<_> = wave.openings.iter().map(opening).collect();
     Plan {
+        because: None,
         name: format!("wave-{number}"),
         hash: [0; 32],
         created_at: true_wall(wave.at),

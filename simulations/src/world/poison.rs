@@ -83,6 +83,7 @@ impl World {
             to: to.node,
             epoch: Default::default(),
             after: None,
+            head: Default::default(),
             expires: WallTime::MAX,
             body: ToHost::Acknowledge { lease: LeaseId([0; 16]) },
         };

@@ -111,7 +111,7 @@ impl World {
         let Some(desk) = self.seats[spot as usize].desk() else { return };
         let stuck = desk.shadow.active.iter().copied().filter(|rollout| desk.is_stuck(*rollout, now));
         for rollout in stuck.collect::<Vec<_>>() {
-            self.desk_event(spot, Event::Stop(rollout));
+            self.desk_event(spot, Event::Stop { rollout, by: "operator".into() });
         }
     }
 }

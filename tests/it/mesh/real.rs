@@ -141,6 +141,7 @@ fn lease_frame(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> Le
         to,
         epoch: Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) },
         after: None,
+        head: Default::default(),
         expires: WallTime(clock::now().wall.0 + 60_000),
         body: ToHost::Offer(Box::new(lease)),
     };

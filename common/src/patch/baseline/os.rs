@@ -2,6 +2,8 @@
 
 use core::cmp::Ordering;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::words::{FilterKey, words};
 use crate::inventory::{deb, rpm};
 
@@ -38,6 +40,23 @@ words! {
         Rocky = "ROCKY_LINUX",
         /// AlmaLinux.
         Alma = "ALMA_LINUX",
+    }
+}
+
+impl Serialize for OperatingSystem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for OperatingSystem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::parse(&word).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|os| os.as_str()).collect();
+            let clipped: String = word.chars().take(40).collect();
+            de::Error::custom(format!("{clipped:?} is no operating system: write {}", known.join(", ")))
+        })
     }
 }
 

@@ -4,28 +4,35 @@
 
 use std::collections::BTreeSet;
 
-use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas};
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas,
+};
 
 use super::{OperatingSystem, Spec, aws::AwsBaseline, check::MAX_GLOBAL_FILTERS, check::MAX_NAME};
 use crate::patch::overrides::InstallList;
 
 /// Of a manifest of kind `PatchBaseline`.
 pub fn patch_baseline() -> Schema {
+    manifest::<Spec>("PatchBaseline", json_schema!({ "type": "string", "minLength": 3, "maxLength": MAX_NAME }))
+}
+
+/// Of a manifest of `kind` with a name of the shape `name` and `S` for its spec.
+pub(crate) fn manifest<S: JsonSchema>(kind: &str, name: Schema) -> Schema {
     let mut generator = generator();
     let mut schema = json_schema!({
         "$schema": DRAFT,
-        "title": "kind: PatchBaseline",
+        "title": format!("kind: {kind}"),
         "type": "object",
         "properties": {
             "apiVersion": { "const": "patchmesh/v1" },
-            "kind": { "const": "PatchBaseline" },
+            "kind": { "const": kind },
             "metadata": {
                 "type": "object",
-                "properties": { "name": { "type": "string", "minLength": 3, "maxLength": MAX_NAME } },
+                "properties": { "name": name },
                 "required": ["name"],
                 "additionalProperties": false,
             },
-            "spec": generator.subschema_for::<Spec>(),
+            "spec": generator.subschema_for::<S>(),
         },
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "additionalProperties": false,
@@ -56,9 +63,9 @@ pub fn install_override_list() -> Schema {
     schema
 }
 
-pub(crate) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-pub(crate) fn generator() -> SchemaGenerator {
+fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.into_generator()
@@ -83,7 +90,7 @@ pub(super) fn global_filters(schema: &mut Schema) {
 }
 
 /// What is absent is left out, never `null`; sizes of numbers and links of our documentation are left out too.
-pub(crate) fn tidy(schema: &mut Schema) {
+fn tidy(schema: &mut Schema) {
     if let Some(members) = schema.as_object_mut() {
         members.remove("format");
         if let Some(types) = members.get_mut("type") {

@@ -75,7 +75,7 @@ fn a_forged_or_foreign_answer_changes_nothing() {
     let (_, ToHost::Offer(lease)) = world.told[0].clone() else { panic!("an offer") };
     let before = world.controller.clone();
     let body = ToCoordinator::Ready { lease: lease.id, nonce: Nonce([1; 16]) };
-    let answer = Answer { mesh: mesh(), to: settings().me, epoch: before.epoch(), body };
+    let answer = Answer { mesh: mesh(), to: settings().me, epoch: before.epoch(), head: None, body };
     let own = Membership {
         mesh: mesh(),
         key: signer(9).id(),

@@ -7,14 +7,14 @@ use crate::run::message::{SignedStop, StopOrder, StopScope};
 fn stop_and_pause_latch_in_the_ledger() {
     let mut world = World::new(4);
     world.apply(plan_of(4, 1, 0, open()));
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     world.rebuild();
     world.told.clear();
     world.pass(500);
     assert!(!world.told.iter().any(|(_, body)| matches!(body, ToHost::Offer(_))));
-    world.send(Event::Resume(ID));
+    world.send(Event::Resume { rollout: ID, by: "ops".into() });
     world.round();
-    let effects = world.effects(Event::Stop(ID));
+    let effects = world.effects(Event::Stop { rollout: ID, by: "ops".into() });
     assert!(matches!(&effects[0], Effect::Save(entry) if matches!(entry.act, LedgerAct::Stopped { sequence: 1, .. })));
     assert!(matches!(effects[1], Effect::Order(order) if order.stop), "the mesh gets it");
     assert!(matches!(effects[2], Effect::TellStop { .. }), "the running host is told");
@@ -130,13 +130,13 @@ fn a_host_that_is_away_while_nobody_is_asked_is_not_lost_yet() {
     assert_eq!(world.state().ended_at, None, "before the first opening");
     world.script(1, Script::Good);
     world.see_all();
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     world.pass(HOUR as u64);
     world.script(1, Script::Silent);
     world.see_all();
     world.pass(61_000);
     assert_eq!(world.state().ended_at, None, "paused in the first opening");
-    world.send(Event::Resume(ID));
+    world.send(Event::Resume { rollout: ID, by: "ops".into() });
     assert!(world.state().ended_at.is_some(), "it would be asked now, and is lost");
 }
 
@@ -144,10 +144,10 @@ fn a_host_that_is_away_while_nobody_is_asked_is_not_lost_yet() {
 fn pausing_what_is_paused_writes_nothing() {
     let mut world = World::new(1);
     world.apply(plan_of(1, 1, 0, open()));
-    world.send(Event::Resume(ID));
-    world.send(Event::Pause(ID));
+    world.send(Event::Resume { rollout: ID, by: "ops".into() });
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     let before = world.saved.len();
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     assert_eq!(world.saved.len(), before);
     assert!(world.state().paused);
 }
@@ -156,13 +156,13 @@ fn pausing_what_is_paused_writes_nothing() {
 fn offers_that_are_out_when_it_is_paused_grant_nothing_and_are_made_again() {
     let mut world = World::new(2);
     world.apply(plan_of(2, 2, 0, open()));
-    world.send(Event::Pause(ID));
+    world.send(Event::Pause { rollout: ID, by: "ops".into() });
     world.round();
     world.pass(500);
     assert!(world.running.is_empty() && world.state().hosts[0].attempts == 0);
     world.pass(30_000);
     world.see_all();
-    world.send(Event::Resume(ID));
+    world.send(Event::Resume { rollout: ID, by: "ops".into() });
     world.run();
     assert_eq!((world.state().tally.succeeded, world.state().hosts[0].attempts), (2, 1));
 }
@@ -172,7 +172,7 @@ fn two_rollouts_share_a_host_one_after_the_other() {
     let mut world = World::new(1);
     world.apply(plan_of(1, 1, 0, open()));
     let other = RolloutId([9; 8]);
-    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())) });
+    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())), by: "ops".into() });
     let why = |world: &World| planner::waiting(world.controller.ledger(), other, 0, world.controller.desk(), world.now);
     assert_eq!(why(&world), Some(Waiting::Claimed(ID)), "the first one is asking it");
     world.round();
@@ -208,7 +208,7 @@ fn a_stopped_rollout_ends_with_a_lost_host_and_its_late_report_is_kept() {
     let seed = world.scripts[&node].0;
     world.script(seed, Script::Silent);
     world.see_all();
-    world.send(Event::Stop(ID));
+    world.send(Event::Stop { rollout: ID, by: "ops".into() });
     assert_eq!(world.state().ended_at, None, "the host may still be at work");
     world.pass(61_000);
     assert!(world.state().ended_at.is_some());
@@ -284,4 +284,20 @@ fn in_safe_mode_nothing_is_granted_reports_are_taken_and_nobody_is_given_up() {
     world.see_all();
     world.run();
     assert_eq!(world.state().tally.succeeded, 3);
+}
+
+#[test]
+fn every_order_of_an_operator_is_kept_with_who_gave_it() {
+    let mut world = World::new(1);
+    let by = |who: &str| who.to_owned();
+    world.send(Event::Apply { id: ID, plan: Box::new(plan_of(1, 1, 0, open())), by: by("ann") });
+    world.send(Event::Pause { rollout: ID, by: by("bob") });
+    world.send(Event::Resume { rollout: ID, by: by("cyd") });
+    world.send(Event::Stop { rollout: ID, by: by("dan") });
+    let kept = world.saved.iter().filter_map(|entry| match &entry.act {
+        LedgerAct::Started(rollout) => Some(rollout.by.as_str()),
+        LedgerAct::Paused { by, .. } | LedgerAct::Resumed { by, .. } | LedgerAct::Stopped { by, .. } => Some(by),
+        _ => None,
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), ["ann", "bob", "cyd", "dan"]);
 }

@@ -140,7 +140,7 @@ fn another_rollout_waits_for_a_released_host_instead_of_being_refused_by_it() {
     world.running.insert(signer(1).id(), lease);
     world.see_all();
     let other = RolloutId([9; 8]);
-    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())) });
+    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())), by: "ops".into() });
     world.told.clear();
     world.pass(2_500);
     let why = planner::waiting(world.controller.ledger(), other, 0, world.controller.desk(), world.now);
@@ -267,7 +267,7 @@ fn a_host_is_missed_after_its_own_reboots() {
     world.answer(2, ToCoordinator::Reported(report));
     let other = RolloutId([9; 8]);
     world.running.remove(&signer(2).id());
-    world.send(Event::Apply { id: other, plan: Box::new(plan_of(2, 2, 0, open())) });
+    world.send(Event::Apply { id: other, plan: Box::new(plan_of(2, 2, 0, open())), by: "ops".into() });
     world.round();
     world.round();
     world.pass(61_000);

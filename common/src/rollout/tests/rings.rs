@@ -200,7 +200,7 @@ fn a_halted_or_stopped_rollout_opens_no_further_ring() {
         world.round();
         world.round();
         if stops {
-            world.send(Event::Stop(ID));
+            world.send(Event::Stop { rollout: ID, by: "ops".into() });
         }
         world.run();
         assert_eq!((world.grants(), world.place()), (1, (0, 0)), "stops: {stops}");
@@ -370,7 +370,8 @@ fn the_judge_names_what_breaks_the_order() {
         let mut plan = two_rings();
         plan.rings[1].approvals = approvals;
         let mut judge = Judge::default();
-        judge.read(&at(0, LedgerAct::Started(Box::new(super::super::plan::Rollout { id: ID, plan }))));
+        judge
+            .read(&at(0, LedgerAct::Started(Box::new(super::super::plan::Rollout { id: ID, plan, by: "ops".into() }))));
         entries.iter().for_each(|entry| judge.read(entry));
         judge.violations().to_vec()
     };
@@ -464,8 +465,8 @@ proptest! {
                 Turn::Pass(millis) => world.pass(millis),
                 Turn::Clock(millis) => world.now.wall = WallTime(world.now.wall.0 + millis),
                 Turn::Restart => world.rebuild(),
-                Turn::Pause(true) => world.send(Event::Pause(ID)),
-                Turn::Pause(false) => world.send(Event::Resume(ID)),
+                Turn::Pause(true) => world.send(Event::Pause { rollout: ID, by: "ops".into() }),
+                Turn::Pause(false) => world.send(Event::Resume { rollout: ID, by: "ops".into() }),
                 Turn::Release(seed) => world.release(seed),
                 Turn::Silent(seed) => world.script(seed, Script::Silent),
                 Turn::Back(seed) => world.script(seed, Script::Good),

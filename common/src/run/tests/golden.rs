@@ -32,7 +32,8 @@ fn entries() -> Vec<(&'static str, JournalEntry, &'static str)> {
         ended: wall,
     };
     let stop = StopOrder { mesh: MESH, scope: StopScope::Rollout(ROLLOUT), sequence: 2, stop: true };
-    let granted = JournalEntry::Granted { lease: Box::new(lease()), coordinator: COORDINATOR.id(), at, wall };
+    let granted =
+        JournalEntry::Granted { lease: Box::new(lease()), coordinator: COORDINATOR.id(), at, wall, head: HEAD };
     let done = StepResult { reboot_required: true, output: "ok".into(), ..StepResult::default() };
     let bad = StepResult { fault: Some(fault.clone()), verified: Some(Box::new(found)), ..StepResult::default() };
     vec![
@@ -48,7 +49,8 @@ fn entries() -> Vec<(&'static str, JournalEntry, &'static str)> {
             "020707070707070707070707070707070708080808080808080202020202020202020202020202020202020202020202 \
              0202020202020202020101000104746f6f6c05616d64363401013101320261620001fb2c01fd00a0b83046030000fd80 \
              efca3046030000fd4017d430460300000ac8fb9001fb580200030303030303030303030303030303030303030303030303 \
-             0303030303030303b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0fb2c01fd00a0b83046030000",
+             0303030303030303b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0fb2c01fd00a0b83046030000034e4e4e4e4e4e4e4e4e4e4e \
+             4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e",
         ),
         (
             "began",

@@ -291,3 +291,24 @@ fn the_snapshots_of_what_is_held_and_offered_are_not_forgotten_for_another() {
     bench.granted(judged(6));
     assert_eq!(ask(&mut bench, 3), [SnapshotId([6; 32])], "held");
 }
+
+#[test]
+fn a_host_keeps_the_head_of_the_last_go_and_says_it_to_that_coordinator_only() {
+    let mut bench = Bench::new();
+    let said = |effects: &[Effect]| {
+        let head = |effect: &Effect| match effect {
+            Effect::Answer(answer) => Some(answer.head),
+            _ => None,
+        };
+        effects.iter().filter_map(head).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&bench.say(ToHost::Adopt)), [None], "nothing was accepted yet");
+    bench.granted(lease());
+    assert_eq!(bench.machine.journal().head, Some((COORDINATOR.id(), HEAD)));
+    assert_eq!(said(&bench.say(ToHost::Adopt)), [Some(HEAD)]);
+    let others = bench.machine.journal().head.filter(|(of, _)| *of == OWNER.id());
+    assert_eq!(others, None, "what one coordinator said is no word about another's ledger");
+    // Another life of the process still knows.
+    bench.rebuild(false);
+    assert_eq!(said(&bench.say(ToHost::Adopt)), [Some(HEAD)]);
+}

@@ -29,7 +29,7 @@ use crate::{
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
     patch::{Approval, PatchCounters},
-    rollout::{Operation, RebootOption},
+    rollout::{Operation, RebootOption, chain::Head},
     schedule::Opening,
     seal::{Sealed, Signature, Signer, Verifier},
     time::{BootTime, Now, WallTime},
@@ -123,9 +123,12 @@ pub(super) fn lease() -> Lease {
     }
 }
 
+/// Where the ledger ends in every command.
+pub(super) const HEAD: Head = Head { entries: 3, hash: [0x4e; 32] };
+
 pub(super) fn command_at(wall: WallTime, epoch: Epoch, body: ToHost) -> Command {
     let expires = WallTime(wall.0 + 60_000);
-    Command { id: CommandId([0; 16]), mesh: MESH, to: HOST.id(), epoch, after: None, expires, body }
+    Command { id: CommandId([0; 16]), mesh: MESH, to: HOST.id(), epoch, after: None, head: HEAD, expires, body }
 }
 
 pub(super) fn frame(command: &Command) -> Event {
@@ -332,7 +335,8 @@ fn answer_word(body: &ToCoordinator) -> String {
 
 #[test]
 fn fake_keys_tell_authors_apart() {
-    let answer = Answer { mesh: MESH, to: OWNER.id(), epoch: epoch(1), body: ToCoordinator::Adopted { held: None } };
+    let answer =
+        Answer { mesh: MESH, to: OWNER.id(), epoch: epoch(1), head: None, body: ToCoordinator::Adopted { held: None } };
     let mut sealed = Sealed::seal(&HOST, &answer);
     assert_eq!(sealed.open::<Answer>(&Keys), Ok(answer));
     sealed.author = OPERATOR.id();

@@ -3,11 +3,14 @@
 //! Members may be added, never renamed or re-typed. A listed member is always present, `null` where unknown. Times are
 //! RFC 3339 in UTC with whole seconds; lists are sorted by name.
 
+mod audit;
 mod baseline;
+mod command;
 mod compliance;
 mod event;
 mod host;
 mod plan;
+mod policy;
 mod rollout;
 mod slots;
 mod snapshot;
@@ -22,10 +25,15 @@ pub use patchmesh_node::api::document::{OrderRow, OrdersDocument, StopDocument, 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::{
+    audit::{
+        AuditDocument, BrokenPromise, ChainDocument, EntryDocument, ExcusedDocument, HeldSlot, PromiseDocument,
+        StateDocument, TestimonyDocument,
+    },
     baseline::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
     },
+    command::{CommandDocument, CommandRow, CommandsDocument, InvocationDocument},
     compliance::{
         ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
         PatchReason, PatchesDocument, StandingDocument, Status,
@@ -35,6 +43,10 @@ pub use self::{
     plan::{
         Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument, SelectorDocument,
         SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
+    },
+    policy::{
+        NotStarted, PoliciesDocument, PolicyDocument, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,
+        rows as policy_rows,
     },
     rollout::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,

@@ -5,16 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 use patchmesh_common::{
     id::SnapshotId,
     inventory::{PackageChange, PackageRemoval, Transaction},
-    patch::{Approval, overrides::InstallList},
+    patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     rollout::{
         OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
+        policy::{Labels, TargetsText},
         ring::PlannedRing,
-        spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets},
+        spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets, Urgent},
     },
     run::gate::Gate,
     schedule::Opening,
+    selector::Selector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,10 @@ pub struct TargetsDocument {
     pub names: Option<Vec<String>>,
     /// By label.
     pub selector: Option<SelectorDocument>,
+    /// By a selector, as `get hosts -l` takes it.
+    pub matching: Option<Selector>,
+    /// By patch group.
+    pub patch_groups: Option<Vec<String>>,
 }
 
 /// A rollout as asked for, with every default written out.
@@ -53,6 +59,8 @@ pub struct SpecDocument {
     pub targets: TargetsDocument,
     /// Which patches: `all`, `security` or a baseline's name; null if one of the next two decides, or every host's patch group.
     pub baseline: Option<String>,
+    /// The name of a baseline for every operating system, if they decide.
+    pub baselines: Option<BTreeMap<OperatingSystem, String>>,
     /// The id of the snapshot that decides.
     pub snapshot: Option<String>,
     /// The `BaselineOverride` that decides: AWS's JSON, as a text.
@@ -77,6 +85,8 @@ pub struct SpecDocument {
     pub rings: Vec<RingDocument>,
     /// How fast each ring reaches the limit.
     pub ramp: Ramp,
+    /// That it is done at once, and why outside windows; null of any other rollout.
+    pub urgent: Option<Urgent>,
     /// What every host must show after its run, in this order.
     pub gates: Vec<Gate>,
     /// What becomes of a host that would now do something else than was planned.
@@ -108,6 +118,8 @@ impl From<&Targets> for TargetsDocument {
             Targets::All => document.all = Some(true),
             Targets::Names(names) => document.names = Some(names.iter().cloned().collect()),
             Targets::Labels(labels) => document.selector = Some(SelectorDocument { match_labels: labels.clone() }),
+            Targets::Matching(selector) => document.matching = Some(selector.clone()),
+            Targets::Groups(groups) => document.patch_groups = Some(groups.iter().cloned().collect()),
         }
         document
     }
@@ -117,16 +129,9 @@ impl TryFrom<TargetsDocument> for Targets {
     type Error = SpecDocumentError;
 
     fn try_from(document: TargetsDocument) -> Result<Self, SpecDocumentError> {
-        match document {
-            TargetsDocument { all: Some(true), names: None, selector: None } => Ok(Self::All),
-            TargetsDocument { all: None, names: Some(names), selector: None } => {
-                Ok(Self::Names(names.into_iter().collect()))
-            }
-            TargetsDocument { all: None, names: None, selector: Some(selector) } => {
-                Ok(Self::Labels(selector.match_labels))
-            }
-            _ => Err(SpecDocumentError::Targets),
-        }
+        let TargetsDocument { all, names, selector, matching, patch_groups } = document;
+        let labels = selector.map(|selector| Labels { match_labels: selector.match_labels });
+        TargetsText { all, names, selector: labels, matching, patch_groups }.targets().ok_or(SpecDocumentError::Targets)
     }
 }
 
@@ -162,10 +167,10 @@ impl TryFrom<RingDocument> for RingSpec {
 #[derive(Debug, thiserror::Error)]
 pub enum SpecDocumentError {
     /// Several of the three ways.
-    #[error("at most one of baseline, snapshot and baselineOverride can be given")]
+    #[error("at most one of baseline, baselines, snapshot and baselineOverride can be given")]
     Baselines,
     /// None or several of the three ways.
-    #[error("targets, and every ring, must hold exactly one of all: true, names and selector")]
+    #[error("targets, and every ring, must hold exactly one of all: true, names, selector, matching and patchGroups")]
     Targets,
     /// A value.
     #[error(transparent)]
@@ -182,8 +187,9 @@ impl From<&RolloutSpec> for SpecDocument {
                 Asked::All => Some("all".to_owned()),
                 Asked::Security => Some("security".to_owned()),
                 Asked::Baseline(name) => Some(name.clone()),
-                Asked::Group | Asked::Snapshot(_) | Asked::Override(_) => None,
+                Asked::Group | Asked::Snapshot(_) | Asked::Override(_) | Asked::Systems(_) => None,
             },
+            baselines: if let Asked::Systems(names) = &spec.baseline { Some(names.clone()) } else { None },
             snapshot: if let Asked::Snapshot(id) = &spec.baseline { Some(id.clone()) } else { None },
             baseline_override: if let Asked::Override(text) = &spec.baseline { Some(text.clone()) } else { None },
             install_override_list: spec.install_list.clone(),
@@ -196,6 +202,7 @@ impl From<&RolloutSpec> for SpecDocument {
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
             rings: spec.rings.iter().map(RingDocument::from).collect(),
             ramp: spec.ramp,
+            urgent: spec.urgent.clone(),
             gates: spec.gates.clone(),
             on_superseded: spec.on_superseded,
         }
@@ -206,15 +213,16 @@ impl TryFrom<SpecDocument> for RolloutSpec {
     type Error = SpecDocumentError;
 
     fn try_from(document: SpecDocument) -> Result<Self, SpecDocumentError> {
-        let baseline = match (document.baseline, document.snapshot, document.baseline_override) {
-            (Some(name), None, None) => match name.as_str() {
+        let baseline = match (document.baseline, document.baselines, document.snapshot, document.baseline_override) {
+            (Some(name), None, None, None) => match name.as_str() {
                 "all" => Asked::All,
                 "security" => Asked::Security,
                 _ => Asked::Baseline(name),
             },
-            (None, Some(id), None) => Asked::Snapshot(id),
-            (None, None, Some(text)) => Asked::Override(text),
-            (None, None, None) => Asked::Group,
+            (None, Some(names), None, None) => Asked::Systems(names),
+            (None, None, Some(id), None) => Asked::Snapshot(id),
+            (None, None, None, Some(text)) => Asked::Override(text),
+            (None, None, None, None) => Asked::Group,
             _ => return Err(SpecDocumentError::Baselines),
         };
         let spec = Self {
@@ -232,6 +240,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
             rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
             ramp: document.ramp,
+            urgent: document.urgent,
             gates: document.gates,
             on_superseded: document.on_superseded,
         };

@@ -127,7 +127,7 @@ impl SnapshotRow {
             judged_by: match rules.choice {
                 Choice::All => JudgedBy::All,
                 Choice::Security => JudgedBy::Security,
-                Choice::One => JudgedBy::Baseline,
+                Choice::One | Choice::Systems => JudgedBy::Baseline,
                 Choice::System => JudgedBy::Override,
                 Choice::Group(_) => JudgedBy::Groups,
             },

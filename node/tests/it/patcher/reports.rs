@@ -163,6 +163,12 @@ fn what_a_baseline_override_finds_is_printed_and_no_report() {
             output(&report)
         );
         assert_eq!(running.patches().await.unwrap(), before);
+        // A policy's baselines are chosen in the same way, and are what the host is held against.
+        by_system.rules.choice = Choice::Systems;
+        running.resolve_by(Operation::Scan, by_system.clone()).await.unwrap();
+        let lease = Lease { id: LeaseId([8; 16]), ..scan(Approval::Snapshot(by_system.id())) };
+        run(&mut running, lease).await;
+        assert_eq!(running.patches().await.unwrap().standing.baseline, by_system.rules.baselines[0].name);
     });
 }
 

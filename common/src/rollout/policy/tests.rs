@@ -1,0 +1,135 @@
+//! Tests of policies: what is wrong with them, and what their runs ask for.
+
+use super::{predefined::host_management, *};
+use crate::{rollout::tests::plan_of, schedule::Opening};
+
+pub(super) fn policy() -> PatchPolicy {
+    let mut policy = host_management();
+    policy.name = "nightly".into();
+    policy.spec.enabled = None;
+    policy.spec.install = Some(Timing { schedule: "cron(0 2 ? * SUN *)".into(), catch_up: None });
+    policy.spec.windows = vec!["sundays".into()];
+    policy
+}
+
+fn at(text: &str) -> WallTime {
+    WallTime::parse(text).unwrap()
+}
+
+fn wrong(change: impl FnOnce(&mut PatchPolicy)) -> Vec<String> {
+    let mut changed = policy();
+    change(&mut changed);
+    changed.check().unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_run_asks_for_what_the_policy_says_under_a_name_that_says_whose_it_is() {
+    let checked = policy().check().unwrap();
+    let of = at("2026-12-06T02:00:00Z");
+    let install = checked.rollout(Operation::Install, of);
+    install.check().unwrap();
+    assert_eq!((install.name.as_str(), install.operation), ("nightly-install-20261206t020000z", Operation::Install));
+    assert_eq!((&install.targets, &install.baseline), (&Targets::All, &Asked::Group));
+    assert_eq!((install.max_concurrency.given(), install.max_errors.given()), ("50", "100%"));
+    assert_eq!(install.windows, ["sundays"]);
+    let scan = checked.rollout(Operation::Scan, of);
+    assert_eq!((scan.name.as_str(), scan.windows.len()), ("nightly-scan-20261206t020000z", 0), "scans wait for none");
+    assert_eq!(run_of(&install.name), Some(("nightly", Operation::Install, of)));
+    for other in ["nightly", "nightly-scan-20261306t020000z", "nightly-look-20261206t020000z", "a-scan-20261206t02000z"]
+    {
+        assert_eq!(run_of(other), None, "{other}");
+    }
+    assert_eq!(run_of("a-scan-b-scan-20261206t020000z"), Some(("a-scan-b", Operation::Scan, of)));
+    let longest = PatchPolicy { name: "n".repeat(MAX_NAME), ..policy() };
+    longest.check().unwrap().rollout(Operation::Install, of).check().unwrap();
+}
+
+#[test]
+fn baselines_are_of_the_groups_of_all_or_of_every_operating_system() {
+    let asked = |change: fn(&mut Spec)| {
+        let mut changed = policy();
+        change(&mut changed.spec);
+        changed.check().unwrap().baseline().clone()
+    };
+    assert_eq!(asked(|spec| spec.baseline = Some("security".into())), Asked::Security);
+    assert_eq!(asked(|spec| spec.baseline = Some("web".into())), Asked::Baseline("web".into()));
+    let systems = asked(|spec| spec.baselines = Some([(OperatingSystem::Debian, "web".into())].into()));
+    assert_eq!(baseline_names(&systems), [(Some(OperatingSystem::Debian), "web")]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_named() {
+    assert_eq!(wrong(|p| p.name = "Nightly".into())[0].split(':').next(), Some("name \"Nightly\""));
+    assert_eq!(wrong(|p| p.name = "n".repeat(MAX_NAME + 1)).len(), 1);
+    let both = wrong(|p| {
+        p.spec.timezone = Some("Paris".into());
+        p.spec.scan.as_mut().unwrap().schedule = "rate(1 minute)".into();
+    });
+    assert!(
+        both[0].starts_with("timezone \"Paris\"") && both[1].starts_with("scan.schedule \"rate(1 minute)\""),
+        "{both:?}"
+    );
+    let nothing = wrong(|p| (p.spec.scan, p.spec.install) = (None, None));
+    assert!(nothing[0].starts_with("scan \"\": write a schedule") && nothing[1].starts_with("windows"), "{nothing:?}");
+    for (change, field) in [
+        (
+            Box::new(|p: &mut PatchPolicy| p.spec.targets = TargetsText::default()) as Box<dyn Fn(&mut PatchPolicy)>,
+            "targets",
+        ),
+        (Box::new(|p| p.spec.targets.names = Some(vec!["a".into()])), "targets"),
+        (Box::new(|p| p.spec.targets = TargetsText { names: Some(Vec::new()), ..TargetsText::default() }), "targets"),
+        (Box::new(|p| p.spec.max_concurrency = Limit::count(0)), "maxConcurrency"),
+        (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()) })), "hooks \"5\""),
+        (Box::new(|p| p.spec.windows = vec!["a b".into()]), "windows"),
+        (Box::new(|p| p.spec.baselines = Some(BTreeMap::new())), "baselines"),
+        (Box::new(|p| p.spec.description = Some(String::new())), "description"),
+    ] {
+        let told = wrong(change);
+        assert!(told.len() == 1 && told[0].starts_with(field), "{field}: {told:?}");
+    }
+    let two = wrong(|p| {
+        p.spec.baseline = Some("web".into());
+        p.spec.baselines = Some([(OperatingSystem::Debian, "web".into())].into());
+    });
+    assert!(two[0].starts_with("baselines"), "{two:?}");
+}
+
+#[test]
+fn the_ledger_alone_says_which_runs_there_were() {
+    let mut ledger = Ledger::default();
+    let mut start = |id: u8, name: &str, started: &str, ended: Option<&str>| {
+        let mut plan = plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]);
+        plan.name = name.to_owned();
+        let (id, rollout) =
+            (RolloutId([id; 8]), |id| super::super::plan::Rollout { id, plan: plan.clone(), by: "ops".into() });
+        let act = super::super::ledger::LedgerAct::Started(Box::new(rollout(id)));
+        ledger.fold(&super::super::ledger::LedgerEntry { at: at(started), act }).unwrap();
+        ledger.rollouts.get_mut(&id).unwrap().ended_at = ended.map(at);
+    };
+    start(1, "nightly-scan-20261201t020000z", "2026-12-01T02:00:01Z", Some("2026-12-01T02:05:00Z"));
+    start(2, "nightly-scan-20261202t020000z", "2026-12-02T02:00:01Z", None);
+    start(3, "nightly-install-20261201t030000z", "2026-12-01T03:00:01Z", None);
+    start(4, "weekly", "2026-12-01T03:00:01Z", None);
+    start(5, "nightly-scan-20991202t020000z", "2026-12-02T02:00:02Z", None);
+    let found = runs(&ledger);
+    assert_eq!(found.len(), 2);
+    let (id, run) = found[&("nightly".to_owned(), Operation::Scan)];
+    assert_eq!(
+        (id, run.of, run.ended),
+        (RolloutId([2; 8]), at("2026-12-02T02:00:00Z"), None),
+        "and none that had not come"
+    );
+    assert_eq!(found[&("nightly".to_owned(), Operation::Install)].0, RolloutId([3; 8]));
+}
+
+#[test]
+fn what_is_predefined_is_off_until_it_is_enabled_and_only_scans() {
+    let mut predefined = host_management();
+    let off = predefined.check().unwrap();
+    assert!(!off.enabled && off.recurring(Operation::Scan).is_none());
+    predefined.spec.enabled = Some(true);
+    let on = predefined.check().unwrap();
+    assert!(on.recurring(Operation::Scan).is_some() && on.recurring(Operation::Install).is_none());
+    let text = serde_json::to_string(&predefined.spec).unwrap();
+    assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), predefined.spec);
+}

@@ -1,0 +1,205 @@
+//! Entries of a ledger in words.
+
+use std::collections::BTreeMap;
+
+use patchmesh_common::{
+    id::{LeaseId, NodeId, RolloutId},
+    membership::Membership,
+    rollout::{
+        approval::SignedVerdict,
+        audit::Audit,
+        ledger::{Ledger, LedgerAct, LedgerEntry, report_of},
+        plan::Rollout,
+    },
+    run::message::{Outcome, Report, SignedStop, StopScope},
+    seal::Ed25519,
+};
+
+use crate::{api::document::EntryDocument, render::counted, watch::act_name};
+
+/// The names that plans give to members.
+pub(super) type Names = BTreeMap<NodeId, String>;
+
+/// Every name that some plan of `ledger` gives to a member; of several the newest plan's.
+pub(super) fn names(ledger: &Ledger) -> Names {
+    let mut states: Vec<_> = ledger.rollouts.values().collect();
+    states.sort_by_key(|state| state.started_at);
+    let hosts = states.iter().flat_map(|state| &state.plan.hosts);
+    hosts.map(|host| (host.node, host.name.clone())).collect()
+}
+
+/// The name of a member, or its key.
+pub(super) fn name(names: &Names, node: &NodeId) -> String {
+    names.get(node).cloned().unwrap_or_else(|| node.to_string())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whom and what an entry is about.
+#[derive(Default)]
+struct About {
+    by: Option<String>,
+    rollout: Option<RolloutId>,
+    host: Option<NodeId>,
+    lease: Option<LeaseId>,
+    text: String,
+}
+
+/// `entry`, which `audit` read last. `names` learns from it.
+pub(super) fn entry(entry: &LedgerEntry, audit: &Audit, names: &mut Names) -> EntryDocument {
+    if let LedgerAct::Started(rollout) = &entry.act {
+        names.extend(rollout.plan.hosts.iter().map(|host| (host.node, host.name.clone())));
+    }
+    let head = audit.head();
+    let about = about(&entry.act, names);
+    let rollout_name = about.rollout.and_then(|id| audit.ledger().rollouts.get(&id)).map(|state| &state.plan.name);
+    EntryDocument {
+        schema: EntryDocument::SCHEMA.to_owned(),
+        entry: head.entries - 1,
+        at: entry.at.rfc3339_millis(),
+        act: act_name(&entry.act).to_owned(),
+        by: about.by.unwrap_or_else(|| "coordinator".to_owned()),
+        rollout: about.rollout.map(|id| id.to_string()),
+        rollout_name: rollout_name.cloned(),
+        host: about.host.map(|host| name(names, &host)),
+        node_id: about.host.map(|host| host.to_string()),
+        lease: about.lease.map(|lease| lease.to_string()),
+        text: about.text,
+        hash: hex(&head.hash),
+    }
+}
+
+/// What an act is called, who did it, and what it says, for those who have no ledger file. `names` are those of the hosts.
+pub fn told(act: &LedgerAct, names: &BTreeMap<NodeId, String>) -> [String; 3] {
+    let About { by, host, text, .. } = about(act, names);
+    let by = by.unwrap_or_else(|| "coordinator".to_owned());
+    let host = host.map(|host| name(names, &host)).filter(|host| *host != by);
+    [act_name(act).to_owned(), by, host.map_or_else(|| text.clone(), |host| format!("{host}: {text}"))]
+}
+
+fn about(act: &LedgerAct, names: &Names) -> About {
+    let of = |rollout: &RolloutId, text: &str| About { rollout: Some(*rollout), text: text.into(), ..About::default() };
+    let host_of = |host: &NodeId| (Some(*host), Some(name(names, host)));
+    match act {
+        LedgerAct::EpochOpened { epoch, continued } => {
+            let known =
+                if *continued { "every lease that is out is known" } else { "leases may be out that are not known" };
+            About { text: format!("epoch {}.{} was opened; {known}", epoch.serial, epoch.counter), ..About::default() }
+        }
+        LedgerAct::Adopted { host, held } => {
+            let text = held.map_or("holds no lease".to_owned(), |(lease, _)| format!("holds lease {lease}"));
+            let (host, by) = host_of(host);
+            About { by, host, rollout: held.map(|(_, id)| id), lease: held.map(|(lease, _)| lease), text }
+        }
+        LedgerAct::Started(rollout) => {
+            About { by: Some(rollout.by.clone()), text: started(rollout), ..of(&rollout.id, "") }
+        }
+        LedgerAct::Granted { rollout, host, lease, attempt, .. } => {
+            let text = format!("Go for attempt {attempt}: a slot is held from here on");
+            About { host: Some(*host), lease: Some(*lease), text, ..of(rollout, "") }
+        }
+        LedgerAct::Reported { evidence } => {
+            let (host, by) = host_of(&evidence.author);
+            match report_of(evidence) {
+                Ok(report) => {
+                    About { by, host, lease: Some(report.lease), text: reported(&report), ..of(&report.rollout, "") }
+                }
+                Err(error) => About { by, host, text: error.to_string(), ..About::default() },
+            }
+        }
+        LedgerAct::Returned { rollout, host, lease, refusal } => {
+            let (host, by) = host_of(host);
+            let text = format!("refused before anything began ({}): {}", refusal.code.as_str(), refusal.text);
+            About { by, host, lease: Some(*lease), text, ..of(rollout, "") }
+        }
+        LedgerAct::Refused { rollout, host, refusal } => {
+            let (host, by) = host_of(host);
+            let text = format!("is not asked again ({}): {}", refusal.code.as_str(), refusal.text);
+            About { by, host, text, ..of(rollout, "") }
+        }
+        LedgerAct::Paused { rollout, by } => {
+            About { by: Some(by.clone()), ..of(rollout, "paused: nothing new starts until resume") }
+        }
+        LedgerAct::Resumed { rollout, by } => About { by: Some(by.clone()), ..of(rollout, "resumed") },
+        LedgerAct::Halted { rollout } => of(rollout, "more hosts failed than maxErrors: nothing starts any more"),
+        LedgerAct::Stopped { rollout, sequence, by } => {
+            About { by: Some(by.clone()), ..of(rollout, &format!("stopped, by order {sequence}")) }
+        }
+        LedgerAct::Ended { rollout } => of(rollout, "ended: nothing moves any more"),
+        LedgerAct::Ordered { evidence } => ordered(evidence),
+        LedgerAct::Released { host, lease, held, by, because } => {
+            let text = format!("its slot, held as {}, was released: {because}", held.as_str());
+            About { by: Some(by.clone()), host: Some(*host), lease: *lease, text, ..About::default() }
+        }
+        LedgerAct::StepSettled { rollout, ring, step, without } => {
+            of(rollout, &settled(&format!("ring {ring}, step {step}"), without, names))
+        }
+        LedgerAct::RingSettled { rollout, ring, without } => {
+            of(rollout, &settled(&format!("ring {ring}"), without, names))
+        }
+        LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => judged(evidence),
+    }
+}
+
+fn settled(what: &str, without: &[NodeId], names: &Names) -> String {
+    let passed: Vec<_> = without.iter().map(|host| name(names, host)).collect();
+    match passed.is_empty() {
+        true => format!("{what} settled"),
+        false => format!("{what} settled without {}, which kept silent", passed.join(", ")),
+    }
+}
+
+/// An operator's word on a ring, with its signer's name as its membership says.
+fn judged(evidence: &SignedVerdict) -> About {
+    let Ok((by, verdict)) = evidence.read() else {
+        let by = Some(evidence.verdict.author.to_string());
+        return About { by, text: "a word on a ring that does not decode".into(), ..About::default() };
+    };
+    let word = if verdict.approve { "approved" } else { "rejected" };
+    let because = if verdict.because.is_empty() { String::new() } else { format!(": {}", verdict.because) };
+    let text = format!("{word} ring {}{because}", verdict.ring);
+    About { by: Some(by), rollout: Some(verdict.rollout), text, ..About::default() }
+}
+
+fn started(rollout: &Rollout) -> String {
+    let plan = &rollout.plan;
+    let (hosts, limit, errors) = (plan.hosts.len(), &plan.max_concurrency, &plan.max_errors);
+    let because = plan.because.as_ref().map(|text| format!("; outside of windows: {text}")).unwrap_or_default();
+    format!(
+        "{:?} on {}: maxConcurrency {} is {}, maxErrors {} is {}; plan {}{because}",
+        plan.operation,
+        counted(hosts, "host"),
+        limit.given,
+        limit.resolved,
+        errors.given,
+        errors.resolved,
+        hex(&plan.hash)
+    )
+}
+
+fn reported(report: &Report) -> String {
+    let outcome = match report.outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Deferred => "deferred",
+    };
+    let why = report.error.as_ref().map(|error| format!(" ({})", error.code)).unwrap_or_default();
+    format!("{outcome}{why}: {} changed", counted(report.packages.len(), "package"))
+}
+
+/// An order of another member, with its signer's name as its membership says.
+fn ordered(evidence: &SignedStop) -> About {
+    let signer = evidence.credential.membership.open::<Membership>(&Ed25519);
+    let by = Some(signer.map_or_else(|_| evidence.order.author.to_string(), |signer| signer.name));
+    let Ok(order) = evidence.read() else {
+        return About { by, text: "an order that does not decode".into(), ..About::default() };
+    };
+    let what = if order.stop { "STOP" } else { "resume" };
+    let (rollout, scope) = match order.scope {
+        StopScope::All => (None, "everything"),
+        StopScope::Rollout(id) => (Some(id), "the rollout"),
+    };
+    About { by, rollout, text: format!("{what} of {scope}, order {}", order.sequence), ..About::default() }
+}

@@ -1,0 +1,180 @@
+//! `kind: PatchPolicy`.
+
+use patchmesh_common::rollout::policy::{PatchPolicy, Spec};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_saphyr::Spanned;
+
+use super::{Place, written};
+use crate::fault::Fault;
+
+/// The kind.
+pub const KIND: &str = "PatchPolicy";
+
+/// A manifest as it is written, and as it travels over the API.
+pub type Written = written::Written<Spec>;
+
+impl From<PatchPolicy> for Written {
+    fn from(policy: PatchPolicy) -> Self {
+        Self::new(KIND, policy.name, policy.spec)
+    }
+}
+
+impl Written {
+    /// The policy, of which nothing has been checked; `None` for another kind or version.
+    pub fn policy(self) -> Option<PatchPolicy> {
+        self.parts(KIND).map(|(name, spec)| PatchPolicy { name, spec })
+    }
+}
+
+/// Fields that are known and refused by name, because nothing would act on them yet.
+#[derive(Deserialize)]
+struct ToCome {
+    kind: String,
+    spec: Option<SpecToCome>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecToCome {
+    logs: NotYet,
+    rings: NotYet,
+    blackouts: NotYet,
+    services: NotYet,
+    gates: NotYet,
+    on_limit: NotYet,
+    on_superseded: NotYet,
+    reboot: Option<Spanned<String>>,
+}
+
+type NotYet = Option<Spanned<IgnoredAny>>;
+
+/// Parses a manifest of kind `PatchPolicy`, and holds it against every limit; `file` is its name in errors.
+///
+/// # Errors
+/// Exit 1, with file, line and field of everything that is wrong; exit 64 for what is not built yet.
+pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
+    let place = Place { file };
+    // What is refused here would be no field at all below; what has another shape is told there.
+    if let Ok(ToCome { kind, spec: Some(spec) }) = place.yaml(text)
+        && kind == KIND
+    {
+        let refused = [
+            (spec.logs, "field spec.logs", "leave it out: patchmesh rollout steps ROLLOUT shows what hosts said"),
+            (spec.rings, "field spec.rings", "write rings into a Rollout"),
+            (spec.blackouts, "field spec.blackouts", "write blackouts into a Rollout, or name windows here"),
+            (spec.services, "field spec.services", "lower maxConcurrency so that every service stays up"),
+            (spec.gates, "field spec.gates", "leave it out"),
+            (spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt a run"),
+            (spec.on_superseded, "field spec.onSuperseded", "leave it out: the next run plans again"),
+        ];
+        for (field, what, instead) in refused {
+            if let Some(given) = field {
+                return Err(place.not_built(given.referenced, what, instead));
+            }
+        }
+        if let Some(given) = spec.reboot.filter(|given| ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()))
+        {
+            let what = format!("reboot {}, in AWS's meaning,", given.value);
+            let instead = "write ifNeeded (a package asked for it) or never";
+            return Err(place.not_built(given.referenced, &what, instead));
+        }
+    }
+    let (name, spec) = written::read(&place, text, KIND, "policy")?;
+    let policy = PatchPolicy { name, spec };
+    match policy.check() {
+        Ok(_) => Ok(policy),
+        Err(problems) => Err(written::judged(&place, text, problems)),
+    }
+}
+
+/// The manifest of `policy`.
+///
+/// # Errors
+/// If what is written would not be read as the same policy.
+pub fn yaml(policy: PatchPolicy) -> Result<String, Fault> {
+    written::yaml("policy", &Written::from(policy.clone()), &policy, parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::Exit,
+        manifest::{self, Manifest},
+    };
+
+    const GOOD: &str = "\
+apiVersion: patchmesh/v1
+kind: PatchPolicy
+metadata: {name: nightly}
+spec:
+  timezone: Europe/Paris
+  scan: {schedule: cron(0 1 * * ? *)}
+  install: {schedule: cron(0 2 ? * SUN *), catchUp: true}
+  targets: {patchGroups: [prod]}
+  baselines: {DEBIAN: web}
+  maxConcurrency: 10%
+  maxErrors: 3
+  reboot: never
+  hooks: {timeout: 5m}
+  windows: [sundays]
+";
+
+    fn fault(from: &str, to: &str) -> Fault {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD);
+        parse("p.yaml", &text).unwrap_err()
+    }
+
+    #[test]
+    fn a_manifest_is_read_written_and_read_again() {
+        let policy = parse("p.yaml", GOOD).unwrap();
+        assert_eq!((policy.name.as_str(), policy.spec.windows.len()), ("nightly", 1));
+        assert_eq!(parse("p.yaml", &yaml(policy.clone()).unwrap()).unwrap(), policy);
+        assert!(matches!(manifest::parse("p.yaml", GOOD), Ok(Manifest::Policy(found)) if *found == policy));
+        let json = serde_json::to_string(&Written::from(policy.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<Written>(&json).unwrap().policy(), Some(policy));
+        for targets in
+            ["{all: true}", "{names: [a, b]}", "{selector: {matchLabels: {app: web}}}", "{matching: 'site=a,!b'}"]
+        {
+            let text = GOOD.replace("{patchGroups: [prod]}", targets);
+            let policy = parse("p.yaml", &text).unwrap();
+            assert_eq!(parse("p.yaml", &yaml(policy.clone()).unwrap()).unwrap(), policy, "{targets}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_field() {
+        let said = |from, to| {
+            let fault = fault(from, to);
+            assert_eq!((fault.exit, fault.code), (Exit::Error, "manifest-invalid"));
+            fault.chain()
+        };
+        assert!(
+            said("0 1 * * ? *", "0 1 * * * *").starts_with("p.yaml:6:20: spec.scan.schedule \"cron(0 1 * * * *)\"")
+        );
+        assert!(said("Europe/Paris", "Paris").starts_with("p.yaml:5:13: spec.timezone \"Paris\""));
+        assert!(said("10%", "0").starts_with("p.yaml:10:19: spec.maxConcurrency: \"0\" would never start a host"));
+        assert!(said("  maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(said("DEBIAN", "DEBIEN").contains("\"DEBIEN\" is no operating system: write WINDOWS"));
+        assert!(said("catchUp", "catchup").contains("unknown field \"catchup\": known here are schedule, catchUp"));
+        assert!(
+            said("{patchGroups: [prod]}", "{all: true, names: [a]}")
+                .starts_with("p.yaml:8:12: spec.targets: write exactly")
+        );
+        assert!(said("{patchGroups: [prod]}", "{matching: 'a='}").contains("term 1"));
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_name() {
+        for field in
+            ["logs: {to: x}", "rings: []", "blackouts: []", "services: []", "onLimit: halt", "onSuperseded: wait"]
+        {
+            let name = field.split(':').next().unwrap();
+            let fault = parse("p.yaml", &format!("{GOOD}  {field}\n")).unwrap_err();
+            assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
+            assert!(fault.message.contains(&format!("field spec.{name} is not built yet")), "{}", fault.message);
+        }
+        assert_eq!(fault("never", "NoReboot").exit, Exit::Usage);
+    }
+}

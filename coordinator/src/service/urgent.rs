@@ -1,0 +1,73 @@
+//! What is urgent, and the windows that cover its hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchmesh_common::{
+    rollout::{
+        Operation,
+        spec::{MAX_WINDOWS, RolloutSpec, Urgent},
+        urgent::{Covered, covered},
+    },
+    time::WallTime,
+};
+use patchmesh_node::{
+    api::document::{is_host, tags},
+    clock,
+    peer::KnownHost,
+};
+
+use super::{Coordinator, MAX_NAMED};
+use crate::{
+    fault::Fault,
+    store::{Store, policies::KeptPolicy},
+};
+
+/// Hosts with their tags.
+pub type Tagged = Vec<(String, BTreeMap<String, String>)>;
+
+/// Refuses what is urgent and installs where a policy waits for windows that are closed, unless somebody said why.
+///
+/// # Errors
+/// `window-covers` names the hosts, the policies and the windows; what the store says.
+pub fn refuse_covered(spec: &RolloutSpec, hosts: &Tagged, store: &Store, now: WallTime) -> Result<(), Fault> {
+    if !judges(spec) {
+        return Ok(());
+    }
+    let (mut policies, mut open) = (Vec::new(), BTreeSet::new());
+    for KeptPolicy { policy, .. } in store.policies()? {
+        let openings = store.openings(policy.windows(), &[], now, MAX_WINDOWS)?;
+        if openings.iter().any(|opening| opening.admits_start(now)) {
+            open.insert(policy.name.clone());
+        }
+        policies.push(policy);
+    }
+    let tagged = hosts.iter().map(|(name, tags)| (name.as_str(), tags));
+    let found = covered(&spec.targets, tagged, &policies, |policy| open.contains(&policy.name));
+    if found.is_empty() {
+        return Ok(());
+    }
+    let told = |one: &Covered| format!("{} (policy {}: {})", one.host, one.policy, one.windows.join(", "));
+    let named: Vec<_> = found.iter().take(MAX_NAMED).map(told).collect();
+    let more = found.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let text = format!("a window that is closed covers {}{more}", named.join(", "));
+    let remedy = "wait for the window, choose other hosts, or write --outside-window --because TEXT";
+    Err(Fault::new("window-covers", text, "nothing was planned", remedy))
+}
+
+fn judges(spec: &RolloutSpec) -> bool {
+    spec.operation == Operation::Install && matches!(&spec.urgent, Some(Urgent { because: None }))
+}
+
+impl Coordinator {
+    /// As [`refuse_covered`], of the hosts that are known now.
+    pub(super) async fn judge_urgent(&self, spec: &RolloutSpec) -> Result<(), Fault> {
+        if !judges(spec) {
+            return Ok(());
+        }
+        let tagged = |host: &KnownHost| (host.membership.name.clone(), tags(host));
+        let hosts = self.ask(move |actor, _| actor.members().iter().filter(|host| is_host(host)).map(tagged).collect());
+        let (hosts, spec, store): (Tagged, _, _) = (hosts.await?, spec.clone(), self.store.clone());
+        self.on_disk(move |_| refuse_covered(&spec, &hosts, &store, clock::now().wall)).await
+    }
+}
