@@ -14,6 +14,7 @@ mod decoders;
 mod fleet;
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod kills;

@@ -1,4 +1,4 @@
-//! `gates` of a Rollout.
+//! `gates` of a Rollout, and what a policy's may not hold either.
 
 use patchmesh_common::run::gate::{Ask, DEFAULT_TIMEOUT, Gate, MAX_TIMEOUT};
 use serde::{Deserialize, de::IgnoredAny};
@@ -37,19 +37,56 @@ const OK: u16 = 200;
 /// The gates after a host, and where each of them is written.
 pub(super) fn gates(place: &Place<'_>, given: Option<GatesYaml>) -> Result<(Vec<Gate>, Vec<Location>), Fault> {
     let Some(given) = given else { return Ok((Vec::new(), Vec::new())) };
-    if let Some(ring) = given.after_ring {
-        return Err(place.not_built(
-            ring.referenced,
-            "field spec.gates.afterRing",
-            "write afterHost, which every host of a ring must pass before the next ring begins, with a bake or approvals",
-        ));
-    }
+    refuse_after_ring(place, given.after_ring.as_ref())?;
     let (mut gates, mut locations) = (Vec::new(), Vec::new());
     for gate in given.after_host.unwrap_or_default() {
         locations.push(gate.referenced);
         gates.push(one(place, gate)?);
     }
     Ok((gates, locations))
+}
+
+/// The parts of a policy's gates that are known and refused by name, because nothing would act on them yet.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GatesToCome {
+    after_host: Option<Vec<GateToCome>>,
+    after_ring: Option<Spanned<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct GateToCome {
+    http: Option<HttpToCome>,
+}
+
+#[derive(Deserialize)]
+struct HttpToCome {
+    url: Option<Spanned<String>>,
+}
+
+impl GatesToCome {
+    /// Refuses the first of them.
+    pub(super) fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
+        refuse_after_ring(place, self.after_ring.as_ref())?;
+        let asked = self.after_host.into_iter().flatten().filter_map(|gate| gate.http);
+        asked.filter_map(|http| http.url).try_for_each(|url| refuse_https(place, &url))
+    }
+}
+
+fn refuse_after_ring(place: &Place<'_>, given: Option<&Spanned<IgnoredAny>>) -> Result<(), Fault> {
+    let Some(ring) = given else { return Ok(()) };
+    Err(place.not_built(
+        ring.referenced,
+        "field spec.gates.afterRing",
+        "write afterHost, which every host of a ring must pass before the next ring begins, with a bake or approvals",
+    ))
+}
+
+fn refuse_https(place: &Place<'_>, url: &Spanned<String>) -> Result<(), Fault> {
+    if !url.value.starts_with("https:") {
+        return Ok(());
+    }
+    Err(place.not_built(url.referenced, "https in a gate", "ask over http, or by a command"))
 }
 
 fn one(place: &Place<'_>, Spanned { value: gate, referenced: at, .. }: Spanned<GateYaml>) -> Result<Gate, Fault> {
@@ -70,10 +107,10 @@ fn one(place: &Place<'_>, Spanned { value: gate, referenced: at, .. }: Spanned<G
         (Some(argv), None, None, None) => Ask::Command(argv),
         (None, Some(unit), None, None) => Ask::SystemdUnit(unit),
         (None, None, Some(true), None) => Ask::NoNewFailedUnits,
-        (None, None, None, Some(http)) if http.url.value.starts_with("https:") => {
-            return Err(place.not_built(http.url.referenced, "https in a gate", "ask over http, or by a command"));
+        (None, None, None, Some(http)) => {
+            refuse_https(place, &http.url)?;
+            Ask::Http { url: http.url.value, status: http.status.unwrap_or(OK) }
         }
-        (None, None, None, Some(http)) => Ask::Http { url: http.url.value, status: http.status.unwrap_or(OK) },
         _ => {
             let message = "a gate must hold exactly one of command: […], systemdUnit: NAME, noNewFailedUnits: true and \
                            http: {url: …}";

@@ -214,8 +214,8 @@ fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Resu
     Ok(())
 }
 
-/// `onLimit`: only what the promise `errors` allows.
-fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fault> {
+/// `onLimit`, of a policy too: only what the promise `errors` allows.
+pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fault> {
     match given {
         Some(given) if given.value == "pause" => Err(place.not_built(
             given.referenced,
@@ -227,8 +227,8 @@ fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fa
     }
 }
 
-/// `onSuperseded`.
-fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<OnSuperseded, Fault> {
+/// `onSuperseded`, of a policy too.
+pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<OnSuperseded, Fault> {
     match given {
         Some(given) if given.value == "replan" => Err(place.not_built(
             given.referenced,

@@ -8,11 +8,13 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 32] = [
+const FILES: [(&str, &str); 34] = [
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
     ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
     ("logging-policy.yaml", include_str!("../scripts/logging-policy.yaml")),
+    ("careful-policy.yaml", include_str!("../scripts/careful-policy.yaml")),
+    ("replan-policy.yaml", include_str!("../scripts/replan-policy.yaml")),
     ("wrong-policy.yaml", include_str!("../scripts/wrong-policy.yaml")),
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
