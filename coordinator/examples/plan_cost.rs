@@ -24,7 +24,7 @@ use patchmesh_common::{
     inventory::{PackageChange, Transaction},
     patch::{Approval, PatchCounters},
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         claim::claims,
         ledger::{Ledger, LedgerAct, LedgerEntry},
         limit::{Limit, Ramp},
@@ -163,6 +163,8 @@ fn plan(count: usize) -> Plan {
         excluded: vec![],
         rings: rings(count),
         because: None,
+        gates: vec![],
+        on_superseded: OnSuperseded::Skip,
     }
 }
 
@@ -257,6 +259,8 @@ impl Fleet {
                 ramp: Ramp::Full,
                 reboot: RebootOption::IfNeeded,
                 hook_timeout: Duration::from_secs(60),
+                gates: vec![],
+                on_superseded: OnSuperseded::Skip,
             },
             candidates: (0..hosts).map(candidate).collect(),
             resolutions: (0..hosts)

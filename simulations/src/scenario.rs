@@ -87,6 +87,15 @@ pub struct Wave {
     /// Whether each ring ramps up as AWS does.
     #[serde(default)]
     pub ramp: bool,
+    /// Whether hosts are asked after their run how they are.
+    #[serde(default)]
+    pub gated: bool,
+    /// Every how many hosts are unwell after this wave, and fail their gate. 0: none.
+    #[serde(default)]
+    pub unwell: u64,
+    /// Whether hosts whose versions were superseded wait; otherwise they are left out.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// One ring of a wave.
@@ -181,6 +190,17 @@ fn ring(waves: &mut [Wave], hosts: u32, chance: &mut crate::chance::Chance) {
     }
 }
 
+/// Hosts of every wave that installs are asked how they are. After the first one, which gives the faults hosts at work, all are well.
+fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
+        wave.gated = true;
+        if at > 0 {
+            wave.unwell = [0, 3 + chance.below(8)][usize::from(chance.once_in(2))];
+            wave.waits = chance.once_in(3);
+        }
+    }
+}
+
 impl Scenario {
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
@@ -205,6 +225,9 @@ impl Scenario {
                 broken: 0,
                 rings: Vec::new(),
                 ramp: false,
+                gated: false,
+                unwell: 0,
+                waits: false,
             },
             Wave {
                 at: 6 * MINUTE + chance.below(2 * MINUTE),
@@ -216,6 +239,9 @@ impl Scenario {
                 broken: if rank > 0 { 5 } else { 0 },
                 rings: Vec::new(),
                 ramp: false,
+                gated: false,
+                unwell: 0,
+                waits: false,
             },
         ];
         let opens = 11 * MINUTE + chance.below(MINUTE);
@@ -233,6 +259,9 @@ impl Scenario {
             broken: 0,
             rings: Vec::new(),
             ramp: false,
+            gated: false,
+            unwell: 0,
+            waits: false,
         });
         waves.push(Wave {
             at: 4 * MINUTE + chance.below(10 * MINUTE),
@@ -244,8 +273,12 @@ impl Scenario {
             broken: 0,
             rings: Vec::new(),
             ramp: false,
+            gated: false,
+            unwell: 0,
+            waits: false,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
+        gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

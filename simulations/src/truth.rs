@@ -165,6 +165,15 @@ pub enum Truth {
         /// How far its wall clock is wrong, in milliseconds.
         error: i64,
     },
+    /// A host was asked its gates, and this is how it really is.
+    Gated {
+        /// Under this lease.
+        lease: LeaseId,
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Whether it is well.
+        ok: bool,
+    },
     /// A ledger has latched.
     Halted(RolloutId),
     /// A ledger says that nothing moves any more.

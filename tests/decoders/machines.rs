@@ -175,6 +175,7 @@ fn well(act: Act) -> ActEnd {
         Act::Adopt { .. } => ActEnd::Adopted(Adoption::Finished(done)),
         Act::Reboot { .. } => ActEnd::Reboot(Ok(())),
         Act::Verify { .. } => ActEnd::Verified(Ok(Looked::default())),
+        Act::Gates { .. } => ActEnd::Gates(HooksEnd::default()),
     }
 }
 

@@ -15,6 +15,8 @@ mod fleet;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod lab;

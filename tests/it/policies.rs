@@ -21,18 +21,18 @@ fn size() -> u32 {
 const EVERYTHING: &str = "{operatingSystem: DEBIAN, approvalRules: {patchRules: [{patchFilterGroup: {patchFilters: \
      [{key: PRODUCT, values: ['*']}]}, complianceLevel: HIGH, enableNonSecurity: true}]}}";
 /// How long before its time a policy is written, in milliseconds: longer than it takes to write and read it.
-const AHEAD: i64 = 15_000;
+pub(crate) const AHEAD: i64 = 15_000;
 /// From a scan to the install after it, in milliseconds.
 const BETWEEN: i64 = 20_000;
 
-fn fleet(hosts: u32) -> Option<Again> {
+pub(crate) fn fleet(hosts: u32) -> Option<Again> {
     let mut again = Again::fresh(&program()?, hosts, std::time::Duration::ZERO);
     again.wait_for_hosts(hosts as usize);
     Some(again)
 }
 
 /// `at(…)` of so many milliseconds from now on, in UTC, and the same instant.
-fn soon(ahead: i64) -> (String, String) {
+pub(crate) fn soon(ahead: i64) -> (String, String) {
     let at = WallTime((clock::now().wall.0 + ahead) / 1000 * 1000).rfc3339();
     (format!("at({})", at.trim_end_matches('Z')), at)
 }
@@ -42,7 +42,7 @@ fn ok(output: &std::process::Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-fn keep(again: &Again, kind: &str, name: &str, spec: &str) -> String {
+pub(crate) fn keep(again: &Again, kind: &str, name: &str, spec: &str) -> String {
     let file = again.dir.path().join("kept.yaml");
     let text = format!("apiVersion: patchmesh/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n");
     fs::write(&file, text).expect("the manifest is written");
@@ -62,7 +62,7 @@ fn told(again: &Again, policy: &str, operation: &str) -> Value {
 }
 
 /// Waits until the newest time of an operation of `policy` has ended as `result`; its row.
-fn result(again: &Again, policy: &str, operation: &str, result: &str) -> Value {
+pub(crate) fn result(again: &Again, policy: &str, operation: &str, result: &str) -> Value {
     wait_for(&format!("{operation} of {policy} to be {result}"), || {
         row(again, policy, operation).filter(|row| row["lastResult"]["result"] == result)
     })

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     id::{Epoch, LeaseId, NodeId, RolloutId},
-    run::message::{OrderStamp, Outcome, StopScope},
+    run::{
+        gate::GATE_FAILED,
+        message::{OrderStamp, Outcome, StopScope},
+    },
     schedule::Opening,
     seal::Sealed,
     time::WallTime,
@@ -166,7 +169,7 @@ impl Judge {
             LedgerAct::Halted { rollout } => {
                 let Some(rules) = self.rules.get_mut(rollout) else { return };
                 rules.halted = true;
-                let exceeded = rules.failed > rules.plan.max_errors.resolved;
+                let exceeded = rules.failed > rules.plan.max_errors.resolved || rules.order.is_shut(&rules.plan);
                 self.demand("errors", exceeded, None, || "halted without too many failures".into());
             }
             LedgerAct::Stopped { rollout, sequence, .. } => {
@@ -272,6 +275,9 @@ impl Judge {
         let counts = planned && !rules.held.contains(&host) && report.outcome != Outcome::Deferred;
         if counts {
             rules.order.over(host);
+            if report.error.as_ref().is_some_and(|error| error.code == GATE_FAILED) {
+                rules.order.gate_failed(host);
+            }
         }
         if counts && rules.done.insert(host) {
             rules.failed += u32::from(report.outcome == Outcome::Failed);

@@ -30,6 +30,8 @@ pub use super::lease::{last_step, open_answer};
 
 /// How often an unanswered message is repeated.
 const RESEND: Duration = Duration::from_secs(2);
+/// How often a host whose versions were superseded is asked whether they are there again: every time it refreshes its indexes.
+const SUPERSEDED_AGAIN: Duration = Duration::from_secs(300);
 /// How often the controller looks at time-outs while something is active.
 const TICK: Duration = Duration::from_millis(500);
 /// A host whose leases end deferred this often is refused: its clock or its deadlines do not fit the openings.

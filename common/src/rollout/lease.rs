@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Operation, controller::Settings, plan::Plan};
+use super::{OnSuperseded, Operation, controller::Settings, plan::Plan};
 use crate::{
     id::{LeaseId, RolloutId},
     inventory::Transaction,
@@ -18,7 +18,7 @@ const START_WITHIN: Duration = Duration::from_secs(600);
 const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Codes that asking again does not change.
-const FINAL: [RefusalCode; 8] = [
+const FINAL: [RefusalCode; 9] = [
     RefusalCode::ObserveMode,
     RefusalCode::PlanChanged,
     RefusalCode::VersionGone,
@@ -27,6 +27,7 @@ const FINAL: [RefusalCode; 8] = [
     RefusalCode::ConfigConflict,
     RefusalCode::NoBaseline,
     RefusalCode::SourceNotAllowed,
+    RefusalCode::GateNotApplicable,
 ];
 
 /// Whether asking again does not change this answer.
@@ -37,6 +38,14 @@ pub(super) fn is_final(code: RefusalCode) -> bool {
 /// The same of a code's word.
 pub(super) fn is_final_word(word: &str) -> bool {
     FINAL.iter().any(|code| code.as_str() == word)
+}
+
+impl Plan {
+    /// Whether a host that says `code` is asked again for as long as it takes: what was planned may be offered again.
+    pub fn waits_after(&self, code: RefusalCode) -> bool {
+        let superseded = matches!(code, RefusalCode::PlanChanged | RefusalCode::VersionGone);
+        superseded && self.on_superseded == OnSuperseded::Wait
+    }
 }
 
 /// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.
@@ -79,6 +88,7 @@ pub(super) fn make_lease(
             post_install: step,
             reboot: step,
         },
+        gates: plan.gates.clone(),
     }
 }
 

@@ -122,7 +122,7 @@ pub enum LedgerAct {
         /// Who resumed it.
         by: String,
     },
-    /// More hosts failed than allowed: nothing is granted any more.
+    /// More hosts failed than allowed, or one failed a gate that guards the next step: nothing is granted any more.
     Halted {
         /// Which rollout.
         rollout: RolloutId,

@@ -59,3 +59,14 @@ pub enum RebootOption {
     /// If a package asked for it.
     IfNeeded,
 }
+
+/// What becomes of a host that would now do something else than its plan froze: a newer version is offered, or the planned one is
+/// gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnSuperseded {
+    /// It is left out: refused for good.
+    Skip,
+    /// It is asked again until its versions are there again, or an operator stops the rollout; its step and ring wait with it.
+    Wait,
+}

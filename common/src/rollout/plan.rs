@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, RebootOption, ring::PlannedRing};
+use super::{OnSuperseded, Operation, RebootOption, ring::PlannedRing};
 use crate::{
     id::{NodeId, RolloutId},
     inventory::Transaction,
     patch::Approval,
+    run::gate::Gate,
     schedule::Opening,
     time::WallTime,
 };
@@ -96,6 +97,10 @@ pub struct Plan {
     pub rings: Vec<PlannedRing>,
     /// Why it goes outside the windows that cover its hosts, as an operator said. `None` of any other rollout.
     pub because: Option<String>,
+    /// What every host must show after its run.
+    pub gates: Vec<Gate>,
+    /// What becomes of a host that would now do something else than its transaction.
+    pub on_superseded: OnSuperseded,
 }
 
 /// A plan that was applied.

@@ -118,7 +118,7 @@ pub struct Decision {
     pub go: Vec<(usize, Nonce, LeaseId, Opening)>,
     /// Offer a lease to these, in this opening.
     pub offer: Vec<(usize, Opening)>,
-    /// More hosts failed than allowed: latch.
+    /// More hosts failed than allowed, or one failed a gate that guards the next step: latch.
     pub halt: bool,
     /// Nothing moves any more.
     pub end: bool,
@@ -158,7 +158,8 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let Some(state) = ledger.rollouts.get(&id).filter(|state| state.ended_at.is_none()) else {
         return Decision::default();
     };
-    let halt = !state.halted && state.tally.failed > state.plan.max_errors.resolved;
+    let exceeded = state.tally.failed > state.plan.max_errors.resolved || state.failed_gate().is_some();
+    let halt = !state.halted && exceeded;
     let front = front(id, state, desk, now);
     let end = ends(ledger, state, halt, front.closed.is_some(), desk, now);
     let mut decision = Decision { halt, end, ..Decision::default() };
@@ -260,7 +261,9 @@ fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, closed: bool, desk: &
 fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
     let plan = &state.plan;
     if state.halted {
-        return Some(Waiting::Halted);
+        let gate = state.failed_gate().filter(|_| state.tally.failed <= plan.max_errors.resolved);
+        let host = gate.map(|at| plan.hosts[at].name.clone());
+        return Some(host.map_or(Waiting::Halted, |host| Waiting::Gate { host }));
     }
     if state.stopped.is_some() {
         return Some(Waiting::Stopped);
@@ -316,7 +319,9 @@ fn host_blocked(ledger: &Ledger, id: RolloutId, node: &NodeId, contact: &Contact
         return Some(Waiting::Released);
     }
     if let Some((refusal, _, _)) = contact.refused.as_ref().filter(|(_, _, until)| now.boot < *until) {
-        return Some(Waiting::Refused(refusal.clone()));
+        let plan = ledger.rollouts.get(&id).map(|state| &state.plan);
+        let waits = plan.is_some_and(|plan| plan.waits_after(refusal.code));
+        return Some(if waits { Waiting::Outdated(refusal.clone()) } else { Waiting::Refused(refusal.clone()) });
     }
     (!contact.alive || now.boot < contact.quiet_until).then_some(Waiting::Silent)
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{
-    Operation, RebootOption,
+    OnSuperseded, Operation, RebootOption,
     ledger::Ledger,
     limit::{Limit, Ramp},
     spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME as MAX_ROLLOUT, RolloutSpec, SpecError, Targets, is_name},
@@ -18,6 +18,7 @@ use crate::{
     id::RolloutId,
     patch::baseline::OperatingSystem,
     schedule::{
+        blackout::Blackout,
         expression::Schedule,
         recurring::{Recurring, Run},
         window::{MAX_DESCRIPTION, Problem, Told},
@@ -26,10 +27,12 @@ use crate::{
     time::WallTime,
 };
 
+mod careful;
 pub mod predefined;
 pub mod schema;
 mod written;
 
+pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingText};
 pub use written::{Hooks, Labels, Spec, TargetsText, Timing};
 
 /// What follows a policy's name in the name of a run at most.
@@ -95,8 +98,15 @@ impl PatchPolicy {
         if spec.scan.is_none() && spec.install.is_none() {
             told.wrong("scan", "", "write a schedule for scan, for install, or for both");
         }
-        if spec.install.is_none() && !spec.windows.is_empty() {
-            told.wrong("windows", "", "only installs wait for windows, and there is no install");
+        let of_installs = [
+            ("windows", !spec.windows.is_empty()),
+            ("blackouts", !spec.blackouts.is_empty()),
+            ("rings", !spec.rings.is_empty()),
+            ("gates", spec.gates.is_some()),
+            ("onSuperseded", spec.on_superseded.is_some()),
+        ];
+        for (field, _) in of_installs.into_iter().filter(|(_, given)| spec.install.is_none() && *given) {
+            told.wrong(field, "", format!("only installs have {field}, and there is no install"));
         }
         let template = self.template(&mut told);
         match template {
@@ -125,6 +135,10 @@ impl PatchPolicy {
                 return None;
             }
         };
+        let rings = each(told, "rings", &spec.rings, RingText::ring)?;
+        let blackouts = each(told, "blackouts", &spec.blackouts, BlackoutText::blackout)?;
+        let after_host = spec.gates.as_ref().map(|gates| gates.after_host.as_slice()).unwrap_or_default();
+        let gates = each(told, "gates", after_host, GateText::gate)?;
         let given = spec.hooks.as_ref().and_then(|hooks| hooks.timeout.as_deref());
         let hook_timeout = given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO);
         let template = RolloutSpec {
@@ -138,17 +152,22 @@ impl PatchPolicy {
             max_errors: spec.max_errors.clone().unwrap_or(Limit::count(0)),
             openings: Vec::new(),
             windows: spec.windows.clone(),
-            blackouts: Vec::new(),
+            blackouts,
             reboot: spec.reboot.unwrap_or(RebootOption::IfNeeded),
             hook_timeout,
-            rings: Vec::new(),
+            rings,
             ramp: Ramp::Full,
+            gates,
+            on_superseded: spec.on_superseded.unwrap_or(OnSuperseded::Skip),
         };
         if let Err(error) = template.check() {
             let field = match error {
                 SpecError::Window(_) | SpecError::SameWindow(_) | SpecError::TooMany { what: "windows", .. } => {
                     "windows"
                 }
+                SpecError::Blackout(..) | SpecError::TooMany { what: "blackouts", .. } => "blackouts",
+                SpecError::Ring(..) | SpecError::TooMany { what: "rings", .. } => "rings",
+                SpecError::Gate(..) => "gates",
                 SpecError::HookTimeout(_) => "hooks",
                 SpecError::Concurrency(_) => "maxConcurrency",
                 SpecError::NoBaselines => "baselines",
@@ -165,8 +184,20 @@ fn words(error: &SpecError) -> String {
     match error {
         SpecError::Concurrency(cause) => cause.to_string(),
         SpecError::HookTimeout(_) => "write a time-out such as 90s, 15m or 4h, between 1s and 24h".to_owned(),
+        SpecError::Gate(_, cause) => format!("afterHost: {cause}"),
         other => other.to_string(),
     }
+}
+
+/// What is meant by everything of a list; `None`, and what is wrong is told, unless all of it is right.
+fn each<T, U>(
+    told: &mut Told,
+    field: &'static str,
+    given: &[T],
+    meant: impl Fn(&T) -> Result<U, String>,
+) -> Option<Vec<U>> {
+    let found = given.iter().map(meant).collect::<Result<_, _>>();
+    found.map_err(|wrong| told.wrong(field, "", wrong)).ok()
 }
 
 fn recurring(
@@ -196,13 +227,20 @@ impl Policy {
         timing.as_ref().filter(|_| self.enabled)
     }
 
-    /// What the run of `operation` for the time `of` asks for.
+    /// What the run of `operation` for the time `of` asks for. A scan disturbs nobody: it waits for nothing and shows nothing.
     pub fn rollout(&self, operation: Operation, of: WallTime) -> RolloutSpec {
-        let windows = match operation {
-            Operation::Scan => Vec::new(),
-            Operation::Install => self.template.windows.clone(),
-        };
-        RolloutSpec { name: run_name(&self.name, operation, of), operation, windows, ..self.template.clone() }
+        let run = RolloutSpec { name: run_name(&self.name, operation, of), operation, ..self.template.clone() };
+        match operation {
+            Operation::Install => run,
+            Operation::Scan => RolloutSpec {
+                windows: Vec::new(),
+                blackouts: Vec::new(),
+                rings: Vec::new(),
+                gates: Vec::new(),
+                on_superseded: OnSuperseded::Skip,
+                ..run
+            },
+        }
     }
 
     /// Which hosts it is for.
@@ -213,6 +251,11 @@ impl Policy {
     /// The windows that its installs wait for.
     pub fn windows(&self) -> &[String] {
         &self.template.windows
+    }
+
+    /// When its installs begin nothing, whatever is open.
+    pub fn blackouts(&self) -> &[Blackout] {
+        &self.template.blackouts
     }
 
     /// What decides which patches are approved.

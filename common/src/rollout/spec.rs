@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Operation, RebootOption,
+    OnSuperseded, Operation, RebootOption,
     limit::{Limit, Ramp},
     ring::MAX_RINGS,
 };
 use crate::{
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
+    run::gate::{Gate, GateError},
     schedule::{
         Opening,
         blackout::{Blackout, without},
@@ -112,6 +113,10 @@ pub struct RolloutSpec {
     pub ramp: Ramp,
     /// That it is to be done at once. `None` of any other rollout.
     pub urgent: Option<Urgent>,
+    /// What every host must show after an Install.
+    pub gates: Vec<Gate>,
+    /// What becomes of a host whose package manager would now do something else than was planned.
+    pub on_superseded: OnSuperseded,
 }
 
 /// The urgent path: at once, with every limit and promise. Where windows cover hosts somebody must say why.
@@ -197,6 +202,12 @@ pub enum SpecError {
     /// One of the rings, counted from 0.
     #[error("ring {1:?}: {2}")]
     Ring(usize, String, RingError),
+    /// One of the gates after a host, counted from 0, or all of them.
+    #[error("gates.afterHost: {1}")]
+    Gate(Option<usize>, GateError),
+    /// Nothing is done that a gate could judge.
+    #[error("gates cannot be used with operation: Scan: leave one of them out")]
+    GatesOfScan,
 }
 
 impl RolloutSpec {
@@ -254,6 +265,10 @@ impl RolloutSpec {
             let checked = if twice { Err(RingError::Twice) } else { ring.check(last) };
             checked.map_err(|error| SpecError::Ring(at, ring.name.chars().take(MAX_NAME + 1).collect(), error))?;
         }
+        if self.operation == Operation::Scan && !self.gates.is_empty() {
+            return Err(SpecError::GatesOfScan);
+        }
+        Gate::check_all(&self.gates).map_err(|(at, error)| SpecError::Gate(at, error))?;
         Ok(())
     }
 
@@ -325,6 +340,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::run::gate::Ask;
 
     pub(super) fn spec() -> RolloutSpec {
         RolloutSpec {
@@ -343,6 +359,8 @@ mod tests {
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
             rings: vec![ring("canary", &["1", "10%", "100%"]), RingSpec { bake: Duration::ZERO, ..ring("fleet", &[]) }],
             ramp: Ramp::Full,
+            gates: vec![Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 }],
+            on_superseded: OnSuperseded::Wait,
         }
     }
 
@@ -387,6 +405,9 @@ mod tests {
         assert!(matches!(wrong(|s| s.max_concurrency = "0".parse().unwrap()), SpecError::Concurrency(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::from_millis(1500)), SpecError::HookTimeout(_)));
         assert!(matches!(wrong(|s| s.hook_timeout = Duration::ZERO), SpecError::HookTimeout(_)));
+        assert_eq!(wrong(|s| s.operation = Operation::Scan), SpecError::GatesOfScan);
+        let never = wrong(|s| s.gates[0].timeout_seconds = 0);
+        assert_eq!(never, SpecError::Gate(Some(0), GateError::Timeout(0)));
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn may(operation: Operation, host: &Candidate) -> bool {
 mod tests {
     use super::*;
     use crate::rollout::{
-        RebootOption,
+        OnSuperseded, RebootOption,
         limit::Ramp,
         spec::{Asked, RingSpec},
     };
@@ -241,6 +241,8 @@ mod tests {
             hook_timeout: Duration::from_secs(1),
             rings: vec![],
             ramp: Ramp::Full,
+            gates: Vec::new(),
+            on_superseded: OnSuperseded::Skip,
         }
     }
 

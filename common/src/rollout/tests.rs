@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
+    OnSuperseded,
     chain::Head,
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings, Words},
@@ -36,6 +37,7 @@ use crate::{
 mod audited;
 mod epochs;
 mod found;
+mod gates;
 mod laws;
 mod operated;
 mod planned;
@@ -100,6 +102,8 @@ pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Op
             .collect(),
         excluded: vec![],
         rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     }
 }
 

@@ -1,17 +1,17 @@
-//! "Patch now": what it is limited by if nobody says, and which of its hosts wait for a window otherwise.
+//! "Patch now": what it is limited by if nobody says, and which of its hosts wait for a window or the end of a blackout otherwise.
 
 use std::collections::BTreeMap;
 
 use super::{Operation, limit::Limit, policy::Policy, spec::Targets};
 
-/// A host that a policy installs on only in windows, none of which is open.
+/// A host that a policy installs on only in windows, none of which is open, or not in a blackout that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Covered {
     /// Its name.
     pub host: String,
     /// The policy.
     pub policy: String,
-    /// The policy's windows.
+    /// The policy's windows; empty: it is the blackout.
     pub windows: Vec<String>,
 }
 
@@ -27,14 +27,15 @@ pub fn limits(operation: Operation, targets: usize) -> (Limit, Limit) {
 }
 
 /// Those of `hosts`, names with tags, that `targets` mean and that one of `policies` covers, in the order of `hosts`. `is_open` says
-/// whether work may start in one of the policy's windows. A policy that is not enabled, or installs nothing, covers nobody.
+/// whether work may start by the policy's windows and blackouts. A policy that is not enabled, or installs nothing, covers nobody.
 pub fn covered<'a>(
     targets: &Targets,
     hosts: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
     policies: &[Policy],
     is_open: impl Fn(&Policy) -> bool,
 ) -> Vec<Covered> {
-    let installs = |policy: &&Policy| policy.recurring(Operation::Install).is_some() && !policy.windows().is_empty();
+    let bound = |policy: &Policy| !(policy.windows().is_empty() && policy.blackouts().is_empty());
+    let installs = |policy: &&Policy| policy.recurring(Operation::Install).is_some() && bound(policy);
     let closed: Vec<_> = policies.iter().filter(installs).filter(|policy| !is_open(policy)).collect();
     let meant = hosts.into_iter().filter(|(name, tags)| targets.admits(name, tags));
     let covered = meant.filter_map(|(name, tags)| {
@@ -47,7 +48,7 @@ pub fn covered<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::policy::{PatchPolicy, TargetsText, Timing, predefined::host_management};
+    use crate::rollout::policy::{BlackoutText, PatchPolicy, TargetsText, Timing, predefined::host_management};
 
     #[test]
     fn limits_are_those_of_the_table() {
@@ -88,6 +89,12 @@ mod tests {
         assert_eq!(names(&Targets::Names(["web-2".into(), "db-1".into()].into()), policy(|_| {}), false), ["web-2"]);
         assert_eq!(names(&Targets::All, policy(|p| p.spec.enabled = Some(false)), false), [""; 0]);
         assert_eq!(names(&Targets::All, policy(|p| p.spec.windows.clear()), false), [""; 0]);
+        let frozen = policy(|p| {
+            p.spec.windows.clear();
+            let (from, to) = ("2026-12-18T00:00:00Z".into(), "2027-01-04T00:00:00Z".into());
+            p.spec.blackouts = vec![BlackoutText { from, to }];
+        });
+        assert_eq!(names(&Targets::All, frozen, false), ["web-1", "web-2"], "a blackout goes on");
         let found = covered(&Targets::All, hosts, &[policy(|_| {})], |_| false).remove(0);
         assert_eq!((found.policy.as_str(), found.windows), ("nightly", vec!["sundays".to_owned()]));
     }

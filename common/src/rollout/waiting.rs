@@ -156,6 +156,13 @@ pub enum Waiting {
         /// The next one that is long enough, if there is one.
         next: Option<Opening>,
     },
+    /// A host failed its gate before a step or ring that is still to come: nothing is granted any more.
+    Gate {
+        /// The first of them, in the plan's order.
+        host: String,
+    },
+    /// `onSuperseded: wait`: what was planned for the host is not what it would do now; it is asked again now and then.
+    Outdated(Refusal),
 }
 
 impl Waiting {
@@ -170,7 +177,7 @@ impl Waiting {
             Self::Halted => "halted",
             Self::Stopped | Self::AllStopped { .. } => "stopped",
             Self::Silent => "silent",
-            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::Refused(refusal) | Self::Outdated(refusal) => refusal.code.as_str(),
             Self::Claimed(_) => "claimed",
             Self::Reconciling { .. } => "reconciling",
             Self::ClockSkew { .. } => "clock-skew",
@@ -189,6 +196,7 @@ impl Waiting {
             Self::Last { .. } => "service-last",
             Self::Fleet { .. } => "fleet",
             Self::NoTime { .. } => "no-time",
+            Self::Gate { .. } => "gate",
         }
     }
 
@@ -286,6 +294,12 @@ impl Waiting {
                 };
                 format!("needs up to {needs} s, as its runs and reboots took, and the opening closes at {closes}: {then}")
             }
+            Self::Outdated(refusal) => {
+                format!("waits until what was planned is offered to it again, or an operator stops and plans again: {}", refusal.text)
+            }
+            Self::Gate { host } => {
+                format!("halted: {host} failed its gate, so that no later step or ring begins; mend it and plan again")
+            }
         }
     }
 
@@ -301,9 +315,12 @@ impl Waiting {
             Self::Last { service, .. } => format!("patchmesh describe service {service}"),
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
             Self::Ring { .. } | Self::Ramp { .. } => format!("patchmesh rollout watch {rollout}"),
-            Self::WindowClosed { next: None } | Self::NoTime { next: None, .. } | Self::Halted | Self::Rejected(_) => {
-                "patchmesh plan -f FILE".to_owned()
-            }
+            Self::WindowClosed { next: None }
+            | Self::NoTime { next: None, .. }
+            | Self::Halted
+            | Self::Gate { .. }
+            | Self::Rejected(_) => "patchmesh plan -f FILE".to_owned(),
+            Self::Outdated(_) => format!("patchmesh rollout stop {rollout}"),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),
             Self::Stopped => format!("patchmesh resume --rollout {rollout} --key FILE"),
             Self::AllStopped { .. } => "patchmesh resume --all --key FILE".to_owned(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HookPoint, compare::Comparison, journal::Journal, message::Refusal, message::Resolution};
+use super::{HookPoint, compare::Comparison, gate::Gate, journal::Journal, message::Refusal, message::Resolution};
 use crate::{
     id::{CommandId, LeaseId, RolloutId, SnapshotId},
     inventory::Transaction,
@@ -47,8 +47,8 @@ pub enum Act {
     Patches,
     /// Read when the host first met the versions that it is offered. Ends as [`ActEnd::Sightings`].
     Sightings,
-    /// Of a Scan: whether the host could be judged. Of an Install also: simulate again and compare with the lease's transaction.
-    /// Changes nothing. Ends as [`ActEnd::Checked`].
+    /// Of a Scan: whether the host could be judged. Of an Install also: whether its gates can be asked here; simulate again and
+    /// compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
     Check {
         /// Of the lease.
         operation: Operation,
@@ -56,6 +56,8 @@ pub enum Act {
         baseline: Approval,
         /// What the plan froze.
         transaction: Transaction,
+        /// Of the lease.
+        gates: Vec<Gate>,
     },
     /// Run the hooks of one point in name order. Ends as [`ActEnd::Hooks`].
     Hooks {
@@ -82,6 +84,8 @@ pub enum Act {
         transaction: Transaction,
         /// What the runner checks as its last act.
         guard: Guard,
+        /// Whether to note first which units have failed: a gate asks for new ones.
+        note_units: bool,
     },
     /// Find the runner of an earlier life: wait for its end, read its result, or find that it is dead. A runner that has not
     /// started yet must be kept from starting for ever. Ends as [`ActEnd::Adopted`].
@@ -128,6 +132,18 @@ pub enum Act {
         /// Whether the operation did its work, so that what is found replaces the host's report: a Scan looks, an Install has tried
         /// its transaction. A run that ended before that leaves the earlier report in place.
         keep: bool,
+    },
+    /// Ask the gates in their order, up to the first that is not passed. Changes nothing, so that it may be done again. Ends as
+    /// [`ActEnd::Gates`].
+    Gates {
+        /// The lease: names the folder that keeps what is printed, and what was noted before the transaction.
+        lease: LeaseId,
+        /// For `PATCHMESH_ROLLOUT`.
+        rollout: RolloutId,
+        /// Of the phase verify; for `PATCHMESH_ATTEMPT`.
+        attempt: u32,
+        /// Which.
+        gates: Vec<Gate>,
     },
 }
 
@@ -194,12 +210,14 @@ pub enum ActEnd {
     Verified(Result<Looked, String>),
     /// Of [`Act::Repair`]. What it left unclean stays so: it is not tried again.
     Repaired(TransactionEnd),
+    /// Of [`Act::Gates`]: which gate was not passed and why, and what was seen.
+    Gates(HooksEnd),
 }
 
-/// How the hooks of one point ended.
+/// How the hooks of one point, or the gates, ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HooksEnd {
-    /// Which hook failed and how; `None` if all that were there succeeded.
+    /// Which failed and how; `None` if all that were there succeeded.
     pub error: Option<String>,
     /// What they printed, capped.
     pub output: String,

@@ -251,7 +251,8 @@ impl PatchRun {
             );
         }
         let (operation, baseline, transaction) = (lease.operation, lease.baseline, lease.transaction.clone());
-        let check = self.start(cx, Act::Check { operation, baseline, transaction });
+        let gates = lease.gates.clone();
+        let check = self.start(cx, Act::Check { operation, baseline, transaction, gates });
         self.checking.insert(check);
         self.offer = Some(Offer { lease, coordinator: from, stage: OfferStage::Checking(check) });
     }

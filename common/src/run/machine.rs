@@ -8,7 +8,7 @@ use super::{
     act::{Act, ActEnd, ActId},
     frame::FrameError,
     handshake::{Look, Offer},
-    journal::{Journal, JournalEntry},
+    journal::{Journal, JournalEntry, StepResult},
     message::{Answer, LeaseFrame, OrderStamp, SignedStop, ToCoordinator},
 };
 use crate::{
@@ -114,6 +114,8 @@ pub struct PatchRun {
     /// The act of the present phase.
     pub(super) acting: Option<ActId>,
     pub(super) acts: u64,
+    /// What verifying found, while the gates are asked. Not saved: after a restart both are done again.
+    pub(super) found: Option<Box<StepResult>>,
     /// The attempt at the transaction whose runner provably never starts.
     pub(super) revoked: Option<u32>,
     /// Who last commanded under an admitted epoch; where progress and reports go.
@@ -143,6 +145,7 @@ impl PatchRun {
             checking: BTreeSet::new(),
             acting: None,
             acts: 0,
+            found: None,
             revoked: None,
             coordinator,
             detail: String::new(),

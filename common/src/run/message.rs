@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Phase, gate::Gate};
 use crate::{
     id::{CommandId, Epoch, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     inventory::{PackageChange, Transaction},
@@ -61,6 +61,8 @@ pub struct Lease {
     pub opening: Opening,
     /// Deadlines relative to `Go`.
     pub latest_start: LatestStart,
+    /// What the host must show after an Install, within the phase verify; asked in this order.
+    pub gates: Vec<Gate>,
 }
 
 /// The latest start of each disruptive phase, in seconds since the host accepted `Go`, by its boot time.
@@ -363,6 +365,8 @@ pub enum RefusalCode {
     NoReport,
     /// The baseline sends the host to a repository, or with an option, that the host's own file does not allow; the text names it.
     SourceNotAllowed,
+    /// A gate of the rollout could never be passed here; the text says which and why.
+    GateNotApplicable,
 }
 
 impl RefusalCode {
@@ -391,6 +395,7 @@ impl RefusalCode {
             Self::NoBaseline => "no-baseline",
             Self::NoReport => "no-report",
             Self::SourceNotAllowed => "source-not-allowed",
+            Self::GateNotApplicable => "gate-not-applicable",
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod compare;
 pub mod frame;
+pub mod gate;
 mod guard;
 mod handshake;
 pub mod journal;

@@ -3,6 +3,7 @@
 use super::{
     HookPoint, Phase,
     act::{Act, ActEnd, ActId, Adoption, HooksEnd, Looked, TransactionEnd, Verdict},
+    gate::{Ask, GATE_FAILED},
     guard::Permit,
     journal::{Fault, Journal, JournalEntry, Run, StepResult},
     machine::{Effect, PatchRun, REBOOT_PATIENCE, REPORT_AGAIN, SKEW_PATIENCE},
@@ -89,6 +90,7 @@ impl PatchRun {
         }
         self.skew_by = None;
         self.detail.clear();
+        self.found = None;
         let began = JournalEntry::Began { phase, attempt, at: self.instant(cx.now), wall: cx.now.wall };
         self.save(cx, began);
         self.progress(cx);
@@ -158,7 +160,16 @@ impl PatchRun {
             }
             ActEnd::Verified(end) => {
                 let result = verify_result(end);
+                if let Some(act) = gates(run, &result) {
+                    self.found = Some(Box::new(result));
+                    self.acting = Some(self.start(cx, act));
+                    return;
+                }
                 self.end(cx, result);
+            }
+            ActEnd::Gates(end) => {
+                let found = self.found.take().map(|found| *found).unwrap_or_default();
+                self.end(cx, gates_result(found, end));
             }
             ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_) | ActEnd::Checked(_) => return,
         }
@@ -229,6 +240,7 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
             baseline: lease.baseline,
             transaction: lease.transaction.clone(),
             guard: run.last_check(phase),
+            note_units: lease.gates.iter().any(|gate| gate.ask == Ask::NoNewFailedUnits),
         },
         Phase::Granted | Phase::Verify | Phase::Settled => Act::Verify {
             lease: lease.id,
@@ -240,6 +252,26 @@ fn act(journal: &Journal, phase: Phase, attempt: u32) -> Option<Act> {
             keep: run.touched || run.fault.is_none(),
         },
     })
+}
+
+/// The gates, if there are any and everything before them went well: they judge what was done, and decide nothing of a run that
+/// has failed already or has installed nothing.
+fn gates(run: &Run, verified: &StepResult) -> Option<Act> {
+    let lease = &run.lease;
+    let asked = !lease.gates.is_empty() && run.touched && run.fault.is_none() && verified.fault.is_none();
+    let (attempt, gates) = (run.last.attempt, lease.gates.clone());
+    asked.then_some(Act::Gates { lease: lease.id, rollout: lease.rollout, attempt, gates })
+}
+
+/// Verifying went well: what it found, with what the gates say.
+fn gates_result(found: StepResult, end: HooksEnd) -> StepResult {
+    let fault = end.error.map(|error| {
+        let text = format!("{error}; the packages stay as they are");
+        failed(GATE_FAILED, tail(&text), &end.output)
+    });
+    let lines = [found.output.as_str(), end.output.as_str()];
+    let lines: Vec<_> = lines.into_iter().filter(|text| !text.is_empty()).collect();
+    StepResult { fault, output: tail(&lines.join("\n")), ..found }
 }
 
 fn failed(code: &str, text: String, log: &str) -> Fault {

@@ -25,6 +25,8 @@
 //! | on-exit done, failed | settled | settled |
 //! | settled | report | report |
 //!
+//! Gates belong to verify: a restart while they are asked verifies again, then asks them again.
+//!
 //! A runner that is dead, or has left the package database unclean, is followed by a repair within the same phase, so that what
 //! comes next never meets the damage unmended or unsaid.
 //!

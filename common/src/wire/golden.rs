@@ -21,7 +21,7 @@ use crate::{
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
     },
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
         chain::Head,
         ledger::{LedgerAct, LedgerEntry},
@@ -33,6 +33,7 @@ use crate::{
     },
     run::{
         Phase,
+        gate::{Ask, Gate},
         message::{
             Answer, Command, LatestStart, Lease, LeaseFrame, OrderStamp, Outcome, Refusal, RefusalCode, Report,
             Resolution, RunError, SignedStop, StepReport, StopOrder, StopScope, ToCoordinator, ToHost,
@@ -127,6 +128,16 @@ fn transaction() -> Transaction {
     Transaction { changes: vec![change], removals: vec![removal] }
 }
 
+fn gates() -> Vec<Gate> {
+    let asks = [
+        Ask::Command(vec![text("check"), text("-q")]),
+        Ask::SystemdUnit(text("a.service")),
+        Ask::NoNewFailedUnits,
+        Ask::Http { url: text("http://a/"), status: 204 },
+    ];
+    asks.into_iter().map(|ask| Gate { ask, timeout_seconds: 30 }).collect()
+}
+
 fn lease() -> Lease {
     Lease {
         id: LeaseId([4; 16]),
@@ -140,6 +151,7 @@ fn lease() -> Lease {
         hook_timeout: 300,
         opening: Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX },
         latest_start: LatestStart { pre_install: 60, transaction: 120, post_install: 180, reboot: 240 },
+        gates: gates(),
     }
 }
 
@@ -336,6 +348,8 @@ fn plan() -> Plan {
         hosts: vec![planned],
         excluded: vec![excluded],
         rings: vec![ring],
+        gates: gates(),
+        on_superseded: OnSuperseded::Wait,
     }
 }
 
@@ -435,6 +449,7 @@ fn words(lines: &mut Lines) {
         NoBaseline,
         NoReport,
         SourceNotAllowed,
+        GateNotApplicable,
     ];
     lines.add("words.refusal", &refusals);
     lines.add("words.outcome", &vec![Outcome::Succeeded, Outcome::Failed, Outcome::Deferred]);
@@ -451,6 +466,7 @@ fn words(lines: &mut Lines) {
         vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused, ExcludedBecause::NoRing];
     lines.add("words.excluded", &excluded);
     lines.add("words.ramp", &vec![Ramp::Full, Ramp::Aws]);
+    lines.add("words.superseded", &vec![OnSuperseded::Skip, OnSuperseded::Wait]);
     lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 

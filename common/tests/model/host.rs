@@ -239,6 +239,7 @@ impl World {
                 let verified = Verified { comparison, counters: PatchCounters::default(), dirty: None };
                 Some(ActEnd::Verified(Ok(verified.into())))
             }
+            Act::Gates { .. } => Some(ActEnd::Gates(HooksEnd::default())),
             Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings => {
                 unreachable!("nobody asks: the plan is made")
             }

@@ -11,7 +11,7 @@ use patchmesh_common::{
     patch::Approval,
     poison::Poison,
     rollout::{
-        Operation, RebootOption, controller,
+        OnSuperseded, Operation, RebootOption, controller,
         limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit},
         ring::PlannedRing,
@@ -136,6 +136,8 @@ pub(crate) fn plan() -> Plan {
         hosts: (0..HOSTS).map(host).collect(),
         excluded: vec![],
         rings: vec![PlannedRing::all(HOSTS as u32, Ramp::Full)],
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     }
 }
 

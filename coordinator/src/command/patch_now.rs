@@ -3,7 +3,7 @@
 use clap::{ArgGroup, Args, ValueEnum};
 use patchmesh_common::{
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_BECAUSE, RolloutSpec, Targets, Urgent},
         urgent::limits,
@@ -125,6 +125,8 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         rings: Vec::new(),
         ramp: Ramp::Full,
         urgent: Some(Urgent { because: args.because.clone() }),
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     };
     spec.check().map_err(|error| {
         let remedy = format!("see patchmesh patch-now --help; --because takes up to {MAX_BECAUSE} characters");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use patchmesh_common::rollout::{
-    Operation, RebootOption,
+    OnSuperseded, Operation, RebootOption,
     limit::Ramp,
     spec::{Asked, RolloutSpec, Targets},
 };
@@ -68,6 +68,8 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         hook_timeout: HOOK_TIMEOUT,
         rings: Vec::new(),
         ramp: Ramp::Full,
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     }
 }
 

@@ -183,6 +183,8 @@ fn a_plan_for_a_large_fleet_fits() {
         hosts: (0..250).map(host).collect(),
         excluded: vec![],
         rings: vec![PlannedRing::all(250, Ramp::Full)],
+        gates: vec![],
+        on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
     };
     let id = RolloutId([1; 8]);
     let entry =

@@ -1,6 +1,7 @@
 //! Manifests: what people write. Read strictly; everything wrong is named with file, line and field.
 
 pub mod baseline;
+mod gates;
 pub mod groups;
 mod locate;
 mod overrides;

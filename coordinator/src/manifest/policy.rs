@@ -4,7 +4,7 @@ use patchmesh_common::rollout::policy::{PatchPolicy, Spec};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{Place, written};
+use super::{Place, gates::GatesToCome, rings::refuse_gates, rollout, written};
 use crate::fault::Fault;
 
 /// The kind.
@@ -37,13 +37,17 @@ struct ToCome {
 #[serde(rename_all = "camelCase")]
 struct SpecToCome {
     logs: NotYet,
-    rings: NotYet,
-    blackouts: NotYet,
     services: NotYet,
-    gates: NotYet,
-    on_limit: NotYet,
-    on_superseded: NotYet,
+    rings: Option<Vec<RingToCome>>,
+    gates: Option<GatesToCome>,
+    on_limit: Option<Spanned<String>>,
+    on_superseded: Option<Spanned<String>>,
     reboot: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+struct RingToCome {
+    gates: NotYet,
 }
 
 type NotYet = Option<Spanned<IgnoredAny>>;
@@ -60,22 +64,21 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
     {
         let refused = [
             (spec.logs, "field spec.logs", "leave it out: patchmesh rollout steps ROLLOUT shows what hosts said"),
-            (spec.rings, "field spec.rings", "write rings into a Rollout"),
-            (spec.blackouts, "field spec.blackouts", "write blackouts into a Rollout, or name windows here"),
             (
                 spec.services,
                 "field spec.services",
                 "leave it out: what is kept as kind Service holds for every rollout",
             ),
-            (spec.gates, "field spec.gates", "leave it out"),
-            (spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt a run"),
-            (spec.on_superseded, "field spec.onSuperseded", "leave it out: the next run plans again"),
         ];
         for (field, what, instead) in refused {
             if let Some(given) = field {
                 return Err(place.not_built(given.referenced, what, instead));
             }
         }
+        spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
+        spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
+        rollout::on_limit(&place, spec.on_limit.as_ref())?;
+        rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
         if let Some(given) = spec.reboot.filter(|given| ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()))
         {
             let what = format!("reboot {}, in AWS's meaning,", given.value);
@@ -124,6 +127,19 @@ spec:
   windows: [sundays]
 ";
 
+    /// What makes it careful.
+    const CAREFUL: &str = "  blackouts: [{from: 2026-12-18T00:00:00Z, to: 2027-01-04T00:00:00Z}]
+  rings:
+    - {name: canary, names: [web-1], bake: 1h}
+    - {name: fleet, all: true, steps: [1, 10%, 100%], wait: 10m, approvals: 2}
+  gates:
+    afterHost:
+      - {command: [check-web, --fast], timeout: 2m}
+      - {http: {url: 'http://127.0.0.1:8080/health', status: 204}}
+  onLimit: halt
+  onSuperseded: wait
+";
+
     fn fault(from: &str, to: &str) -> Fault {
         let text = GOOD.replace(from, to);
         assert_ne!(text, GOOD);
@@ -135,6 +151,9 @@ spec:
         let policy = parse("p.yaml", GOOD).unwrap();
         assert_eq!((policy.name.as_str(), policy.spec.windows.len()), ("nightly", 1));
         assert_eq!(parse("p.yaml", &yaml(policy.clone()).unwrap()).unwrap(), policy);
+        let careful = parse("p.yaml", &format!("{GOOD}{CAREFUL}")).unwrap();
+        assert_eq!((careful.spec.rings.len(), careful.spec.gates.as_ref().unwrap().after_host.len()), (2, 2));
+        assert_eq!(parse("p.yaml", &yaml(careful.clone()).unwrap()).unwrap(), careful);
         assert!(matches!(manifest::parse("p.yaml", GOOD), Ok(Manifest::Policy(found)) if *found == policy));
         let json = serde_json::to_string(&Written::from(policy.clone())).unwrap();
         assert_eq!(serde_json::from_str::<Written>(&json).unwrap().policy(), Some(policy));
@@ -170,14 +189,36 @@ spec:
     }
 
     #[test]
+    fn what_is_wrong_with_rings_gates_and_blackouts_is_named_as_of_a_rollout() {
+        for (from, to, told) in [
+            ("10%, 100%]", "10%]", "p.yaml:17:5: spec.rings: ring \"fleet\": the last step is 10%"),
+            ("bake: 1h", "bake: 1", "p.yaml:17:5: spec.rings: ring \"canary\": write wait and bake such as"),
+            ("[check-web,", "[/bin/sh,", "p.yaml:20:5: spec.gates: afterHost: the command \"/bin/sh\" is no file name"),
+            ("timeout: 2m", "timeout: 2d", "p.yaml:20:5: spec.gates: timeout \"2d\": write 1s to 1h"),
+            ("2027-01", "2025-01", "p.yaml:15:14: spec.blackouts: blackout 1"),
+            ("wait\n", "retry\n", "p.yaml:24:17: onSuperseded \"retry\" is unknown: write skip or wait"),
+        ] {
+            let text = format!("{GOOD}{CAREFUL}").replace(from, to);
+            let fault = parse("p.yaml", &text).unwrap_err();
+            assert_eq!(fault.exit, Exit::Error, "{}", fault.message);
+            assert!(fault.message.starts_with(told), "{}", fault.message);
+        }
+    }
+
+    #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for field in
-            ["logs: {to: x}", "rings: []", "blackouts: []", "services: []", "onLimit: halt", "onSuperseded: wait"]
-        {
-            let name = field.split(':').next().unwrap();
+        for (field, named) in [
+            ("logs: {to: x}", "field spec.logs"),
+            ("services: []", "field spec.services"),
+            ("onLimit: pause", "onLimit pause"),
+            ("onSuperseded: replan", "onSuperseded replan"),
+            ("rings: [{name: all, all: true, gates: []}]", "field gates of a ring"),
+            ("gates: {afterHost: [], afterRing: []}", "field spec.gates.afterRing"),
+            ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),
+        ] {
             let fault = parse("p.yaml", &format!("{GOOD}  {field}\n")).unwrap_err();
             assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
-            assert!(fault.message.contains(&format!("field spec.{name} is not built yet")), "{}", fault.message);
+            assert!(fault.message.contains(&format!("{named} is not built yet")), "{}", fault.message);
         }
         assert_eq!(fault("never", "NoReboot").exit, Exit::Usage);
     }

@@ -44,10 +44,18 @@ pub(super) fn rings(
     Ok((rings, locations))
 }
 
+/// Refuses gates of a single ring, of a policy too.
+pub(super) fn refuse_gates(place: &Place<'_>, given: Option<&Spanned<IgnoredAny>>) -> Result<(), Fault> {
+    let Some(gates) = given else { return Ok(()) };
+    Err(place.not_built(
+        gates.referenced,
+        "field gates of a ring",
+        "write spec.gates.afterHost, which every host of the ring must pass before the next ring begins",
+    ))
+}
+
 fn one(place: &Place<'_>, Spanned { value: ring, referenced: at, .. }: Spanned<RingYaml>) -> Result<RingSpec, Fault> {
-    if let Some(gates) = ring.gates {
-        return Err(place.not_built(gates.referenced, "field gates of a ring", "let operators approve the next ring"));
-    }
+    refuse_gates(place, ring.gates.as_ref())?;
     let pause = |field: &str, given: Option<Spanned<String>>| match given {
         None => Ok(Duration::ZERO),
         Some(given) => duration::parse(&given.value).ok_or_else(|| {

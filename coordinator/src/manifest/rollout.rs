@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchmesh_common::{
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
@@ -17,13 +17,14 @@ use serde_saphyr::{Location, Spanned};
 
 use super::{
     Place, clip, duration,
+    gates::{self, GatesYaml},
     overrides::{self, Deciding, Given},
     rings::{self, RAMPS, RingYaml},
 };
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 6] = ["labels", "onLimit", "onSuperseded", "policy", "services", "gates"];
+pub(super) const TO_COME: [&str; 4] = ["afterRing", "labels", "policy", "services"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -63,8 +64,9 @@ struct Spec {
     hooks: Option<Hooks>,
     rings: Option<Vec<Spanned<RingYaml>>>,
     ramp: Option<Spanned<String>>,
-    on_limit: NotYet,
-    on_superseded: NotYet,
+    gates: Option<GatesYaml>,
+    on_limit: Option<Spanned<String>>,
+    on_superseded: Option<Spanned<String>>,
     policy: NotYet,
     services: NotYet,
 }
@@ -110,6 +112,8 @@ struct Hooks {
 pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<RolloutSpec, Fault> {
     let Document { metadata, spec, .. } = document;
     refuse_not_built(place, &metadata, &spec)?;
+    on_limit(place, spec.on_limit.as_ref())?;
+    let (gates, gates_at) = gates::gates(place, spec.gates)?;
     let (at, targets) = (spec.targets.referenced, spec.targets.value);
     let (rings, rings_at) = rings::rings(place, spec.rings)?;
     let windows_at = spec.windows.as_ref().map(|given| given.referenced);
@@ -168,6 +172,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             Some(given) => word(place, "ramp", given, &RAMPS)?,
             None => Ramp::Full,
         },
+        gates,
+        on_superseded: on_superseded(place, spec.on_superseded.as_ref())?,
         max_concurrency: spec
             .max_concurrency
             .value
@@ -185,6 +191,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::TooMany { what: "windows", .. } => windows_at,
             E::TooMany { what: "blackouts", .. } => blackouts_at,
             E::Ring(ring, ..) => rings_at.get(ring).copied(),
+            E::Gate(at, _) => gates_at.get(at.unwrap_or(0)).copied(),
+            E::GatesOfScan => gates_at.first().copied(),
             _ => None,
         };
         place.fault(location, error.to_string())
@@ -195,8 +203,6 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
 fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Result<(), Fault> {
     let refused = [
         (&metadata.labels, "field metadata.labels", "leave it out"),
-        (&spec.on_limit, "field spec.onLimit", "leave it out: more failures than maxErrors halt the rollout"),
-        (&spec.on_superseded, "field spec.onSuperseded", "leave it out and plan again when a version is gone"),
         (&spec.policy, "field spec.policy", "write its content into the Rollout"),
         (&spec.services, "field spec.services", "leave it out: what is kept as kind Service holds for every rollout"),
     ];
@@ -206,6 +212,34 @@ fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Resu
         }
     }
     Ok(())
+}
+
+/// `onLimit`, of a policy too: only what the promise `errors` allows.
+pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fault> {
+    match given {
+        Some(given) if given.value == "pause" => Err(place.not_built(
+            given.referenced,
+            "onLimit pause",
+            "write halt: more failures than maxErrors end a rollout for good; then plan again with a higher maxErrors",
+        )),
+        Some(given) => word(place, "onLimit", given, &[("halt", ())]),
+        None => Ok(()),
+    }
+}
+
+/// `onSuperseded`, of a policy too.
+pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<OnSuperseded, Fault> {
+    match given {
+        Some(given) if given.value == "replan" => Err(place.not_built(
+            given.referenced,
+            "onSuperseded replan",
+            "write skip or wait, and plan again for the hosts that are left",
+        )),
+        Some(given) => {
+            word(place, "onSuperseded", given, &[("skip", OnSuperseded::Skip), ("wait", OnSuperseded::Wait)])
+        }
+        None => Ok(OnSuperseded::Skip),
+    }
 }
 
 fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words: &[(&str, T)]) -> Result<T, Fault> {

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use patchmesh_common::{
     rollout::spec::Asked,
-    rollout::{Operation, RebootOption, limit::Ramp, spec::Targets},
+    rollout::{OnSuperseded, Operation, RebootOption, limit::Ramp, spec::Targets},
+    run::gate::Gate,
     time::WallTime,
 };
 
@@ -109,7 +110,7 @@ fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
         message(&format!("{GOOD}  maxErorrs: 2\n")),
         "r.yaml:9:3: unknown field \"maxErorrs\": known here are operation, targets, baseline, snapshot, baselineOverride, \
          installOverrideList, maxConcurrency, maxErrors, \
-         openings, windows, blackouts, reboot, hooks, rings, ramp"
+         openings, windows, blackouts, reboot, hooks, rings, ramp, gates, onLimit, onSuperseded"
     );
     assert_eq!(
         message(&format!("{GOOD}status: {{}}\n")),
@@ -151,13 +152,52 @@ fn windows_and_blackouts_say_when() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    for field in ["onLimit: pause", "onSuperseded: wait"] {
-        let name = field.split(':').next().unwrap();
+    for (field, named) in [
+        ("onLimit: pause", "onLimit pause"),
+        ("onSuperseded: replan", "onSuperseded replan"),
+        ("gates: {afterRing: []}", "field spec.gates.afterRing"),
+        ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),
+    ] {
         let message = not_built(&format!("{GOOD}  {field}\n"));
-        assert!(message.starts_with("r.yaml:9:") && message.contains(&format!("field spec.{name}")), "{message}");
+        assert!(message.starts_with("r.yaml:9:") && message.contains(named), "{message}");
     }
     assert!(not_built(&GOOD.replace("Rollout", "Calendar")).starts_with("r.yaml:2:7: kind Calendar"));
     assert!(not_built(&GOOD.replace("weekly}", "weekly, labels: {a: b}}")).contains("field metadata.labels"));
+}
+
+#[test]
+fn gates_and_what_follows_a_superseded_version_are_read() {
+    let gates = "  onLimit: halt
+  onSuperseded: wait
+  gates:
+    afterHost:
+      - {command: [check-web, --fast], timeout: 2m}
+      - systemdUnit: nginx.service
+      - noNewFailedUnits: true
+      - http: {url: 'http://127.0.0.1:8080/health'}
+";
+    let spec = parse(&format!("{GOOD}{gates}")).unwrap();
+    assert_eq!(spec.on_superseded, OnSuperseded::Wait);
+    let seconds: Vec<_> = spec.gates.iter().map(|gate| gate.timeout_seconds).collect();
+    assert_eq!(seconds, [120, 30, 30, 30]);
+    let names: Vec<_> = spec.gates.iter().map(Gate::name).collect();
+    let http = "http http://127.0.0.1:8080/health (200)";
+    assert_eq!(names, ["command check-web --fast", "systemdUnit nginx.service", "noNewFailedUnits", http]);
+    let plain = parse(GOOD).unwrap();
+    assert_eq!((plain.gates.len(), plain.on_superseded), (0, OnSuperseded::Skip), "the default");
+    let with = |from: &str, to: &str| message(&format!("{GOOD}{}", gates.replace(from, to)));
+    let starts = |message: String, with: &str| assert!(message.starts_with(with), "{message}");
+    starts(
+        with("systemdUnit: nginx.service", "systemdUnit: nginx"),
+        "r.yaml:14:9: gates.afterHost: the unit \"nginx\"",
+    );
+    starts(with("check-web,", "/bin/sh,"), "r.yaml:13:9: gates.afterHost: the command \"/bin/sh\" is no file name");
+    starts(with("2m", "2d"), "r.yaml:13:49: timeout \"2d\" is not allowed: write 1s to 1h");
+    starts(with("noNewFailedUnits: true", "noNewFailedUnits: false"), "r.yaml:15:9: a gate must hold exactly one of");
+    starts(with("onLimit: halt", "onLimit: go"), "r.yaml:9:12: onLimit \"go\" is unknown: write halt");
+    starts(with("wait", "retry"), "r.yaml:10:17: onSuperseded \"retry\" is unknown: write skip or wait");
+    let scan = message(&format!("{}{gates}", GOOD.replace("Install", "Scan")));
+    starts(scan, "r.yaml:13:9: gates cannot be used with operation: Scan");
 }
 
 const RINGED: &str = "  ramp: aws

@@ -3,7 +3,7 @@
 use patchmesh_common::{
     inventory::PackageChange,
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         estimate::makespan,
         limit::{Ramp, stops_at_error},
         spec::MAX_OPENINGS,
@@ -43,6 +43,7 @@ pub fn plan(plan: &PlanDocument) -> String {
         out.push_str(&format!("  urgent    outside windows, because: {}\n", one_line(because)));
     }
     out.push_str(&openings(plan));
+    out.push_str(&gates(plan));
     out.push_str(&estimate(plan));
     for claim in &plan.claims {
         let (rollout, hosts) = (&claim.name, some(claim.hosts.iter().map(String::as_str)));
@@ -70,6 +71,19 @@ pub fn plan(plan: &PlanDocument) -> String {
         plan.excluded.len()
     ));
     out.push_str(&format!("The plan ({}) can be applied until {}.\n", short(&plan.hash), plan.expires_at));
+    out
+}
+
+/// What hosts must show after their run, and what becomes of those whose versions are superseded.
+fn gates(plan: &PlanDocument) -> String {
+    let mut out = String::new();
+    for (at, gate) in plan.spec.gates.iter().enumerate() {
+        let title = if at == 0 { "gates" } else { "" };
+        out.push_str(&format!("  {title:<8}  after each host: {}, within {} s\n", gate.name(), gate.timeout_seconds));
+    }
+    if plan.spec.on_superseded == OnSuperseded::Wait {
+        out.push_str("  versions  a host whose planned versions are superseded waits for them\n");
+    }
     out
 }
 

@@ -205,7 +205,7 @@ mod tests {
         inventory::{MAX_CHANGES, PackageChange, Transaction},
         patch::snapshot::MAX_SNAPSHOT,
         rollout::{
-            Operation, RebootOption,
+            OnSuperseded, Operation, RebootOption,
             limit::Ramp,
             spec::{DEFAULT_HOOK_TIMEOUT, Targets},
         },
@@ -258,6 +258,8 @@ mod tests {
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
             rings: Vec::new(),
             ramp: Ramp::Full,
+            gates: Vec::new(),
+            on_superseded: OnSuperseded::Skip,
         }
     }
 

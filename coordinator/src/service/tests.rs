@@ -43,6 +43,8 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         hook_timeout: std::time::Duration::from_secs(60),
         rings: vec![],
         ramp: Ramp::Full,
+        gates: vec![],
+        on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
     };
     let host = |(name, seed): &(&str, u8)| {
         PlanHost::new((*name).into(), node(*seed).to_string(), &Transaction::default(), RebootOption::Never)

@@ -89,6 +89,8 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         hosts,
         excluded,
         rings,
+        gates: spec.gates,
+        on_superseded: spec.on_superseded,
     })
 }
 

@@ -1,13 +1,15 @@
-//! What is urgent, and the windows that cover its hosts.
+//! What is urgent, and the windows and blackouts that cover its hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     rollout::{
         Operation,
+        policy::Policy,
         spec::{MAX_WINDOWS, RolloutSpec, Urgent},
         urgent::{Covered, covered},
     },
+    schedule::blackout::Blackout,
     time::WallTime,
 };
 use patchmesh_node::{
@@ -25,18 +27,18 @@ use crate::{
 /// Hosts with their tags.
 pub type Tagged = Vec<(String, BTreeMap<String, String>)>;
 
-/// Refuses what is urgent and installs where a policy waits for windows that are closed, unless somebody said why.
+/// Refuses what is urgent and installs where a policy waits for windows that are closed or for the end of a blackout, unless
+/// somebody said why.
 ///
 /// # Errors
-/// `window-covers` names the hosts, the policies and the windows; what the store says.
+/// `window-covers` names the hosts, the policies and their windows; what the store says.
 pub fn refuse_covered(spec: &RolloutSpec, hosts: &Tagged, store: &Store, now: WallTime) -> Result<(), Fault> {
     if !judges(spec) {
         return Ok(());
     }
     let (mut policies, mut open) = (Vec::new(), BTreeSet::new());
     for KeptPolicy { policy, .. } in store.policies()? {
-        let openings = store.openings(policy.windows(), &[], now, MAX_WINDOWS)?;
-        if openings.iter().any(|opening| opening.admits_start(now)) {
+        if is_open(&policy, store, now)? {
             open.insert(policy.name.clone());
         }
         policies.push(policy);
@@ -46,13 +48,30 @@ pub fn refuse_covered(spec: &RolloutSpec, hosts: &Tagged, store: &Store, now: Wa
     if found.is_empty() {
         return Ok(());
     }
-    let told = |one: &Covered| format!("{} (policy {}: {})", one.host, one.policy, one.windows.join(", "));
+    let told = |one: &Covered| match one.windows.as_slice() {
+        [] => format!("{} (policy {}: a blackout)", one.host, one.policy),
+        windows => format!("{} (policy {}: {})", one.host, one.policy, windows.join(", ")),
+    };
     let named: Vec<_> = found.iter().take(MAX_NAMED).map(told).collect();
     let more = found.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let text = format!("a window that is closed covers {}{more}", named.join(", "));
-    let remedy = "wait for the window, choose other hosts, or write --outside-window --because TEXT";
+    let (what, end) = match found.iter().all(|one| !one.windows.is_empty()) {
+        true => ("a window that is closed", "the window"),
+        false => ("a closed window or a blackout", "its end"),
+    };
+    let text = format!("{what} covers {}{more}", named.join(", "));
+    let remedy = format!("wait for {end}, choose other hosts, or write --outside-window --because TEXT");
     Err(Fault::new("window-covers", text, "nothing was planned", remedy))
+}
+
+/// Whether installs of `policy` may start at `now`, as far as windows and blackouts go.
+fn is_open(policy: &Policy, store: &Store, now: WallTime) -> Result<bool, Fault> {
+    if policy.windows().is_empty() {
+        let goes_on = |blackout: &Blackout| blackout.from <= now && now < blackout.to;
+        return Ok(!policy.blackouts().iter().any(goes_on));
+    }
+    let openings = store.openings(policy.windows(), policy.blackouts(), now, MAX_WINDOWS)?;
+    Ok(openings.iter().any(|opening| opening.admits_start(now)))
 }
 
 fn judges(spec: &RolloutSpec) -> bool {

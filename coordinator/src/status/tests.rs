@@ -82,6 +82,8 @@ impl World {
             hosts: (1..=hosts).map(planned).collect(),
             excluded: excluded.into_iter().enumerate().map(left_out).collect(),
             rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
+            gates: vec![],
+            on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
         };
         let contact = Contact { alive: true, ..Contact::default() };
         let desk = Desk {

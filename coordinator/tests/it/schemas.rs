@@ -342,6 +342,7 @@ fn what_is_said_of_policies_is_what_is_published() {
         include_str!("../scripts/nightly.yaml"),
         include_str!("../scripts/weekly-policy.yaml"),
         include_str!("../scripts/guarded.yaml"),
+        include_str!("../scripts/careful-policy.yaml"),
     ] {
         assert_eq!(misfits(&serde_saphyr::from_str(text).unwrap(), &schema, "it"), [""; 0]);
     }
@@ -355,6 +356,22 @@ fn what_is_said_of_policies_is_what_is_published() {
         ("/spec/windows", json!("sundays")),
     ] {
         let mut changed = nightly.clone();
+        *changed.pointer_mut(path).unwrap() = wrong;
+        assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
+    }
+    let careful: Value = serde_saphyr::from_str(include_str!("../scripts/careful-policy.yaml")).unwrap();
+    for (path, wrong) in [
+        ("/spec/rings/0", json!("canary")),
+        ("/spec/rings/1/steps/0", json!("ten")),
+        ("/spec/rings/0/bake", json!("soon")),
+        ("/spec/gates", json!([])),
+        ("/spec/gates/afterHost/0", json!("check-web")),
+        ("/spec/gates/afterHost/3/http/status", json!(99)),
+        ("/spec/blackouts/0/from", json!(2026)),
+        ("/spec/onLimit", json!("pause")),
+        ("/spec/onSuperseded", json!("replan")),
+    ] {
+        let mut changed = careful.clone();
         *changed.pointer_mut(path).unwrap() = wrong;
         assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
     }

@@ -8,12 +8,14 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 29] = [
+const FILES: [(&str, &str); 37] = [
     ("changed.yaml", include_str!("../scripts/changed.yaml")),
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
     ("weekly-policy.yaml", include_str!("../scripts/weekly-policy.yaml")),
     ("logging-policy.yaml", include_str!("../scripts/logging-policy.yaml")),
+    ("careful-policy.yaml", include_str!("../scripts/careful-policy.yaml")),
+    ("replan-policy.yaml", include_str!("../scripts/replan-policy.yaml")),
     ("wrong-policy.yaml", include_str!("../scripts/wrong-policy.yaml")),
     ("inventory.json", include_str!("../scripts/inventory.json")),
     ("limits.yaml", include_str!("../scripts/limits.yaml")),
@@ -25,6 +27,12 @@ const FILES: [(&str, &str); 29] = [
     ("typo.json", include_str!("../scripts/typo.json")),
     ("web.json", include_str!("../scripts/web.json")),
     ("ringless.yaml", include_str!("../scripts/ringless.yaml")),
+    ("gated.yaml", include_str!("../scripts/gated.yaml")),
+    ("gate-path.yaml", include_str!("../scripts/gate-path.yaml")),
+    ("gate-https.yaml", include_str!("../scripts/gate-https.yaml")),
+    ("gate-ring.yaml", include_str!("../scripts/gate-ring.yaml")),
+    ("limit-pause.yaml", include_str!("../scripts/limit-pause.yaml")),
+    ("replan.yaml", include_str!("../scripts/replan.yaml")),
     ("rings.yaml", include_str!("../scripts/rings.yaml")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
@@ -135,6 +143,11 @@ fn rate() {
 #[test]
 fn rollouts() {
     session("rollout.txt", include_str!("../scripts/rollout.txt"));
+}
+
+#[test]
+fn gates() {
+    session("gates.txt", include_str!("../scripts/gates.txt"));
 }
 
 #[test]

@@ -60,7 +60,13 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
         Err(error) => return HooksEnd { error: Some(error), output: String::new() },
     };
     for hook in found {
-        let (output, failure) = run_one(&hook, context).await;
+        let told = Told {
+            phase: context.point.as_str(),
+            rollout: context.rollout,
+            attempt: context.attempt,
+            root: &context.root,
+        };
+        let (output, failure) = run_one(&hook, &[], told, context.timeout).await;
         let name = name(&hook);
         if !output.is_empty() {
             end.output.push_str(&format!("{name}: {output}\n"));
@@ -78,17 +84,7 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
 
 /// The inspected hooks of `point`, by name. Names that begin with a dot are not hooks.
 fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
-    let folder = hooks.join(point.as_str());
-    for path in [hooks, &folder] {
-        match std::fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => {
-                return Err(format!("the hook folder {} cannot be read: {error}; no hook was run", path.display()));
-            }
-            Ok(found) if !found.is_dir() => return Err(format!("{} is not a folder; no hook was run", path.display())),
-            Ok(found) => trusted(path, &found)?,
-        }
-    }
+    let Some(folder) = folder(hooks, point.as_str())? else { return Ok(Vec::new()) };
     let unreadable =
         |error: io::Error| format!("the hook folder {} cannot be read: {error}; no hook was run", folder.display());
     let mut found = Vec::new();
@@ -107,18 +103,38 @@ fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
     }
     found.sort();
     for hook in &found {
-        let about = std::fs::symlink_metadata(hook).map_err(unreadable)?;
-        if !about.is_file() {
-            let path = hook.display();
-            return Err(format!("hook {path} is not a regular file; put the executable itself there; no hook was run"));
-        }
-        trusted(hook, &about)?;
-        if about.mode() & 0o111 == 0 {
-            let path = hook.display();
-            return Err(format!("hook {path} is not executable; chmod +x it or remove it; no hook was run"));
-        }
+        inspect(hook, &std::fs::symlink_metadata(hook).map_err(unreadable)?)?;
     }
     Ok(found)
+}
+
+/// The inspected folder `name` of `hooks`; `None` if it is not there.
+pub(super) fn folder(hooks: &Path, name: &str) -> Result<Option<PathBuf>, String> {
+    let folder = hooks.join(name);
+    for path in [hooks, &folder] {
+        match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(format!("the hook folder {} cannot be read: {error}; no hook was run", path.display()));
+            }
+            Ok(found) if !found.is_dir() => return Err(format!("{} is not a folder; no hook was run", path.display())),
+            Ok(found) => trusted(path, &found)?,
+        }
+    }
+    Ok(Some(folder))
+}
+
+/// Whether `hook` may be run.
+pub(super) fn inspect(hook: &Path, about: &std::fs::Metadata) -> Result<(), String> {
+    let path = hook.display();
+    if !about.is_file() {
+        return Err(format!("hook {path} is not a regular file; put the executable itself there; no hook was run"));
+    }
+    trusted(hook, about)?;
+    if about.mode() & 0o111 == 0 {
+        return Err(format!("hook {path} is not executable; chmod +x it or remove it; no hook was run"));
+    }
+    Ok(())
 }
 
 fn trusted(path: &Path, about: &std::fs::Metadata) -> Result<(), String> {
@@ -132,15 +148,29 @@ fn name(hook: &Path) -> String {
     hook.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What the hook printed, and how it failed.
-async fn run_one(hook: &Path, context: &HookContext) -> (String, Option<String>) {
-    let mut child = match spawn(hook, context).await {
+/// What one executable is told in its environment.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) phase: &'a str,
+    pub(super) rollout: RolloutId,
+    pub(super) attempt: u32,
+    pub(super) root: &'a Path,
+}
+
+/// What the executable printed, and how it failed.
+pub(super) async fn run_one(
+    hook: &Path,
+    arguments: &[String],
+    told: Told<'_>,
+    timeout: Duration,
+) -> (String, Option<String>) {
+    let mut child = match spawn(hook, arguments, told).await {
         Ok(child) => child,
         Err(error) => return (String::new(), Some(format!("cannot be run: {error}"))),
     };
     let mut group = Group(child.id());
     let mut kept = Kept::default();
-    let ended = tokio::time::timeout(context.timeout, watch(&mut child, &mut kept)).await;
+    let ended = tokio::time::timeout(timeout, watch(&mut child, &mut kept)).await;
     let failure = match ended {
         Ok(Ok(status)) => {
             // What it left running on purpose, such as a service, stays.
@@ -150,7 +180,7 @@ async fn run_one(hook: &Path, context: &HookContext) -> (String, Option<String>)
         Ok(Err(error)) => Some(format!("cannot be awaited: {error}")),
         Err(_) => {
             drop(group);
-            let seconds = context.timeout.as_secs_f64();
+            let seconds = timeout.as_secs_f64();
             let reaped = child.wait().await.map(|_| ()).map_err(|error| format!(" and cannot be awaited: {error}"));
             Some(format!("ran longer than {seconds} s and was killed{}", reaped.err().unwrap_or_default()))
         }
@@ -159,15 +189,16 @@ async fn run_one(hook: &Path, context: &HookContext) -> (String, Option<String>)
 }
 
 /// Starts a hook; one that is being replaced at this moment is tried again.
-async fn spawn(hook: &Path, context: &HookContext) -> io::Result<Child> {
+async fn spawn(hook: &Path, arguments: &[String], told: Told<'_>) -> io::Result<Child> {
     let mut command = Command::new(hook);
     command
+        .args(arguments)
         .env_clear()
         .env("PATH", DEFAULT_PATH)
-        .env("PATCHMESH_ROLLOUT", context.rollout.to_string())
-        .env("PATCHMESH_PHASE", context.point.as_str())
-        .env("PATCHMESH_ATTEMPT", context.attempt.to_string())
-        .env("PATCHMESH_ROOT", &context.root)
+        .env("PATCHMESH_ROLLOUT", told.rollout.to_string())
+        .env("PATCHMESH_PHASE", told.phase)
+        .env("PATCHMESH_ATTEMPT", told.attempt.to_string())
+        .env("PATCHMESH_ROOT", told.root)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

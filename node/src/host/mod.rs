@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod apt;
 pub mod boot;
+pub mod gates;
 pub mod hooks;
 mod process;
 pub mod root;

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     host::{
         adopt::{self, Adopted, adopt},
+        gates::{GateContext, Gates},
         hooks::{self, HookContext},
         runner::{self, Spec, Step},
     },
@@ -78,7 +79,10 @@ impl Host {
             }
             Act::Patches => ActEnd::Patches(self.patches()),
             Act::Sightings => ActEnd::Sightings(self.sightings()),
-            Act::Check { operation, baseline, transaction } => {
+            Act::Check { operation, baseline, transaction, gates } => {
+                if let Some(refusal) = self.gates().hindrance(&gates) {
+                    return ActEnd::Checked(Err(refusal));
+                }
                 ActEnd::Checked(self.check(operation, baseline, &transaction).await)
             }
             Act::Hooks { point, rollout, attempt, timeout, .. } => {
@@ -86,7 +90,10 @@ impl Host {
                 let context = HookContext { point, rollout, attempt, root: self.root.clone(), timeout };
                 ActEnd::Hooks(hooks::run(&self.hooks, &context).await)
             }
-            Act::Transaction { lease, attempt, baseline, transaction, guard } => {
+            Act::Transaction { lease, attempt, baseline, transaction, guard, note_units } => {
+                if note_units {
+                    self.note_units(lease).await;
+                }
                 self.install((lease, attempt), baseline, &transaction, guard).await
             }
             Act::Adopt { lease, attempt } => {
@@ -109,6 +116,23 @@ impl Host {
                 let done = Done { lease, operation, started, reboot, approval: baseline, keep };
                 ActEnd::Verified(self.verify(done, &expected).await)
             }
+            Act::Gates { lease, rollout, attempt, gates } => {
+                let context =
+                    GateContext { rollout, attempt, root: &self.root, folder: self.runs.join(lease.to_string()) };
+                ActEnd::Gates(self.gates().ask(&gates, &context).await)
+            }
+        }
+    }
+
+    fn gates(&self) -> Gates {
+        Gates::new(&self.hooks, &self.root)
+    }
+
+    /// Notes which units have failed before the first transaction of `lease`. Without the note its gate is not passed, and says so.
+    async fn note_units(&self, lease: LeaseId) {
+        let folder = self.runs.join(lease.to_string());
+        if let Err(error) = self.gates().note_units(&folder).await {
+            tracing::warn!(folder = %folder.display(), error, "which units have failed before the transaction is not known");
         }
     }
 

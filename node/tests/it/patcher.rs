@@ -377,6 +377,7 @@ fn lease() -> Lease {
         hook_timeout: 60,
         opening: Opening::endless(WallTime(0)),
         latest_start: LatestStart { pre_install: 600, transaction: 600, post_install: 600, reboot: 600 },
+        gates: Vec::new(),
     }
 }
 

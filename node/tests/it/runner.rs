@@ -209,6 +209,7 @@ fn granted(id: LeaseId, rollout: RolloutId) -> JournalEntry {
         hook_timeout: 60,
         opening: Opening::endless(WallTime(0)),
         latest_start: LatestStart { pre_install: 600, transaction: 600, post_install: 600, reboot: 600 },
+        gates: Vec::new(),
     };
     let at = BootInstant { boot_id: BootId([1; 16]), at: BootTime(0) };
     JournalEntry::Granted { lease: Box::new(lease), coordinator: host, at, wall: WallTime(0), head: Default::default() }

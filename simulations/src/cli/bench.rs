@@ -146,6 +146,9 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         broken: 0,
         rings: Vec::new(),
         ramp: false,
+        gated: false,
+        unwell: 0,
+        waits: false,
     };
     let scenario = Scenario { rests: true, waves: vec![wave], ..Load::Rest.scenario(hosts, 24 * HOUR) };
     let begun = spent();

@@ -1,6 +1,6 @@
 //! Too many failures end the granting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     id::{LeaseId, RolloutId},
@@ -21,6 +21,8 @@ pub(super) struct Errors {
     settled: BTreeMap<LeaseId, Outcome>,
     failed: BTreeMap<(Spot, RolloutId), u32>,
     halted: BTreeMap<(Spot, RolloutId), bool>,
+    /// Rollouts in which a host was unwell when it was asked.
+    unwell: BTreeSet<RolloutId>,
 }
 
 impl Promise for Errors {
@@ -42,10 +44,13 @@ impl Promise for Errors {
                     format!("the ledger folded {outcome:?} for lease {lease}, its host settled {real:?}")
                 });
             }
+            Truth::Gated { rollout, ok: false, .. } => {
+                self.unwell.insert(*rollout);
+            }
             Truth::Halted(rollout) => {
                 self.halted.insert((spot, *rollout), true);
                 let (failed, limit) = (self.count(spot, *rollout), self.limit(*rollout));
-                record.demand("errors", at, &[spot], failed > limit, || {
+                record.demand("errors", at, &[spot], failed > limit || self.unwell.contains(rollout), || {
                     format!("rollout {rollout} halted although {failed} failed and {limit} are allowed")
                 });
             }

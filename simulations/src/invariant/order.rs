@@ -1,4 +1,5 @@
-//! Rings and their steps go in order: each when the one before has really ended, its pause is over, and operators have said yes.
+//! Rings and their steps go in order: each when the one before has really ended, its hosts are well, its pause is over, and operators
+//! have said yes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +46,8 @@ pub(super) struct Order {
     steps: BTreeMap<(RolloutId, NodeId), usize>,
     done: BTreeSet<(RolloutId, NodeId)>,
     approved: BTreeSet<(RolloutId, u16)>,
+    /// Hosts that were unwell when they were last asked, by rollout and step.
+    unwell: BTreeSet<(RolloutId, usize, NodeId)>,
     courses: BTreeMap<(Spot, RolloutId), Course>,
 }
 
@@ -77,6 +80,11 @@ impl Promise for Order {
                     let step = self.steps.get(&(*rollout, *host)).filter(|_| !self.done.contains(&(*rollout, *host)));
                     step.and_then(|step| course.left.get_mut(*step)).into_iter().for_each(|left| *left -= 1);
                 }
+            }
+            Truth::Gated { rollout, ok, .. } => {
+                let Some(step) = self.steps.get(&(*rollout, node)) else { return };
+                let key = (*rollout, *step, node);
+                let _ = if *ok { self.unwell.remove(&key) } else { self.unwell.insert(key) };
             }
             Truth::Approved { rollout, ring } => {
                 self.approved.insert((*rollout, *ring));
@@ -147,6 +155,14 @@ impl Order {
         if left > 0 {
             return Some(format!(
                 "a host of step {step} of rollout {rollout} begins while {left} before it have not ended"
+            ));
+        }
+        let first = (rollout, 0, NodeId([0; 32]));
+        let before = self.unwell.range(first..(rollout, step, NodeId([0; 32])));
+        if let Some((_, at, host)) = before.into_iter().find(|(.., host)| !course.gone.contains(host)) {
+            return Some(format!(
+                "a host of step {step} of rollout {rollout} begins although {} of step {at} failed its gate",
+                host.short()
             ));
         }
         if step > course.step {

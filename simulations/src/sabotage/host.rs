@@ -44,6 +44,16 @@ impl Sabotage for HooksNeverFail {
     }
 }
 
+pub(super) struct GateIgnored;
+
+impl Sabotage for GateIgnored {
+    fn host_event(&mut self, event: &mut Event) {
+        if let Event::Ended { end: ActEnd::Gates(gates), .. } = event {
+            gates.error = None;
+        }
+    }
+}
+
 pub(super) struct PackagesUnchecked;
 
 impl Sabotage for PackagesUnchecked {

@@ -79,6 +79,7 @@ pub const ALL: &[Entry] = &[
         desk::ApprovalsAssumed,
         ringed
     ),
+    entry!("gate-ignored", "order", "whatever a gate shows is read as good", host::GateIgnored, unwell),
     entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),
     entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked, failing),
     entry!("epochs-unsaved", "fencing", "hosts do not save the epoch that they obey", host::EpochsUnsaved, wave),

@@ -27,6 +27,9 @@ pub(super) fn wave() -> Scenario {
             broken: 0,
             rings: Vec::new(),
             ramp: false,
+            gated: false,
+            unwell: 0,
+            waits: false,
         }],
         services: Vec::new(),
         faults: Vec::new(),
@@ -58,6 +61,13 @@ pub(super) fn ringed() -> Scenario {
     let canary = WaveRing { hosts: 1, bake: MINUTE, ..WaveRing::default() };
     let rest = WaveRing { steps: vec![50, 100], wait: MINUTE / 2, approved: true, ..WaveRing::default() };
     scenario.waves[0].rings = vec![canary, rest];
+    scenario
+}
+
+/// The first host, which goes alone, is unwell after its run.
+pub(super) fn unwell() -> Scenario {
+    let mut scenario = ringed();
+    (scenario.waves[0].gated, scenario.waves[0].unwell) = (true, 1);
     scenario
 }
 

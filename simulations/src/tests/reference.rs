@@ -33,6 +33,9 @@ fn scenario() -> Scenario {
         broken: 0,
         rings: Vec::new(),
         ramp: false,
+        gated: false,
+        unwell: 0,
+        waits: false,
     };
     Scenario {
         hosts: 3,

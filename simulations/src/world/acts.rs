@@ -1,7 +1,7 @@
 //! Acts on a host: hooks, the package manager and its runner, which outlives the daemon, reboots, scans.
 
 use patchmesh_common::{
-    id::LeaseId,
+    id::{LeaseId, RolloutId},
     inventory::Transaction,
     patch::PatchCounters,
     run::{
@@ -73,6 +73,7 @@ pub(super) enum Look {
     Check(Transaction),
     Verify(LeaseId, Transaction),
     Repair(LeaseId, Transaction, String),
+    Gates(LeaseId, RolloutId),
 }
 
 impl World {
@@ -100,6 +101,7 @@ impl World {
                 look(self, 1_000, 8_000, Look::Repair(lease, transaction, because));
             }
             Act::Hooks { point, attempt, timeout, .. } => self.hooks(spot, id, point, attempt, timeout),
+            Act::Gates { lease, rollout, .. } => look(self, 50, 5_000, Look::Gates(lease, rollout)),
             Act::Transaction { lease, attempt, transaction, guard, .. } => {
                 let Some(host) = self.seats[spot as usize].host_mut() else { return };
                 let set = host.installed.set();
@@ -320,6 +322,12 @@ impl World {
         if matches!(look, Look::Check(_)) {
             self.disturb(spot, Moment::Look);
         }
+        if let Look::Gates(lease, rollout) = look {
+            let ok = !self.is_unwell(spot);
+            self.tell(spot, Truth::Gated { lease: *lease, rollout: *rollout, ok });
+            let error = (!ok).then(|| String::from("noNewFailedUnits: web.service has failed"));
+            return self.act_ended(spot, act, ActEnd::Gates(HooksEnd { error, output: String::new() }));
+        }
         let now = self.now;
         let repository = &self.repository;
         let seat = &mut self.seats[spot as usize];
@@ -343,6 +351,7 @@ impl World {
             remedy: String::from(if code == RefusalCode::PlanChanged { "plan again" } else { "wait until it is over" }),
         };
         let end = match look {
+            Look::Gates(..) => return,
             Look::Resolve => {
                 let transaction = host.installed.resolve(repository);
                 let resolution = Resolution { transaction, counters: PatchCounters::default() };

@@ -438,6 +438,16 @@ impl World {
 
     /// Whether the packages of this wave break on this host.
     pub(super) fn breaks(&self, spot: Spot, _transaction: &patchmesh_common::inventory::Transaction) -> bool {
+        self.every(spot, |wave| wave.broken)
+    }
+
+    /// Whether the host is unwell after what it does now.
+    pub(super) fn is_unwell(&self, spot: Spot) -> bool {
+        self.every(spot, |wave| wave.unwell)
+    }
+
+    /// Whether the host is one of those that the wave at which it is at work has chosen, every so many.
+    fn every(&self, spot: Spot, of: impl Fn(&crate::scenario::Wave) -> u64) -> bool {
         let number = u64::from(self.seats[spot as usize].number);
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
         let held = self.seats[spot as usize].host().and_then(|host| host.machine.journal().held());
@@ -445,7 +455,7 @@ impl World {
         let wave = (u64::from_be_bytes(rollout.0) & 0xffff_ffff)
             .checked_sub(1)
             .and_then(|n| self.scenario.waves.get(n as usize));
-        wave.is_some_and(|wave| wave.broken > 0 && number.is_multiple_of(wave.broken))
+        wave.map(of).is_some_and(|every| every > 0 && number.is_multiple_of(every))
     }
 
     /// Everything that can be mended is mended.

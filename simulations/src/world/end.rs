@@ -182,7 +182,7 @@ impl World {
         if self.now < self.scenario.heal + GIVE_UP {
             return;
         }
-        self.stop_silent_rings();
+        self.stop_stuck();
         let Some(spot) = self.primary() else { return };
         let seat = &self.seats[spot as usize];
         let Some(desk) = seat.desk().filter(|desk| !desk.shadow.active.is_empty()) else { return };

@@ -5,12 +5,13 @@ use core::time::Duration;
 use patchmesh_common::{
     patch::Approval,
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::{Plan, ResolvedLimit},
         ring::{PlannedRing, resolve_steps},
         spec::{Asked, RolloutSpec, Targets},
     },
+    run::gate::{Ask, Gate},
     schedule::Opening,
 };
 
@@ -60,6 +61,8 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         hook_timeout: HOOK_TIMEOUT,
         rings: Vec::new(),
         ramp: Ramp::Full,
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     })
 }
 
@@ -69,6 +72,12 @@ fn operation(wave: &Wave) -> Operation {
 
 fn reboot(wave: &Wave) -> RebootOption {
     if wave.reboot { RebootOption::IfNeeded } else { RebootOption::Never }
+}
+
+/// What hosts are asked does not matter here: the truth says who would pass.
+fn gates(wave: &Wave) -> Vec<Gate> {
+    let gate = Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 };
+    if wave.gated { vec![gate] } else { Vec::new() }
 }
 
 /// The plan of wave `number`, but for what the survey found and when.
@@ -95,5 +104,7 @@ pub(super) fn plan(number: usize, wave: &Wave) -> Plan {
         hosts: Vec::new(),
         excluded: Vec::new(),
         rings: Vec::new(),
+        gates: gates(wave),
+        on_superseded: if wave.waits { OnSuperseded::Wait } else { OnSuperseded::Skip },
     }
 }

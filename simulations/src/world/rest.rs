@@ -197,6 +197,9 @@ mod tests {
             broken: 7,
             rings: Vec::new(),
             ramp: false,
+            gated: false,
+            unwell: 0,
+            waits: false,
         };
         let run = |rests| {
             let mut world = World::new(1, scenario(40, rests, vec![wave.clone()], 17), false);

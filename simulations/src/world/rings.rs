@@ -103,23 +103,28 @@ impl World {
         true
     }
 
-    /// Rings that nobody is left to show anything in: operators stop their rollouts.
-    pub(super) fn stop_silent_rings(&mut self) {
+    /// Rings that nobody is left to show anything in, and hosts that wait for versions that nobody will offer again: operators stop
+    /// their rollouts.
+    pub(super) fn stop_stuck(&mut self) {
         let Some(spot) = self.primary().filter(|spot| self.awake(*spot)) else { return };
         let now = self.seats[spot as usize].clock.now(self.now);
         let Some(desk) = self.seats[spot as usize].desk() else { return };
-        let silent = desk.shadow.active.iter().copied().filter(|rollout| desk.is_silent(*rollout, now));
-        for rollout in silent.collect::<Vec<_>>() {
+        let stuck = desk.shadow.active.iter().copied().filter(|rollout| desk.is_stuck(*rollout, now));
+        for rollout in stuck.collect::<Vec<_>>() {
             self.desk_event(spot, Event::Stop { rollout, by: "operator".into() });
         }
     }
 }
 
 impl Desk {
-    /// Whether the ring that is open has only hosts that never began and are silent.
-    fn is_silent(&self, rollout: RolloutId, now: patchmesh_common::time::Now) -> bool {
+    /// Whether the ring that is open has only hosts that never began and are silent, or a host waits for a version.
+    fn is_stuck(&self, rollout: RolloutId, now: patchmesh_common::time::Now) -> bool {
         let last = self.shadow.rollouts.get(&rollout).and_then(|state| state.tally.eligible.last().copied());
         let waiting = last.and_then(|at| planner::waiting(self.ledger(), rollout, at, self.talk(), now));
-        matches!(waiting, Some(Waiting::Ring { left, down, alone: true, .. }) if left == down)
+        let silent = matches!(waiting, Some(Waiting::Ring { left, down, alone: true, .. }) if left == down);
+        let state = self.shadow.rollouts.get(&rollout);
+        let eligible = state.into_iter().flat_map(|state| state.tally.eligible.iter().copied());
+        let waits = |at| planner::waiting(self.ledger(), rollout, at, self.talk(), now);
+        silent || eligible.map(waits).any(|waiting| matches!(waiting, Some(Waiting::Outdated(_))))
     }
 }

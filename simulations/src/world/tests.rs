@@ -187,7 +187,7 @@ impl Asked for Simulated {
         let opening = Opening::endless(WallTime(0));
         let guard = Guard { rollout: RolloutId([0; 8]), opening, latest: BootTime(u64::MAX), lease: None };
         let (baseline, transaction) = (Approval::All, Transaction::default());
-        self.start(Act::Transaction { lease: LEASE, attempt, baseline, transaction, guard });
+        self.start(Act::Transaction { lease: LEASE, attempt, baseline, transaction, guard, note_units: false });
         if claims {
             self.pass(700);
         }

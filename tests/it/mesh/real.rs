@@ -133,6 +133,7 @@ fn lease_frame(by: &Identity, shown: &Credential, mesh: &Mesh, to: NodeId) -> Le
         hook_timeout: 60,
         opening: Opening::endless(WallTime(0)),
         latest_start: LatestStart { pre_install: 600, transaction: 600, post_install: 600, reboot: 600 },
+        gates: Vec::new(),
     };
     let command = message::Command {
         id: patchmesh_common::id::CommandId([7; 16]),

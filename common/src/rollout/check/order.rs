@@ -1,4 +1,4 @@
-//! The promise `order`: no ring starts before the one before it settled, soaked and was approved; and the same of its steps.
+//! The promise `order`: no ring starts before the one before it settled, soaked, passed its gates and was approved; and the same of its steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,8 @@ pub(super) struct Order {
     opened: bool,
     approved: BTreeSet<NodeId>,
     rejected: bool,
+    /// Positions of hosts that failed a gate.
+    gate_failed: BTreeSet<usize>,
 }
 
 impl Order {
@@ -34,12 +36,25 @@ impl Order {
             opened: false,
             approved: BTreeSet::new(),
             rejected: false,
+            gate_failed: BTreeSet::new(),
         }
     }
 
     /// Nobody waits for the host any more.
     pub(super) fn over(&mut self, host: NodeId) {
         self.over.insert(host);
+    }
+
+    /// The host did everything and failed a gate.
+    pub(super) fn gate_failed(&mut self, host: NodeId) {
+        self.gate_failed.extend(self.index.get(&host));
+    }
+
+    /// Whether a host failed a gate that keeps a step from beginning: the present one or one that follows it.
+    pub(super) fn is_shut(&self, plan: &Plan) -> bool {
+        let step = plan.step_range(self.place);
+        let end = if plan.after(self.place).is_some() { step.end } else { step.start };
+        self.gate_failed.range(..end).next().is_some()
     }
 
     pub(super) fn judged(&mut self, evidence: &SignedVerdict) -> Result<(), String> {
@@ -82,7 +97,9 @@ impl Order {
         if next.step == 0 {
             self.approved.clear();
         }
+        let failed = self.gate_failed.range(..plan.step_range(place).end).next();
         match (early, busy, open) {
+            _ if let Some(at) = failed => Err(format!("settled although {} failed a gate", plan.hosts[*at].name)),
             (Some(why), ..) => Err(why),
             (_, Some(host), _) => Err(format!("settled without {}, which holds a slot", host.short())),
             (.., Some(host)) => Err(format!("settled before {} was done", host.name)),
@@ -98,6 +115,9 @@ impl Order {
         let step = plan.step_range(self.place);
         if position >= step.end {
             return Err(format!("granted before ring {}, step {} had settled", self.place.ring, self.place.step));
+        }
+        if let Some(at) = self.gate_failed.range(..step.start).next().filter(|_| step.contains(&position)) {
+            return Err(format!("granted although {} failed a gate in a step before", plan.hosts[*at].name));
         }
         if step.contains(&position) && !self.opened {
             self.opened = true;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Controller, Effect, MAX_DEFERRALS, RESEND, open_answer};
+use super::{Controller, Effect, MAX_DEFERRALS, RESEND, SUPERSEDED_AGAIN, open_answer};
 use crate::{
     id::{Epoch, LeaseId, NodeId, Nonce, RolloutId},
     machine::Cx,
@@ -116,9 +116,16 @@ impl Controller {
             },
         };
         let patience = self.settings.patience;
+        let waits = self.ledger.rollouts.get(&rollout).is_some_and(|state| state.plan.waits_after(refusal.code));
         let contact = self.contact(from, now);
         contact.handshake = None;
-        let since = contact.refused.as_ref().map_or(now, |(_, since, _)| *since);
+        if waits {
+            contact.refused = Some((refusal, now, now.plus(SUPERSEDED_AGAIN)));
+            return;
+        }
+        // What it waited for before has nothing to do with what it refuses now.
+        let before = contact.refused.as_ref().filter(|(no, ..)| !is_final(no.code));
+        let since = before.map_or(now, |(_, since, _)| *since);
         if is_final(refusal.code) || now.since(since) > patience {
             contact.refused = None;
             self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });

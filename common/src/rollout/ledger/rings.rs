@@ -64,6 +64,15 @@ impl RolloutState {
         self.course.opened |= self.plan.step_range(place).contains(&at);
     }
 
+    /// A host that failed a gate before which no other step begins: one of a step before the present one, or of the present one
+    /// if another follows. However many failures are allowed, such a step would begin upon a host that is known to be unwell.
+    pub fn failed_gate(&self) -> Option<usize> {
+        let (plan, place) = (&self.plan, self.course.place);
+        let step = plan.step_range(place);
+        let end = if plan.after(place).is_some() { step.end } else { step.start };
+        self.tally.gate_failed.range(..end).next().copied()
+    }
+
     /// How many hosts of the present ring ever got a `Go`, computed from the hosts alone.
     pub fn recounted_begun(&self) -> u32 {
         let range = self.plan.ring_range(self.course.place);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{HostState, Progress};
-use crate::run::message::Outcome;
+use crate::run::{gate::GATE_FAILED, message::Outcome};
 
 /// Counters that `plan()` needs, kept per event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub struct Tally {
     pub skipped: u32,
     /// Hosts whose slot was released, and that have not reported since.
     pub released: u32,
+    /// Positions of hosts that did everything and failed a gate; they are among the failed.
+    pub gate_failed: BTreeSet<usize>,
 }
 
 impl Tally {
@@ -38,7 +40,13 @@ impl Tally {
             }
             Progress::Reported => match host.report.as_ref().map(|report| report.outcome) {
                 Some(Outcome::Succeeded) => add(&mut self.succeeded),
-                _ => add(&mut self.failed),
+                _ => {
+                    add(&mut self.failed);
+                    let error = host.report.as_ref().and_then(|report| report.error.as_ref());
+                    if error.is_some_and(|error| error.code == GATE_FAILED) {
+                        member(&mut self.gate_failed);
+                    }
+                }
             },
             Progress::Refused(_) => add(&mut self.refused),
             Progress::Skipped => add(&mut self.skipped),

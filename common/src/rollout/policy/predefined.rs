@@ -27,6 +27,11 @@ pub fn host_management() -> PatchPolicy {
         reboot: None,
         hooks: None,
         windows: Vec::new(),
+        blackouts: Vec::new(),
+        rings: Vec::new(),
+        gates: None,
+        on_limit: None,
+        on_superseded: None,
     };
     PatchPolicy { name: HOST_MANAGEMENT.to_owned(), spec }
 }

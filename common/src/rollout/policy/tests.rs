@@ -44,6 +44,64 @@ fn a_run_asks_for_what_the_policy_says_under_a_name_that_says_whose_it_is() {
     longest.check().unwrap().rollout(Operation::Install, of).check().unwrap();
 }
 
+/// In order: a canary and the rest, a gate, a blackout, and hosts that wait.
+fn careful(spec: &mut Spec) {
+    let ring = |name: &str| RingText {
+        name: name.into(),
+        all: Some(true),
+        names: None,
+        selector: None,
+        matching: None,
+        patch_groups: None,
+        steps: Vec::new(),
+        wait: None,
+        bake: None,
+        approvals: None,
+    };
+    let canary = RingText { all: None, names: Some(vec!["web-1".into()]), bake: Some("1h".into()), ..ring("canary") };
+    let fleet = RingText { steps: vec![Limit::count(1), Limit::share(100)], wait: Some("10m".into()), ..ring("fleet") };
+    spec.rings = vec![canary, RingText { approvals: Some(2), ..fleet }];
+    let command = Some(vec!["check".into()]);
+    let gate = GateText { command, systemd_unit: None, no_new_failed_units: None, http: None, timeout: None };
+    let http = Some(HttpText { url: "http://localhost/".into(), status: None });
+    let second = GateText { command: None, http, timeout: Some("2m".into()), ..gate.clone() };
+    spec.gates = Some(GatesText { after_host: vec![gate, second] });
+    let (from, to) = ("2026-12-18T00:00:00Z".into(), "2027-01-04T00:00:00Z".into());
+    spec.blackouts = vec![BlackoutText { from, to }];
+    (spec.on_limit, spec.on_superseded) = (Some(OnLimit::Halt), Some(OnSuperseded::Wait));
+}
+
+#[test]
+fn installs_have_the_rings_gates_and_blackouts_of_the_policy_and_scans_none() {
+    let mut written = policy();
+    careful(&mut written.spec);
+    let checked = written.check().unwrap();
+    let of = at("2026-12-06T02:00:00Z");
+    let install = checked.rollout(Operation::Install, of);
+    install.check().unwrap();
+    let rings: Vec<_> =
+        install.rings.iter().map(|ring| (ring.name.as_str(), ring.bake.as_secs(), ring.wait.as_secs())).collect();
+    assert_eq!(rings, [("canary", 3600, 0), ("fleet", 0, 600)]);
+    assert_eq!(install.rings[0].selects, Targets::Names(["web-1".to_owned()].into()));
+    assert_eq!((install.rings[1].approvals, install.rings[1].steps.len()), (2, 2));
+    let gates: Vec<_> = install.gates.iter().map(|gate| (gate.name(), gate.timeout_seconds)).collect();
+    assert_eq!(gates, [("command check".to_owned(), 30), ("http http://localhost/ (200)".to_owned(), 120)]);
+    let frozen = Blackout { from: at("2026-12-18T00:00:00Z"), to: at("2027-01-04T00:00:00Z") };
+    assert_eq!((install.blackouts.as_slice(), checked.blackouts()), (&[frozen][..], &[frozen][..]));
+    assert_eq!(install.on_superseded, OnSuperseded::Wait);
+    let scan = checked.rollout(Operation::Scan, of);
+    scan.check().unwrap();
+    assert_eq!((scan.rings.len(), scan.gates.len(), scan.blackouts.len()), (0, 0, 0), "scans disturb nobody");
+    assert_eq!(scan.on_superseded, OnSuperseded::Skip);
+    let plain = policy().check().unwrap().rollout(Operation::Install, of);
+    assert_eq!((plain.rings.len(), plain.gates.len(), plain.on_superseded), (0, 0, OnSuperseded::Skip));
+
+    let mut nothing = written.clone();
+    (nothing.spec.install, nothing.spec.windows) = (None, Vec::new());
+    let told: Vec<_> = nothing.check().unwrap_err().into_iter().map(|problem| problem.field).collect();
+    assert_eq!(told, ["blackouts", "rings", "gates", "onSuperseded"], "nothing would have them");
+}
+
 #[test]
 fn baselines_are_of_the_groups_of_all_or_of_every_operating_system() {
     let asked = |change: fn(&mut Spec)| {
@@ -81,6 +139,62 @@ fn everything_that_is_wrong_is_named() {
         (Box::new(|p| p.spec.max_concurrency = Limit::count(0)), "maxConcurrency"),
         (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()) })), "hooks \"5\""),
         (Box::new(|p| p.spec.windows = vec!["a b".into()]), "windows"),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.rings[0].all = Some(true);
+            }),
+            "rings",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.rings[1].bake = Some("1h".into());
+            }),
+            "rings",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.rings[0].bake = Some("soon".into());
+            }),
+            "rings",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.gates.as_mut().unwrap().after_host[0].no_new_failed_units = Some(true);
+            }),
+            "gates",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.gates.as_mut().unwrap().after_host[1].timeout = Some("0s".into());
+            }),
+            "gates",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.gates.as_mut().unwrap().after_host[0].command = Some(Vec::new());
+            }),
+            "gates",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.blackouts[0].to = "later".into();
+            }),
+            "blackouts",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.blackouts[0].to = p.spec.blackouts[0].from.clone();
+            }),
+            "blackouts",
+        ),
         (Box::new(|p| p.spec.baselines = Some(BTreeMap::new())), "baselines"),
         (Box::new(|p| p.spec.description = Some(String::new())), "description"),
     ] {

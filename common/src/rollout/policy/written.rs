@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::careful::{BlackoutText, GatesText, OnLimit, RingText, on_limit_schema, superseded_schema};
 use crate::{
     patch::baseline::OperatingSystem,
     rollout::{
-        RebootOption,
+        OnSuperseded, RebootOption,
         limit::Limit,
-        spec::{MAX_WINDOWS, Targets},
+        ring::MAX_RINGS,
+        spec::{MAX_BLACKOUTS, MAX_WINDOWS, Targets},
     },
     schedule::{
         expression::MAX_SCHEDULE,
@@ -68,6 +70,25 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_WINDOWS))]
     pub windows: Vec<String>,
+    /// When no install begins anything disruptive, whatever is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_BLACKOUTS))]
+    pub blackouts: Vec<BlackoutText>,
+    /// The rings of an install, in order. Absent: one ring of every target. Scans have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RINGS))]
+    pub rings: Vec<RingText>,
+    /// What hosts must show after an install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<GatesText>,
+    /// What is done once more hosts have failed than `maxErrors` allows. There is only `halt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "on_limit_schema")]
+    pub on_limit: Option<OnLimit>,
+    /// What becomes of a host that would now install something else than was planned: `skip` (default) or `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "superseded_schema")]
+    pub on_superseded: Option<OnSuperseded>,
 }
 
 /// When something is done.
@@ -139,7 +160,7 @@ impl TargetsText {
     }
 }
 
-fn limit_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn limit_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]{1,7}%?$" }] })
 }
 

@@ -50,10 +50,13 @@ impl Scene<'_> {
             }
             Waiting::Paused => state.since.paused.as_ref().map(|held| held.at),
             Waiting::Halted => state.since.halted,
+            Waiting::Gate { .. } => failures(state).map(|(_, ended)| ended).max(),
             Waiting::Stopped => state.since.stopped.as_ref().map(|held| held.at),
             Waiting::AllStopped { .. } => self.ledger.stopped_all_since,
             Waiting::Silent => self.heard_at(node),
-            Waiting::Refused(_) => contact?.refused.as_ref().map(|(_, since, _)| self.wall(*since)),
+            Waiting::Refused(_) | Waiting::Outdated(_) => {
+                contact?.refused.as_ref().map(|(_, since, _)| self.wall(*since))
+            }
             Waiting::Handshake => contact?.handshake.as_ref().map(|(.., since)| self.wall(*since)),
             Waiting::Claimed(other) => {
                 let other = self.ledger.rollouts.get(other)?;
@@ -103,7 +106,7 @@ impl Scene<'_> {
                 };
                 short.down.iter().map(told).collect()
             }
-            Waiting::Halted => failed(state),
+            Waiting::Halted | Waiting::Gate { .. } => failed(state),
             Waiting::Claimed(other) => {
                 let Some(state) = self.ledger.rollouts.get(other) else { return Vec::new() };
                 let running = state.index.get(node).and_then(|at| self.running(*other, state, *at));

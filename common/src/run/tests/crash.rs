@@ -157,6 +157,7 @@ impl World {
                 assert_eq!(expected == transaction(), self.truth.installed, "verifies against what was done");
                 verified(&[])
             }
+            Act::Gates { .. } => ActEnd::Gates(HooksEnd::default()),
             Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings | Act::Check { .. } => {
                 panic!("not after Go")
             }

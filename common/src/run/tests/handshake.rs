@@ -262,6 +262,7 @@ fn the_offer_of_a_scan_is_checked_if_a_snapshot_judges_it() {
         operation: Operation::Scan,
         baseline: Approval::Snapshot(SnapshotId([4; 32])),
         transaction: Transaction::default(),
+        gates: Vec::new(),
     };
     assert_eq!(starts(&effects)[0].1, check);
     let code = RefusalCode::NoBaseline;

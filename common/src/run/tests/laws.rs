@@ -91,6 +91,7 @@ fn end(act: &Act, seed: u8) -> ActEnd {
             ActEnd::Checked(Ok(()))
         }
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
+        Act::Gates { .. } => ActEnd::Gates(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
         Act::Transaction { .. } => {
             let end = transaction_end(match seed % 5 {
                 0 => Verdict::Failed("bad".into()),

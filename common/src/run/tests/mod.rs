@@ -3,6 +3,7 @@
 mod crash;
 mod effects;
 mod found;
+mod gates;
 mod golden;
 mod handshake;
 mod laws;
@@ -118,6 +119,7 @@ pub(super) fn lease() -> Lease {
             closes: WallTime(EPOCH_WALL + 900_000),
         },
         latest_start: LatestStart { pre_install: 10, transaction: 200, post_install: 400, reboot: 600 },
+        gates: Vec::new(),
     }
 }
 
@@ -312,6 +314,7 @@ fn act_word(act: &Act) -> String {
         Act::Repair { because, .. } => format!("repair: {because}"),
         Act::Reboot { .. } => "reboot".into(),
         Act::Verify { expected, .. } => format!("verify {}", expected.changes.len()),
+        Act::Gates { attempt, gates, .. } => format!("gates {} {attempt}", gates.len()),
     }
 }
 

@@ -7,13 +7,14 @@ use patchmesh_common::{
     inventory::{PackageChange, PackageRemoval, Transaction},
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
         policy::{Labels, TargetsText},
         ring::PlannedRing,
         spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets, Urgent},
     },
+    run::gate::Gate,
     schedule::Opening,
     selector::Selector,
 };
@@ -86,6 +87,10 @@ pub struct SpecDocument {
     pub ramp: Ramp,
     /// That it is done at once, and why outside windows; null of any other rollout.
     pub urgent: Option<Urgent>,
+    /// What every host must show after its run, in this order.
+    pub gates: Vec<Gate>,
+    /// What becomes of a host that would now do something else than was planned.
+    pub on_superseded: OnSuperseded,
 }
 
 /// A ring as asked for.
@@ -198,6 +203,8 @@ impl From<&RolloutSpec> for SpecDocument {
             rings: spec.rings.iter().map(RingDocument::from).collect(),
             ramp: spec.ramp,
             urgent: spec.urgent.clone(),
+            gates: spec.gates.clone(),
+            on_superseded: spec.on_superseded,
         }
     }
 }
@@ -234,6 +241,8 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
             ramp: document.ramp,
             urgent: document.urgent,
+            gates: document.gates,
+            on_superseded: document.on_superseded,
         };
         spec.check()?;
         Ok(spec)

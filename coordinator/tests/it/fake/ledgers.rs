@@ -8,7 +8,7 @@ use patchmesh_common::{
     membership::{Credential, Membership, Role},
     patch::{Approval, PatchCounters},
     rollout::{
-        Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         chain::Head,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
@@ -78,6 +78,8 @@ fn plan() -> Plan {
         excluded: vec![],
         rings: vec![PlannedRing::all(3, Ramp::Full)],
         because: None,
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Skip,
     }
 }
 
