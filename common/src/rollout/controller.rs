@@ -304,6 +304,11 @@ impl Controller {
         self.ledger.stopped_all().is_some() || self.is_latched(rollout)
     }
 
+    /// Whether a host that was granted a lease in `opening`, and has not begun, may begin now.
+    fn may_begin(&self, cx: &Cx<'_, Effect>, rollout: RolloutId, opening: Opening) -> bool {
+        opening.admits_start(cx.now.wall) && !self.is_stopped(rollout) && !self.is_overbooked(rollout)
+    }
+
     fn is_latched(&self, rollout: RolloutId) -> bool {
         self.ledger.rollouts.get(&rollout).is_none_or(|state| state.stopped.is_some())
     }
@@ -468,9 +473,14 @@ impl Controller {
             };
             let silent = cx.now.boot.since(contact.heard) >= RESEND || contact.progress.is_none();
             let (true, true, Some((at, opening))) = (due(contact), silent, self.running(*id, *node)) else { continue };
-            let attempt = state.hosts[at].attempts;
-            let lease = make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall);
-            sends.push((*node, Effect::Tell { to: *node, body: ToHost::Offer(Box::new(lease)) }));
+            // What has begun says so, whichever of the two it hears.
+            let body = if self.may_begin(cx, *id, opening) {
+                let attempt = state.hosts[at].attempts;
+                ToHost::Offer(Box::new(make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall)))
+            } else {
+                ToHost::Withdraw { lease: *lease }
+            };
+            sends.push((*node, Effect::Tell { to: *node, body }));
         }
         let ledger = &self.ledger;
         self.unstopped.retain(|node, (rollout, sequence)| {
