@@ -91,7 +91,7 @@ pub enum Event {
     },
     /// A host said something.
     Heard(Box<LeaseFrame>),
-    /// What the mesh sees now.
+    /// What the mesh sees now: every member, as far as it knows.
     View(Vec<Seen>),
     /// Median of the mesh's clocks minus this clock, in milliseconds.
     Skew(Option<i64>),
@@ -536,6 +536,8 @@ impl Machine for Controller {
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
+                // Whoever is not in it any more is not heard either: its membership has ended.
+                self.desk.contacts.values_mut().for_each(|contact| contact.alive = false);
                 for Seen { node, alive, .. } in &seen {
                     self.contact(*node, cx.now.boot).alive = *alive;
                 }

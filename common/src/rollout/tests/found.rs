@@ -177,3 +177,21 @@ fn a_lease_that_was_withdrawn_is_no_refusal_of_the_next_one() {
     world.run();
     assert_eq!(world.state().tally.succeeded, 1);
 }
+
+/// Its membership ended within the time that it takes to notice that a host is silent.
+#[test]
+fn a_host_that_the_mesh_forgets_while_it_is_heard_is_not_waited_for() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    world.script(2, Script::Silent);
+    let words = Words::default();
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: None, words }]));
+    for _ in 0..300 {
+        world.round();
+        world.finish_one();
+        world.pass(500);
+    }
+    assert_eq!((world.state().tally.succeeded, world.state().tally.eligible.len()), (1, 1));
+    assert!(world.state().ended_at.is_some());
+    assert_eq!(world.judge.violations(), []);
+}
