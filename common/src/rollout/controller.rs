@@ -1,6 +1,7 @@
 //! The coordinator's machine: folds what it hears into the ledger, then does what [`planner::plan`] says may happen next.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use super::{
     approval::SignedVerdict,
@@ -536,8 +537,12 @@ impl Machine for Controller {
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
-                // Whoever is not in it any more is not heard either: its membership has ended.
-                self.desk.contacts.values_mut().for_each(|contact| contact.alive = false);
+                // Whoever is not in it any more, because its membership has ended, is not heard either. If somebody who had missed
+                // that brings an old record back, only an answer says that it lives.
+                let known: BTreeSet<NodeId> = seen.iter().map(|seen| seen.node).collect();
+                for (node, contact) in &mut self.desk.contacts {
+                    (contact.alive, contact.answered) = (false, contact.answered && known.contains(node));
+                }
                 for Seen { node, alive, .. } in &seen {
                     self.contact(*node, cx.now.boot).alive = *alive;
                 }
