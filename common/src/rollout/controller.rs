@@ -1,6 +1,7 @@
 //! The coordinator's machine: folds what it hears into the ledger, then does what [`planner::plan`] says may happen next.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use super::{
     approval::SignedVerdict,
@@ -93,7 +94,7 @@ pub enum Event {
     },
     /// A host said something.
     Heard(Box<LeaseFrame>),
-    /// What the mesh sees now.
+    /// What the mesh sees now: every member, as far as it knows.
     View(Vec<Seen>),
     /// Median of the mesh's clocks minus this clock, in milliseconds.
     Skew(Option<i64>),
@@ -306,6 +307,11 @@ impl Controller {
         self.ledger.stopped_all().is_some() || self.is_latched(rollout)
     }
 
+    /// Whether a host that was granted a lease in `opening`, and has not begun, may begin now.
+    fn may_begin(&self, cx: &Cx<'_, Effect>, rollout: RolloutId, opening: Opening) -> bool {
+        opening.admits_start(cx.now.wall) && !self.is_stopped(rollout) && !self.is_overbooked(rollout)
+    }
+
     fn is_latched(&self, rollout: RolloutId) -> bool {
         self.ledger.rollouts.get(&rollout).is_none_or(|state| state.stopped.is_some())
     }
@@ -470,9 +476,14 @@ impl Controller {
             };
             let silent = cx.now.boot.since(contact.heard) >= RESEND || contact.progress.is_none();
             let (true, true, Some((at, opening))) = (due(contact), silent, self.running(*id, *node)) else { continue };
-            let attempt = state.hosts[at].attempts;
-            let lease = make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall);
-            sends.push((*node, Effect::Tell { to: *node, body: ToHost::Offer(Box::new(lease)) }));
+            // What has begun says so, whichever of the two it hears.
+            let body = if self.may_begin(cx, *id, opening) {
+                let attempt = state.hosts[at].attempts;
+                ToHost::Offer(Box::new(make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall)))
+            } else {
+                ToHost::Withdraw { lease: *lease }
+            };
+            sends.push((*node, Effect::Tell { to: *node, body }));
         }
         let ledger = &self.ledger;
         self.unstopped.retain(|node, (rollout, sequence)| {
@@ -528,6 +539,12 @@ impl Machine for Controller {
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
+                // Whoever is not in it any more, because its membership has ended, is not heard either. If somebody who had missed
+                // that brings an old record back, only an answer says that it lives.
+                let known: BTreeSet<NodeId> = seen.iter().map(|seen| seen.node).collect();
+                for (node, contact) in &mut self.desk.contacts {
+                    (contact.alive, contact.answered) = (false, contact.answered && known.contains(node));
+                }
                 for Seen { node, alive, .. } in &seen {
                     self.contact(*node, cx.now.boot).alive = *alive;
                 }

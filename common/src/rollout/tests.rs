@@ -297,10 +297,12 @@ impl World {
                     let held = self.running.get(&to).map(|lease| (*lease, self.rollout_of(*lease)));
                     self.answer(seed, ToCoordinator::Adopted { held });
                 }
-                (ToHost::Release { lease }, _) if self.running.get(&to) == Some(&lease) => {
+                (ToHost::Release { lease } | ToHost::Withdraw { lease }, _)
+                    if self.running.get(&to) == Some(&lease) =>
+                {
                     self.answer(seed, ToCoordinator::Progress { lease, phase: Phase::Verify, detail: String::new() });
                 }
-                (ToHost::Release { lease }, _) => {
+                (ToHost::Release { lease } | ToHost::Withdraw { lease }, _) => {
                     let refusal = Refusal { code: RefusalCode::StaleGo, text: "no".into(), remedy: "none".into() };
                     self.answer(seed, ToCoordinator::Refused { lease, refusal });
                 }

@@ -1,7 +1,5 @@
 //! What the answers of hosts mean for the ledger and for the talk with them.
 
-use core::time::Duration;
-
 use super::{Controller, Effect, MAX_DEFERRALS, RESEND, SUPERSEDED_AGAIN, open_answer};
 use crate::{
     id::{Epoch, LeaseId, NodeId, Nonce, RolloutId},
@@ -73,13 +71,11 @@ impl Controller {
 
     fn ready(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, nonce: Nonce) {
         if let Some((rollout, held)) = self.ledger.leased.get(&from).copied() {
-            // The `Go` is durable and was lost: repeat it for the new nonce, if the clock still allows a start.
-            let running = self.running(rollout, from).filter(|(_, opening)| opening.admits_start(cx.now.wall));
-            if held == lease && running.is_some() && !self.is_stopped(rollout) {
-                // If another coordinator gave the slot away while this host had not begun, it never begins: only its refusal
-                // proves that no older `Go` is under way.
-                let withdrawn = self.is_overbooked(rollout);
-                let body = if withdrawn { ToHost::Withdraw { lease } } else { ToHost::Go { lease, nonce } };
+            // The `Go` is durable and was lost: repeat it for the new nonce. A host that may not start gives the lease back, or it
+            // would hold its slot for as long as it is ready: only its refusal proves that no older `Go` is under way.
+            if let Some((_, opening)) = self.running(rollout, from).filter(|_| held == lease) {
+                let may = self.may_begin(cx, rollout, opening);
+                let body = if may { ToHost::Go { lease, nonce } } else { ToHost::Withdraw { lease } };
                 cx.emit(Effect::Tell { to: from, body });
             }
             return;
@@ -119,6 +115,10 @@ impl Controller {
         let waits = self.ledger.rollouts.get(&rollout).is_some_and(|state| state.plan.waits_after(refusal.code));
         let contact = self.contact(from, now);
         contact.handshake = None;
+        if refusal.code == RefusalCode::StaleGo {
+            // Of that lease, not of the next one: it says nothing of what the host would do.
+            return;
+        }
         if waits {
             contact.refused = Some((refusal, now, now.plus(SUPERSEDED_AGAIN)));
             return;
@@ -130,8 +130,7 @@ impl Controller {
             contact.refused = None;
             self.save(cx, LedgerAct::Refused { rollout, host: from, refusal });
         } else {
-            let pause = if refusal.code == RefusalCode::StaleGo { Duration::ZERO } else { RESEND };
-            contact.refused = Some((refusal, since, now.plus(pause)));
+            contact.refused = Some((refusal, since, now.plus(RESEND)));
         }
     }
 

@@ -109,3 +109,89 @@ fn a_withdrawn_lease_gives_its_slot_back() {
     assert_eq!((world.controller.ledger().slots_held(state), state.tally.busy.len()), (1, 0));
     assert_eq!(world.judge.violations(), []);
 }
+
+/// The first host is granted a lease, and its `Go` is lost.
+fn unheard(plan: Plan) -> (World, LeaseId) {
+    let mut world = World::new(1);
+    world.apply(plan);
+    world.round();
+    let lease = world.controller.ledger().leased[&signer(1).id()].1;
+    world.script(1, Script::Silent);
+    world.see_all();
+    world.told.clear();
+    (world, lease)
+}
+
+/// Somebody resumed the rollout when it had ended: the host no longer refuses by itself, and the rollout stays stopped.
+#[test]
+fn a_lease_of_a_rollout_that_ended_stopped_is_given_back_by_a_host_that_never_began() {
+    let (mut world, lease) = unheard(plan_of(1, 1, 0, open()));
+    world.send(Event::Stop { rollout: ID, by: "ops".into() });
+    world.pass(61_000);
+    assert!(world.state().ended_at.is_some() && world.state().tally.busy.len() == 1, "it ended with a lost host");
+    let other = RolloutId([9; 8]);
+    world.script(1, Script::Good);
+    world.see_all();
+    world.send(Event::Apply { id: other, plan: Box::new(plan_of(1, 1, 0, open())), by: "ops".into() });
+    world.told.clear();
+    world.answer(1, ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) });
+    assert_eq!(world.told, [(signer(1).id(), ToHost::Withdraw { lease })], "the answer to an earlier offer");
+    world.told.clear();
+    world.pass(2_500);
+    assert_eq!(world.told, [(signer(1).id(), ToHost::Withdraw { lease })], "it is not offered again");
+    for _ in 0..20 {
+        world.round();
+        world.finish_one();
+        world.pass(500);
+    }
+    assert_eq!(world.controller.ledger().rollouts[&other].tally.succeeded, 1);
+    assert_eq!(world.state().tally, world.state().recounted());
+    assert_eq!(world.judge.violations(), []);
+}
+
+/// Its clock is behind, so that for the host the opening is not over.
+#[test]
+fn a_lease_whose_opening_is_over_is_given_back_by_a_host_that_never_began() {
+    let opening = Opening { opens: WallTime(0), last_start: WallTime(HOUR), closes: WallTime(HOUR) };
+    let (mut world, lease) = unheard(plan_of(1, 1, 0, vec![opening]));
+    world.pass(HOUR as u64);
+    world.told.clear();
+    world.answer(1, ToCoordinator::Ready { lease, nonce: Nonce([5; 16]) });
+    assert_eq!(world.told, [(signer(1).id(), ToHost::Withdraw { lease })]);
+}
+
+/// Its patience would have run out during the STOP.
+#[test]
+fn a_lease_that_was_withdrawn_is_no_refusal_of_the_next_one() {
+    let (mut world, lease) = unheard(plan_of(1, 1, 0, open()));
+    world.send(operated::order(crate::run::message::StopScope::All, 1, true, Role::Operator));
+    let refusal = |code| Refusal { code, text: "no".into(), remedy: "none".into() };
+    world.answer(1, ToCoordinator::Refused { lease, refusal: refusal(RefusalCode::StaleGo) });
+    world.pass(600_000);
+    world.script(1, Script::Refuses(RefusalCode::Locked));
+    world.see_all();
+    world.send(operated::order(crate::run::message::StopScope::All, 2, false, Role::Operator));
+    world.round();
+    assert_eq!((world.state().tally.refused, world.state().ended_at), (0, None), "it has just begun to refuse");
+    world.script(1, Script::Good);
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 1);
+}
+
+/// Its membership ended within the time that it takes to notice that a host is silent.
+#[test]
+fn a_host_that_the_mesh_forgets_while_it_is_heard_is_not_waited_for() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    world.script(2, Script::Silent);
+    let words = Words::default();
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: None, words }]));
+    for _ in 0..300 {
+        world.round();
+        world.finish_one();
+        world.pass(500);
+    }
+    assert_eq!((world.state().tally.succeeded, world.state().tally.eligible.len()), (1, 1));
+    assert!(world.state().ended_at.is_some());
+    assert_eq!(world.judge.violations(), []);
+}
