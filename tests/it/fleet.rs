@@ -381,6 +381,31 @@ impl Again {
         });
     }
 
+    /// Changes a line of the coordinator's file in the fleet's folder `demo`; it holds from its next start on.
+    pub(crate) fn set(demo: &Path, usual: &str, now: &str) {
+        let config = demo.join("coordinator/coordinator.toml");
+        let text = fs::read_to_string(&config).expect("the configuration");
+        assert!(text.contains(usual), "{text}");
+        fs::write(&config, text.replace(usual, now)).expect("the configuration");
+    }
+
+    /// Starts `manifest`; the rollout's id.
+    pub(crate) fn begin(&self, manifest: &str) -> String {
+        let file = self.dir.path().join("rollout.yaml");
+        fs::write(&file, manifest).expect("the manifest is written");
+        let started = self.cli(&["apply", "-f", file.to_str().expect("UTF-8"), "--detach"]);
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        String::from_utf8(started.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    /// Waits for the end of a rollout; its recap.
+    pub(crate) fn end_of(&self, id: &str) -> Value {
+        wait_for("the rollout to end", || {
+            let status = self.cli_json(&["rollout", "status", id, "-o", "json"])?;
+            (!status["endedAt"].is_null()).then_some(status)
+        })
+    }
+
     /// Applies `manifest` and waits for its end; the exit code and the recap.
     pub(crate) fn apply(&self, manifest: &str) -> (i32, Value) {
         let file = self.dir.path().join("rollout.yaml");
