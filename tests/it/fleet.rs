@@ -128,6 +128,8 @@ impl Drop for Demo {
 pub(crate) struct Line {
     pub(crate) at: u128,
     pub(crate) phase: String,
+    /// Which time the phase began under this lease, from 1.
+    pub(crate) attempt: u32,
 }
 
 pub(crate) fn hooks_of(demo: &Path, host: &str) -> Vec<Line> {
@@ -135,7 +137,8 @@ pub(crate) fn hooks_of(demo: &Path, host: &str) -> Vec<Line> {
     let line = |line: &str| {
         let words: Vec<_> = line.split(' ').collect();
         assert_eq!((words.len(), words[2]), (4, host), "{line}");
-        Line { at: words[0].parse().expect("nanoseconds"), phase: words[1].to_owned() }
+        let (at, attempt) = (words[0].parse().expect("nanoseconds"), words[3].parse().expect("a count"));
+        Line { at, phase: words[1].to_owned(), attempt }
     };
     text.lines().map(line).collect()
 }
