@@ -128,6 +128,8 @@ impl Drop for Demo {
 pub(crate) struct Line {
     pub(crate) at: u128,
     pub(crate) phase: String,
+    /// Which time the phase began under this lease, from 1.
+    pub(crate) attempt: u32,
 }
 
 pub(crate) fn hooks_of(demo: &Path, host: &str) -> Vec<Line> {
@@ -135,7 +137,8 @@ pub(crate) fn hooks_of(demo: &Path, host: &str) -> Vec<Line> {
     let line = |line: &str| {
         let words: Vec<_> = line.split(' ').collect();
         assert_eq!((words.len(), words[2]), (4, host), "{line}");
-        Line { at: words[0].parse().expect("nanoseconds"), phase: words[1].to_owned() }
+        let (at, attempt) = (words[0].parse().expect("nanoseconds"), words[3].parse().expect("a count"));
+        Line { at, phase: words[1].to_owned(), attempt }
     };
     text.lines().map(line).collect()
 }
@@ -379,6 +382,31 @@ impl Again {
             let live = |host: &&Value| host["presence"] == "live" && !host["counters"].is_null();
             (hosts.iter().filter(live).count() == count).then_some(())
         });
+    }
+
+    /// Changes a line of the coordinator's file in the fleet's folder `demo`; it holds from its next start on.
+    pub(crate) fn set(demo: &Path, usual: &str, now: &str) {
+        let config = demo.join("coordinator/coordinator.toml");
+        let text = fs::read_to_string(&config).expect("the configuration");
+        assert!(text.contains(usual), "{text}");
+        fs::write(&config, text.replace(usual, now)).expect("the configuration");
+    }
+
+    /// Starts `manifest`; the rollout's id.
+    pub(crate) fn begin(&self, manifest: &str) -> String {
+        let file = self.dir.path().join("rollout.yaml");
+        fs::write(&file, manifest).expect("the manifest is written");
+        let started = self.cli(&["apply", "-f", file.to_str().expect("UTF-8"), "--detach"]);
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        String::from_utf8(started.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    /// Waits for the end of a rollout; its recap.
+    pub(crate) fn end_of(&self, id: &str) -> Value {
+        wait_for("the rollout to end", || {
+            let status = self.cli_json(&["rollout", "status", id, "-o", "json"])?;
+            (!status["endedAt"].is_null()).then_some(status)
+        })
     }
 
     /// Applies `manifest` and waits for its end; the exit code and the recap.

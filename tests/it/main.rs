@@ -41,6 +41,8 @@ mod stop;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod troubles;
 #[cfg(test)]
 mod victims;

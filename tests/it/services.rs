@@ -10,9 +10,11 @@ use crate::{
     wave::{manifest, unpatched},
 };
 
-const SERVICE: &str = "apiVersion: patchmesh/v1\nkind: Service\nmetadata: {name: demo}\nspec:\n  selector: {matchLabels: {demo: 'true'}}\n  minAvailable: 60%\n";
+/// Two of the members of three must stay up.
+pub(crate) const SERVICE: &str = "apiVersion: patchmesh/v1\nkind: Service\nmetadata: {name: demo}\nspec:\n  selector: {matchLabels: {demo: 'true'}}\n  minAvailable: 60%\n";
 
-fn apply(again: &Again, text: &str) -> String {
+/// Applies `text`, and detaches if it is a rollout; what was printed.
+pub(crate) fn apply(again: &Again, text: &str) -> String {
     let file = again.dir.path().join("applied.yaml");
     fs::write(&file, text).unwrap();
     let detach: &[&str] = if text.contains("kind: Rollout") { &["--detach"] } else { &[] };
@@ -21,7 +23,8 @@ fn apply(again: &Again, text: &str) -> String {
     String::from_utf8(applied.stdout).unwrap().trim().to_owned()
 }
 
-fn wait_for_up(again: &Again, up: u64) -> Value {
+/// Waits until so many of its three members are up; the service.
+pub(crate) fn wait_for_up(again: &Again, up: u64) -> Value {
     wait_for("so many members to be up", || {
         let service = again.cli_json(&["describe", "service", "demo", "-o", "json"])?;
         ((service["members"].as_u64(), service["up"].as_u64()) == (Some(3), Some(up))).then_some(service)
@@ -74,10 +77,7 @@ fn two_rollouts_over_a_service_with_a_stopped_member_are_granted_nothing_until_i
 
     again.restart("demo-03");
     for (host, id) in &rollouts {
-        let status = wait_for("the rollout to end", || {
-            let status = again.cli_json(&["rollout", "status", id, "-o", "json"])?;
-            (!status["endedAt"].is_null()).then_some(status)
-        });
+        let status = again.end_of(id);
         assert_eq!(status["state"], "Succeeded", "{status}");
         assert_eq!(runs_of(&demo, host).len(), 1);
     }

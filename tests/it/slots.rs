@@ -9,15 +9,6 @@ use crate::{
     wave::{hook, manifest, result, unpatched, unpatched_and_slow},
 };
 
-/// Starts `manifest`; the rollout's id.
-fn start(again: &Again, manifest: &str) -> String {
-    let file = again.dir.path().join("rollout.yaml");
-    fs::write(&file, manifest).unwrap();
-    let started = again.cli(&["apply", "-f", file.to_str().unwrap(), "--detach"]);
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-    String::from_utf8(started.stdout).unwrap().trim().to_owned()
-}
-
 fn slots(again: &Again) -> Vec<Value> {
     let listed = again.cli_json(&["slots", "ls", "-o", "json"]).expect("a document");
     listed["slots"].as_array().expect("a list").clone()
@@ -34,7 +25,7 @@ fn a_host_that_never_returns_ends_as_lost_and_is_released_by_name() {
     // It hangs where the host comes up after its reboot: there the daemon is killed, for good.
     let gate = demo.join("go");
     hook(&demo, "demo-02", "post-reboot", &format!("while [ ! -e {} ]; do sleep 0.1; done", gate.display()), 0o755);
-    let id = start(&again, &manifest(&["demo-02", "demo-03"], 2, ""));
+    let id = again.begin(&manifest(&["demo-02", "demo-03"], 2, ""));
     wait_for("the host to come up again", || {
         let held = slots(&again);
         let own = held.iter().find(|slot| slot["host"] == "demo-02")?;
@@ -95,7 +86,7 @@ fn a_host_that_never_returns_ends_as_lost_and_is_released_by_name() {
 fn a_second_coordinator_on_a_copied_store_grants_nothing_and_says_so_while_the_first_one_goes_on() {
     let Some(mut again) = unpatched_and_slow(5, 3) else { return };
     let hosts = ["demo-02", "demo-03", "demo-04", "demo-05"];
-    let id = start(&again, &manifest(&hosts, 1, ""));
+    let id = again.begin(&manifest(&hosts, 1, ""));
     let demo = again.folder();
     wait_for("the first host to be at work", || (!hooks_of(&demo, "demo-02").is_empty()).then_some(()));
     let copy = again.copy_coordinator();
@@ -115,10 +106,7 @@ fn a_second_coordinator_on_a_copied_store_grants_nothing_and_says_so_while_the_f
         let status = again.cli_json(&["rollout", "status", &id, "--socket", socket.to_str().unwrap(), "-o", "json"])?;
         ["listening", "rival"].contains(&status["reason"]["code"].as_str()?).then_some(())
     });
-    let recap = wait_for("the first coordinator to finish its wave", || {
-        let status = again.cli_json(&["rollout", "status", &id, "-o", "json"])?;
-        (!status["endedAt"].is_null()).then_some(status)
-    });
+    let recap = again.end_of(&id);
     let text = fs::read_to_string(&log).unwrap();
     eprintln!("{}", text.lines().filter(|line| line.contains("WARN")).collect::<Vec<_>>().join("\n"));
     assert_eq!(

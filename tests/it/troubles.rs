@@ -54,11 +54,8 @@ fn be_patient(fleet: &mut Again, longer: u64) {
     if longer == 0 {
         return;
     }
-    let config = fleet.folder().join("coordinator/coordinator.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let usual = "refusal_patience = \"20s\"";
-    assert!(text.contains(usual), "{text}");
-    fs::write(&config, text.replace(usual, &format!("refusal_patience = \"{}s\"", longer + 60))).unwrap();
+    let longer = format!("refusal_patience = \"{}s\"", longer + 60);
+    Again::set(&fleet.folder(), "refusal_patience = \"20s\"", &longer);
     fleet.terminate("coordinator");
     fleet.restart_coordinator();
 }
