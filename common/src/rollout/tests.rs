@@ -219,7 +219,12 @@ impl World {
 
     /// What whoever overhears it can send again.
     fn heard(&self, seed: u8, body: ToCoordinator) -> Event {
-        let answer = Answer { mesh: mesh(), to: settings().me, epoch: self.controller.epoch(), head: None, body };
+        self.heard_under(self.controller.epoch(), seed, body)
+    }
+
+    /// What a host says that has saved `epoch`.
+    fn heard_under(&self, epoch: Epoch, seed: u8, body: ToCoordinator) -> Event {
+        let answer = Answer { mesh: mesh(), to: settings().me, epoch, head: None, body };
         let membership = Membership {
             mesh: mesh(),
             key: signer(seed).id(),
@@ -273,10 +278,10 @@ impl World {
     /// Hosts answer what they were told; running ones end.
     fn round(&mut self) {
         for (to, body) in core::mem::take(&mut self.told) {
-            let (seed, script) = self.scripts[&to];
-            if script == Script::Silent {
+            let Some((seed, script)) = self.scripts.get(&to).copied().filter(|(_, script)| *script != Script::Silent)
+            else {
                 continue;
-            }
+            };
             match (body, script) {
                 (ToHost::Offer(lease), Script::Refuses(code)) => {
                     let refusal = Refusal { code, text: "no".into(), remedy: "none".into() };

@@ -28,6 +28,7 @@ impl Controller {
                 }
             }
             ToCoordinator::Reported(report) => {
+                self.note_other(cx, from, report.lease, answer.epoch);
                 self.reported(cx, from, report.lease, report.rollout, report.outcome, &frame.sealed);
             }
             ToCoordinator::StopSaved { sequence, .. } => {
@@ -66,6 +67,14 @@ impl Controller {
             for contact in self.desk.contacts.values_mut() {
                 contact.handshake = None;
             }
+        }
+    }
+
+    /// A host that reports under an epoch of another coordinator was not fenced before, because nobody asked it anything: the
+    /// ledger says that others were at work before it keeps what the host saw of theirs.
+    fn note_other(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, lease: LeaseId, epoch: Epoch) {
+        if !self.ledger.epochs.contains(&epoch) && !self.ledger.reported.contains(&lease) {
+            self.fenced(cx, from, epoch);
         }
     }
 

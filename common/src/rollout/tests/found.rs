@@ -195,3 +195,25 @@ fn a_host_that_the_mesh_forgets_while_it_is_heard_is_not_waited_for() {
     assert!(world.state().ended_at.is_some());
     assert_eq!(world.judge.violations(), []);
 }
+
+/// A copy of the store repeated the `Go`, and the host reports to the original, which has just been started again.
+#[test]
+fn a_report_under_another_coordinators_epoch_is_kept_after_the_ledger_says_that_others_were_at_work() {
+    let (mut world, lease) = unheard(plan_of(1, 1, 0, open()));
+    let copy = Epoch { serial: 1, counter: 7, incarnation: Incarnation(3) };
+    let report = |world: &World| world.heard_under(copy, 1, world.report(lease, true));
+    let heard = report(&world);
+    world.send(heard);
+    let acts: Vec<_> = world.saved.iter().rev().take(3).map(|entry| &entry.act).collect();
+    let [LedgerAct::Ended { .. }, LedgerAct::Reported { .. }, LedgerAct::EpochOpened { epoch, continued: false }] =
+        acts[..]
+    else {
+        panic!("{acts:?}")
+    };
+    assert!(copy.admits(epoch), "{epoch:?}");
+    let before = world.saved.len();
+    let heard = report(&world);
+    world.send(heard);
+    assert_eq!(world.saved.len(), before, "said again it is only acknowledged");
+    assert_eq!(world.judge.violations(), []);
+}

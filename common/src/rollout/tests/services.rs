@@ -221,6 +221,25 @@ fn who_is_released_or_left_the_mesh_is_down() {
     assert_eq!(world.judge.violations(), []);
 }
 
+/// It is dead, and the mesh takes for news what it had forgotten.
+#[test]
+fn a_forgotten_member_that_an_old_record_brings_back_is_down_until_it_answers() {
+    let mut world = World::serving(3, service("2"));
+    let everybody = world.everybody();
+    world.script(3, Script::Silent);
+    let words = world.words.remove(&signer(3).id()).unwrap();
+    let without = world.everybody();
+    world.send(without);
+    world.send(everybody);
+    assert!(world.controller.desk().contacts[&signer(3).id()].alive && words.expires > world.now.wall);
+    world.apply_as(ID, plan_for(&[1], 1));
+    world.settle();
+    world.waits_for_three();
+    world.script(3, Script::Good);
+    world.settle();
+    assert_eq!(world.running.len(), 1);
+}
+
 #[test]
 fn after_a_restart_nobody_is_up_until_the_mesh_is_seen() {
     let mut world = World::serving(3, service("50%"));
