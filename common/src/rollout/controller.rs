@@ -539,14 +539,15 @@ impl Machine for Controller {
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
-                // Whoever is not in it any more, because its membership has ended, is not heard either. If somebody who had missed
-                // that brings an old record back, only an answer says that it lives.
-                let known: BTreeSet<NodeId> = seen.iter().map(|seen| seen.node).collect();
-                for (node, contact) in &mut self.desk.contacts {
-                    (contact.alive, contact.answered) = (false, contact.answered && known.contains(node));
+                // Whoever is not in it any more, because its membership has ended, is not heard either. And whoever was not heard
+                // answers anew: what is news to the mesh may be an old record, of somebody it had forgotten.
+                let alive: BTreeSet<NodeId> = seen.iter().filter(|seen| seen.alive).map(|seen| seen.node).collect();
+                for Seen { node, .. } in &seen {
+                    self.contact(*node, cx.now.boot);
                 }
-                for Seen { node, alive, .. } in &seen {
-                    self.contact(*node, cx.now.boot).alive = *alive;
+                for (node, contact) in &mut self.desk.contacts {
+                    contact.alive = alive.contains(node);
+                    contact.answered &= contact.alive;
                 }
                 self.view = seen.into_iter().map(|seen| (seen.node, seen)).collect();
                 self.see_again(cx);

@@ -426,10 +426,11 @@ impl World {
                         asking.survey.answered(from, result);
                     }
                 }
-                ToCoordinator::Fenced { saved, .. } => {
-                    let desk = self.seats[spot as usize].desk().filter(|desk| desk.has_rival(saved));
-                    if let Some(adopted) = desk.map(|desk| desk.shadow.adopted.contains(&from)) {
-                        self.tell(spot, Truth::RivalHeard { now: now.boot, adopted });
+                ToCoordinator::Fenced { saved, .. } => self.tell_rival(spot, from, saved),
+                ToCoordinator::Reported(report) => {
+                    let desk = self.seats[spot as usize].desk();
+                    if desk.is_some_and(|desk| !desk.shadow.reported.contains(&report.lease)) {
+                        self.tell_rival(spot, from, answer.epoch);
                     }
                 }
                 _ => {}
@@ -438,6 +439,16 @@ impl World {
             self.chaos.effective(Kind::Forge.word());
         }
         self.desk_event(spot, Event::Heard(Box::new(frame)));
+    }
+
+    /// A host says that it obeys `saved`.
+    fn tell_rival(&mut self, spot: Spot, from: NodeId, saved: Epoch) {
+        let seat = &self.seats[spot as usize];
+        let now = seat.clock.now(self.now);
+        let desk = seat.desk().filter(|desk| desk.has_rival(saved));
+        if let Some(adopted) = desk.map(|desk| desk.shadow.adopted.contains(&from)) {
+            self.tell(spot, Truth::RivalHeard { now: now.boot, adopted });
+        }
     }
 
     pub(super) fn tell_view(&mut self, spot: Spot) {

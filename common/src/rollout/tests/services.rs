@@ -221,23 +221,30 @@ fn who_is_released_or_left_the_mesh_is_down() {
     assert_eq!(world.judge.violations(), []);
 }
 
-/// It is dead, and the mesh takes for news what it had forgotten.
+/// It is dead, and the mesh takes for news what it had forgotten meanwhile: whether the coordinator saw it without that member, or
+/// only that it was silent before.
 #[test]
-fn a_forgotten_member_that_an_old_record_brings_back_is_down_until_it_answers() {
-    let mut world = World::serving(3, service("2"));
-    let everybody = world.everybody();
-    world.script(3, Script::Silent);
-    let words = world.words.remove(&signer(3).id()).unwrap();
-    let without = world.everybody();
-    world.send(without);
-    world.send(everybody);
-    assert!(world.controller.desk().contacts[&signer(3).id()].alive && words.expires > world.now.wall);
-    world.apply_as(ID, plan_for(&[1], 1));
-    world.settle();
-    world.waits_for_three();
-    world.script(3, Script::Good);
-    world.settle();
-    assert_eq!(world.running.len(), 1);
+fn a_silent_member_that_an_old_record_brings_back_is_down_until_it_answers() {
+    for forgotten in [true, false] {
+        let mut world = World::serving(3, service("2"));
+        let everybody = world.everybody();
+        world.script(3, Script::Silent);
+        if forgotten {
+            world.words.remove(&signer(3).id());
+            let others = world.everybody();
+            world.send(others);
+        } else {
+            world.see_all();
+        }
+        world.send(everybody);
+        assert!(world.controller.desk().contacts[&signer(3).id()].alive);
+        world.apply_as(ID, plan_for(&[1], 1));
+        world.settle();
+        world.waits_for_three();
+        world.script(3, Script::Good);
+        world.settle();
+        assert_eq!(world.running.len(), 1);
+    }
 }
 
 #[test]
