@@ -138,7 +138,7 @@ impl Release {
         let Self { at, by, because, .. } = self;
         format!(
             "its slot was released at {} by {by} ({because}); what it last did is unknown; it reports when its daemon is \
-             back, and begins nothing disruptive under that lease",
+             back, and begins nothing disruptive under that lease once it hears of that",
             at.rfc3339()
         )
     }
