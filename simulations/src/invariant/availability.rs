@@ -17,7 +17,8 @@ use crate::{
 pub(super) const STATEMENT: &str = "no Go is saved that would leave a service below its minAvailable, counting as down every host \
     that is down for longer than its silence takes to be noticed, leased, at work, or released but unheard";
 
-/// How long a dead host may count as up, in milliseconds: a link that is cut is noticed late, and silence later.
+/// How long a dead host may count as up after its last word has arrived, in milliseconds: a link that is cut is noticed late, and
+/// silence later. A partition may hold the word itself back for longer.
 const NOTICED: u64 = SILENT_AFTER + 60_000;
 
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Availability {
     down: BTreeMap<NodeId, u64>,
     live: BTreeMap<Spot, (LeaseId, NodeId)>,
     held: BTreeMap<(Spot, NodeId), LeaseId>,
+    /// When a view last took a newer record of a member.
+    believed: BTreeMap<(Spot, NodeId), u64>,
     unheard: BTreeMap<(Spot, LeaseId), NodeId>,
 }
 
@@ -50,7 +53,8 @@ impl Availability {
 
     /// Why `node` counts as down for this coordinator, if it does.
     fn why_down(&self, desk: Spot, node: NodeId, at: u64) -> Option<&'static str> {
-        if self.down.get(&node).is_some_and(|since| at - since > NOTICED) {
+        let word = self.believed.get(&(desk, node)).copied().unwrap_or(0);
+        if self.down.get(&node).is_some_and(|since| at - word.max(*since) > NOTICED) {
             return Some("down");
         }
         if self.live.values().any(|(_, host)| *host == node) {
@@ -87,6 +91,12 @@ impl Promise for Availability {
             }
             Truth::Serves { service, least: None, .. } => {
                 self.kept.entry(spot).or_default().remove(service);
+            }
+            Truth::Believed { author, .. } => {
+                let serves = |kept: &BTreeMap<_, Kept>| kept.values().any(|kept| kept.members.contains(author));
+                if self.kept.get(&spot).is_some_and(serves) {
+                    self.believed.insert((spot, *author), at);
+                }
             }
             Truth::Started { .. } | Truth::Resumed => {
                 self.running.entry(node).or_default().insert(spot);
