@@ -539,15 +539,17 @@ impl Machine for Controller {
             Event::Heard(frame) => self.heard(cx, &frame),
             Event::View(seen) => {
                 let unknown = seen.iter().filter_map(|seen| seen.held).any(|lease| !self.ledger.known.contains(&lease));
-                // Whoever is not in it any more, because its membership has ended, is not heard either. And whoever was not heard
-                // answers anew: what is news to the mesh may be an old record, of somebody it had forgotten.
+                // Whoever is not in it any more, because its membership has ended, is not heard either. And whoever was not heard,
+                // or was to be forgotten since, answers anew: what is news to the mesh then may be an old record that somebody
+                // brings back.
                 let alive: BTreeSet<NodeId> = seen.iter().filter(|seen| seen.alive).map(|seen| seen.node).collect();
                 for Seen { node, .. } in &seen {
                     self.contact(*node, cx.now.boot);
                 }
                 for (node, contact) in &mut self.desk.contacts {
+                    let over = self.view.get(node).is_some_and(|before| cx.now.wall >= before.words.expires);
                     contact.alive = alive.contains(node);
-                    contact.answered &= contact.alive;
+                    contact.answered &= contact.alive && !over;
                 }
                 self.view = seen.into_iter().map(|seen| (seen.node, seen)).collect();
                 self.see_again(cx);

@@ -221,30 +221,46 @@ fn who_is_released_or_left_the_mesh_is_down() {
     assert_eq!(world.judge.violations(), []);
 }
 
-/// It is dead, and the mesh takes for news what it had forgotten meanwhile: whether the coordinator saw it without that member, or
-/// only that it was silent before.
+/// It is dead, and the mesh takes for news what it had forgotten meanwhile.
+fn brought_back(between: impl FnOnce(&mut World)) {
+    let mut world = World::serving(3, service("2"));
+    let everybody = world.everybody();
+    world.script(3, Script::Silent);
+    between(&mut world);
+    world.send(everybody);
+    assert!(world.controller.desk().contacts[&signer(3).id()].alive);
+    world.apply_as(ID, plan_for(&[1], 1));
+    world.settle();
+    world.waits_for_three();
+    world.script(3, Script::Good);
+    world.settle();
+    assert_eq!(world.running.len(), 1);
+}
+
 #[test]
 fn a_silent_member_that_an_old_record_brings_back_is_down_until_it_answers() {
-    for forgotten in [true, false] {
-        let mut world = World::serving(3, service("2"));
+    brought_back(World::see_all);
+}
+
+#[test]
+fn a_forgotten_member_that_an_old_record_brings_back_is_down_until_it_answers() {
+    brought_back(|world| {
+        world.words.remove(&signer(3).id());
+        let others = world.everybody();
+        world.send(others);
+    });
+}
+
+/// The last membership that it showed has ended; the coordinator is not shown the moment in which the mesh did not know it.
+#[test]
+fn a_member_that_was_to_be_forgotten_is_down_until_it_answers_whatever_the_mesh_says() {
+    brought_back(|world| {
+        let expires = world.now.wall.plus(Duration::from_secs(9));
+        world.words.get_mut(&signer(3).id()).unwrap().expires = expires;
         let everybody = world.everybody();
-        world.script(3, Script::Silent);
-        if forgotten {
-            world.words.remove(&signer(3).id());
-            let others = world.everybody();
-            world.send(others);
-        } else {
-            world.see_all();
-        }
         world.send(everybody);
-        assert!(world.controller.desk().contacts[&signer(3).id()].alive);
-        world.apply_as(ID, plan_for(&[1], 1));
-        world.settle();
-        world.waits_for_three();
-        world.script(3, Script::Good);
-        world.settle();
-        assert_eq!(world.running.len(), 1);
-    }
+        world.pass(10_000);
+    });
 }
 
 #[test]
