@@ -68,13 +68,13 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
-    attempts: Arc<policies::Attempts>,
+    trying: Arc<policies::Trying>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots, attempts: Arc::default() }
+        Self { actor, peer, store, snapshots, trying: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(

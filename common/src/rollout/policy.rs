@@ -27,6 +27,7 @@ use crate::{
     time::WallTime,
 };
 
+pub mod attempts;
 mod careful;
 pub mod predefined;
 pub mod schema;
@@ -279,7 +280,7 @@ pub fn run_name(policy: &str, operation: Operation, of: WallTime) -> String {
 }
 
 /// The policy, the operation and the time of a run that is called `name`; `None` if it is no name of a run.
-fn run_of(name: &str) -> Option<(&str, Operation, WallTime)> {
+pub fn run_of(name: &str) -> Option<(&str, Operation, WallTime)> {
     let (rest, time) = name.rsplit_once('-')?;
     let (policy, operation) = rest.rsplit_once('-')?;
     let operation = OPERATIONS.into_iter().find(|one| word(*one) == operation)?;
@@ -290,13 +291,18 @@ fn run_of(name: &str) -> Option<(&str, Operation, WallTime)> {
     (run_name(policy, operation, of) == name).then_some((policy, operation, of))
 }
 
-/// The newest run of every policy and operation that `ledger` knows.
-pub fn runs(ledger: &Ledger) -> BTreeMap<(String, Operation), (RolloutId, Run)> {
-    let mut newest: BTreeMap<(String, Operation), (RolloutId, Run)> = BTreeMap::new();
+/// The newest run of every policy and operation.
+pub type Runs = BTreeMap<(String, Operation), (RolloutId, Run)>;
+
+/// The newest run of every policy and operation that `ledger` knows at `now`. A run of a time that has not come by this clock counts
+/// while it is on its way, and then not until that time comes: the clock was ahead when it was started, and what is due meanwhile
+/// must not wait for it.
+pub fn runs(ledger: &Ledger, now: WallTime) -> Runs {
+    let mut newest = Runs::new();
     for (id, state) in &ledger.rollouts {
         let Some((policy, operation, of)) = run_of(&state.plan.name) else { continue };
         // A time that had not come is no policy's: somebody chose the name, and it must keep nothing from being due.
-        if of > state.started_at {
+        if of > state.started_at || of > now && state.ended_at.is_some() {
             continue;
         }
         let run = Run { of, started: state.started_at, ended: state.ended_at };

@@ -102,8 +102,9 @@ impl Recurring {
         let next = self.next(WallTime(now.0.saturating_add(1)));
         let after = last.map_or(since, |run| run.of.max(since));
         let Some(newest) = self.newest(after, now) else { return Due { next, ..Due::default() } };
-        // A run began for an earlier time, so that whatever came until its end found it on its way.
-        let skipped = last.is_some_and(|run| run.ended.is_none_or(|ended| newest <= ended));
+        // A run began for an earlier time, so that whatever came until its end found it on its way. It did not end in the future:
+        // the clock was ahead then, and what it said of the end counts for nothing.
+        let skipped = last.is_some_and(|run| run.ended.is_none_or(|ended| newest <= ended && ended <= now));
         let late = newest.plus(GRACE) < now && !self.catch_up;
         match (skipped, late) {
             (true, _) => Due { next, passed: Some((newest, Passed::Skipped)), now: None },
@@ -171,6 +172,8 @@ mod tests {
         let ended = run("02T02:00:00", "02T02:00:01", Some("03T04:00:00"));
         assert_eq!(nightly.due(since, ended, now).passed, skipped, "its end makes up for nothing");
         assert_eq!(nightly.due(since, ended, at("04T02:00:00")).now, Some(at("04T02:00:00")));
+        let ahead = run("02T02:00:00", "02T02:00:01", Some("09T04:00:00"));
+        assert_eq!(nightly.due(since, ahead, now).now, Some(at("03T02:00:00")), "it ended while the clock was ahead");
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! Policies: asks what is due, and starts it by the very path that `apply` takes.
 
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use patchmesh_common::{
     rollout::{
-        Operation,
-        policy::{OPERATIONS, runs},
+        policy::{
+            attempts::{Attempts, Key, Start},
+            runs,
+        },
         spec::RolloutSpec,
     },
-    time::{BootTime, WallTime},
+    time::WallTime,
 };
 use patchmesh_node::clock;
 
@@ -29,72 +30,14 @@ use crate::{
 
 /// How often it is asked what is due.
 const LOOK: Duration = Duration::from_secs(2);
-/// Runs that are being planned at the same time; what else is due waits for a later look.
-const MOST_AT_ONCE: usize = 8;
-/// How often a run that cannot be started is tried for one time.
-const TRIES: u32 = 4;
-/// Between two tries.
-const PAUSE: Duration = Duration::from_secs(60);
-
-type Key = (String, Operation);
-
-/// What is being started, and what could not be. Nothing of it has to outlive the process: the ledger says what was started.
+/// What this process is starting, and what it could not start.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<BTreeMap<Key, Attempt>>);
+pub(super) struct Trying(Mutex<Attempts>);
 
-#[derive(Debug)]
-struct Attempt {
-    of: WallTime,
-    tries: u32,
-    under_way: bool,
-    again: BootTime,
-    fault: Option<String>,
-}
-
-impl Attempts {
+impl Trying {
     /// Nothing of it could be left half done by a panic elsewhere.
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Key, Attempt>> {
+    fn all(&self) -> MutexGuard<'_, Attempts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the run of `key` for `of` is to be tried at `now`; if so, it is under way.
-    fn begin(&self, key: &Key, of: WallTime, now: BootTime) -> bool {
-        let mut all = self.all();
-        if all.values().filter(|one| one.under_way).count() >= MOST_AT_ONCE {
-            return false;
-        }
-        let tries = match all.get(key) {
-            Some(known) if known.under_way => return false,
-            Some(known) if known.of == of && (known.tries >= TRIES || now < known.again) => return false,
-            Some(known) if known.of == of => known.tries,
-            _ => 0,
-        };
-        let fault = all.remove(key).and_then(|known| known.fault).filter(|_| tries > 0);
-        all.insert(key.clone(), Attempt { of, tries: tries + 1, under_way: true, again: now, fault });
-        true
-    }
-
-    /// How the try of `key` ended.
-    fn ended(&self, key: &Key, fault: Option<String>, now: BootTime) {
-        let mut all = self.all();
-        match (all.get_mut(key), fault) {
-            (Some(known), Some(fault)) => {
-                (known.under_way, known.again, known.fault) = (false, now.plus(PAUSE), Some(fault));
-            }
-            _ => {
-                all.remove(key);
-            }
-        }
-    }
-
-    /// Forgets what is nobody's any more.
-    fn retain(&self, kept: &[KeptPolicy]) {
-        self.all().retain(|(name, _), one| one.under_way || kept.iter().any(|policy| policy.written.name == *name));
-    }
-
-    fn not_started(&self) -> NotStarted {
-        let told = |(key, one): (&Key, &Attempt)| Some((key.clone(), (one.of, one.fault.clone()?)));
-        self.all().iter().filter_map(told).collect()
     }
 }
 
@@ -116,19 +59,17 @@ impl Coordinator {
 
     async fn start_due(&self) -> Result<(), Fault> {
         let kept = self.kept_policies().await?;
-        self.attempts.retain(&kept);
-        let runs = self.ask(|actor, _| runs(actor.status().ledger)).await?;
         let now = clock::now();
-        for one in &kept {
-            for operation in OPERATIONS {
-                let key = (one.written.name.clone(), operation);
-                let last = runs.get(&key).map(|(_, run)| *run);
-                let due =
-                    one.policy.recurring(operation).and_then(|recurring| recurring.due(one.since, last, now.wall).now);
-                if let Some(of) = due.filter(|of| self.attempts.begin(&key, *of, now.boot)) {
-                    tokio::spawn(self.clone().start_run(key, one.policy.rollout(operation, of)));
-                }
-            }
+        // Whoever coordinates on a copy leaves the field to the other at first, and that one starts what is due there.
+        let known = self.ask(move |actor, _| {
+            let view = actor.status();
+            (!view.desk.stands_back(now.boot)).then(|| runs(view.ledger, now.wall))
+        });
+        let Some(runs) = known.await? else { return Ok(()) };
+        let kept: Vec<_> = kept.iter().map(|one| (&one.policy, one.since)).collect();
+        let starts = self.trying.all().due(&kept, &runs, now);
+        for Start { key, spec, .. } in starts {
+            tokio::spawn(self.clone().start_run(key, spec));
         }
         Ok(())
     }
@@ -153,7 +94,7 @@ impl Coordinator {
                 Some(fault.chain())
             }
         };
-        self.attempts.ended(&key, fault, clock::now().boot);
+        self.trying.all().ended(&key, fault, clock::now().boot);
     }
 
     async fn kept_policies(&self) -> Result<Vec<KeptPolicy>, Fault> {
@@ -177,12 +118,13 @@ impl Coordinator {
     }
 
     async fn told_of_policies(&self) -> Result<(PolicyRuns, NotStarted, WallTime), Fault> {
-        let runs = self.ask(|actor, _| told(&actor.status())).await?;
-        Ok((runs, self.attempts.not_started(), clock::now().wall))
+        let now = clock::now().wall;
+        let runs = self.ask(move |actor, _| told(&actor.status(), now)).await?;
+        Ok((runs, self.trying.all().not_started(), now))
     }
 }
 
-fn told(view: &View<'_>) -> PolicyRuns {
+fn told(view: &View<'_>, now: WallTime) -> PolicyRuns {
     let run = |(key, (id, run)): (Key, (_, patchmesh_common::schedule::recurring::Run))| {
         let row = view.row(id, view.ledger.rollouts.get(&id)?);
         let run = PolicyRun {
@@ -195,42 +137,5 @@ fn told(view: &View<'_>) -> PolicyRuns {
         };
         Some((key, run))
     };
-    runs(view.ledger).into_iter().filter_map(run).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_that_cannot_be_started_is_tried_a_few_times_for_one_time() {
-        let attempts = Attempts::default();
-        let key = ("nightly".to_owned(), Operation::Scan);
-        let (mut now, of) = (BootTime(0), WallTime(1000));
-        for _ in 0..TRIES {
-            assert!(attempts.begin(&key, of, now));
-            assert!(!attempts.begin(&key, of, now) && !attempts.begin(&key, WallTime(2000), now), "it is under way");
-            attempts.ended(&key, Some("no host".into()), now);
-            assert!(!attempts.begin(&key, of, now), "not at once");
-            assert_eq!(attempts.not_started()[&key], (of, "no host".to_owned()));
-            now = now.plus(PAUSE);
-        }
-        assert!(!attempts.begin(&key, of, now), "no more of this time");
-        assert!(attempts.begin(&key, WallTime(2000), now), "the next one");
-        assert_eq!(attempts.not_started(), NotStarted::new());
-        attempts.ended(&key, None, now);
-        assert!(attempts.all().is_empty());
-    }
-
-    #[test]
-    fn only_so_many_are_planned_at_the_same_time() {
-        let attempts = Attempts::default();
-        let key = |at: usize| (format!("policy-{at}"), Operation::Install);
-        for at in 0..MOST_AT_ONCE {
-            assert!(attempts.begin(&key(at), WallTime(0), BootTime(0)));
-        }
-        assert!(!attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
-        attempts.ended(&key(0), None, BootTime(0));
-        assert!(attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
-    }
+    runs(view.ledger, now).into_iter().filter_map(run).collect()
 }

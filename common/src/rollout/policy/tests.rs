@@ -225,7 +225,7 @@ fn the_ledger_alone_says_which_runs_there_were() {
     start(3, "nightly-install-20261201t030000z", "2026-12-01T03:00:01Z", None);
     start(4, "weekly", "2026-12-01T03:00:01Z", None);
     start(5, "nightly-scan-20991202t020000z", "2026-12-02T02:00:02Z", None);
-    let found = runs(&ledger);
+    let found = runs(&ledger, WallTime::MAX);
     assert_eq!(found.len(), 2);
     let (id, run) = found[&("nightly".to_owned(), Operation::Scan)];
     assert_eq!(
@@ -234,6 +234,20 @@ fn the_ledger_alone_says_which_runs_there_were() {
         "and none that had not come"
     );
     assert_eq!(found[&("nightly".to_owned(), Operation::Install)].0, RolloutId([3; 8]));
+    let nightly = ("nightly".to_owned(), Operation::Scan);
+    let before = at("2026-12-02T01:59:59Z");
+    assert_eq!(
+        runs(&ledger, before)[&nightly].0,
+        RolloutId([2; 8]),
+        "the clock was set back, but this one is on its way"
+    );
+    ledger.rollouts.get_mut(&RolloutId([2; 8])).unwrap().ended_at = Some(at("2026-12-02T02:01:00Z"));
+    assert_eq!(runs(&ledger, before)[&nightly].0, RolloutId([1; 8]), "it ended, and its time has not come");
+    assert_eq!(
+        runs(&ledger, WallTime(before.0 + 1000))[&nightly].0,
+        RolloutId([2; 8]),
+        "nothing is started for it again"
+    );
 }
 
 #[test]

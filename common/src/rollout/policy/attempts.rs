@@ -1,0 +1,158 @@
+//! Which runs are to be started now, and which are being started: all that has to be remembered beside the ledger, and only for as
+//! long as the process lives.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::{OPERATIONS, Policy, Runs};
+use crate::{
+    rollout::{Operation, spec::RolloutSpec},
+    time::{BootTime, Now, WallTime},
+};
+
+/// Runs that are being planned at the same time; what else is due waits for a later look.
+pub const MOST_AT_ONCE: usize = 8;
+/// How often a run that cannot be started is tried for one time.
+pub const TRIES: u32 = 4;
+/// Between two tries.
+pub const PAUSE: Duration = Duration::from_secs(60);
+
+/// A policy, by its name, and what it does.
+pub type Key = (String, Operation);
+
+/// What is being started, and what could not be. Nothing of it has to outlive the process: the ledger says what was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempts(BTreeMap<Key, Attempt>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attempt {
+    of: WallTime,
+    tries: u32,
+    under_way: bool,
+    again: BootTime,
+    fault: Option<String>,
+}
+
+/// A run that is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Whose.
+    pub key: Key,
+    /// For this time.
+    pub of: WallTime,
+    /// What it asks for.
+    pub spec: RolloutSpec,
+}
+
+impl Attempts {
+    /// What is to be started at `now`, of the policies `kept` since the times beside them, whose newest runs were `runs`. All of it is
+    /// under way until [`Attempts::ended`]. Of policies that are kept no longer it is forgotten what could not be started.
+    pub fn due(&mut self, kept: &[(&Policy, WallTime)], runs: &Runs, now: Now) -> Vec<Start> {
+        self.0.retain(|(name, _), one| one.under_way || kept.iter().any(|(policy, _)| policy.name == *name));
+        let mut starts = Vec::new();
+        for (policy, since) in kept {
+            for operation in OPERATIONS {
+                let key = (policy.name.clone(), operation);
+                let last = runs.get(&key).map(|(_, run)| *run);
+                let due = policy.recurring(operation).and_then(|recurring| recurring.due(*since, last, now.wall).now);
+                if let Some(of) = due.filter(|of| self.begin(&key, *of, now.boot)) {
+                    starts.push(Start { key, of, spec: policy.rollout(operation, of) });
+                }
+            }
+        }
+        starts
+    }
+
+    /// Whether the run of `key` for `of` is to be tried at `now`; if so, it is under way.
+    fn begin(&mut self, key: &Key, of: WallTime, now: BootTime) -> bool {
+        let all = &mut self.0;
+        if all.values().filter(|one| one.under_way).count() >= MOST_AT_ONCE {
+            return false;
+        }
+        let tries = match all.get(key) {
+            Some(known) if known.under_way => return false,
+            Some(known) if known.of == of && (known.tries >= TRIES || now < known.again) => return false,
+            Some(known) if known.of == of => known.tries,
+            _ => 0,
+        };
+        let fault = all.remove(key).and_then(|known| known.fault).filter(|_| tries > 0);
+        all.insert(key.clone(), Attempt { of, tries: tries + 1, under_way: true, again: now, fault });
+        true
+    }
+
+    /// How the try of `key` ended: `fault` says why nothing was started.
+    pub fn ended(&mut self, key: &Key, fault: Option<String>, now: BootTime) {
+        match (self.0.get_mut(key), fault) {
+            (Some(known), Some(fault)) => {
+                (known.under_way, known.again, known.fault) = (false, now.plus(PAUSE), Some(fault));
+            }
+            _ => {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    /// What could not be started: for which time, and why.
+    pub fn not_started(&self) -> BTreeMap<Key, (WallTime, String)> {
+        let told = |(key, one): (&Key, &Attempt)| Some((key.clone(), (one.of, one.fault.clone()?)));
+        self.0.iter().filter_map(told).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::policy::predefined::host_management;
+
+    #[test]
+    fn a_run_that_cannot_be_started_is_tried_a_few_times_for_one_time() {
+        let mut attempts = Attempts::default();
+        let key = ("nightly".to_owned(), Operation::Scan);
+        let (mut now, of) = (BootTime(0), WallTime(1000));
+        for _ in 0..TRIES {
+            assert!(attempts.begin(&key, of, now));
+            assert!(!attempts.begin(&key, of, now) && !attempts.begin(&key, WallTime(2000), now), "it is under way");
+            attempts.ended(&key, Some("no host".into()), now);
+            assert!(!attempts.begin(&key, of, now), "not at once");
+            assert_eq!(attempts.not_started()[&key], (of, "no host".to_owned()));
+            now = now.plus(PAUSE);
+        }
+        assert!(!attempts.begin(&key, of, now), "no more of this time");
+        assert!(attempts.begin(&key, WallTime(2000), now), "the next one");
+        assert!(attempts.not_started().is_empty());
+        attempts.ended(&key, None, now);
+        assert_eq!(attempts, Attempts::default());
+    }
+
+    #[test]
+    fn only_so_many_are_planned_at_the_same_time() {
+        let mut attempts = Attempts::default();
+        let key = |at: usize| (format!("policy-{at}"), Operation::Install);
+        for at in 0..MOST_AT_ONCE {
+            assert!(attempts.begin(&key(at), WallTime(0), BootTime(0)));
+        }
+        assert!(!attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
+        attempts.ended(&key(0), None, BootTime(0));
+        assert!(attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
+    }
+
+    #[test]
+    fn what_is_due_is_under_way_until_it_ended_and_forgotten_with_its_policy() {
+        let mut written = host_management();
+        written.spec.enabled = Some(true);
+        let policy = written.check().unwrap();
+        let recurring = policy.recurring(Operation::Scan).unwrap();
+        let of = recurring.next(WallTime(1_800_000_000_000)).unwrap();
+        let now = Now { wall: of, boot: BootTime(0) };
+        let (kept, runs) = ([(&policy, WallTime(0))], Runs::new());
+        let mut attempts = Attempts::default();
+        let starts = attempts.due(&kept, &runs, now);
+        assert_eq!(starts.iter().map(|one| one.of).collect::<Vec<_>>(), [of]);
+        assert_eq!(starts[0].spec, policy.rollout(Operation::Scan, of));
+        assert!(attempts.due(&kept, &runs, now).is_empty());
+        assert!(attempts.due(&[], &runs, now).is_empty(), "a plan that is being made is still somebody's");
+        attempts.ended(&starts[0].key, Some("no host".into()), now.boot);
+        assert_eq!(attempts.not_started().len(), 1);
+        assert!(attempts.due(&[], &runs, now).is_empty() && attempts.not_started().is_empty());
+    }
+}
