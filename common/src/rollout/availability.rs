@@ -179,6 +179,8 @@ pub struct Room {
     pub up: u32,
     /// Who is not, and why.
     pub down: BTreeMap<NodeId, Down>,
+    /// The first of them, one more than are named: every host of a large rollout asks, and leaves itself out.
+    first: Vec<Fallen>,
     /// By value of the service's `spread`, how many are down.
     values: BTreeMap<Option<String>, u32>,
     /// Who was asked to start and may be granted a lease at any moment, with the value.
@@ -193,7 +195,7 @@ impl Room {
             let value = member.of.get(&spec.name).and_then(|part| part.value.clone());
             room.members += 1;
             match down(ledger, desk, &member.node) {
-                Some(why) => room.fell(member.node, why, value),
+                Some(why) => room.fell(ledger, member.node, why, value),
                 None => {
                     room.up += 1;
                     if desk.contacts.get(&member.node).is_some_and(|contact| is_asked(ledger, contact, now)) {
@@ -206,13 +208,18 @@ impl Room {
         room
     }
 
-    fn fell(&mut self, node: NodeId, why: Down, value: Option<String>) {
+    fn fell(&mut self, ledger: &Ledger, node: NodeId, why: Down, value: Option<String>) {
         self.down.insert(node, why);
         *self.values.entry(value).or_default() += 1;
+        let name = ledger.services.members.get(&node).map_or_else(String::new, |member| member.name.clone());
+        let one = Fallen { why, name, node };
+        let at = self.first.partition_point(|other| *other < one);
+        self.first.insert(at, one);
+        self.first.truncate(MAX_NAMED + 1);
     }
 
     /// What keeps `host` from being taken down: `None` if nothing does. With `asks`, what has been asked of others counts too.
-    fn short(&self, ledger: &Ledger, spec: &ServiceSpec, host: &NodeId, part: &Part, asks: bool) -> Option<Short> {
+    fn short(&self, spec: &ServiceSpec, host: &NodeId, part: &Part, asks: bool) -> Option<Short> {
         let others = || self.asked.iter().filter(|(node, _)| asks && *node != host);
         let asked = u32::try_from(others().count()).unwrap_or(u32::MAX);
         let falls = u32::from(!self.down.contains_key(host));
@@ -221,16 +228,8 @@ impl Room {
         if !few && !apart {
             return None;
         }
-        let name = |node| ledger.services.members.get(node).map_or_else(String::new, |member| member.name.clone());
-        let mut down: Vec<Fallen> = self
-            .down
-            .iter()
-            .filter(|(node, _)| *node != host)
-            .map(|(node, why)| Fallen { why: *why, name: name(node), node: *node })
-            .collect();
-        down.sort();
-        let more = down.len().saturating_sub(MAX_NAMED);
-        down.truncate(MAX_NAMED);
+        let down: Vec<_> = self.first.iter().filter(|one| one.node != *host).take(MAX_NAMED).cloned().collect();
+        let more = self.down.len() - usize::from(self.down.contains_key(host)) - down.len();
         Some(Short {
             service: spec.name.clone(),
             members: self.members,
@@ -269,9 +268,7 @@ impl<'a> Rooms<'a> {
     /// What keeps `host` from being granted a lease that takes it down, or with `asks` from being offered one.
     pub(super) fn short(&self, host: &NodeId, asks: bool) -> Option<Short> {
         let parts = self.ledger.services.of_host(host);
-        parts
-            .filter_map(|(spec, part)| self.rooms.get(spec.name.as_str())?.short(self.ledger, spec, host, part, asks))
-            .next()
+        parts.filter_map(|(spec, part)| self.rooms.get(spec.name.as_str())?.short(spec, host, part, asks)).next()
     }
 
     /// `host` is granted a lease of `rollout` by this decision.
@@ -281,7 +278,7 @@ impl<'a> Rooms<'a> {
             room.asked.remove(host);
             if !room.down.contains_key(host) {
                 room.up -= 1;
-                room.fell(*host, Down::Leased(rollout), part.value.clone());
+                room.fell(self.ledger, *host, Down::Leased(rollout), part.value.clone());
             }
         }
     }

@@ -30,6 +30,7 @@ use crate::{
 
 /// How often it is asked what is due.
 const LOOK: Duration = Duration::from_secs(2);
+
 /// What this process is starting, and what it could not start.
 #[derive(Debug, Default)]
 pub(super) struct Trying(Mutex<Attempts>);

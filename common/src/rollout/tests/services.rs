@@ -548,3 +548,18 @@ fn the_judge_names_a_service_that_a_grant_breaks() {
     let fleet = said(ServiceAct::Fleet { limit: Some(1) });
     assert_eq!(judged(vec![fleet, granted(1), granted(2)]), ["concurrency"]);
 }
+
+#[test]
+fn of_many_members_that_are_down_three_are_named_and_never_the_host_itself() {
+    let mut world = World::serving(8, service("8"));
+    (1..=8).for_each(|host| world.script(host, Script::Silent));
+    world.apply_as(ID, plan_for(&[1, 2, 3, 4, 5, 6, 7, 8], 8));
+    let mut desk = world.controller.desk().clone();
+    desk.absent = (1..=8).map(|host| (signer(host).id(), Absent::Silent)).collect();
+    for host in 1..=8u8 {
+        let waits = planner::waiting(world.controller.ledger(), ID, usize::from(host) - 1, &desk, world.now);
+        let Some(Waiting::Service(short)) = waits else { panic!("{waits:?}") };
+        let others = (1..=8).filter(|other| *other != host).take(3).map(|other| fallen(other, Down::Silent));
+        assert_eq!((short.down, short.more), (others.collect(), 4), "host {host}");
+    }
+}
