@@ -31,6 +31,7 @@ use patchmesh_common::{
         plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
         planner::{self, Contact, Desk, Waits},
         ring::{PlannedRing, resolve_steps},
+        service::{Absent, Member, Part, ServiceAct, ServiceSpec},
         spec::{Asked, RingSpec, RolloutSpec, Targets},
         survey::{Candidate, Found, Survey},
     },
@@ -60,7 +61,7 @@ const BESIDE: RolloutId = RolloutId([2; 8]);
 const NEXT: RolloutId = RolloutId([3; 8]);
 
 /// What is measured: a word, and whether the target is about it.
-const STEPS: [(&str, bool); 7] = [
+const STEPS: [(&str, bool); 9] = [
     ("yardstick", false),
     ("answers of the hosts, frozen", false),
     ("estimates and claims", false),
@@ -68,6 +69,8 @@ const STEPS: [(&str, bool); 7] = [
     ("plan applied to the ledger", false),
     ("decision what starts next", true),
     ("reason of every host that waits", false),
+    ("decision, half a service down", true),
+    ("reasons, half a service down", false),
 ];
 
 fn main() -> ExitCode {
@@ -346,6 +349,41 @@ impl Fleet {
         let reasons = (0..nodes.len()).filter_map(|at| waits.at(at)).count();
         let told = begun.elapsed();
         assert_eq!(reasons, nodes.len());
-        [yardstick, frozen, expected, written, applied, decided, told]
+        let [held_up, told_why] = self.serving(ledger);
+        [yardstick, frozen, expected, written, applied, decided, told, held_up, told_why]
+    }
+
+    /// The decision and the reasons where every host is in one service, of which every other member is down.
+    fn serving(&self, mut ledger: Ledger) -> [Duration; 2] {
+        let pg = ServiceSpec {
+            name: "pg".into(),
+            selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+            min_available: "90%".parse().unwrap(),
+            spread: None,
+            last: vec![],
+        };
+        let member = |host: &Candidate| Member {
+            node: host.node,
+            name: host.name.clone(),
+            expires: WallTime::MAX,
+            rank: 0,
+            of: BTreeMap::from([("pg".to_owned(), Part::default())]),
+        };
+        let changed = self.candidates.iter().map(member).collect();
+        act(&mut ledger, LedgerAct::Service(ServiceAct::Kept { spec: Box::new(pg), by: "ops".into() }));
+        act(&mut ledger, LedgerAct::Service(ServiceAct::Members { changed }));
+        let absent = self.candidates.iter().step_by(2).map(|host| (host.node, Absent::Silent)).collect();
+        let desk = Desk { absent, ..self.desk.clone() };
+
+        let begun = Instant::now();
+        let decision = planner::plan(&ledger, NEXT, &desk, NOW);
+        let decided = begun.elapsed();
+        assert!(decision.offer.is_empty(), "nobody may be taken down");
+
+        let begun = Instant::now();
+        let waits = Waits::of(&ledger, NEXT, &desk, NOW).unwrap();
+        let reasons = (0..self.candidates.len()).filter_map(|at| waits.at(at)).count();
+        assert_eq!(reasons, self.candidates.len());
+        [decided, begun.elapsed()]
     }
 }
