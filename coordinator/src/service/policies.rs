@@ -1,7 +1,7 @@
 //! Policies: asks what is due, and starts it by the very path that `apply` takes.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -61,15 +61,13 @@ impl Coordinator {
     async fn start_due(&self) -> Result<(), Fault> {
         let kept = self.kept_policies().await?;
         let now = clock::now();
-        // Whoever coordinates on a copy leaves the field to the other at first, and that one starts what is due there.
-        let known = self.ask(move |actor, _| {
+        let trying = Arc::clone(&self.trying);
+        let starts = self.ask(move |actor, _| {
             let view = actor.status();
-            (!view.desk.stands_back(now.boot)).then(|| runs(view.ledger, now.wall))
+            let kept: Vec<_> = kept.iter().map(|one| (&one.policy, one.since)).collect();
+            trying.all().due(&kept, view.ledger, view.desk, now)
         });
-        let Some(runs) = known.await? else { return Ok(()) };
-        let kept: Vec<_> = kept.iter().map(|one| (&one.policy, one.since)).collect();
-        let starts = self.trying.all().due(&kept, &runs, now);
-        for Start { key, spec, .. } in starts {
+        for Start { key, spec, .. } in starts.await? {
             tokio::spawn(self.clone().start_run(key, spec));
         }
         Ok(())

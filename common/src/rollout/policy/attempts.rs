@@ -4,9 +4,9 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{OPERATIONS, Policy, Runs};
+use super::{OPERATIONS, Policy, runs};
 use crate::{
-    rollout::{Operation, spec::RolloutSpec},
+    rollout::{Operation, ledger::Ledger, planner::Desk, spec::RolloutSpec},
     time::{BootTime, Now, WallTime},
 };
 
@@ -45,10 +45,16 @@ pub struct Start {
 }
 
 impl Attempts {
-    /// What is to be started at `now`, of the policies `kept` since the times beside them, whose newest runs were `runs`. All of it is
+    /// What is to be started at `now`, of the policies `kept` since the times beside them, whose runs `ledger` knows. All of it is
     /// under way until [`Attempts::ended`]. Of policies that are kept no longer it is forgotten what could not be started.
-    pub fn due(&mut self, kept: &[(&Policy, WallTime)], runs: &Runs, now: Now) -> Vec<Start> {
+    ///
+    /// Nothing while the coordinator stands back from another one, which starts what is due there.
+    pub fn due(&mut self, kept: &[(&Policy, WallTime)], ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Start> {
         self.0.retain(|(name, _), one| one.under_way || kept.iter().any(|(policy, _)| policy.name == *name));
+        if desk.stands_back(now.boot) {
+            return Vec::new();
+        }
+        let runs = runs(ledger, now.wall);
         let mut starts = Vec::new();
         for (policy, since) in kept {
             for operation in OPERATIONS {
@@ -144,15 +150,20 @@ mod tests {
         let recurring = policy.recurring(Operation::Scan).unwrap();
         let of = recurring.next(WallTime(1_800_000_000_000)).unwrap();
         let now = Now { wall: of, boot: BootTime(0) };
-        let (kept, runs) = ([(&policy, WallTime(0))], Runs::new());
+        let (kept, ledger, desk) = ([(&policy, WallTime(0))], Ledger::default(), Desk::default());
         let mut attempts = Attempts::default();
-        let starts = attempts.due(&kept, &runs, now);
+        let copy = Desk { rival: Some(BootTime(1)), ..Desk::default() };
+        let listens = Desk { listening: Some(BootTime(1)), ..Desk::default() };
+        for back in [copy, listens] {
+            assert!(attempts.due(&kept, &ledger, &back, now).is_empty(), "another one starts it");
+        }
+        let starts = attempts.due(&kept, &ledger, &desk, now);
         assert_eq!(starts.iter().map(|one| one.of).collect::<Vec<_>>(), [of]);
         assert_eq!(starts[0].spec, policy.rollout(Operation::Scan, of));
-        assert!(attempts.due(&kept, &runs, now).is_empty());
-        assert!(attempts.due(&[], &runs, now).is_empty(), "a plan that is being made is still somebody's");
+        assert!(attempts.due(&kept, &ledger, &desk, now).is_empty());
+        assert!(attempts.due(&[], &ledger, &desk, now).is_empty(), "a plan that is being made is still somebody's");
         attempts.ended(&starts[0].key, Some("no host".into()), now.boot);
         assert_eq!(attempts.not_started().len(), 1);
-        assert!(attempts.due(&[], &runs, now).is_empty() && attempts.not_started().is_empty());
+        assert!(attempts.due(&[], &ledger, &desk, now).is_empty() && attempts.not_started().is_empty());
     }
 }
