@@ -127,7 +127,9 @@ fn about(act: &LedgerAct, names: &Names) -> About {
             About { by: Some(by.clone()), ..of(rollout, "paused: nothing new starts until resume") }
         }
         LedgerAct::Resumed { rollout, by } => About { by: Some(by.clone()), ..of(rollout, "resumed") },
-        LedgerAct::Halted { rollout } => of(rollout, "more hosts failed than maxErrors: nothing starts any more"),
+        LedgerAct::Halted { rollout } => {
+            of(rollout, "halted: more hosts failed than maxErrors, or one failed its gate; nothing starts any more")
+        }
         LedgerAct::Stopped { rollout, sequence, by } => {
             About { by: Some(by.clone()), ..of(rollout, &format!("stopped, by order {sequence}")) }
         }
