@@ -17,6 +17,9 @@ impl Controller {
         let contact = self.contact(from, cx.now.boot);
         (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
         self.note_answer(from, answer.epoch, cx.now.boot);
+        if !matches!(answer.body, ToCoordinator::Fenced { .. }) {
+            self.overheard(cx, from, answer.epoch);
+        }
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
             ToCoordinator::Fenced { saved, .. } => self.fenced(cx, from, saved),
@@ -67,6 +70,14 @@ impl Controller {
             for contact in self.desk.contacts.values_mut() {
                 contact.handshake = None;
             }
+        }
+    }
+
+    /// An answer that another coordinator of this key was owed: the two are one peer to a host, which answers either. A host that
+    /// obeys a higher epoch than this one's is as good as fenced, or both would wait for the answers that the other gets.
+    fn overheard(&mut self, cx: &mut Cx<'_, Effect>, from: NodeId, epoch: Epoch) {
+        if !epoch.admits(&self.epoch()) && !self.ledger.epochs.contains(&epoch) {
+            self.fenced(cx, from, epoch);
         }
     }
 

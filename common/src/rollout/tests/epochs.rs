@@ -54,6 +54,24 @@ fn a_fenced_coordinator_jumps_above_the_other_and_reconciles_again() {
     assert!(world.controller.desk().superseded);
 }
 
+/// Two processes of one key are one peer to a host: what it answers to one may arrive at the other.
+#[test]
+fn whoever_hears_what_another_coordinator_was_answered_jumps_above_it() {
+    let mut world = World::new(2);
+    world.apply(plan_of(2, 1, 0, open()));
+    let own = world.controller.epoch();
+    let other = Epoch { serial: 1, counter: own.counter + 3, incarnation: Incarnation(77) };
+    world.send(world.heard_under(other, 1, ToCoordinator::Adopted { held: None }));
+    let jumped = world.controller.epoch();
+    assert_eq!((jumped.counter, world.controller.ledger().discontinuous), (other.counter + 1, true));
+    for old in [own, Epoch { counter: own.counter, ..other }] {
+        world.send(world.heard_under(old, 2, ToCoordinator::Adopted { held: None }));
+        assert_eq!(world.controller.epoch(), jumped, "what was answered before says nothing of now");
+    }
+    world.run();
+    assert_eq!(world.state().tally.succeeded, 2);
+}
+
 #[test]
 fn one_host_cannot_use_the_epochs_up() {
     let mut world = World::new(2);
