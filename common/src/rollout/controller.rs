@@ -523,7 +523,7 @@ impl Machine for Controller {
     type Effect = Effect;
 
     fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
-        self.note_lapse(cx);
+        let lapsed = self.has_lapsed(cx.now.boot);
         match event {
             Event::Started { incarnation, continues } => {
                 self.started(cx, incarnation, continues);
@@ -570,6 +570,10 @@ impl Machine for Controller {
             Event::Drop { name, by } => self.drop_service(cx, name, by),
             Event::Fleet(limit) => self.limit_fleet(cx, limit),
             Event::Tick => {}
+        }
+        // After the event, which may be the word that another coordinator is at work: then no epoch is opened.
+        if lapsed {
+            self.note_lapse(cx);
         }
         self.advance(cx);
     }

@@ -94,20 +94,25 @@ impl Controller {
         }
     }
 
+    /// Whether this process was paused until `now`, or its machine was.
+    pub(super) fn has_lapsed(&self, now: BootTime) -> bool {
+        self.wake.is_some_and(|due| now.since(due) > LAPSE)
+    }
+
     /// A process that was paused believes nothing of what it saw before: members answer it anew, under an epoch that nobody
     /// has answered yet. Whoever may open none believes no answer until the mesh has noticed by itself who is silent.
     pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>) {
-        let lapsed = self.wake.is_some_and(|due| cx.now.boot.since(due) > LAPSE);
-        if lapsed && !self.ledger.services.members.is_empty() {
-            if self.jumps_again() {
-                let Epoch { counter, incarnation, .. } = self.epoch();
-                self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
-            } else {
-                self.deaf_until = cx.now.boot.plus(DEAF_FOR);
-            }
-            self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
-            self.look();
+        if self.ledger.services.members.is_empty() {
+            return;
         }
+        if self.jumps_again() {
+            let Epoch { counter, incarnation, .. } = self.epoch();
+            self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
+        } else {
+            self.deaf_until = cx.now.boot.plus(DEAF_FOR);
+        }
+        self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
+        self.look();
     }
 
     /// Members of services of which this process does not know whether they are up, or nobody what they hold, and that may
