@@ -23,6 +23,7 @@ use crate::{
 
 mod answers;
 mod release;
+mod replan;
 mod rings;
 mod rival;
 mod services;
@@ -106,6 +107,15 @@ pub enum Event {
         plan: Box<Plan>,
         /// Who.
         by: String,
+    },
+    /// The rollout `of` has ended and was planned again. Nothing comes of it unless that is still due: see [`super::replan`].
+    Replan {
+        /// The new rollout's id.
+        id: RolloutId,
+        /// The rollout that is planned again.
+        of: RolloutId,
+        /// The frozen plan.
+        plan: Box<Plan>,
     },
     /// An operator pauses a rollout.
     Pause {
@@ -325,14 +335,14 @@ impl Controller {
         }
     }
 
-    fn apply(&mut self, cx: &mut Cx<'_, Effect>, id: RolloutId, plan: Plan, by: String) {
-        if self.ledger.rollouts.contains_key(&id) {
+    fn apply(&mut self, cx: &mut Cx<'_, Effect>, rollout: Rollout) {
+        if self.ledger.rollouts.contains_key(&rollout.id) {
             return;
         }
-        for host in &plan.hosts {
+        for host in &rollout.plan.hosts {
             self.contact(host.node, cx.now.boot);
         }
-        self.save(cx, LedgerAct::Started(Box::new(Rollout { id, plan, by })));
+        self.save(cx, LedgerAct::Started(Box::new(rollout)));
     }
 
     /// Pauses or resumes; what is so already is not written again.
@@ -559,7 +569,8 @@ impl Machine for Controller {
                 }
             }
             Event::Skew(skew) => self.desk.skew = skew,
-            Event::Apply { id, plan, by } => self.apply(cx, id, *plan, by),
+            Event::Apply { id, plan, by } => self.apply(cx, Rollout { id, plan: *plan, by, replans: None }),
+            Event::Replan { id, of, plan } => self.replan(cx, id, of, *plan),
             Event::Pause { rollout, by } => self.pause(cx, rollout, true, by),
             Event::Resume { rollout, by } => self.pause(cx, rollout, false, by),
             Event::Stop { rollout, by } => self.stop(cx, rollout, by),

@@ -2,7 +2,12 @@
 
 use core::time::Duration;
 
-use super::{OnSuperseded, Operation, controller::Settings, plan::Plan};
+use super::{
+    Operation,
+    controller::Settings,
+    plan::{Plan, Superseded},
+    replan::is_superseded,
+};
 use crate::{
     id::{LeaseId, RolloutId},
     inventory::Transaction,
@@ -43,8 +48,7 @@ pub(super) fn is_final_word(word: &str) -> bool {
 impl Plan {
     /// Whether a host that says `code` is asked again for as long as it takes: what was planned may be offered again.
     pub fn waits_after(&self, code: RefusalCode) -> bool {
-        let superseded = matches!(code, RefusalCode::PlanChanged | RefusalCode::VersionGone);
-        superseded && self.on_superseded == OnSuperseded::Wait
+        is_superseded(code) && self.on_superseded == Superseded::Wait
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
 
 mod error;
 mod release;
+mod replan;
 mod report;
 mod rings;
 mod since;
@@ -256,6 +257,10 @@ pub struct RolloutState {
     pub plan: Plan,
     /// Who applied it.
     pub by: String,
+    /// The rollout that it plans again.
+    pub replans: Option<RolloutId>,
+    /// The rollout that plans it again.
+    pub replanned_as: Option<RolloutId>,
     /// When it was applied.
     pub started_at: WallTime,
     /// When nothing moved any more.
@@ -360,7 +365,9 @@ impl Ledger {
             }
             LedgerAct::Adopted { host, held } => self.fold_adopted(*host, held.map(|(lease, _)| lease)),
             LedgerAct::Started(rollout) => {
+                self.fold_replan(rollout)?;
                 let mut state = RolloutState::new(rollout.plan.clone(), rollout.by.clone(), entry.at);
+                state.replans = rollout.replans;
                 let order = self.orders.get(&StopScope::Rollout(rollout.id));
                 state.stopped = order.filter(|(_, stop)| *stop).map(|(sequence, _)| *sequence);
                 self.rollouts.insert(rollout.id, state);
@@ -501,6 +508,8 @@ impl RolloutState {
         let mut state = Self {
             plan,
             by,
+            replans: None,
+            replanned_as: None,
             started_at: at,
             ended_at: None,
             paused: false,

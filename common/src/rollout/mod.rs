@@ -5,7 +5,8 @@
 //! around it, `ring` which hosts go before which, `approval` what operators say about that, `service` what must stay up and
 //! `availability` whether it does, `estimate` how long hosts take, `claim` which other rollouts have them, `moved` what changed since
 //! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
-//! host is lost, `policy` what comes again and again, `urgent` what cannot wait, `why` the chain of causes behind a host, rollout or
+//! host is lost, `policy` what comes again and again, `replan` what is planned again because
+//! versions moved, `urgent` what cannot wait, `why` the chain of causes behind a host, rollout or
 //! patch that is not done, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid ledger and
 //! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
@@ -24,6 +25,7 @@ pub mod moved;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod replan;
 pub mod ring;
 pub mod service;
 pub mod silence;
@@ -69,4 +71,7 @@ pub enum OnSuperseded {
     Skip,
     /// It is asked again until its versions are there again, or an operator stops the rollout; its step and ring wait with it.
     Wait,
+    /// It is left out, and when the rollout has ended the same is planned again as another one, from the first ring on: see
+    /// [`replan`].
+    Replan,
 }

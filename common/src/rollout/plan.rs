@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OnSuperseded, Operation, RebootOption, ring::PlannedRing};
+use super::{OnSuperseded, Operation, RebootOption, ring::PlannedRing, spec::RolloutSpec};
 use crate::{
     id::{NodeId, RolloutId},
     inventory::Transaction,
@@ -66,8 +66,30 @@ pub struct ExcludedHost {
     pub remedy: String,
 }
 
+/// What becomes of a host that would now do something else than its transaction: [`OnSuperseded`], with what that takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Superseded {
+    /// It is left out.
+    Skip,
+    /// It is asked again.
+    Wait,
+    /// It is left out, and this, which the plan was made of, is planned again when the rollout has ended.
+    Replan(Box<RolloutSpec>),
+}
+
+impl Superseded {
+    /// What a plan of `spec` says. A Scan installs no versions.
+    pub fn of(spec: &RolloutSpec) -> Self {
+        match (spec.on_superseded, spec.operation) {
+            (OnSuperseded::Wait, _) => Self::Wait,
+            (OnSuperseded::Replan, Operation::Install) => Self::Replan(Box::new(spec.clone())),
+            (OnSuperseded::Replan | OnSuperseded::Skip, _) => Self::Skip,
+        }
+    }
+}
+
 /// A frozen plan. Applied once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
     /// The rollout's name.
     pub name: String,
@@ -100,11 +122,11 @@ pub struct Plan {
     /// What every host must show after its run.
     pub gates: Vec<Gate>,
     /// What becomes of a host that would now do something else than its transaction.
-    pub on_superseded: OnSuperseded,
+    pub on_superseded: Superseded,
 }
 
 /// A plan that was applied.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rollout {
     /// Its id, drawn when it was applied.
     pub id: RolloutId,
@@ -112,4 +134,6 @@ pub struct Rollout {
     pub plan: Plan,
     /// Who applied it.
     pub by: String,
+    /// The rollout that it plans again, because versions of that one were superseded.
+    pub replans: Option<RolloutId>,
 }

@@ -142,6 +142,7 @@ impl PatchPolicy {
         let gates = each(told, "gates", after_host, GateText::gate)?;
         let given = spec.hooks.as_ref().and_then(|hooks| hooks.timeout.as_deref());
         let hook_timeout = given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO);
+        let on_superseded = OnSuperseded::default_of(Operation::Install, &baseline);
         let template = RolloutSpec {
             urgent: None,
             name: "template".to_owned(),
@@ -159,7 +160,7 @@ impl PatchPolicy {
             rings,
             ramp: Ramp::Full,
             gates,
-            on_superseded: spec.on_superseded.unwrap_or(OnSuperseded::Skip),
+            on_superseded: spec.on_superseded.unwrap_or(on_superseded),
         };
         if let Err(error) = template.check() {
             let field = match error {

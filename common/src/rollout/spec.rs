@@ -205,6 +205,11 @@ pub enum SpecError {
     /// One of the gates after a host, counted from 0, or all of them.
     #[error("gates.afterHost: {1}")]
     Gate(Option<usize>, GateError),
+    /// Planning again would bring the same versions.
+    #[error(
+        "onSuperseded: replan cannot be used with snapshot, whose versions are frozen: write skip or wait, or name a baseline"
+    )]
+    ReplanOfSnapshot,
     /// Nothing is done that a gate could judge.
     #[error("gates cannot be used with operation: Scan: leave one of them out")]
     GatesOfScan,
@@ -232,6 +237,9 @@ impl RolloutSpec {
                 _ => None,
             };
             excluded.map_or(Ok(()), |what| Err(SpecError::ListWith(what)))?;
+        }
+        if self.on_superseded == OnSuperseded::Replan && matches!(self.baseline, Asked::Snapshot(_)) {
+            return Err(SpecError::ReplanOfSnapshot);
         }
         self.max_concurrency.clone().for_concurrency()?;
         bounded("openings", self.openings.len(), MAX_OPENINGS)?;

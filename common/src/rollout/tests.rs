@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use super::{
-    OnSuperseded,
     chain::Head,
     check::Judge,
     controller::{Controller, Effect, Event, Seen, Settings, Words},
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     limit::Ramp,
-    plan::{Plan, PlannedHost, ResolvedLimit},
+    plan::{Plan, PlannedHost, ResolvedLimit, Superseded},
     planner,
     ring::PlannedRing,
     waiting::Waiting,
@@ -42,6 +41,7 @@ mod laws;
 mod operated;
 mod planned;
 mod released;
+mod replanned;
 mod rings;
 mod services;
 mod statuses;
@@ -103,7 +103,7 @@ pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Op
         excluded: vec![],
         rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
         gates: Vec::new(),
-        on_superseded: OnSuperseded::Skip,
+        on_superseded: Superseded::Skip,
     }
 }
 

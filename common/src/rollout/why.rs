@@ -5,6 +5,7 @@
 
 mod fleet;
 mod host;
+mod replan;
 mod roots;
 
 use crate::{

@@ -3,7 +3,7 @@
 //! A difference means that old and new hosts no longer understand each other: make a new protocol version instead of changing
 //! a line of `golden.txt`. New variants go last, and get lines of their own.
 
-use core::fmt::Debug;
+use core::{fmt::Debug, time::Duration};
 use std::collections::BTreeMap;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,8 +15,10 @@ use crate::{
     membership::{Credential, Membership, Role},
     patch::{
         Approval, Baseline, Blocked, PatchCounters,
+        baseline::OperatingSystem,
         compliance::{Counters, HostReport, Operated, PatchRow, Standing},
         evaluation::State,
+        overrides::{InstallList, Listed},
         sighting::{Seen, Sighting},
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
     },
@@ -26,10 +28,11 @@ use crate::{
         chain::Head,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
-        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
+        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
         ring::PlannedRing,
         service::{Absent, Member, Part, ServiceAct, ServiceSpec},
         slots::Hold,
+        spec::{Asked, RingSpec, RolloutSpec, Targets, Urgent},
     },
     run::{
         Phase,
@@ -39,7 +42,7 @@ use crate::{
             Resolution, RunError, SignedStop, StepReport, StopOrder, StopScope, ToCoordinator, ToHost,
         },
     },
-    schedule::Opening,
+    schedule::{Opening, blackout::Blackout},
     seal::{Ed25519Signer, Sealed, Signature, Signer as _},
     time::WallTime,
     wire,
@@ -349,7 +352,38 @@ fn plan() -> Plan {
         excluded: vec![excluded],
         rings: vec![ring],
         gates: gates(),
-        on_superseded: OnSuperseded::Wait,
+        on_superseded: Superseded::Replan(Box::new(spec())),
+    }
+}
+
+/// What a plan carries that may be planned again.
+fn spec() -> RolloutSpec {
+    let ring = RingSpec {
+        name: text("canary"),
+        selects: Targets::Names([text("web-1")].into()),
+        steps: vec!["1".parse().unwrap(), "100%".parse().unwrap()],
+        wait: Duration::from_secs(60),
+        bake: Duration::from_secs(3600),
+        approvals: 1,
+    };
+    RolloutSpec {
+        name: text("weekly"),
+        operation: Operation::Install,
+        targets: Targets::Matching("app=web".parse().unwrap()),
+        baseline: Asked::Systems([(OperatingSystem::Debian, text("web"))].into()),
+        install_list: Some(InstallList { patches: vec![Listed { id: text("nginx.amd64"), title: None }] }),
+        max_concurrency: "10%".parse().unwrap(),
+        max_errors: "2".parse().unwrap(),
+        openings: vec![],
+        windows: vec![text("nightly")],
+        blackouts: vec![Blackout { from: WALL, to: WallTime::MAX }],
+        reboot: RebootOption::IfNeeded,
+        hook_timeout: Duration::from_secs(300),
+        rings: vec![ring],
+        ramp: Ramp::Aws,
+        urgent: Some(Urgent { because: Some(text("cve")) }),
+        gates: gates(),
+        on_superseded: OnSuperseded::Replan,
     }
 }
 
@@ -380,7 +414,7 @@ fn ledger(lines: &mut Lines) {
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
         ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
-        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan(), by: "ops".into() }))),
+        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan(), by: "ops".into(), replans: None }))),
         ("granted", LedgerAct::Granted { rollout, host, lease, attempt: 1, opening }),
         ("reported", LedgerAct::Reported { evidence: sealed(&[9]) }),
         ("returned", LedgerAct::Returned { rollout, host, lease, refusal: refusal() }),
@@ -466,7 +500,8 @@ fn words(lines: &mut Lines) {
         vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused, ExcludedBecause::NoRing];
     lines.add("words.excluded", &excluded);
     lines.add("words.ramp", &vec![Ramp::Full, Ramp::Aws]);
-    lines.add("words.superseded", &vec![OnSuperseded::Skip, OnSuperseded::Wait]);
+    lines.add("words.planned-superseded", &vec![Superseded::Skip, Superseded::Wait]);
+    lines.add("words.superseded", &vec![OnSuperseded::Skip, OnSuperseded::Wait, OnSuperseded::Replan]);
     lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 

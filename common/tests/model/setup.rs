@@ -11,9 +11,9 @@ use patchmesh_common::{
     patch::Approval,
     poison::Poison,
     rollout::{
-        OnSuperseded, Operation, RebootOption, controller,
+        Operation, RebootOption, controller,
         limit::Ramp,
-        plan::{Plan, PlannedHost, ResolvedLimit},
+        plan::{Plan, PlannedHost, ResolvedLimit, Superseded},
         ring::PlannedRing,
     },
     run::{
@@ -137,7 +137,7 @@ pub(crate) fn plan() -> Plan {
         excluded: vec![],
         rings: vec![PlannedRing::all(HOSTS as u32, Ramp::Full)],
         gates: Vec::new(),
-        on_superseded: OnSuperseded::Skip,
+        on_superseded: Superseded::Skip,
     }
 }
 

@@ -93,7 +93,7 @@ impl World {
         };
         let now = Now { wall: WallTime(SECOND), boot: BootTime(0) };
         let mut world = Self { ledger: Ledger::default(), desk, now };
-        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })));
+        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into(), replans: None })));
         world
     }
 
@@ -267,7 +267,7 @@ fn each_ring_says_where_it_stands_what_it_waits_for_and_who_approved_it() {
         PlannedRing { name: "canary".into(), bake: 60, ..PlannedRing::all(1, Ramp::Full) },
         PlannedRing { name: "fleet".into(), ..PlannedRing::all(2, Ramp::Full) },
     ];
-    world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })));
+    world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into(), replans: None })));
     let rings = |world: &World| {
         let rings = world.recap().rings.into_iter();
         rings.map(|ring| (ring.state, ring.waiting.map(|waiting| waiting.code).unwrap_or_default())).collect::<Vec<_>>()

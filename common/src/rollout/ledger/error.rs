@@ -30,4 +30,7 @@ pub enum FoldError {
     /// It is about another step than the one at which the rollout stands.
     #[error("rollout {0} does not stand at ring {ring}, step {step}", ring = .1.ring, step = .1.step)]
     OtherStep(RolloutId, Place),
+    /// It plans a rollout again that goes on, was stopped or halted, or was planned again before.
+    #[error("rollout {0} is none that may be planned again")]
+    Replanned(RolloutId),
 }

@@ -69,8 +69,13 @@ impl Attempts {
         starts
     }
 
+    /// Forgets what could not be started, of all but those that are `wanted`.
+    pub(in crate::rollout) fn keep(&mut self, wanted: impl Fn(&Key) -> bool) {
+        self.0.retain(|key, one| one.under_way || wanted(key));
+    }
+
     /// Whether the run of `key` for `of` is to be tried at `now`; if so, it is under way.
-    fn begin(&mut self, key: &Key, of: WallTime, now: BootTime) -> bool {
+    pub(in crate::rollout) fn begin(&mut self, key: &Key, of: WallTime, now: BootTime) -> bool {
         let all = &mut self.0;
         if all.values().filter(|one| one.under_way).count() >= MOST_AT_ONCE {
             return false;

@@ -189,5 +189,5 @@ pub(super) fn on_limit_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn superseded_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": ["skip", "wait"] })
+    json_schema!({ "type": "string", "enum": ["replan", "wait", "skip"] })
 }

@@ -94,7 +94,7 @@ fn installs_have_the_rings_gates_and_blackouts_of_the_policy_and_scans_none() {
     assert_eq!((scan.rings.len(), scan.gates.len(), scan.blackouts.len()), (0, 0, 0), "scans disturb nobody");
     assert_eq!(scan.on_superseded, OnSuperseded::Skip);
     let plain = policy().check().unwrap().rollout(Operation::Install, of);
-    assert_eq!((plain.rings.len(), plain.gates.len(), plain.on_superseded), (0, 0, OnSuperseded::Skip));
+    assert_eq!((plain.rings.len(), plain.gates.len(), plain.on_superseded), (0, 0, OnSuperseded::Replan));
 
     let mut nothing = written.clone();
     (nothing.spec.install, nothing.spec.windows) = (None, Vec::new());
@@ -215,7 +215,7 @@ fn the_ledger_alone_says_which_runs_there_were() {
         let mut plan = plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]);
         plan.name = name.to_owned();
         let (id, rollout) =
-            (RolloutId([id; 8]), |id| super::super::plan::Rollout { id, plan: plan.clone(), by: "ops".into() });
+            (RolloutId([id; 8]), |id| super::super::plan::Rollout { id, plan: plan.clone(), by: "ops".into(), replans: None });
         let act = super::super::ledger::LedgerAct::Started(Box::new(rollout(id)));
         ledger.fold(&super::super::ledger::LedgerEntry { at: at(started), act }).unwrap();
         ledger.rollouts.get_mut(&id).unwrap().ended_at = ended.map(at);

@@ -85,7 +85,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "on_limit_schema")]
     pub on_limit: Option<OnLimit>,
-    /// What becomes of a host that would now install something else than was planned: `skip` (default) or `wait`.
+    /// What becomes of a host that would now install something else than was planned: `replan` (default), `wait` or `skip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "superseded_schema")]
     pub on_superseded: Option<OnSuperseded>,

@@ -28,7 +28,7 @@ pub(super) fn opened(counter: u64, continued: bool) -> LedgerEntry {
 
 /// Three hosts, one at a time, no failure allowed.
 pub(super) fn started() -> LedgerEntry {
-    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]), by: "ops".into() })))
+    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]), by: "ops".into(), replans: None })))
 }
 
 /// The same, the first host in a ring of its own, which bakes for a second.
@@ -36,7 +36,7 @@ fn ringed(approvals: u8) -> LedgerEntry {
     let canary = PlannedRing { name: "canary".into(), bake: 1, ..PlannedRing::all(1, Ramp::Full) };
     let fleet = PlannedRing { name: "fleet".into(), approvals, ..PlannedRing::all(2, Ramp::Full) };
     let plan = Plan { rings: vec![canary, fleet], ..plan_of(3, 1, 0, vec![LONG]) };
-    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into() })))
+    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into(), replans: None })))
 }
 
 /// A grant in [`LONG`].

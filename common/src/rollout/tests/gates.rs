@@ -106,7 +106,8 @@ fn the_judge_names_a_ring_that_began_after_a_failed_gate() {
 
 #[test]
 fn a_host_whose_version_is_superseded_is_refused_or_waits_as_the_plan_says() {
-    for (on_superseded, refused) in [(OnSuperseded::Skip, 1), (OnSuperseded::Wait, 0)] {
+    for (on_superseded, refused) in [(Superseded::Skip, 1), (Superseded::Wait, 0)] {
+        let waits = on_superseded == Superseded::Wait;
         let mut world = World::new(3);
         world.script(1, Script::Refuses(RefusalCode::PlanChanged));
         world.apply(Plan { on_superseded, ..canary_first(0) });
@@ -115,9 +116,9 @@ fn a_host_whose_version_is_superseded_is_refused_or_waits_as_the_plan_says() {
             world.finish_one();
             world.pass(if turn % 8 == 0 { 60_000 } else { 500 });
         }
-        assert_eq!(world.state().tally.refused, refused, "{on_superseded:?}");
+        assert_eq!(world.state().tally.refused, refused, "waits: {waits}");
         assert_eq!(world.state().tally.succeeded, if refused == 1 { 2 } else { 0 }, "its ring waits with it");
-        if on_superseded == OnSuperseded::Wait {
+        if waits {
             let waiting = planner::waiting(world.controller.ledger(), ID, 0, world.controller.desk(), world.now);
             let waiting = waiting.filter(|waiting| *waiting != Waiting::Handshake);
             assert!(waiting.is_none_or(|waiting| matches!(waiting, Waiting::Outdated(_))));
@@ -133,7 +134,7 @@ fn a_host_whose_version_is_superseded_is_refused_or_waits_as_the_plan_says() {
 fn waiting_for_a_version_uses_up_no_patience_for_anything_else() {
     let mut world = World::new(1);
     world.script(1, Script::Refuses(RefusalCode::VersionGone));
-    world.apply(Plan { on_superseded: OnSuperseded::Wait, ..plan_of(1, 1, 0, open()) });
+    world.apply(Plan { on_superseded: Superseded::Wait, ..plan_of(1, 1, 0, open()) });
     let offers = |world: &World| world.told.iter().filter(|(_, body)| matches!(body, ToHost::Offer(_))).count();
     let mut asked = 0;
     for _ in 0..60 {

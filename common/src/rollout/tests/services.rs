@@ -549,7 +549,7 @@ fn the_judge_names_a_service_that_a_grant_breaks() {
     let judged = |entries: Vec<LedgerEntry>| {
         let mut judge = Judge::default();
         let plan = plan_of(3, 3, 3, open());
-        judge.read(&act(LedgerAct::Started(Box::new(plan::Rollout { id: ID, plan, by: "ops".into() }))));
+        judge.read(&act(LedgerAct::Started(Box::new(plan::Rollout { id: ID, plan, by: "ops".into(), replans: None }))));
         entries.iter().for_each(|entry| judge.read(entry));
         judge.violations().iter().map(|violation| violation.promise).collect::<Vec<_>>()
     };

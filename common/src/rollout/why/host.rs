@@ -5,7 +5,7 @@ use super::{
         Operation,
         ledger::{Progress, Release, RolloutState},
         plan::ExcludedHost,
-        planner,
+        planner, replan,
         slots::{Hold, slots},
     },
     Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
@@ -91,7 +91,9 @@ impl Scene<'_> {
             Progress::Refused(refusal) => {
                 let text = format!("refused rollout {name}: {}", refusal.text);
                 let at = state.hosts[at].report.as_ref().map(|report| report.ended).or(state.ended_at);
-                vec![Cause::new(refusal.code.as_str(), text, at, Some(refusal.remedy.clone()))]
+                let cause = Cause::new(refusal.code.as_str(), text, at, Some(refusal.remedy.clone()));
+                let again = self.replan(id, state).filter(|_| replan::is_superseded(refusal.code));
+                core::iter::once(cause).chain(again).collect()
             }
             Progress::Reported => self.reported(state, at),
             Progress::Skipped => Vec::new(),

@@ -1,0 +1,207 @@
+//! `onSuperseded: replan`: a host whose planned versions are superseded is left out, as with `skip`, and when its rollout has ended
+//! the same specification is planned again, for the same targets, as a rollout of its own. The new content enters the first ring.
+//!
+//! A plan that runs is never changed: its hash, and the approvals that were given to it, stand for what it holds. What was
+//! planned again is in the ledger and nowhere else: [`super::plan::Rollout::replans`].
+
+use core::time::Duration;
+
+use super::{
+    OnSuperseded, Operation,
+    ledger::{Ledger, Progress, RolloutState},
+    plan::Superseded,
+    planner::Desk,
+    policy::attempts::{Attempts, Key},
+    spec::{Asked, MAX_NAME, RolloutSpec},
+};
+use crate::{
+    id::RolloutId,
+    run::message::RefusalCode,
+    schedule::{self, Standing},
+    time::{Now, WallTime},
+};
+
+/// How often one rollout is planned again, and again what comes of that. Versions that move faster than a rollout through its
+/// rings would never let it end.
+pub const MOST: u32 = 3;
+/// How long after its end a rollout may be planned again: as long as a plan may be applied. Nobody expects it any more later.
+pub const WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// What becomes of the hosts that a rollout left out because their versions were superseded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The rollout has not ended.
+    Later,
+    /// It is to be planned again, as this.
+    Due(Box<RolloutSpec>),
+    /// As before, but nothing starts while a STOP of every rollout stands.
+    Held,
+    /// This rollout plans it again.
+    Done(RolloutId),
+    /// It is not planned again.
+    Never(Never),
+}
+
+/// Why a rollout is not planned again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Never {
+    /// More hosts failed than allowed, or one failed a gate.
+    Halted,
+    /// An operator stopped it.
+    Stopped,
+    /// An operator rejected a ring.
+    Rejected,
+    /// An operator held it when it ended.
+    Paused,
+    /// It comes of as many as [`MOST`].
+    Often,
+    /// It ended longer ago than [`WITHIN`].
+    Late,
+    /// Every opening that it asked for is over.
+    Over,
+}
+
+impl Never {
+    /// The reason, to go on after "it is not planned again: ".
+    pub fn text(self) -> String {
+        match self {
+            Self::Halted => "it was halted".to_owned(),
+            Self::Stopped => "an operator stopped it".to_owned(),
+            Self::Rejected => "an operator rejected a ring".to_owned(),
+            Self::Paused => "an operator held it when it ended".to_owned(),
+            Self::Often => format!("its versions were superseded again after {MOST} rollouts that planned it again"),
+            Self::Late => format!("it ended more than {} hours ago", WITHIN.as_secs() / 3600),
+            Self::Over => "every opening that it asked for is over".to_owned(),
+        }
+    }
+}
+
+impl OnSuperseded {
+    /// What holds if nothing is said. The versions of a snapshot are frozen, so that planning again would bring the same; and a Scan
+    /// installs none.
+    pub fn default_of(operation: Operation, baseline: &Asked) -> Self {
+        match (operation, baseline) {
+            (Operation::Scan, _) | (_, Asked::Snapshot(_)) => Self::Skip,
+            (Operation::Install, _) => Self::Replan,
+        }
+    }
+}
+
+/// Whether a host that refuses with `code` would do something else than was planned.
+pub fn is_superseded(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::PlanChanged | RefusalCode::VersionGone)
+}
+
+impl RolloutState {
+    /// Why it is not planned again, as far as it says that itself.
+    fn barred(&self) -> Option<Never> {
+        let reasons = [
+            (self.halted, Never::Halted),
+            (self.stopped.is_some(), Never::Stopped),
+            (self.course.rejected.is_some(), Never::Rejected),
+            (self.paused, Never::Paused),
+        ];
+        reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
+    }
+
+    /// Whether an entry may say that another rollout plans this one again.
+    pub(super) fn may_be_replanned(&self) -> bool {
+        self.ended_at.is_some() && self.replanned_as.is_none() && self.barred().is_none()
+    }
+}
+
+/// What becomes of the superseded hosts of the rollout `id` at `now`, by the coordinator's wall clock. `None` if there are none, or
+/// its plan says nothing of planning again.
+pub fn next(ledger: &Ledger, id: RolloutId, now: WallTime) -> Option<Next> {
+    let state = ledger.rollouts.get(&id)?;
+    let Superseded::Replan(asked) = &state.plan.on_superseded else { return None };
+    if let Some(follower) = state.replanned_as {
+        return Some(Next::Done(follower));
+    }
+    let left_out = |host: &super::ledger::HostState| match &host.progress {
+        Progress::Refused(refusal) => is_superseded(refusal.code),
+        _ => false,
+    };
+    if state.tally.refused == 0 || !state.hosts.iter().any(left_out) {
+        return None;
+    }
+    let Some(ended) = state.ended_at else { return Some(Next::Later) };
+    let (first, number) = lineage(ledger, state);
+    let never = state.barred().or_else(|| {
+        let reasons = [
+            (number >= MOST, Never::Often),
+            (now > ended.plus(WITHIN), Never::Late),
+            (is_over(asked, now), Never::Over),
+        ];
+        reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
+    });
+    Some(match never {
+        Some(why) => Next::Never(why),
+        None if ledger.stopped_all().is_some() => Next::Held,
+        None => Next::Due(Box::new(RolloutSpec { name: name(&first.plan.name, number + 1), ..(**asked).clone() })),
+    })
+}
+
+/// The rollout that an operator or a policy asked for, of which `state` comes, and how many came of it up to `state`.
+fn lineage<'a>(ledger: &'a Ledger, state: &'a RolloutState) -> (&'a RolloutState, u32) {
+    let (mut first, mut number) = (state, 0);
+    while number < MOST
+        && let Some(before) = first.replans.and_then(|of| ledger.rollouts.get(&of))
+    {
+        (first, number) = (before, number + 1);
+    }
+    (first, number)
+}
+
+/// What the `number`th rollout is called that plans `first` again. A long name is cut, so that it remains one.
+fn name(first: &str, number: u32) -> String {
+    let end = format!("-replan-{number}");
+    let begin = first.get(..MAX_NAME.saturating_sub(end.len())).unwrap_or(first);
+    format!("{}{end}", begin.trim_end_matches(['-', '.']))
+}
+
+/// Whether the openings that were written are over. Those of windows are found when it is planned.
+fn is_over(asked: &RolloutSpec, now: WallTime) -> bool {
+    if !asked.windows.is_empty() {
+        return false;
+    }
+    let own = asked.own_openings(now);
+    own.is_none_or(|openings| !openings.is_empty() && schedule::standing(&openings, now) == Standing::Over)
+}
+
+/// A rollout that is to be planned again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub of: RolloutId,
+    /// As this.
+    pub spec: RolloutSpec,
+}
+
+/// What is to be planned again at `now`, the longest ended first. Nothing while the coordinator stands back from another one, or was
+/// succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is told so by its [`key`].
+pub fn due(attempts: &mut Attempts, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Due> {
+    let mut found: Vec<(WallTime, Due)> = Vec::new();
+    for (id, state) in &ledger.rollouts {
+        if let (Some(ended), Some(Next::Due(spec))) = (state.ended_at, next(ledger, *id, now.wall)) {
+            found.push((ended, Due { of: *id, spec: *spec }));
+        }
+    }
+    attempts.keep(|one| found.iter().any(|(_, due)| key(due.of) == *one));
+    if stands_back(desk, now) {
+        return Vec::new();
+    }
+    found.sort_by_key(|(ended, due)| (*ended, due.of));
+    found.retain(|(ended, due)| attempts.begin(&key(due.of), *ended, now.boot));
+    found.into_iter().map(|(_, due)| due).collect()
+}
+
+/// Whether another coordinator plans again what is to be planned again.
+pub(super) fn stands_back(desk: &Desk, now: Now) -> bool {
+    desk.superseded || desk.stands_back(now.boot)
+}
+
+/// Under what the tries to plan the rollout `of` again are remembered.
+pub fn key(of: RolloutId) -> Key {
+    (of.to_string(), Operation::Install)
+}

@@ -1,0 +1,257 @@
+//! `onSuperseded: replan`: a rollout that left hosts out is planned again once, when it has ended and nobody said no.
+
+use super::{
+    super::{
+        ledger::FoldError,
+        limit::Limit,
+        plan::Rollout,
+        policy::attempts::{Attempts, PAUSE, TRIES},
+        replan::{Due, MOST, Never, Next, WITHIN, due, key, next},
+        ring::Rejection,
+        spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME, RolloutSpec, SpecError, Targets},
+    },
+    *,
+};
+use crate::run::message::StopScope;
+
+fn spec() -> RolloutSpec {
+    let limit = |text: &str| text.parse::<Limit>().unwrap();
+    RolloutSpec {
+        urgent: None,
+        name: "wave".into(),
+        operation: Operation::Install,
+        targets: Targets::All,
+        baseline: Asked::All,
+        install_list: None,
+        max_concurrency: limit("3"),
+        max_errors: limit("0"),
+        openings: Vec::new(),
+        windows: Vec::new(),
+        blackouts: Vec::new(),
+        reboot: RebootOption::IfNeeded,
+        hook_timeout: DEFAULT_HOOK_TIMEOUT,
+        rings: Vec::new(),
+        ramp: Ramp::Full,
+        gates: Vec::new(),
+        on_superseded: OnSuperseded::Replan,
+    }
+}
+
+fn plan(name: &str) -> Plan {
+    let on_superseded = Superseded::of(&RolloutSpec { name: name.into(), ..spec() });
+    Plan { name: name.into(), on_superseded, ..plan_of(3, 3, 0, open()) }
+}
+
+const SECOND: RolloutId = RolloutId([8; 8]);
+
+impl World {
+    fn next(&self, id: RolloutId) -> Option<Next> {
+        next(self.controller.ledger(), id, self.now.wall)
+    }
+
+    fn replans(&mut self, id: RolloutId, of: RolloutId) {
+        self.send(Event::Replan { id, of, plan: Box::new(plan("wave-replan-1")) });
+    }
+
+    fn until_ended(&mut self, id: RolloutId) {
+        for _ in 0..200 {
+            if self.controller.ledger().rollouts[&id].ended_at.is_some() {
+                return;
+            }
+            self.round();
+            self.finish_one();
+            self.pass(500);
+        }
+        panic!("it did not end");
+    }
+}
+
+/// A rollout that has ended, with the first of its hosts left out.
+fn ended(code: RefusalCode) -> World {
+    let mut world = World::new(3);
+    world.script(1, Script::Refuses(code));
+    world.apply(plan("wave"));
+    world.run();
+    world
+}
+
+#[test]
+fn what_was_superseded_is_planned_again_once_when_the_rollout_has_ended() {
+    let mut world = World::new(3);
+    world.script(1, Script::Refuses(RefusalCode::VersionGone));
+    world.apply(plan("wave"));
+    assert_eq!(world.next(ID), None, "nobody was left out yet");
+    world.round();
+    assert_eq!(world.next(ID), Some(Next::Later));
+    world.replans(SECOND, ID);
+    assert_eq!(world.controller.ledger().rollouts.len(), 1, "it goes on");
+    world.run();
+    let again = RolloutSpec { name: "wave-replan-1".into(), ..spec() };
+    assert_eq!(world.next(ID), Some(Next::Due(Box::new(again))));
+
+    world.script(1, Script::Good);
+    world.replans(SECOND, ID);
+    let ledger = world.controller.ledger();
+    assert_eq!((ledger.rollouts[&SECOND].replans, ledger.rollouts[&SECOND].by.as_str()), (Some(ID), "replan of 0707070707070707"));
+    assert_eq!((ledger.rollouts[&ID].replanned_as, world.next(ID)), (Some(SECOND), Some(Next::Done(SECOND))));
+    for killed in [false, true] {
+        if killed {
+            world.rebuild();
+        }
+        world.replans(RolloutId([9; 8]), ID);
+        assert_eq!(world.controller.ledger().rollouts.len(), 2, "never twice");
+    }
+    world.until_ended(SECOND);
+    assert_eq!(world.controller.ledger().rollouts[&SECOND].tally.succeeded, 3);
+    assert_eq!((world.next(SECOND), world.judge.violations()), (None, &[][..]));
+}
+
+#[test]
+fn a_host_that_refuses_for_another_reason_or_another_plan_is_not_planned_again() {
+    assert_eq!(ended(RefusalCode::Held).next(ID), None);
+    let mut skips = World::new(3);
+    skips.script(1, Script::Refuses(RefusalCode::PlanChanged));
+    skips.apply(plan_of(3, 3, 0, open()));
+    skips.run();
+    assert_eq!((skips.state().tally.refused, skips.next(ID)), (1, None));
+    skips.replans(SECOND, ID);
+    assert_eq!(skips.controller.ledger().rollouts.len(), 1);
+}
+
+#[test]
+fn nothing_is_planned_again_after_anybody_said_no() {
+    let world = ended(RefusalCode::PlanChanged);
+    type Change = fn(&mut RolloutState);
+    let never: [(Change, Never); 4] = [
+        (|state| state.halted = true, Never::Halted),
+        (|state| state.stopped = Some(1), Never::Stopped),
+        (|state| state.course.rejected = Some(rejection()), Never::Rejected),
+        (|state| state.paused = true, Never::Paused),
+    ];
+    for (change, why) in never {
+        let mut ledger = world.controller.ledger().clone();
+        change(ledger.rollouts.get_mut(&ID).unwrap());
+        assert_eq!(next(&ledger, ID, world.now.wall), Some(Next::Never(why)));
+        let rollout = Rollout { id: SECOND, plan: plan("x"), by: "ops".into(), replans: Some(ID) };
+        let act = LedgerAct::Started(Box::new(rollout));
+        let before = ledger.clone();
+        assert_eq!(ledger.fold(&LedgerEntry { at: world.now.wall, act }), Err(FoldError::Replanned(ID)));
+        assert_eq!(ledger, before);
+    }
+    let mut ledger = world.controller.ledger().clone();
+    ledger.orders.insert(StopScope::All, (1, true));
+    assert_eq!(next(&ledger, ID, world.now.wall), Some(Next::Held));
+    ledger.orders.insert(StopScope::All, (2, false));
+    assert!(matches!(next(&ledger, ID, world.now.wall), Some(Next::Due(_))), "as soon as the STOP has ended");
+    let late = world.state().ended_at.unwrap().plus(WITHIN);
+    assert!(matches!(next(&ledger, ID, late), Some(Next::Due(_))));
+    assert_eq!(next(&ledger, ID, WallTime(late.0 + 1)), Some(Next::Never(Never::Late)));
+}
+
+fn rejection() -> Rejection {
+    Rejection { ring: "all".into(), by: "ops".into(), because: "no".into(), at: WallTime(0) }
+}
+
+#[test]
+fn an_operator_stops_what_would_be_planned_again() {
+    let mut world = World::new(3);
+    world.script(1, Script::Refuses(RefusalCode::PlanChanged));
+    world.apply(plan("wave"));
+    world.round();
+    world.send(Event::Stop { rollout: ID, by: "ops".into() });
+    world.run();
+    assert_eq!((world.state().tally.refused, world.next(ID)), (1, Some(Next::Never(Never::Stopped))));
+    world.replans(SECOND, ID);
+    assert_eq!(world.controller.ledger().rollouts.len(), 1);
+}
+
+#[test]
+fn openings_that_are_over_leave_nothing_to_plan_and_windows_are_asked_again() {
+    let world = ended(RefusalCode::PlanChanged);
+    let asked = |change: fn(&mut RolloutSpec)| {
+        let mut asked = spec();
+        change(&mut asked);
+        let mut ledger = world.controller.ledger().clone();
+        ledger.rollouts.get_mut(&ID).unwrap().plan.on_superseded = Superseded::Replan(Box::new(asked));
+        next(&ledger, ID, world.now.wall)
+    };
+    const PAST: Opening = Opening { opens: WallTime(0), last_start: WallTime(1), closes: WallTime(1) };
+    assert_eq!(asked(|spec| spec.openings = vec![PAST]), Some(Next::Never(Never::Over)));
+    assert!(matches!(asked(|spec| spec.openings = vec![PAST, Opening::endless(WallTime(HOUR))]), Some(Next::Due(_))));
+    assert!(matches!(asked(|spec| spec.windows = vec!["nightly".into()]), Some(Next::Due(_))));
+}
+
+#[test]
+fn it_is_planned_again_only_so_often() {
+    let mut world = ended(RefusalCode::PlanChanged);
+    let mut of = ID;
+    for number in 1..=MOST {
+        let Some(Next::Due(spec)) = world.next(of) else { panic!("due: {number}") };
+        assert_eq!(spec.name, format!("wave-replan-{number}"));
+        let id = RolloutId([100 + number as u8; 8]);
+        world.send(Event::Replan { id, of, plan: Box::new(plan(&spec.name)) });
+        world.until_ended(id);
+        of = id;
+    }
+    assert_eq!(world.next(of), Some(Next::Never(Never::Often)));
+    world.replans(SECOND, of);
+    assert_eq!(world.controller.ledger().rollouts.len(), 1 + MOST as usize);
+    assert_eq!(world.judge.violations(), []);
+}
+
+#[test]
+fn a_long_name_is_cut_so_that_it_remains_a_name() {
+    let mut world = World::new(3);
+    world.script(1, Script::Refuses(RefusalCode::PlanChanged));
+    let long = format!("{}-{}", "a".repeat(53), "b".repeat(9));
+    world.apply(plan(&long));
+    world.run();
+    let Some(Next::Due(spec)) = world.next(ID) else { panic!("due") };
+    assert_eq!(spec.name, format!("{}-replan-1", "a".repeat(53)));
+    assert!(long.len() == MAX_NAME && spec.check().is_ok());
+}
+
+#[test]
+fn a_coordinator_that_stands_back_plans_nothing_again() {
+    let mut world = ended(RefusalCode::PlanChanged);
+    let ledger = world.controller.ledger().clone();
+    let begun = |desk: &planner::Desk, attempts: &mut Attempts, now: Now| due(attempts, &ledger, desk, now);
+    let (mut attempts, mut now) = (Attempts::default(), world.now);
+    for back in [
+        planner::Desk { rival: Some(now.boot), ..Default::default() },
+        planner::Desk { listening: Some(now.boot.plus(PAUSE)), ..Default::default() },
+        planner::Desk { superseded: true, ..Default::default() },
+    ] {
+        assert_eq!(begun(&back, &mut attempts, now), []);
+    }
+    let desk = planner::Desk::default();
+    for _ in 0..TRIES {
+        let again = RolloutSpec { name: "wave-replan-1".into(), ..spec() };
+        assert_eq!(begun(&desk, &mut attempts, now), [Due { of: ID, spec: again }]);
+        assert_eq!(begun(&desk, &mut attempts, now), [], "it is under way");
+        attempts.ended(&key(ID), Some("no host".into()), now.boot);
+        assert_eq!(begun(&desk, &mut attempts, now), [], "not at once");
+        assert_eq!(attempts.not_started()[&key(ID)].1, "no host");
+        now.boot = now.boot.plus(PAUSE);
+    }
+    assert_eq!(begun(&desk, &mut attempts, now), [], "no more");
+
+    // Somebody else came between the plan and its start.
+    world.answer(2, ToCoordinator::Adopted { held: None });
+    let higher = Epoch { serial: settings().serial + 1, ..world.controller.epoch() };
+    world.answer(2, ToCoordinator::Fenced { saved: higher, held: None });
+    assert!(world.controller.desk().superseded);
+    world.replans(SECOND, ID);
+    assert_eq!(world.controller.ledger().rollouts.len(), 1);
+}
+
+#[test]
+fn the_versions_of_a_snapshot_are_not_planned_again() {
+    let snapshot = RolloutSpec { baseline: Asked::Snapshot("5a".into()), ..spec() };
+    assert_eq!(snapshot.check(), Err(SpecError::ReplanOfSnapshot));
+    let default = OnSuperseded::default_of;
+    assert_eq!(default(Operation::Install, &snapshot.baseline), OnSuperseded::Skip);
+    assert_eq!(default(Operation::Scan, &Asked::All), OnSuperseded::Skip);
+    assert_eq!(default(Operation::Install, &Asked::Override("[]".into())), OnSuperseded::Replan);
+    assert_eq!(Superseded::of(&RolloutSpec { operation: Operation::Scan, ..spec() }), Superseded::Skip);
+}
