@@ -28,7 +28,7 @@ use patchmesh_common::{
         claim::claims,
         ledger::{Ledger, LedgerAct, LedgerEntry},
         limit::{Limit, Ramp},
-        plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
+        plan::{Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
         planner::{self, Contact, Desk, Waits},
         ring::{PlannedRing, resolve_steps},
         service::{Absent, Member, Part, ServiceAct, ServiceSpec},
@@ -167,7 +167,7 @@ fn plan(count: usize) -> Plan {
         rings: rings(count),
         because: None,
         gates: vec![],
-        on_superseded: OnSuperseded::Skip,
+        on_superseded: Superseded::Skip,
     }
 }
 

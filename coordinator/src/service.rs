@@ -69,12 +69,21 @@ pub struct Coordinator {
     store: Arc<Store>,
     snapshots: Snapshots,
     trying: Arc<policies::Trying>,
+    replanning: Arc<policies::Trying>,
+}
+
+/// Why a plan is started.
+enum Starts {
+    /// Somebody asks for it.
+    By(String),
+    /// It plans this rollout again.
+    Replan(RolloutId),
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots, trying: Arc::default() }
+        Self { actor, peer, store, snapshots, trying: Arc::default(), replanning: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -218,7 +227,7 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument, by: String) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, starts: Starts) -> Result<String, Fault> {
         let now = clock::now().wall;
         recheck::unexpired(&document, now)?;
         if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
@@ -232,7 +241,16 @@ impl Coordinator {
             }
             recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
             let id = RolloutId(actor.draw());
-            actor.feed(Event::Apply { id, plan: Box::new(plan), by }, cx);
+            let plan = Box::new(plan);
+            match starts {
+                Starts::By(by) => actor.feed(Event::Apply { id, plan, by }, cx),
+                Starts::Replan(of) => {
+                    actor.feed(Event::Replan { id, of, plan }, cx);
+                    if !actor.status().ledger.rollouts.contains_key(&id) {
+                        return Err(replans::not_due(of));
+                    }
+                }
+            }
             Ok(id.to_string())
         })
         .await?
@@ -283,11 +301,13 @@ impl Service for Coordinator {
 
     fn why_rollout(&self, id: String) -> Answer<'_, WhyDocument> {
         Box::pin(async move {
-            self.ask(move |actor, _| {
+            let asked = self.ask(move |actor, _| {
                 let view = actor.status();
-                find(&view, &id).map(|(id, state)| why::rollout(&view, id, state))
-            })
-            .await?
+                find(&view, &id).map(|(id, state)| (id, why::rollout(&view, id, state)))
+            });
+            let (id, mut why) = asked.await??;
+            why.chain.extend(self.not_replanned(id));
+            Ok(why)
         })
     }
 
@@ -300,7 +320,7 @@ impl Service for Coordinator {
     }
 
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
-        Box::pin(self.start(plan, by))
+        Box::pin(self.start(plan, Starts::By(by)))
     }
 
     fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()> {
@@ -520,6 +540,7 @@ mod commands;
 pub mod freeze;
 mod policies;
 mod recheck;
+mod replans;
 mod reports;
 mod services;
 mod slots;

@@ -6,6 +6,7 @@ use patchmesh_common::{
         ledger::{HostState, Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
         planner::{self, Desk, Waits},
+        replan::{self, Next},
         waiting::Waiting,
         why::release_command,
     },
@@ -20,7 +21,7 @@ use patchmesh_common::{
 use crate::{
     api::document::{
         Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, ProgressDocument,
-        Reason, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
+        Reason, ReplanDocument, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
     },
     render::counted,
 };
@@ -145,8 +146,24 @@ impl View<'_> {
             ended_at: state.ended_at.map(Time),
             duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0)).ok().map(Seconds),
             rings: self.rings(id, state),
+            replans: state.replans.and_then(|of| self.named(of)),
+            replanned_as: self.replanned_as(id),
             results,
         }
+    }
+
+    /// The rollout that plans this one again, also if it is still to be started.
+    fn replanned_as(&self, id: RolloutId) -> Option<ReplanDocument> {
+        match replan::next(self.ledger, id, self.now.wall)? {
+            Next::Done(follower) => self.named(follower),
+            Next::Due(spec) => Some(ReplanDocument { name: spec.name, id: None }),
+            Next::Later | Next::Held | Next::Never(_) => None,
+        }
+    }
+
+    fn named(&self, id: RolloutId) -> Option<ReplanDocument> {
+        let name = self.ledger.rollouts.get(&id)?.plan.name.clone();
+        Some(ReplanDocument { name, id: Some(id.to_string()) })
     }
 
     /// One row of `get rollouts`.

@@ -96,6 +96,9 @@ pub struct Wave {
     /// Whether hosts whose versions were superseded wait; otherwise they are left out.
     #[serde(default)]
     pub waits: bool,
+    /// Whether the same is planned again when hosts were left out because their versions were superseded.
+    #[serde(default)]
+    pub replans: bool,
 }
 
 /// One ring of a wave.
@@ -201,6 +204,13 @@ fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
+/// Of what installs and waits for no version, most is planned again, as it is by default.
+fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for wave in waves.iter_mut().filter(|wave| wave.install) {
+        wave.replans = !chance.once_in(3) && !wave.waits;
+    }
+}
+
 impl Scenario {
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
@@ -228,6 +238,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                replans: false,
             },
             Wave {
                 at: 6 * MINUTE + chance.below(2 * MINUTE),
@@ -242,6 +253,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                replans: false,
             },
         ];
         let opens = 11 * MINUTE + chance.below(MINUTE);
@@ -262,6 +274,7 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            replans: false,
         });
         waves.push(Wave {
             at: 4 * MINUTE + chance.below(10 * MINUTE),
@@ -276,9 +289,11 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            replans: false,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
+        replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use patchmesh_common::rollout::{OnSuperseded, check::Judge, ledger::LedgerAct};
+use patchmesh_common::rollout::{check::Judge, ledger::LedgerAct, plan::Superseded};
 
 use crate::{
     fleet::{hooks_of, host_names},
@@ -92,5 +92,5 @@ fn an_install_of_a_policy_goes_in_its_rings_and_halts_at_its_gate() {
         plan.gates.iter().map(|gate| (gate.name(), gate.timeout_seconds)).collect::<Vec<_>>(),
         [("command check web".to_owned(), 60)]
     );
-    assert_eq!(plan.on_superseded, OnSuperseded::Wait);
+    assert_eq!(plan.on_superseded, Superseded::Wait);
 }

@@ -101,16 +101,18 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
     let meant = hosts.iter().filter(|row| targets.admits(&row.host, &row.tags)).count();
     let (concurrency, errors) = limits(operation, meant);
     let time = clock::now().wall.rfc3339().replace(['-', ':'], "").to_ascii_lowercase();
+    let baseline = match args.baseline.as_deref() {
+        None => Asked::Group,
+        Some("all") => Asked::All,
+        Some("security") => Asked::Security,
+        Some(name) => Asked::Baseline(name.to_owned()),
+    };
     let spec = RolloutSpec {
+        on_superseded: OnSuperseded::default_of(operation, &baseline),
         name: args.name.clone().unwrap_or_else(|| format!("patch-now-{time}")),
         operation,
         targets,
-        baseline: match args.baseline.as_deref() {
-            None => Asked::Group,
-            Some("all") => Asked::All,
-            Some("security") => Asked::Security,
-            Some(name) => Asked::Baseline(name.to_owned()),
-        },
+        baseline,
         install_list: None,
         max_concurrency: args.max_concurrency.clone().unwrap_or(concurrency),
         max_errors: args.max_errors.clone().unwrap_or(errors),
@@ -126,7 +128,6 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         ramp: Ramp::Full,
         urgent: Some(Urgent { because: args.because.clone() }),
         gates: Vec::new(),
-        on_superseded: OnSuperseded::Skip,
     };
     spec.check().map_err(|error| {
         let remedy = format!("see patchmesh patch-now --help; --because takes up to {MAX_BECAUSE} characters");

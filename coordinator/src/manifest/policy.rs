@@ -196,7 +196,7 @@ spec:
             ("[check-web,", "[/bin/sh,", "p.yaml:20:5: spec.gates: afterHost: the command \"/bin/sh\" is no file name"),
             ("timeout: 2m", "timeout: 2d", "p.yaml:20:5: spec.gates: timeout \"2d\": write 1s to 1h"),
             ("2027-01", "2025-01", "p.yaml:15:14: spec.blackouts: blackout 1"),
-            ("wait\n", "retry\n", "p.yaml:24:17: onSuperseded \"retry\" is unknown: write skip or wait"),
+            ("wait\n", "retry\n", "p.yaml:24:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
         ] {
             let text = format!("{GOOD}{CAREFUL}").replace(from, to);
             let fault = parse("p.yaml", &text).unwrap_err();
@@ -211,7 +211,6 @@ spec:
             ("logs: {to: x}", "field spec.logs"),
             ("services: []", "field spec.services"),
             ("onLimit: pause", "onLimit pause"),
-            ("onSuperseded: replan", "onSuperseded replan"),
             ("rings: [{name: all, all: true, gates: []}]", "field gates of a ring"),
             ("gates: {afterHost: [], afterRing: []}", "field spec.gates.afterRing"),
             ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),

@@ -121,16 +121,16 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let list_at = spec.install_override_list.as_ref().map(|given| given.referenced);
     let deciding =
         Deciding { baseline: spec.baseline, snapshot: spec.snapshot, baseline_override: spec.baseline_override };
+    let operations = [("Scan", Operation::Scan), ("Install", Operation::Install)];
+    let operation = word(place, "operation", &spec.operation, &operations)?;
+    let targets = targets.chosen(place, "targets", at)?;
+    let baseline = deciding.asked(place, text)?;
+    let superseded_at = spec.on_superseded.as_ref().map(|given| given.referenced);
+    let superseded = on_superseded(place, spec.on_superseded.as_ref())?;
     let checked = RolloutSpec {
         urgent: None,
-        operation: word(
-            place,
-            "operation",
-            &spec.operation,
-            &[("Scan", Operation::Scan), ("Install", Operation::Install)],
-        )?,
-        targets: targets.chosen(place, "targets", at)?,
-        baseline: deciding.asked(place, text)?,
+        operation,
+        targets,
         install_list: spec
             .install_override_list
             .map(|given| overrides::install_list(place, text, given))
@@ -173,12 +173,13 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             None => Ramp::Full,
         },
         gates,
-        on_superseded: on_superseded(place, spec.on_superseded.as_ref())?,
+        on_superseded: superseded.unwrap_or_else(|| OnSuperseded::default_of(operation, &baseline)),
         max_concurrency: spec
             .max_concurrency
             .value
             .for_concurrency()
             .map_err(|error| place.fault(Some(spec.max_concurrency.referenced), format!("maxConcurrency {error}")))?,
+        baseline,
         name: metadata.name.value,
     };
     checked.check().map_err(|error| {
@@ -193,6 +194,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::Ring(ring, ..) => rings_at.get(ring).copied(),
             E::Gate(at, _) => gates_at.get(at.unwrap_or(0)).copied(),
             E::GatesOfScan => gates_at.first().copied(),
+            E::ReplanOfSnapshot => superseded_at,
             _ => None,
         };
         place.fault(location, error.to_string())
@@ -227,19 +229,10 @@ pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Re
     }
 }
 
-/// `onSuperseded`, of a policy too.
-pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<OnSuperseded, Fault> {
-    match given {
-        Some(given) if given.value == "replan" => Err(place.not_built(
-            given.referenced,
-            "onSuperseded replan",
-            "write skip or wait, and plan again for the hosts that are left",
-        )),
-        Some(given) => {
-            word(place, "onSuperseded", given, &[("skip", OnSuperseded::Skip), ("wait", OnSuperseded::Wait)])
-        }
-        None => Ok(OnSuperseded::Skip),
-    }
+/// `onSuperseded`, of a policy too; `None` if nothing is said.
+pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<Option<OnSuperseded>, Fault> {
+    let words = [("replan", OnSuperseded::Replan), ("wait", OnSuperseded::Wait), ("skip", OnSuperseded::Skip)];
+    given.map(|given| word(place, "onSuperseded", given, &words)).transpose()
 }
 
 fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words: &[(&str, T)]) -> Result<T, Fault> {

@@ -107,7 +107,8 @@ struct Spec {
     gates: Option<GatesText>,
     /// What is done once more hosts have failed than maxErrors allows. There is only halt.
     on_limit: Option<OnLimit>,
-    /// What becomes of a host that would now install something else than was planned: skip, which holds if it is left out, or wait.
+    /// What becomes of a host that would now install something else than was planned: replan, which holds if it is left out (of the
+    /// versions of a snapshot: skip), wait, or skip.
     on_superseded: Option<Superseded>,
 }
 
@@ -221,8 +222,9 @@ enum OnLimit {
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its schema is used")]
 enum Superseded {
-    Skip,
+    Replan,
     Wait,
+    Skip,
 }
 
 #[derive(JsonSchema)]

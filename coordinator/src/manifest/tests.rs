@@ -154,7 +154,6 @@ fn windows_and_blackouts_say_when() {
 fn what_is_not_built_is_refused_by_name() {
     for (field, named) in [
         ("onLimit: pause", "onLimit pause"),
-        ("onSuperseded: replan", "onSuperseded replan"),
         ("gates: {afterRing: []}", "field spec.gates.afterRing"),
         ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),
     ] {
@@ -184,7 +183,9 @@ fn gates_and_what_follows_a_superseded_version_are_read() {
     let http = "http http://127.0.0.1:8080/health (200)";
     assert_eq!(names, ["command check-web --fast", "systemdUnit nginx.service", "noNewFailedUnits", http]);
     let plain = parse(GOOD).unwrap();
-    assert_eq!((plain.gates.len(), plain.on_superseded), (0, OnSuperseded::Skip), "the default");
+    assert_eq!((plain.gates.len(), plain.on_superseded), (0, OnSuperseded::Replan), "the default");
+    let scan = parse(&GOOD.replace("Install", "Scan")).unwrap();
+    assert_eq!(scan.on_superseded, OnSuperseded::Skip, "a Scan installs no versions");
     let with = |from: &str, to: &str| message(&format!("{GOOD}{}", gates.replace(from, to)));
     let starts = |message: String, with: &str| assert!(message.starts_with(with), "{message}");
     starts(
@@ -195,7 +196,7 @@ fn gates_and_what_follows_a_superseded_version_are_read() {
     starts(with("2m", "2d"), "r.yaml:13:49: timeout \"2d\" is not allowed: write 1s to 1h");
     starts(with("noNewFailedUnits: true", "noNewFailedUnits: false"), "r.yaml:15:9: a gate must hold exactly one of");
     starts(with("onLimit: halt", "onLimit: go"), "r.yaml:9:12: onLimit \"go\" is unknown: write halt");
-    starts(with("wait", "retry"), "r.yaml:10:17: onSuperseded \"retry\" is unknown: write skip or wait");
+    starts(with("wait", "retry"), "r.yaml:10:17: onSuperseded \"retry\" is unknown: write replan or wait or skip");
     let scan = message(&format!("{}{gates}", GOOD.replace("Install", "Scan")));
     starts(scan, "r.yaml:13:9: gates cannot be used with operation: Scan");
 }

@@ -81,8 +81,12 @@ fn gates(plan: &PlanDocument) -> String {
         let title = if at == 0 { "gates" } else { "" };
         out.push_str(&format!("  {title:<8}  after each host: {}, within {} s\n", gate.name(), gate.timeout_seconds));
     }
-    if plan.spec.on_superseded == OnSuperseded::Wait {
-        out.push_str("  versions  a host whose planned versions are superseded waits for them\n");
+    match plan.spec.on_superseded {
+        OnSuperseded::Wait => out.push_str("  versions  a host whose planned versions are superseded waits for them\n"),
+        OnSuperseded::Skip if plan.spec.operation == Operation::Install => {
+            out.push_str("  versions  a host whose planned versions are superseded is left out\n");
+        }
+        OnSuperseded::Skip | OnSuperseded::Replan => {}
     }
     out
 }

@@ -2,7 +2,7 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{HostResult, RingProgress, RingState, RolloutDocument},
+    api::document::{HostResult, ReplanDocument, RingProgress, RingState, RolloutDocument},
     output::Rows,
 };
 
@@ -103,6 +103,18 @@ pub fn recap(rollout: &RolloutDocument) -> String {
     out.push('\n');
     if let Some(reason) = &rollout.reason {
         out.push_str(&format!("reason: {} ({})\n", one_line(&reason.text), reason.code));
+    }
+    if let Some(ReplanDocument { name, id: Some(id) }) = &rollout.replans {
+        out.push_str(&format!("plans {name} ({id}) again, where versions were superseded\n"));
+    }
+    match &rollout.replanned_as {
+        Some(ReplanDocument { name, id: Some(id) }) => {
+            out.push_str(&format!("superseded versions are planned again as {name} ({id})\n"));
+        }
+        Some(ReplanDocument { name, id: None }) => {
+            out.push_str(&format!("superseded versions are to be planned again as {name}\n"));
+        }
+        None => {}
     }
     out
 }

@@ -17,7 +17,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::clock;
 
-use super::Coordinator;
+use super::{Coordinator, Starts};
 use crate::{
     api::{
         document::{NotStarted, PoliciesDocument, PolicyDocument, PolicyRun, PolicyRuns, Time, policy_rows},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How often it is asked what is due.
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// What this process is starting, and what it could not start.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(super) struct Trying(Mutex<Attempts>);
 
 impl Trying {
     /// Nothing of it could be left half done by a panic elsewhere.
-    fn all(&self) -> MutexGuard<'_, Attempts> {
+    pub(super) fn all(&self) -> MutexGuard<'_, Attempts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,8 +75,8 @@ impl Coordinator {
 
     async fn start_run(self, key: Key, spec: RolloutSpec) {
         let name = spec.name.clone();
-        let by = format!("policy {}", key.0);
-        let started = async { self.start(self.make_plan(spec).await?, by).await }.await;
+        let starts = Starts::By(format!("policy {}", key.0));
+        let started = async { self.start(self.make_plan(spec).await?, starts).await }.await;
         let fault = match started {
             Ok(id) => {
                 tracing::info!(policy = key.0, rollout = id, name, "a policy's run was started");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use patchmesh_common::{
     id::NodeId,
     rollout::{
-        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit},
+        plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Superseded},
         ring::PlannedRing,
         spec::RolloutSpec,
     },
@@ -72,6 +72,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         Some(openings) => openings,
         None => return Err(wrong("list", "openings")),
     };
+    let on_superseded = Superseded::of(&spec);
     Ok(Plan {
         because: spec.urgent.and_then(|urgent| urgent.because),
         name: spec.name,
@@ -90,7 +91,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         excluded,
         rings,
         gates: spec.gates,
-        on_superseded: spec.on_superseded,
+        on_superseded,
     })
 }
 

@@ -83,7 +83,7 @@ impl World {
             excluded: excluded.into_iter().enumerate().map(left_out).collect(),
             rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
             gates: vec![],
-            on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
+            on_superseded: patchmesh_common::rollout::plan::Superseded::Skip,
         };
         let contact = Contact { alive: true, ..Contact::default() };
         let desk = Desk {

@@ -367,6 +367,8 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
             HostCounts::of(results.iter().map(|result| result.outcome)),
             if state == RolloutState::Succeeded { RingState::Settled } else { RingState::Open },
         )],
+        replans: None,
+        replanned_as: None,
         results,
     }
 }

@@ -149,6 +149,7 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         gated: false,
         unwell: 0,
         waits: false,
+        replans: false,
     };
     let scenario = Scenario { rests: true, waves: vec![wave], ..Load::Rest.scenario(hosts, 24 * HOUR) };
     let begun = spent();

@@ -30,6 +30,7 @@ pub(super) fn wave() -> Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            replans: false,
         }],
         services: Vec::new(),
         faults: Vec::new(),

@@ -36,6 +36,7 @@ fn scenario() -> Scenario {
         gated: false,
         unwell: 0,
         waits: false,
+        replans: false,
     };
     Scenario {
         hosts: 3,

@@ -8,7 +8,7 @@ use std::{
 use patchmesh_common::membership::Role;
 use rand::Rng;
 
-use super::{Happening, World, net::Cut, operators::Order, seat::Part};
+use super::{Happening, World, net::Cut, operators::Order, replans::wave_of, seat::Part};
 use crate::{
     chance::Chance,
     clock::true_wall,
@@ -452,9 +452,7 @@ impl World {
         let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
         let held = self.seats[spot as usize].host().and_then(|host| host.machine.journal().held());
         let Some((_, rollout)) = held.filter(|_| desk.is_some()) else { return false };
-        let wave = (u64::from_be_bytes(rollout.0) & 0xffff_ffff)
-            .checked_sub(1)
-            .and_then(|n| self.scenario.waves.get(n as usize));
+        let wave = wave_of(rollout).and_then(|number| self.scenario.waves.get(number));
         wave.map(of).is_some_and(|every| every > 0 && number.is_multiple_of(every))
     }
 

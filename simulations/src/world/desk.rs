@@ -17,7 +17,9 @@ use patchmesh_common::{
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         plan::Plan,
         planner,
+        policy::attempts::Attempts,
         slots::{Slot, slots},
+        spec::RolloutSpec,
         survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
@@ -43,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// One round of questions before a plan.
 struct Asking {
     wave: usize,
+    spec: RolloutSpec,
+    /// The rollout that is planned again.
+    of: Option<RolloutId>,
     request: CommandId,
     survey: Survey,
 }
@@ -65,6 +70,10 @@ pub(super) struct Desk {
     gone: BTreeMap<RolloutId, BTreeSet<NodeId>>,
     wake: u64,
     asking: Vec<Asking>,
+    /// What it plans again, and could not.
+    pub(super) replanning: Attempts,
+    /// Whether it looks for that, soon.
+    pub(super) looks: bool,
     pub(super) view_due: bool,
     /// The process dies after so many effects.
     pub(super) crash_after: Option<usize>,
@@ -88,6 +97,8 @@ impl Desk {
             gone: BTreeMap::new(),
             wake: 0,
             asking: Vec::new(),
+            replanning: Attempts::default(),
+            looks: false,
             view_due: false,
             crash_after: None,
         }
@@ -95,6 +106,7 @@ impl Desk {
 
     pub(super) fn down(&mut self) {
         self.asking.clear();
+        (self.replanning, self.looks) = (Attempts::default(), false);
         self.view_due = false;
     }
 
@@ -109,7 +121,7 @@ impl Desk {
 
     /// Whether every rollout has ended and nobody is asked for another.
     pub(super) fn is_idle(&self) -> bool {
-        self.asking.is_empty() && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
+        self.asking.is_empty() && !self.looks && self.shadow.rollouts.values().all(|state| state.ended_at.is_some())
     }
 
     /// Whether `saved` is another coordinator's epoch, and this one has the copy.
@@ -224,6 +236,7 @@ impl World {
         self.tell_services(spot);
         self.desk_event(spot, Event::Started { incarnation, continues });
         self.keep_services(spot);
+        self.look_for_replans(spot);
         self.seats[spot as usize].body.mode = Mode::Observe;
     }
 
@@ -411,7 +424,11 @@ impl World {
             LedgerAct::Ended { rollout } => Truth::Ended(*rollout),
             _ => return,
         };
+        let ends = matches!(truth, Truth::Ended(_));
         self.tell(spot, truth);
+        if ends {
+            self.look_for_replans(spot);
+        }
     }
 
     pub(super) fn desk_hears(&mut self, spot: Spot, frame: LeaseFrame) {
@@ -471,14 +488,17 @@ impl World {
 
     /// Asks the targets what they would do. Answers whether anybody was there to be asked.
     pub(super) fn survey(&mut self, spot: Spot, number: usize) -> bool {
-        let Some(wave) = self.scenario.waves.get(number).cloned() else { return false };
+        let spec = self.scenario.waves.get(number).and_then(|wave| plans::spec(number, wave));
+        let busy = self.seats[spot as usize].desk().is_none_or(|desk| !desk.asking.is_empty());
+        spec.is_some_and(|spec| !busy && self.survey_of(spot, number, spec, None))
+    }
+
+    /// The same for `spec`, which comes of wave `number`, and plans `of` again.
+    pub(super) fn survey_of(&mut self, spot: Spot, number: usize, spec: RolloutSpec, of: Option<RolloutId>) -> bool {
         let seat = &mut self.seats[spot as usize];
         let (now, life) = (seat.clock.now(self.now), seat.life);
         let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return false };
         let Some(desk) = seat.desk_mut() else { return false };
-        if !desk.asking.is_empty() {
-            return false;
-        }
         let known = hosts.into_iter().filter(|host| !host.own).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),
@@ -486,10 +506,9 @@ impl World {
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
         });
-        let Some(spec) = plans::spec(number, &wave) else { return false };
         let Ok(survey) = Survey::begin(&spec, known.collect(), now.boot) else { return false };
         let request = CommandId(u128::from(desk.chance.next_u64()).to_be_bytes());
-        desk.asking.push(Asking { wave: number, request, survey });
+        desk.asking.push(Asking { wave: number, spec, of, request, survey });
         self.ask(spot);
         self.after(200, Happening::Survey { spot, life });
         true
@@ -518,9 +537,14 @@ impl World {
         let asking = desk.asking.remove(0);
         let number = asking.wave;
         let Found { planned: hosts, excluded, .. } = asking.survey.freeze();
-        let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
+        let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else {
+            return asking.of.map_or((), |of| self.planned_again(spot, of, false));
+        };
         let rings = plans::planned(&wave, hosts.len());
-        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(number, &wave) };
+        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(&asking.spec, &wave) };
+        if let Some(of) = asking.of {
+            return self.start_again(spot, of, plan);
+        }
         let id = self.rollout_id(number);
         if let Some(steps) = rings::steps(&plan) {
             self.tell(spot, Truth::Ringed { rollout: id, steps });

@@ -161,6 +161,15 @@ impl World {
                 Some(_) => {}
             }
         }
+        let now = self.seats[primary as usize].clock.now(self.now).wall;
+        for (id, state) in desk.shadow.rollouts.iter().filter(|(_, state)| state.replans.is_some()) {
+            if state.ended_at.is_none() {
+                open.push((vec![primary], format!("{} ({id}) has not ended: {:?}", state.plan.name, state.tally)));
+            }
+        }
+        for id in desk.to_replan(now) {
+            open.push((vec![primary], format!("rollout {id} is still to be planned again")));
+        }
         for seat in self.seats.iter().filter(|seat| !seat.gone) {
             if !seat.up {
                 open.push((vec![seat.spot], format!("machine {} does not run", seat.spot)));

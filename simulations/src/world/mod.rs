@@ -17,6 +17,7 @@ mod orders;
 mod plans;
 mod poison;
 mod push;
+mod replans;
 mod rest;
 mod rings;
 mod seat;
@@ -89,6 +90,7 @@ enum Happening {
     Retire { spot: Spot },
     Jump { spot: Spot, by: i64 },
     Change { every: u64 },
+    Replan { spot: Spot, life: u32 },
     Order { spot: Spot, life: u32, signed: Box<SignedStop> },
     Ordered { spot: Spot, life: u32, signed: Box<SignedStop> },
     Heal,
@@ -106,6 +108,7 @@ impl Happening {
             | Self::WakeDesk { spot, .. }
             | Self::View { spot, .. }
             | Self::Survey { spot, .. }
+            | Self::Replan { spot, .. }
             | Self::Order { spot, .. }
             | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
@@ -157,6 +160,7 @@ impl Happening {
             Self::Rest => 28,
             Self::Order { .. } => 29,
             Self::Ordered { .. } => 30,
+            Self::Replan { .. } => 31,
         }
     }
 
@@ -355,6 +359,7 @@ impl World {
             Happening::WakeDesk { spot, life } if self.lives(spot, life) => self.wake_desk(spot),
             Happening::View { spot, life } if self.lives(spot, life) => self.tell_view(spot),
             Happening::Survey { spot, life } if self.lives(spot, life) => self.survey_on(spot),
+            Happening::Replan { spot, life } if self.lives(spot, life) => self.replan(spot),
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),

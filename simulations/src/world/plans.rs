@@ -7,7 +7,7 @@ use patchmesh_common::{
     rollout::{
         OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
-        plan::{Plan, ResolvedLimit},
+        plan::{Plan, ResolvedLimit, Superseded},
         ring::{PlannedRing, resolve_steps},
         spec::{Asked, RolloutSpec, Targets},
     },
@@ -45,6 +45,11 @@ pub(super) fn planned(wave: &Wave, hosts: usize) -> Vec<PlannedRing> {
 /// What the operator asks for; `None` if the wave's limits are none.
 pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
     let limit = |count: u32| count.to_string().parse::<Limit>().ok();
+    let on_superseded = match (wave.waits, wave.replans) {
+        (true, _) => OnSuperseded::Wait,
+        (false, true) => OnSuperseded::Replan,
+        (false, false) => OnSuperseded::Skip,
+    };
     Some(RolloutSpec {
         urgent: None,
         name: format!("wave-{number}"),
@@ -54,7 +59,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         install_list: None,
         max_concurrency: limit(wave.max_concurrency)?,
         max_errors: limit(wave.max_errors)?,
-        openings: Vec::new(),
+        openings: openings(wave),
         windows: Vec::new(),
         blackouts: Vec::new(),
         reboot: reboot(wave),
@@ -62,7 +67,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
-        on_superseded: OnSuperseded::Skip,
+        on_superseded,
     })
 }
 
@@ -80,18 +85,22 @@ fn gates(wave: &Wave) -> Vec<Gate> {
     if wave.gated { vec![gate] } else { Vec::new() }
 }
 
-/// The plan of wave `number`, but for what the survey found and when.
-pub(super) fn plan(number: usize, wave: &Wave) -> Plan {
-    let limit = |count: u32| ResolvedLimit { given: count.to_string(), resolved: count };
+fn openings(wave: &Wave) -> Vec<Opening> {
     let opening = |[opens, last, closes]: &[u64; 3]| Opening {
         opens: true_wall(*opens),
         last_start: true_wall(*last),
         closes: true_wall(*closes),
     };
-    let openings: Vec<_> = wave.openings.iter().map(opening).collect();
+    wave.openings.iter().map(opening).collect()
+}
+
+/// The plan of `spec`, which `wave` means, but for what the survey found and when.
+pub(super) fn plan(spec: &RolloutSpec, wave: &Wave) -> Plan {
+    let limit = |count: u32| ResolvedLimit { given: count.to_string(), resolved: count };
+    let openings = openings(wave);
     Plan {
         because: None,
-        name: format!("wave-{number}"),
+        name: spec.name.clone(),
         hash: [0; 32],
         created_at: true_wall(wave.at),
         operation: operation(wave),
@@ -105,6 +114,6 @@ pub(super) fn plan(number: usize, wave: &Wave) -> Plan {
         excluded: Vec::new(),
         rings: Vec::new(),
         gates: gates(wave),
-        on_superseded: if wave.waits { OnSuperseded::Wait } else { OnSuperseded::Skip },
+        on_superseded: Superseded::of(spec),
     }
 }

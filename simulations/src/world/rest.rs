@@ -200,6 +200,7 @@ mod tests {
             gated: false,
             unwell: 0,
             waits: false,
+            replans: false,
         };
         let run = |rests| {
             let mut world = World::new(1, scenario(40, rests, vec![wave.clone()], 17), false);

@@ -74,21 +74,22 @@ pub(super) fn settled(ledger: &Ledger, entry: &LedgerEntry) -> Option<(RolloutId
 impl World {
     /// An operator looks now and then whether a ring of the wave waits for an approval, as long as the rollout has not ended.
     pub(super) fn approve(&mut self, wave: usize) {
-        if self.approves(wave) {
+        if self.approves(self.rollout_id(wave)) {
             self.after(LOOK, Happening::Operator { order: Order::Approve { wave } });
         }
     }
 
-    /// The same of every wave, once: a store that was restored may have forgotten an approval, and that its rollout had ended.
+    /// The same of every rollout, once: nobody waits for those that plan others again, and a store that was restored may have forgotten an approval, and that its rollout had ended.
     pub(super) fn approve_all(&mut self) {
-        (0..self.scenario.waves.len()).for_each(|wave| {
-            self.approves(wave);
+        let desk = self.primary().and_then(|spot| self.seats[spot as usize].desk());
+        let active: Vec<_> = desk.into_iter().flat_map(|desk| desk.shadow.active.iter().copied()).collect();
+        active.into_iter().for_each(|rollout| {
+            self.approves(rollout);
         });
     }
 
-    /// Approves the ring of the wave that waits for it. Answers whether the rollout is there and has not ended.
-    fn approves(&mut self, wave: usize) -> bool {
-        let rollout = self.rollout_id(wave);
+    /// Approves the ring of the rollout that waits for it. Answers whether it is there and has not ended.
+    fn approves(&mut self, rollout: RolloutId) -> bool {
         let Some(spot) = self.primary() else { return false };
         let state = self.seats[spot as usize].desk().and_then(|desk| desk.shadow.rollouts.get(&rollout));
         let Some(state) = state.filter(|state| state.ended_at.is_none()) else { return false };

@@ -103,6 +103,11 @@ impl Attempts {
         }
     }
 
+    /// Whether `key` is not tried any more for its time.
+    pub fn gave_up(&self, key: &Key) -> bool {
+        self.0.get(key).is_some_and(|one| !one.under_way && one.tries >= TRIES)
+    }
+
     /// What could not be started: for which time, and why.
     pub fn not_started(&self) -> BTreeMap<Key, (WallTime, String)> {
         let told = |(key, one): (&Key, &Attempt)| Some((key.clone(), (one.of, one.fault.clone()?)));

@@ -28,7 +28,7 @@ impl Scene<'_> {
                 "replan",
                 format!("rollout {name} is planned again when the STOP of every rollout has ended"),
                 self.ledger.stopped_all_since,
-                Some("patchmesh resume --all".to_owned()),
+                Some("patchmesh resume --all --key FILE".to_owned()),
             ),
             Next::Done(follower) => {
                 let again = self.ledger.rollouts.get(&follower)?;

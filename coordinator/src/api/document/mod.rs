@@ -50,7 +50,7 @@ pub use self::{
         rows as policy_rows,
     },
     rollout::{
-        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
+        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ReplanDocument, ResultError, RolloutDocument, RolloutRow,
         RolloutState, RolloutsDocument, VerdictRequest,
     },
     service::{ServiceDocument, ServiceMember, ServiceRequest, ServiceRow, ServicesDocument},

@@ -215,8 +215,22 @@ pub struct RolloutDocument {
     pub duration_seconds: Option<Seconds>,
     /// In order.
     pub rings: Vec<RingProgress>,
+    /// The rollout that it plans again; null of any other.
+    pub replans: Option<ReplanDocument>,
+    /// The rollout that plans it again, because versions were superseded; null if none does or is to.
+    pub replanned_as: Option<ReplanDocument>,
     /// Every host, by name.
     pub results: Vec<HostResult>,
+}
+
+/// A rollout before or after another one that was planned again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplanDocument {
+    /// Its name.
+    pub name: String,
+    /// Its id, hex; null until it is started.
+    pub id: Option<String>,
 }
 
 impl RolloutDocument {

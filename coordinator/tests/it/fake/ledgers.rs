@@ -8,11 +8,11 @@ use patchmesh_common::{
     membership::{Credential, Membership, Role},
     patch::{Approval, PatchCounters},
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        Operation, RebootOption,
         chain::Head,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
-        plan::{Plan, PlannedHost, ResolvedLimit, Rollout},
+        plan::{Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
         ring::PlannedRing,
         slots::Hold,
     },
@@ -79,7 +79,7 @@ fn plan() -> Plan {
         rings: vec![PlannedRing::all(3, Ramp::Full)],
         because: None,
         gates: Vec::new(),
-        on_superseded: OnSuperseded::Skip,
+        on_superseded: Superseded::Skip,
     }
 }
 

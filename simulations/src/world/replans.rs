@@ -1,0 +1,93 @@
+//! Rollouts that a coordinator plans again because versions were superseded: what is due is decided where the real one asks, too.
+
+use patchmesh_common::{
+    id::RolloutId,
+    rollout::{
+        controller::Event,
+        replan::{Due, Next, due, key, next},
+    },
+    time::WallTime,
+};
+use rand::Rng;
+
+use super::{Happening, World, desk::Desk};
+use crate::truth::{Spot, Truth};
+
+/// How often a coordinator looks what is due, as long as anything is.
+const LOOK: u64 = 10_000;
+/// The ids of rollouts that plan others again; those of waves are lower.
+const AGAIN: u64 = 1 << 63;
+
+/// The number of the wave from which the rollout comes.
+pub(super) fn wave_of(rollout: RolloutId) -> Option<usize> {
+    (u64::from_be_bytes(rollout.0) & 0xffff_ffff).checked_sub(1).map(|number| number as usize)
+}
+
+impl Desk {
+    /// Rollouts that are to be planned again, and were not tried in vain too often.
+    pub(super) fn to_replan(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
+        let wanted = move |id: &RolloutId| matches!(next(&self.shadow, *id, now), Some(Next::Due(_) | Next::Held));
+        let open = |id: &RolloutId| !self.replanning.gave_up(&key(*id));
+        self.shadow.rollouts.keys().copied().filter(wanted).filter(open)
+    }
+}
+
+impl World {
+    /// A coordinator has something to look for: a rollout has ended, or it has just started.
+    pub(super) fn look_for_replans(&mut self, spot: Spot) {
+        let now = self.seats[spot as usize].clock.now(self.now).wall;
+        let life = self.seats[spot as usize].life;
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        if !desk.looks && desk.to_replan(now).next().is_some() {
+            desk.looks = true;
+            self.after(LOOK, Happening::Replan { spot, life });
+        }
+    }
+
+    /// Plans again what is due.
+    pub(super) fn replan(&mut self, spot: Spot) {
+        let now = self.seats[spot as usize].clock.now(self.now);
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        desk.looks = false;
+        let found = desk.due_again(now);
+        for Due { of, spec } in found {
+            let asked = wave_of(of).is_some_and(|wave| self.survey_of(spot, wave, spec, Some(of)));
+            if !asked {
+                self.planned_again(spot, of, false);
+            }
+        }
+        self.look_for_replans(spot);
+    }
+
+    /// Starts `plan`, which plans `of` again.
+    pub(super) fn start_again(&mut self, spot: Spot, of: RolloutId, plan: patchmesh_common::rollout::plan::Plan) {
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        let wave = u64::from_be_bytes(of.0) & 0xffff_ffff;
+        let drawn = u64::from(desk.chance.next_u32() >> 1) << 32;
+        let id = RolloutId((AGAIN | drawn | wave).to_be_bytes());
+        if let Some(steps) = super::rings::steps(&plan) {
+            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        }
+        self.desk_event(spot, Event::Replan { id, of, plan: Box::new(plan) });
+        let started = |desk: &Desk| desk.shadow.rollouts.contains_key(&id);
+        let started = self.seats[spot as usize].desk().is_some_and(started);
+        self.planned_again(spot, of, started);
+    }
+
+    /// How the try to plan `of` again ended.
+    pub(super) fn planned_again(&mut self, spot: Spot, of: RolloutId, started: bool) {
+        let boot = self.seats[spot as usize].clock.now(self.now).boot;
+        if let Some(desk) = self.seats[spot as usize].desk_mut() {
+            desk.replanning.ended(&key(of), (!started).then(|| "nobody could be planned".to_owned()), boot);
+        }
+    }
+}
+
+impl Desk {
+    fn due_again(&mut self, now: patchmesh_common::time::Now) -> Vec<Due> {
+        let mut attempts = std::mem::take(&mut self.replanning);
+        let found = due(&mut attempts, self.ledger(), self.talk(), now);
+        self.replanning = attempts;
+        found
+    }
+}
