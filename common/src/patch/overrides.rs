@@ -40,7 +40,6 @@ pub struct Listed {
     pub id: String,
     /// `name.arch:epoch:version-release` or `name.arch:version`, with shell patterns. Linux only, passed over elsewhere.
     // Written also where it is none: a plan in the ledger carries the list in a form without names.
-    #[serde(default)]
     #[schemars(length(min = 1, max = MAX_TEXT))]
     pub title: Option<String>,
 }

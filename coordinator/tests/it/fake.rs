@@ -39,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) mod commands;
 pub(crate) mod ledgers;
 pub(crate) mod policies;
+pub(crate) mod replans;
 pub(crate) mod reports;
 pub(crate) mod rings;
 pub(crate) mod services;
@@ -414,6 +415,11 @@ impl Fake {
     fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
         if id == rings::RINGED {
             return Ok(rings::ringed(&[]));
+        }
+        match id {
+            replans::SUPERSEDED => return Ok(replans::superseded(true)),
+            replans::AGAIN => return Ok(replans::again()),
+            _ => {}
         }
         if [ID, "weekly"].contains(&id) { Ok(rollout(state)) } else { Err(not_found("rollout", id)) }
     }

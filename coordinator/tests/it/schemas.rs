@@ -249,6 +249,9 @@ fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
 fn every_state_and_an_empty_plan_fit_too() {
     let ringed = serde_json::to_value(fake::rings::ringed(&["anna"])).unwrap();
     assert_eq!(published!("rollout").misfits(&ringed), [""; 0]);
+    for replanned in [fake::replans::superseded(true), fake::replans::superseded(false), fake::replans::again()] {
+        assert_eq!(published!("rollout").misfits(&serde_json::to_value(replanned).unwrap()), [""; 0]);
+    }
     let rings = manifest::parse_rollout("rings.yaml", include_str!("../scripts/rings.yaml")).unwrap();
     assert_eq!(published!("plan").misfits(&serde_json::to_value(fake::plan(&rings)).unwrap()), [""; 0]);
     for state in [RolloutState::Running, RolloutState::Succeeded, RolloutState::Stopped, RolloutState::WindowClosed] {
@@ -369,7 +372,7 @@ fn what_is_said_of_policies_is_what_is_published() {
         ("/spec/gates/afterHost/3/http/status", json!(99)),
         ("/spec/blackouts/0/from", json!(2026)),
         ("/spec/onLimit", json!("pause")),
-        ("/spec/onSuperseded", json!("replan")),
+        ("/spec/onSuperseded", json!("retry")),
     ] {
         let mut changed = careful.clone();
         *changed.pointer_mut(path).unwrap() = wrong;
