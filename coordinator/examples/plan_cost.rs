@@ -228,7 +228,10 @@ fn spec_rings(hosts: usize) -> Vec<RingSpec> {
 impl Fleet {
     fn new(hosts: usize) -> Self {
         let mut ledger = Ledger::default();
-        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BEFORE, plan: plan(hosts), by: "ops".into(), replans: None })));
+        act(
+            &mut ledger,
+            LedgerAct::Started(Box::new(Rollout { id: BEFORE, plan: plan(hosts), by: "ops".into(), replans: None })),
+        );
         for at in 0..hosts {
             let opening = Opening::endless(WallTime(0));
             let granted = LedgerAct::Granted { rollout: BEFORE, host: node(at), lease: lease(at), attempt: 1, opening };
@@ -236,7 +239,15 @@ impl Fleet {
             act(&mut ledger, report(at));
         }
         act(&mut ledger, LedgerAct::Ended { rollout: BEFORE });
-        act(&mut ledger, LedgerAct::Started(Box::new(Rollout { id: BESIDE, plan: plan(hosts / 2), by: "ops".into(), replans: None })));
+        act(
+            &mut ledger,
+            LedgerAct::Started(Box::new(Rollout {
+                id: BESIDE,
+                plan: plan(hosts / 2),
+                by: "ops".into(),
+                replans: None,
+            })),
+        );
         let contact = Contact { alive: true, heard: NOW.boot, ..Contact::default() };
         let candidate = |at: usize| Candidate {
             node: node(at),
@@ -333,7 +344,12 @@ impl Fleet {
         assert_eq!(document.hosts().count(), nodes.len());
 
         let mut ledger = self.ledger.clone();
-        let entry = LedgerAct::Started(Box::new(Rollout { id: NEXT, plan: plan(nodes.len()), by: "ops".into(), replans: None }));
+        let entry = LedgerAct::Started(Box::new(Rollout {
+            id: NEXT,
+            plan: plan(nodes.len()),
+            by: "ops".into(),
+            replans: None,
+        }));
         let begun = Instant::now();
         act(&mut ledger, entry);
         let applied = begun.elapsed();

@@ -181,7 +181,7 @@ fn two_groups_get_what_their_baselines_approve_and_nothing_else() {
 }
 
 /// Adds version 1.2 of the service to the security suite, beside 1.1.
-fn move_on(demo: &Path) {
+pub(crate) fn move_on(demo: &Path) {
     let repository = demo.join("repository");
     let work: PathBuf = demo.join("work");
     let (old, new) = (repository.join("pool/pm-demo-service_1.1_all.deb"), "pool/pm-demo-service_1.2_all.deb");

@@ -25,6 +25,8 @@ mod mesh;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod replans;
+#[cfg(test)]
 mod rings;
 #[cfg(test)]
 mod rows;

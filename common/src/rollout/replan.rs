@@ -15,7 +15,7 @@ use super::{
     spec::{Asked, MAX_NAME, RolloutSpec},
 };
 use crate::{
-    id::RolloutId,
+    id::{NodeId, RolloutId},
     run::message::RefusalCode,
     schedule::{self, Standing},
     time::{Now, WallTime},
@@ -26,6 +26,9 @@ use crate::{
 pub const MOST: u32 = 3;
 /// How long after its end a rollout may be planned again: as long as a plan may be applied. Nobody expects it any more later.
 pub const WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// How long after its end all the hosts are waited for that it left out: a coordinator that has just started hears them one by one,
+/// and would leave the others out again. After that those go that are heard.
+pub const HEARD: Duration = Duration::from_secs(300);
 
 /// What becomes of the hosts that a rollout left out because their versions were superseded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,13 +121,7 @@ pub fn next(ledger: &Ledger, id: RolloutId, now: WallTime) -> Option<Next> {
     if let Some(follower) = state.replanned_as {
         return Some(Next::Done(follower));
     }
-    let left_out = |host: &super::ledger::HostState| match &host.progress {
-        Progress::Refused(refusal) => is_superseded(refusal.code),
-        _ => false,
-    };
-    if state.tally.refused == 0 || !state.hosts.iter().any(left_out) {
-        return None;
-    }
+    left_out(state).next()?;
     let Some(ended) = state.ended_at else { return Some(Next::Later) };
     let (first, number) = lineage(ledger, state);
     let never = state.barred().or_else(|| {
@@ -140,6 +137,22 @@ pub fn next(ledger: &Ledger, id: RolloutId, now: WallTime) -> Option<Next> {
         None if ledger.stopped_all().is_some() => Next::Held,
         None => Next::Due(Box::new(RolloutSpec { name: name(&first.plan.name, number + 1), ..(**asked).clone() })),
     })
+}
+
+/// The hosts that it left out because their versions were superseded.
+fn left_out(state: &RolloutState) -> impl Iterator<Item = NodeId> + '_ {
+    let hosts = state.plan.hosts.iter().zip(&state.hosts).filter(|_| state.tally.refused > 0);
+    hosts.filter_map(|(planned, host)| match &host.progress {
+        Progress::Refused(refusal) if is_superseded(refusal.code) => Some(planned.node),
+        _ => None,
+    })
+}
+
+/// Whether the hosts are heard for whose sake the rollout is planned again.
+pub fn is_heard(state: &RolloutState, desk: &Desk, now: WallTime) -> bool {
+    let alive = |node: NodeId| desk.contacts.get(&node).is_some_and(|contact| contact.alive);
+    let late = state.ended_at.is_some_and(|ended| now > ended.plus(HEARD));
+    if late { left_out(state).any(alive) } else { left_out(state).all(alive) }
 }
 
 /// The rollout that an operator or a policy asked for, of which `state` comes, and how many came of it up to `state`.
@@ -178,7 +191,7 @@ pub struct Due {
     pub spec: RolloutSpec,
 }
 
-/// What is to be planned again at `now`, the longest ended first. Nothing while the coordinator stands back from another one, or was
+/// What is to be planned again at `now`, the longest ended first, as far as its hosts are heard. Nothing while the coordinator stands back from another one, or was
 /// succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is told so by its [`key`].
 pub fn due(attempts: &mut Attempts, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Due> {
     let mut found: Vec<(WallTime, Due)> = Vec::new();
@@ -192,7 +205,10 @@ pub fn due(attempts: &mut Attempts, ledger: &Ledger, desk: &Desk, now: Now) -> V
         return Vec::new();
     }
     found.sort_by_key(|(ended, due)| (*ended, due.of));
-    found.retain(|(ended, due)| attempts.begin(&key(due.of), *ended, now.boot));
+    found.retain(|(ended, due)| {
+        let heard = ledger.rollouts.get(&due.of).is_some_and(|state| is_heard(state, desk, now.wall));
+        heard && attempts.begin(&key(due.of), *ended, now.boot)
+    });
     found.into_iter().map(|(_, due)| due).collect()
 }
 

@@ -414,7 +414,10 @@ fn ledger(lines: &mut Lines) {
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
         ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
-        ("started", LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan(), by: "ops".into(), replans: None }))),
+        (
+            "started",
+            LedgerAct::Started(Box::new(Rollout { id: rollout, plan: plan(), by: "ops".into(), replans: None })),
+        ),
         ("granted", LedgerAct::Granted { rollout, host, lease, attempt: 1, opening }),
         ("reported", LedgerAct::Reported { evidence: sealed(&[9]) }),
         ("returned", LedgerAct::Returned { rollout, host, lease, refusal: refusal() }),

@@ -187,8 +187,10 @@ fn a_plan_for_a_large_fleet_fits() {
         on_superseded: patchmesh_common::rollout::plan::Superseded::Skip,
     };
     let id = RolloutId([1; 8]);
-    let entry =
-        LedgerEntry { at: WallTime(0), act: LedgerAct::Started(Box::new(Rollout { id, plan, by: "ops".into(), replans: None })) };
+    let entry = LedgerEntry {
+        at: WallTime(0),
+        act: LedgerAct::Started(Box::new(Rollout { id, plan, by: "ops".into(), replans: None })),
+    };
     assert!(wire::encode(&entry).len() > 4 << 20, "larger than any message");
     let dir = filled(1);
     open(dir.path()).unwrap().file.append(&signer(1), &entry).unwrap();

@@ -24,13 +24,16 @@ fn run(seed: u64, profile: Profile) -> Outcome {
 
 #[test]
 fn a_few_seeds_of_every_profile_keep_every_promise() {
+    let mut replanned = 0;
     for profile in Profile::ALL {
         for seed in 1..=3 {
             let outcome = run(seed, profile);
             let broken = &outcome.record.violations;
             assert_eq!(outcome.finish, Finish::Completed, "{} seed {seed}: {broken:?}", profile.word());
+            replanned += outcome.rollouts.iter().filter(|end| end.contains("-replan-")).count();
         }
     }
+    assert!(replanned > 0, "no rollout was planned again");
 }
 
 #[test]

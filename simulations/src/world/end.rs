@@ -167,7 +167,7 @@ impl World {
                 open.push((vec![primary], format!("{} ({id}) has not ended: {:?}", state.plan.name, state.tally)));
             }
         }
-        for id in desk.to_replan(now) {
+        for id in desk.replannable(now) {
             open.push((vec![primary], format!("rollout {id} is still to be planned again")));
         }
         for seat in self.seats.iter().filter(|seat| !seat.gone) {

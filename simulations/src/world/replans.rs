@@ -4,7 +4,7 @@ use patchmesh_common::{
     id::RolloutId,
     rollout::{
         controller::Event,
-        replan::{Due, Next, due, key, next},
+        replan::{Due, Next, due, is_heard, key, next},
     },
     time::WallTime,
 };
@@ -25,10 +25,16 @@ pub(super) fn wave_of(rollout: RolloutId) -> Option<usize> {
 
 impl Desk {
     /// Rollouts that are to be planned again, and were not tried in vain too often.
-    pub(super) fn to_replan(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
+    fn to_replan(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
         let wanted = move |id: &RolloutId| matches!(next(&self.shadow, *id, now), Some(Next::Due(_) | Next::Held));
         let open = |id: &RolloutId| !self.replanning.gave_up(&key(*id));
         self.shadow.rollouts.keys().copied().filter(wanted).filter(open)
+    }
+
+    /// Those of them whose hosts are heard: the others wait for somebody who may never come back.
+    pub(super) fn replannable(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
+        let heard = move |id: &RolloutId| is_heard(&self.shadow.rollouts[id], self.talk(), now);
+        self.to_replan(now).filter(heard)
     }
 }
 

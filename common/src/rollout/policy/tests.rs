@@ -214,8 +214,12 @@ fn the_ledger_alone_says_which_runs_there_were() {
     let mut start = |id: u8, name: &str, started: &str, ended: Option<&str>| {
         let mut plan = plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]);
         plan.name = name.to_owned();
-        let (id, rollout) =
-            (RolloutId([id; 8]), |id| super::super::plan::Rollout { id, plan: plan.clone(), by: "ops".into(), replans: None });
+        let (id, rollout) = (RolloutId([id; 8]), |id| super::super::plan::Rollout {
+            id,
+            plan: plan.clone(),
+            by: "ops".into(),
+            replans: None,
+        });
         let act = super::super::ledger::LedgerAct::Started(Box::new(rollout(id)));
         ledger.fold(&super::super::ledger::LedgerEntry { at: at(started), act }).unwrap();
         ledger.rollouts.get_mut(&id).unwrap().ended_at = ended.map(at);

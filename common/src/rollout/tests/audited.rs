@@ -28,7 +28,15 @@ pub(super) fn opened(counter: u64, continued: bool) -> LedgerEntry {
 
 /// Three hosts, one at a time, no failure allowed.
 pub(super) fn started() -> LedgerEntry {
-    entry(0, LedgerAct::Started(Box::new(Rollout { id: ID, plan: plan_of(3, 1, 0, vec![WINDOW]), by: "ops".into(), replans: None })))
+    entry(
+        0,
+        LedgerAct::Started(Box::new(Rollout {
+            id: ID,
+            plan: plan_of(3, 1, 0, vec![WINDOW]),
+            by: "ops".into(),
+            replans: None,
+        })),
+    )
 }
 
 /// The same, the first host in a ring of its own, which bakes for a second.

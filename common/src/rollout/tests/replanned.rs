@@ -6,9 +6,10 @@ use super::{
         limit::Limit,
         plan::Rollout,
         policy::attempts::{Attempts, PAUSE, TRIES},
-        replan::{Due, MOST, Never, Next, WITHIN, due, key, next},
+        replan::{Due, HEARD, MOST, Never, Next, WITHIN, due, key, next},
         ring::Rejection,
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME, RolloutSpec, SpecError, Targets},
+        why::Scene,
     },
     *,
 };
@@ -92,7 +93,10 @@ fn what_was_superseded_is_planned_again_once_when_the_rollout_has_ended() {
     world.script(1, Script::Good);
     world.replans(SECOND, ID);
     let ledger = world.controller.ledger();
-    assert_eq!((ledger.rollouts[&SECOND].replans, ledger.rollouts[&SECOND].by.as_str()), (Some(ID), "replan of 0707070707070707"));
+    assert_eq!(
+        (ledger.rollouts[&SECOND].replans, ledger.rollouts[&SECOND].by.as_str()),
+        (Some(ID), "replan of 0707070707070707")
+    );
     assert_eq!((ledger.rollouts[&ID].replanned_as, world.next(ID)), (Some(SECOND), Some(Next::Done(SECOND))));
     for killed in [false, true] {
         if killed {
@@ -217,24 +221,24 @@ fn a_coordinator_that_stands_back_plans_nothing_again() {
     let ledger = world.controller.ledger().clone();
     let begun = |desk: &planner::Desk, attempts: &mut Attempts, now: Now| due(attempts, &ledger, desk, now);
     let (mut attempts, mut now) = (Attempts::default(), world.now);
+    let heard = world.controller.desk().clone();
     for back in [
-        planner::Desk { rival: Some(now.boot), ..Default::default() },
-        planner::Desk { listening: Some(now.boot.plus(PAUSE)), ..Default::default() },
-        planner::Desk { superseded: true, ..Default::default() },
+        planner::Desk { rival: Some(now.boot), ..heard.clone() },
+        planner::Desk { listening: Some(now.boot.plus(PAUSE)), ..heard.clone() },
+        planner::Desk { superseded: true, ..heard.clone() },
     ] {
         assert_eq!(begun(&back, &mut attempts, now), []);
     }
-    let desk = planner::Desk::default();
     for _ in 0..TRIES {
         let again = RolloutSpec { name: "wave-replan-1".into(), ..spec() };
-        assert_eq!(begun(&desk, &mut attempts, now), [Due { of: ID, spec: again }]);
-        assert_eq!(begun(&desk, &mut attempts, now), [], "it is under way");
+        assert_eq!(begun(&heard, &mut attempts, now), [Due { of: ID, spec: again }]);
+        assert_eq!(begun(&heard, &mut attempts, now), [], "it is under way");
         attempts.ended(&key(ID), Some("no host".into()), now.boot);
-        assert_eq!(begun(&desk, &mut attempts, now), [], "not at once");
+        assert_eq!(begun(&heard, &mut attempts, now), [], "not at once");
         assert_eq!(attempts.not_started()[&key(ID)].1, "no host");
         now.boot = now.boot.plus(PAUSE);
     }
-    assert_eq!(begun(&desk, &mut attempts, now), [], "no more");
+    assert_eq!(begun(&heard, &mut attempts, now), [], "no more");
 
     // Somebody else came between the plan and its start.
     world.answer(2, ToCoordinator::Adopted { held: None });
@@ -243,6 +247,59 @@ fn a_coordinator_that_stands_back_plans_nothing_again() {
     assert!(world.controller.desk().superseded);
     world.replans(SECOND, ID);
     assert_eq!(world.controller.ledger().rollouts.len(), 1);
+}
+
+#[test]
+fn a_coordinator_that_has_just_started_waits_until_it_hears_those_that_were_left_out() {
+    let mut world = World::new(3);
+    world.script(1, Script::Refuses(RefusalCode::PlanChanged));
+    world.script(2, Script::Refuses(RefusalCode::VersionGone));
+    world.apply(plan("wave"));
+    world.run();
+    let heard = |hosts: &[u8]| {
+        let alive = |seed: &u8| (signer(*seed).id(), planner::Contact { alive: true, ..Default::default() });
+        planner::Desk { contacts: hosts.iter().map(alive).collect(), ..Default::default() }
+    };
+    let begun =
+        |desk: &planner::Desk, now: Now| due(&mut Attempts::default(), world.controller.ledger(), desk, now).len();
+    for (hosts, count) in [(&[][..], 0), (&[1, 3], 0), (&[1, 2], 1)] {
+        assert_eq!(begun(&heard(hosts), world.now), count, "{hosts:?}");
+    }
+    let late = Now { wall: WallTime(world.state().ended_at.unwrap().plus(HEARD).0 + 1), ..world.now };
+    for (hosts, count) in [(&[3][..], 0), (&[1], 1)] {
+        assert_eq!(begun(&heard(hosts), late), count, "after a while: {hosts:?}");
+    }
+}
+
+#[test]
+fn why_leads_from_a_host_that_was_left_out_to_the_rollout_that_plans_it_again() {
+    let mut world = ended(RefusalCode::PlanChanged);
+    let chain = |world: &World| {
+        let scene = Scene { ledger: world.controller.ledger(), desk: world.controller.desk(), now: world.now };
+        let causes = scene.host(signer(1).id(), None).into_iter();
+        causes.map(|cause| (cause.code, cause.text, cause.command.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let told = chain(&world);
+    assert_eq!((told[0].0.as_str(), told[1].0.as_str()), ("plan-changed", "replan"));
+    assert_eq!(told[1].1, "rollout wave is to be planned again as wave-replan-1");
+    world.replans(SECOND, ID);
+    let told = chain(&world);
+    let again = told.iter().find(|cause| cause.0 == "replanned").expect("it is told");
+    assert_eq!(
+        (again.1.as_str(), again.2.clone()),
+        ("rollout wave-replan-1 plans wave again", format!("patchmesh rollout status {SECOND}"))
+    );
+    assert!(told[0].1.contains("wave-replan-1"), "the newest first: {told:?}");
+
+    let mut halted = ended(RefusalCode::PlanChanged);
+    let mut ledger = halted.controller.ledger().clone();
+    ledger.rollouts.get_mut(&ID).unwrap().halted = true;
+    halted.controller = Controller::rebuild(settings(), ledger);
+    let told = chain(&halted);
+    assert_eq!(
+        (told[1].0.as_str(), told[1].1.as_str()),
+        ("not-replanned", "rollout wave is not planned again: it was halted")
+    );
 }
 
 #[test]

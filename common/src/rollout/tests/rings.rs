@@ -370,8 +370,10 @@ fn the_judge_names_what_breaks_the_order() {
         let mut plan = two_rings();
         plan.rings[1].approvals = approvals;
         let mut judge = Judge::default();
-        judge
-            .read(&at(0, LedgerAct::Started(Box::new(super::super::plan::Rollout { id: ID, plan, by: "ops".into(), replans: None }))));
+        judge.read(&at(
+            0,
+            LedgerAct::Started(Box::new(super::super::plan::Rollout { id: ID, plan, by: "ops".into(), replans: None })),
+        ));
         entries.iter().for_each(|entry| judge.read(entry));
         judge.violations().to_vec()
     };

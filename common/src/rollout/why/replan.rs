@@ -3,7 +3,7 @@
 use super::{
     super::{
         ledger::RolloutState,
-        replan::{Next, next},
+        replan::{self, Next},
     },
     Cause, Scene,
 };
@@ -14,7 +14,7 @@ impl Scene<'_> {
     pub(super) fn replan(&self, id: RolloutId, state: &RolloutState) -> Option<Cause> {
         let name = &state.plan.name;
         let status = |id: RolloutId| Some(format!("patchmesh rollout status {id}"));
-        Some(match next(self.ledger, id, self.now.wall)? {
+        Some(match replan::next(self.ledger, id, self.now.wall)? {
             Next::Later => Cause::new(
                 "replan",
                 format!("rollout {name} is planned again when it has ended"),
@@ -22,7 +22,10 @@ impl Scene<'_> {
                 Some(format!("patchmesh rollout watch {id}")),
             ),
             Next::Due(spec) => {
-                Cause::new("replan", format!("rollout {name} is to be planned again as {}", spec.name), None, status(id))
+                let heard = replan::is_heard(state, self.desk, self.now.wall);
+                let until = if heard { "" } else { ", when the hosts that it left out are heard" };
+                let text = format!("rollout {name} is to be planned again as {}{until}", spec.name);
+                Cause::new("replan", text, None, status(id))
             }
             Next::Held => Cause::new(
                 "replan",

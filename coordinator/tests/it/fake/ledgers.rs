@@ -143,7 +143,15 @@ pub(crate) fn night() -> Vec<LedgerEntry> {
     let (by, because) = ("maria".into(), "board is dead".into());
     let mut night = vec![
         at(-60, LedgerAct::EpochOpened { epoch, continued: true }),
-        at(0, LedgerAct::Started(Box::new(Rollout { id: WAVE, plan: plan(), by: "ops (uid 1000)".into(), replans: None }))),
+        at(
+            0,
+            LedgerAct::Started(Box::new(Rollout {
+                id: WAVE,
+                plan: plan(),
+                by: "ops (uid 1000)".into(),
+                replans: None,
+            })),
+        ),
         granted(1, 1, 1),
     ];
     night.push(reported(1, 1, 5, true, &night));
