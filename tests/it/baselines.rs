@@ -75,7 +75,7 @@ fn tag(demo: &Path, host: &str, group: &str) {
 }
 
 /// Rewrites the index of a suite of the fleet's repository.
-fn reindex(demo: &Path, suite: &str, edit: impl FnOnce(String) -> String) {
+pub(crate) fn reindex(demo: &Path, suite: &str, edit: impl FnOnce(String) -> String) {
     let base = demo.join("repository/dists").join(suite);
     let release = fs::read_to_string(base.join("Release")).expect("a Release file");
     let below = release.lines().last().and_then(|line| line.split_whitespace().nth(2)).expect("the index");
@@ -207,7 +207,7 @@ pub(crate) fn move_on(demo: &Path) {
     });
 }
 
-fn without(index: &str, package: &str, version: &str) -> String {
+pub(crate) fn without(index: &str, package: &str, version: &str) -> String {
     let is = |paragraph: &&str| {
         !(paragraph.contains(&format!("Package: {package}\n"))
             && paragraph.contains(&format!("\nVersion: {version}\n")))

@@ -7,7 +7,7 @@ use patchmesh_common::rollout::{check::Judge, ledger::LedgerAct};
 use serde_json::Value;
 
 use crate::{
-    baselines::move_on,
+    baselines::{move_on, reindex, without},
     fleet::{Again, hooks_of, versions, wait_for},
     rings::entries,
     wave::{hook, manifest, result, unpatched},
@@ -30,13 +30,14 @@ fn a_superseded_version_is_planned_again_once_and_enters_the_first_ring() {
         hooks_of(&demo, "demo-03").iter().any(|line| line.phase == "post-reboot").then_some(())
     });
     move_on(&demo);
+    reindex(&demo, "security", |index| without(&index, "pm-demo-service", "1.1"));
     fs::write(&gate, "").expect("it is let go");
 
     let recap = again.end_of(&id);
     let refused = result(&recap, "demo-02");
     assert_eq!(
         (&refused["outcome"], &refused["error"]["code"]),
-        (&"refused".into(), &"plan-changed".into()),
+        (&"refused".into(), &"version-gone".into()),
         "{recap}"
     );
     assert_eq!(recap["replannedAs"]["name"], "again-replan-1", "{recap}");

@@ -371,3 +371,30 @@ fn a_coordinator_on_a_copy_says_so_also_while_hosts_are_at_work() {
     world.desk.rival = Some(BootTime(300_000));
     assert_eq!(world.state(), word("Running", "rival"));
 }
+
+#[test]
+fn a_rollout_that_is_planned_again_and_the_one_that_does_so_name_each_other() {
+    use patchmesh_common::rollout::plan::Superseded;
+
+    let text = "apiVersion: patchmesh/v1\nkind: Rollout\nmetadata: {name: wave}\nspec: {operation: Install, targets: {all: true}, \
+                baseline: all, maxConcurrency: 2}\n";
+    let spec = crate::manifest::parse_rollout("r.yaml", text).unwrap();
+    let mut world = World::new(2, 0, vec![]);
+    world.ledger.rollouts.get_mut(&ID).unwrap().plan.on_superseded = Superseded::of(&spec);
+    world.refuse(1);
+    world.grant(2);
+    world.report(2, Outcome::Succeeded);
+    assert_eq!(world.recap().replanned_as, None, "it goes on");
+    world.end();
+    let name = "wave-replan-1".to_owned();
+    assert_eq!(world.recap().replanned_as, Some(ReplanDocument { name: name.clone(), id: None }));
+
+    let again = RolloutId([8; 8]);
+    let plan = Plan { name: name.clone(), ..world.ledger.rollouts[&ID].plan.clone() };
+    let rollout = Rollout { id: again, plan, by: "ops".into(), replans: Some(ID) };
+    world.act(LedgerAct::Started(Box::new(rollout)));
+    assert_eq!(world.recap().replanned_as, Some(ReplanDocument { name, id: Some(again.to_string()) }));
+    let recap = world.view().recap(again, &world.ledger.rollouts[&again]);
+    assert_eq!(recap.replans, Some(ReplanDocument { name: "wave".into(), id: Some(ID.to_string()) }));
+    assert_eq!(recap.replanned_as, None);
+}
