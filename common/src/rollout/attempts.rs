@@ -67,6 +67,17 @@ pub struct Start {
     pub spec: RolloutSpec,
 }
 
+/// A run that could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotStarted {
+    /// For this time.
+    pub of: WallTime,
+    /// Why.
+    pub because: String,
+    /// Whether it is tried no more.
+    pub gave_up: bool,
+}
+
 impl Attempts {
     /// What is to be started at `now`, of what is `kept`, whose runs `ledger` knows. All of it is under way until
     /// [`Attempts::ended`]. Of what is kept no longer it is forgotten what could not be started.
@@ -123,9 +134,12 @@ impl Attempts {
         }
     }
 
-    /// What could not be started: for which time, and why.
-    pub fn not_started(&self) -> BTreeMap<Key, (WallTime, String)> {
-        let told = |(key, one): (&Key, &Attempt)| Some((key.clone(), (one.of, one.fault.clone()?)));
+    /// What could not be started.
+    pub fn not_started(&self) -> BTreeMap<Key, NotStarted> {
+        let told = |(key, one): (&Key, &Attempt)| {
+            let gave_up = self.gave_up(key, one.of);
+            Some((key.clone(), NotStarted { of: one.of, because: one.fault.clone()?, gave_up }))
+        };
         self.0.iter().filter_map(told).collect()
     }
 }
@@ -149,8 +163,9 @@ mod tests {
             assert!(!attempts.begin(&key, of, now) && !attempts.begin(&key, WallTime(2000), now), "it is under way");
             attempts.ended(&key, Some("no host".into()), now);
             assert!(!attempts.begin(&key, of, now), "not at once");
-            assert_eq!(attempts.not_started()[&key], (of, "no host".to_owned()));
-            assert_eq!(attempts.gave_up(&key, of), tried + 1 == TRIES);
+            let gave_up = tried + 1 == TRIES;
+            assert_eq!(attempts.not_started()[&key], NotStarted { of, because: "no host".into(), gave_up });
+            assert_eq!(attempts.gave_up(&key, of), gave_up);
             now = now.plus(PAUSE);
         }
         assert!(!attempts.begin(&key, of, now), "no more of this time");

@@ -59,11 +59,11 @@ impl Seen<'_> {
 }
 
 /// Where everything stands that `window`, which is so since `since`, does in its newest opening at `now`, in order; with that opening.
-/// `None` if none has come. `runs` are those that were started, and `gave_up` says what is tried no more for a time.
+/// `None` if none has come. `last` is the newest run that was started, and `gave_up` says what is tried no more for a time.
 pub fn stages(
     window: &Window,
     since: WallTime,
-    runs: &Runs,
+    last: impl Fn(&Key) -> Option<Run>,
     gave_up: impl Fn(&Key, WallTime) -> bool,
     now: WallTime,
 ) -> Option<(Opening, Vec<Stage>)> {
@@ -75,7 +75,7 @@ pub fn stages(
     let see = |task, (target, (name, _)): (usize, &(String, _))| {
         let task: &Task = task;
         let key = task.key(&window.name, name);
-        let run = runs.get(&key).map(|(_, run)| *run);
+        let run = last(&key);
         Seen {
             started: run.is_some_and(|run| run.of >= of),
             going: run.is_some_and(|run| run.ended.is_none()),
@@ -118,7 +118,8 @@ pub(in crate::rollout) fn wanted(
     now: WallTime,
 ) -> Vec<Start> {
     let gave_up = |key: &Key, of| attempts.gave_up(key, of);
-    let Some((opening, stages)) = stages(window, since, runs, gave_up, now) else { return Vec::new() };
+    let last = |key: &Key| runs.get(key).map(|(_, run)| *run);
+    let Some((opening, stages)) = stages(window, since, last, gave_up, now) else { return Vec::new() };
     let targets = window.tasks.iter().flat_map(|task| task.targets.iter().map(move |(_, targets)| (task, targets)));
     let due = targets.zip(stages).filter(|(_, stage)| stage.standing == Standing::Due);
     due.map(|((task, targets), stage)| task.start(stage.key, targets, opening)).collect()

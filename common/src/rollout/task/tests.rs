@@ -213,7 +213,7 @@ impl World {
     fn standing(&self) -> Vec<Standing> {
         let runs = runs(&self.ledger, self.now.wall);
         let gave_up = |key: &Key, of| self.attempts.gave_up(key, of);
-        let stages = stages(&self.window, self.since, &runs, gave_up, self.now.wall);
+        let stages = stages(&self.window, self.since, |key| runs.get(key).map(|(_, run)| *run), gave_up, self.now.wall);
         stages.map(|(_, stages)| stages.into_iter().map(|stage| stage.standing).collect()).unwrap_or_default()
     }
 }

@@ -46,7 +46,7 @@ pub struct TargetText {
 
 impl TargetText {
     /// Which hosts, as everywhere.
-    pub(super) fn hosts(&self) -> TargetsText {
+    pub fn hosts(&self) -> TargetsText {
         let Self { name: _, all, names, selector, matching, patch_groups } = self.clone();
         TargetsText { all, names, selector, matching, patch_groups }
     }

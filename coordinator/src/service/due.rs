@@ -1,4 +1,4 @@
-//! Policies: asks what is due, and starts it by the very path that `apply` takes.
+//! What is due: asks for it, and starts it by the very path that `apply` takes.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,25 +7,21 @@ use std::{
 
 use patchmesh_common::{
     rollout::{
-        policy::{
-            attempts::{Attempts, Key, Start},
-            runs,
-        },
+        attempts::{Attempts, Kept, Start},
         spec::RolloutSpec,
+        started::{Key, runs},
     },
+    schedule::recurring::Run,
     time::WallTime,
 };
 use patchmesh_node::clock;
 
 use super::Coordinator;
 use crate::{
-    api::{
-        document::{NotStarted, PoliciesDocument, PolicyDocument, PolicyRun, PolicyRuns, Time, policy_rows},
-        not_found,
-    },
+    api::document::{NotStarted, RecurringRun, RecurringRuns, Time},
     fault::Fault,
     status::View,
-    store::policies::KeptPolicy,
+    store::{policies::KeptPolicy, windows::KeptWindow},
 };
 
 /// How often it is asked what is due.
@@ -43,8 +39,8 @@ impl Trying {
 }
 
 impl Coordinator {
-    /// Starts what is due, for as long as it is polled.
-    pub async fn follow_policies(self) {
+    /// Starts what is due of policies and of windows, for as long as it is polled.
+    pub async fn follow_due(self) {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told = None;
@@ -52,19 +48,22 @@ impl Coordinator {
             looks.tick().await;
             let failed = self.start_due().await.err().map(|fault| fault.chain());
             if let Some(error) = failed.as_ref().filter(|error| told.as_ref() != Some(*error)) {
-                tracing::error!("policies start nothing: {error}");
+                tracing::error!("policies and windows start nothing: {error}");
             }
             told = failed;
         }
     }
 
     async fn start_due(&self) -> Result<(), Fault> {
-        let kept = self.kept_policies().await?;
+        let (policies, windows) = (self.kept_policies().await?, self.kept_windows().await?);
         let now = clock::now();
         let trying = Arc::clone(&self.trying);
         let starts = self.ask(move |actor, _| {
             let view = actor.status();
-            let kept: Vec<_> = kept.iter().map(|one| (&one.policy, one.since)).collect();
+            let kept = Kept {
+                policies: policies.iter().map(|KeptPolicy { policy, since, .. }| (policy, *since)).collect(),
+                windows: windows.iter().map(|KeptWindow { window, since, .. }| (window, *since)).collect(),
+            };
             trying.all().due(&kept, view.ledger, view.desk, now)
         });
         for Start { key, spec, .. } in starts.await? {
@@ -74,59 +73,46 @@ impl Coordinator {
     }
 
     async fn start_run(self, key: Key, spec: RolloutSpec) {
-        let name = spec.name.clone();
-        let by = format!("policy {}", key.0);
-        let started = async { self.start(self.make_plan(spec).await?, by).await }.await;
-        let fault = match started {
+        let (name, by, openings) = (spec.name.clone(), key.by(), spec.openings.clone());
+        let started = async {
+            let plan = self.make_plan(spec).await?;
+            // Planning takes its time: a task whose last start has come meanwhile is not started.
+            let now = clock::now().wall;
+            match openings.last().filter(|opening| opening.last_start <= now) {
+                Some(over) => Err(too_late(over.last_start)),
+                None => self.start(plan, by.clone()).await,
+            }
+        };
+        let fault = match started.await {
             Ok(id) => {
-                tracing::info!(policy = key.0, rollout = id, name, "a policy's run was started");
+                tracing::info!(by, rollout = id, name, "what was due was started");
                 None
             }
             Err(fault) => {
-                tracing::warn!(
-                    policy = key.0,
-                    name,
-                    remedy = fault.remedy,
-                    "a policy's run was not started: {}",
-                    fault.chain()
-                );
+                tracing::warn!(by, name, remedy = fault.remedy, "what was due was not started: {}", fault.chain());
                 Some(fault.chain())
             }
         };
         self.trying.all().ended(&key, fault, clock::now().boot);
     }
 
-    async fn kept_policies(&self) -> Result<Vec<KeptPolicy>, Fault> {
-        let store = self.store.clone();
-        self.on_disk(move |_| store.policies()).await
-    }
-
-    pub(super) async fn list_policies(&self) -> Result<PoliciesDocument, Fault> {
-        let kept = self.kept_policies().await?;
-        let (runs, not_started, now) = self.told_of_policies().await?;
-        let rows = kept.iter().flat_map(|one| policy_rows(one, &runs, &not_started, now));
-        Ok(PoliciesDocument::new(rows.collect()))
-    }
-
-    pub(super) async fn describe_policy(&self, name: &str) -> Result<PolicyDocument, Fault> {
-        let kept = self.kept_policies().await?.into_iter().find(|one| one.written.name == name);
-        let kept = kept.ok_or_else(|| not_found("policy", name))?;
-        let (runs, not_started, now) = self.told_of_policies().await?;
-        let rows = policy_rows(&kept, &runs, &not_started, now);
-        Ok(PolicyDocument::new(kept, rows))
-    }
-
-    async fn told_of_policies(&self) -> Result<(PolicyRuns, NotStarted, WallTime), Fault> {
+    /// What was started and what could not be, and when that was so.
+    pub(super) async fn told_of_due(&self) -> Result<(RecurringRuns, NotStarted, WallTime), Fault> {
         let now = clock::now().wall;
         let runs = self.ask(move |actor, _| told(&actor.status(), now)).await?;
         Ok((runs, self.trying.all().not_started(), now))
     }
 }
 
-fn told(view: &View<'_>, now: WallTime) -> PolicyRuns {
-    let run = |(key, (id, run)): (Key, (_, patchmesh_common::schedule::recurring::Run))| {
+fn too_late(last_start: WallTime) -> Fault {
+    let text = format!("the last start {} passed while it was planned", last_start.rfc3339());
+    Fault::new("no-opening", text, "no rollout was started", "give the window a longer duration, or a shorter cutoff")
+}
+
+fn told(view: &View<'_>, now: WallTime) -> RecurringRuns {
+    let run = |(key, (id, run)): (Key, (_, Run))| {
         let row = view.row(id, view.ledger.rollouts.get(&id)?);
-        let run = PolicyRun {
+        let run = RecurringRun {
             due_at: Time(run.of),
             rollout: row.id,
             name: row.name,
