@@ -228,12 +228,12 @@ fn task_table(tasks: &[TaskRow], enabled: bool) -> Rows {
         "operation",
         "target",
         "cutoff behavior",
-        "next start",
-        "last start",
+        "next run",
+        "last run",
         "last result",
     ]);
     for one in tasks {
-        let next = match one.next_start {
+        let next = match one.next_run {
             Some(next) => next.to_string(),
             None if enabled => "never again".to_owned(),
             None => "not enabled".to_owned(),

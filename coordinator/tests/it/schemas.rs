@@ -328,7 +328,6 @@ fn what_is_said_of_windows_is_what_is_published() {
         ("/spec/tasks/0/priority", json!(-1)),
         ("/spec/tasks/0/targets", json!("web")),
         ("/spec/tasks/0/maxConcurrency", json!("ten")),
-        ("/spec/tasks/0/cutoffBehavior", json!("STOP")),
         ("/spec/tasks/1", json!({ "name": "scan" })),
     ] {
         let mut changed = tasks.clone();

@@ -109,17 +109,14 @@ fn check_targets(spec: &Spec, told: &mut Told) -> Vec<(String, Targets)> {
         } else if !used.contains(&target.name) {
             inner.wrong("name", &target.name, "no task names it: leave it out, or name it in the targets of a task");
         }
-        match target.hosts().targets() {
-            None => {
-                inner.wrong("", "", "write exactly one of all: true, names, selector, matching and patchGroups");
-            }
-            Some(hosts) => {
-                if let Err(error) = hosts.check() {
-                    inner.wrong("", "", error.to_string());
-                }
-                targets.push((target.name.clone(), hosts));
-            }
+        let hosts = target.hosts().targets();
+        match hosts.as_ref().map(Targets::check) {
+            None => inner.wrong("", "", "write exactly one of all: true, names, selector, matching and patchGroups"),
+            Some(Err(error)) => inner.wrong("", "", error.to_string()),
+            Some(Ok(())) => {}
         }
+        // Tasks that name a wrong one are not wrong for that.
+        targets.push((target.name.clone(), hosts.unwrap_or(Targets::All)));
         told.within(&format!("targets[{at}]"), inner);
     }
     targets

@@ -29,7 +29,7 @@ pub struct TaskRow {
     /// What hosts at work do at the cutoff.
     pub cutoff_behavior: CutoffBehavior,
     /// The opening in which it is started next, when that opens; null if never.
-    pub next_start: Option<Time>,
+    pub next_run: Option<Time>,
     /// The newest rollout that it started; null if there is none.
     pub last_run: Option<RecurringRun>,
     /// What became of the newest opening; null if none has come.
@@ -44,12 +44,12 @@ pub fn rows(kept: &KeptWindow, runs: &RecurringRuns, not_started: &NotStarted, n
     let gave_up = |key: &Key, of| not_started.get(key).is_some_and(|one| one.of == of && one.gave_up);
     let (opening, found) = stages(window, kept.since, last, gave_up, now).unzip();
     let mut found = found.into_iter().flatten();
-    let row = |task: &Task, target: &str| {
+    let mut row = |task: &Task, target: &str| {
         let key = task.key(&window.name, target);
         let stage = opening.zip(found.next());
         let last_run = runs.get(&key).cloned();
         let now_due = stage.as_ref().filter(|(_, one)| matches!(one.standing, Standing::Due | Standing::Waits(_)));
-        let next_start = now_due.map(|(opening, _)| opening.opens).or(next).map(Time);
+        let next_run = now_due.map(|(opening, _)| opening.opens).or(next).map(Time);
         let last_result = match &stage {
             Some((opening, one)) => {
                 let failed = not_started.get(&key).filter(|one| one.of == opening.opens);
@@ -63,13 +63,12 @@ pub fn rows(kept: &KeptWindow, runs: &RecurringRuns, not_started: &NotStarted, n
             operation: task.operation,
             target: target.to_owned(),
             cutoff_behavior: task.cutoff_behavior,
-            next_start,
+            next_run,
             last_run,
             last_result,
         }
     };
     let targets = window.tasks.iter().flat_map(|task| task.targets.iter().map(move |(target, _)| (task, target)));
-    let mut row = row;
     targets.map(|(task, target)| row(task, target)).collect()
 }
 
