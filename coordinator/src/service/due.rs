@@ -48,14 +48,17 @@ impl Coordinator {
             looks.tick().await;
             let failed = self.start_due().await.err().map(|fault| fault.chain());
             if let Some(error) = failed.as_ref().filter(|error| told.as_ref() != Some(*error)) {
-                tracing::error!("policies and windows start nothing: {error}");
+                tracing::error!("not everything that is due can be started: {error}");
             }
             told = failed;
         }
     }
 
     async fn start_due(&self) -> Result<(), Fault> {
-        let (policies, windows) = (self.kept_policies().await?, self.kept_windows().await?);
+        // What is damaged of one kind keeps the other one from nothing.
+        let mut failed = None;
+        let policies = self.kept_policies().await.unwrap_or_else(|fault| left_out(&mut failed, fault));
+        let windows = self.kept_windows().await.unwrap_or_else(|fault| left_out(&mut failed, fault));
         let now = clock::now();
         let trying = Arc::clone(&self.trying);
         let starts = self.ask(move |actor, _| {
@@ -69,7 +72,7 @@ impl Coordinator {
         for Start { key, spec, .. } in starts.await? {
             tokio::spawn(self.clone().start_run(key, spec));
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn start_run(self, key: Key, spec: RolloutSpec) {
@@ -102,6 +105,12 @@ impl Coordinator {
         let runs = self.ask(move |actor, _| told(&actor.status(), now)).await?;
         Ok((runs, self.trying.all().not_started(), now))
     }
+}
+
+/// Nothing is kept, as far as anybody can see; `failed` says why.
+fn left_out<T>(failed: &mut Option<Fault>, fault: Fault) -> Vec<T> {
+    *failed = Some(fault);
+    Vec::new()
 }
 
 fn too_late(last_start: WallTime) -> Fault {
