@@ -44,7 +44,7 @@ use crate::{
             HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument, PlanHost,
             PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
             ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
-            WhyDocument,
+            WhyDocument, WindowDocument, WindowListDocument,
         },
         not_found,
     },
@@ -68,8 +68,8 @@ pub struct Coordinator {
     peer: Addr<PeerActor>,
     store: Arc<Store>,
     snapshots: Snapshots,
-    trying: Arc<policies::Trying>,
-    replanning: Arc<policies::Trying>,
+    trying: Arc<due::Trying>,
+    replanning: Arc<due::Trying<RolloutId>>,
 }
 
 /// Why a plan is started.
@@ -434,6 +434,14 @@ impl Service for Coordinator {
         Box::pin(async move { self.describe_policy(&name).await })
     }
 
+    fn windows(&self) -> Answer<'_, WindowListDocument> {
+        Box::pin(self.list_windows())
+    }
+
+    fn window(&self, name: String) -> Answer<'_, WindowDocument> {
+        Box::pin(self.describe_window(name))
+    }
+
     fn orders(&self) -> Answer<'_, OrdersDocument> {
         Box::pin(async move { Ok(orders::list(&self.peer).await?) })
     }
@@ -537,8 +545,9 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 }
 
 mod commands;
+mod due;
 pub mod freeze;
-mod policies;
+mod kept;
 mod recheck;
 mod replans;
 mod reports;

@@ -5,12 +5,13 @@
 //! around it, `ring` which hosts go before which, `approval` what operators say about that, `service` what must stay up and
 //! `availability` whether it does, `estimate` how long hosts take, `claim` which other rollouts have them, `moved` what changed since
 //! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
-//! host is lost, `policy` what comes again and again, `replan` what is planned again because
-//! versions moved, `urgent` what cannot wait, `why` the chain of causes behind a host, rollout or
-//! patch that is not done, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid ledger and
+//! host is lost, `policy` what comes again and again, `task` what is done in a window, `attempts` what of both is to be started and
+//! `started` what was, `replan` what is planned again because versions moved, `urgent` what cannot wait, `why` the chain of causes
+//! behind a host, rollout or patch that is not done, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid ledger and
 //! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
 pub mod approval;
+pub mod attempts;
 pub mod audit;
 pub mod availability;
 pub mod chain;
@@ -31,8 +32,10 @@ pub mod service;
 pub mod silence;
 pub mod slots;
 pub mod spec;
+pub mod started;
 pub mod status;
 pub mod survey;
+pub mod task;
 pub mod urgent;
 pub mod waiting;
 pub mod why;

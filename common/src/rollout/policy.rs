@@ -4,31 +4,27 @@
 //! specification of the rollout. A run of a policy is a rollout called `POLICY-OPERATION-TIME`, so that the ledger alone says what
 //! was started: nothing else is kept of a policy but its manifest.
 
-use core::time::Duration;
-use std::collections::BTreeMap;
-
 use super::{
     OnSuperseded, Operation, RebootOption,
-    ledger::Ledger,
+    attempts::Start,
     limit::{Limit, Ramp},
-    spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME as MAX_ROLLOUT, RolloutSpec, SpecError, Targets, is_name},
+    spec::{Asked, MAX_NAME as MAX_ROLLOUT, RolloutSpec, Targets, is_name},
+    started::{Key, Runs},
 };
 use crate::{
-    duration,
-    id::RolloutId,
     patch::baseline::OperatingSystem,
     schedule::{
         blackout::Blackout,
         expression::Schedule,
-        recurring::{Recurring, Run},
+        recurring::Recurring,
         window::{MAX_DESCRIPTION, Problem, Told},
         zone::Zone,
     },
     time::WallTime,
 };
 
-pub mod attempts;
 mod careful;
+pub(crate) mod parts;
 pub mod predefined;
 pub mod schema;
 mod written;
@@ -125,23 +121,10 @@ impl PatchPolicy {
             told.wrong("targets", "", "write exactly one of all: true, names, selector, matching and patchGroups");
             return None;
         };
-        let baseline = match (&spec.baseline, &spec.baselines) {
-            (None, None) => Asked::Group,
-            (Some(word), None) if word == "all" => Asked::All,
-            (Some(word), None) if word == "security" => Asked::Security,
-            (Some(name), None) => Asked::Baseline(name.clone()),
-            (None, Some(names)) => Asked::Systems(names.clone()),
-            (Some(_), Some(_)) => {
-                told.wrong("baselines", "", "it cannot be used with baseline: leave one of them out");
-                return None;
-            }
-        };
-        let rings = each(told, "rings", &spec.rings, RingText::ring)?;
-        let blackouts = each(told, "blackouts", &spec.blackouts, BlackoutText::blackout)?;
-        let after_host = spec.gates.as_ref().map(|gates| gates.after_host.as_slice()).unwrap_or_default();
-        let gates = each(told, "gates", after_host, GateText::gate)?;
-        let given = spec.hooks.as_ref().and_then(|hooks| hooks.timeout.as_deref());
-        let hook_timeout = given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO);
+        let baseline = parts::asked(told, spec.baseline.as_deref(), spec.baselines.as_ref())?;
+        let rings = parts::each(told, "rings", &spec.rings, RingText::ring)?;
+        let blackouts = parts::each(told, "blackouts", &spec.blackouts, BlackoutText::blackout)?;
+        let gates = parts::gates(told, spec.gates.as_ref())?;
         let on_superseded = OnSuperseded::default_of(Operation::Install, &baseline);
         let template = RolloutSpec {
             urgent: None,
@@ -156,50 +139,15 @@ impl PatchPolicy {
             windows: spec.windows.clone(),
             blackouts,
             reboot: spec.reboot.unwrap_or(RebootOption::IfNeeded),
-            hook_timeout,
+            hook_timeout: parts::hook_timeout(spec.hooks.as_ref()),
             rings,
             ramp: Ramp::Full,
             gates,
             on_superseded: spec.on_superseded.unwrap_or(on_superseded),
         };
-        if let Err(error) = template.check() {
-            let field = match error {
-                SpecError::Window(_) | SpecError::SameWindow(_) | SpecError::TooMany { what: "windows", .. } => {
-                    "windows"
-                }
-                SpecError::Blackout(..) | SpecError::TooMany { what: "blackouts", .. } => "blackouts",
-                SpecError::Ring(..) | SpecError::TooMany { what: "rings", .. } => "rings",
-                SpecError::Gate(..) => "gates",
-                SpecError::HookTimeout(_) => "hooks",
-                SpecError::Concurrency(_) => "maxConcurrency",
-                SpecError::NoBaselines => "baselines",
-                _ => "targets",
-            };
-            told.wrong(field, given.filter(|_| field == "hooks").unwrap_or_default(), words(&error));
-        }
+        parts::judge(told, &template, spec.hooks.as_ref());
         Some(template)
     }
-}
-
-/// What is wrong, with the reason below it.
-fn words(error: &SpecError) -> String {
-    match error {
-        SpecError::Concurrency(cause) => cause.to_string(),
-        SpecError::HookTimeout(_) => "write a time-out such as 90s, 15m or 4h, between 1s and 24h".to_owned(),
-        SpecError::Gate(_, cause) => format!("afterHost: {cause}"),
-        other => other.to_string(),
-    }
-}
-
-/// What is meant by everything of a list; `None`, and what is wrong is told, unless all of it is right.
-fn each<T, U>(
-    told: &mut Told,
-    field: &'static str,
-    given: &[T],
-    meant: impl Fn(&T) -> Result<U, String>,
-) -> Option<Vec<U>> {
-    let found = given.iter().map(meant).collect::<Result<_, _>>();
-    found.map_err(|wrong| told.wrong(field, "", wrong)).ok()
 }
 
 fn recurring(
@@ -220,6 +168,26 @@ fn recurring(
 }
 
 impl Policy {
+    /// What starts its runs of `operation`.
+    pub fn key(&self, operation: Operation) -> Key {
+        Key::Policy { policy: self.name.clone(), operation }
+    }
+
+    /// The runs that are due at `now`, if it is so since `since` and `runs` were started.
+    pub(super) fn wanted<'a>(
+        &'a self,
+        since: WallTime,
+        runs: &'a Runs,
+        now: WallTime,
+    ) -> impl Iterator<Item = Start> + 'a {
+        OPERATIONS.into_iter().filter_map(move |operation| {
+            let key = self.key(operation);
+            let last = runs.get(&key).map(|(_, run)| *run);
+            let of = self.recurring(operation)?.due(since, last, now).now?;
+            Some(Start { key, of, spec: self.rollout(operation, of) })
+        })
+    }
+
     /// When it does `operation`; `None` if never.
     pub fn recurring(&self, operation: Operation) -> Option<&Recurring> {
         let timing = match operation {
@@ -231,7 +199,7 @@ impl Policy {
 
     /// What the run of `operation` for the time `of` asks for. A scan disturbs nobody: it waits for nothing and shows nothing.
     pub fn rollout(&self, operation: Operation, of: WallTime) -> RolloutSpec {
-        let run = RolloutSpec { name: run_name(&self.name, operation, of), operation, ..self.template.clone() };
+        let run = RolloutSpec { name: self.key(operation).run_name(false, of), operation, ..self.template.clone() };
         match operation {
             Operation::Install => run,
             Operation::Scan => RolloutSpec {
@@ -272,47 +240,6 @@ pub fn word(operation: Operation) -> &'static str {
         Operation::Scan => "scan",
         Operation::Install => "install",
     }
-}
-
-/// The name of the run of `operation` of `policy` for the time `of`, in whole seconds.
-pub fn run_name(policy: &str, operation: Operation, of: WallTime) -> String {
-    let time = of.rfc3339().replace(['-', ':'], "").to_ascii_lowercase();
-    format!("{policy}-{}-{time}", word(operation))
-}
-
-/// The policy, the operation and the time of a run that is called `name`; `None` if it is no name of a run.
-pub fn run_of(name: &str) -> Option<(&str, Operation, WallTime)> {
-    let (rest, time) = name.rsplit_once('-')?;
-    let (policy, operation) = rest.rsplit_once('-')?;
-    let operation = OPERATIONS.into_iter().find(|one| word(*one) == operation)?;
-    let (date, clock) = time.strip_suffix('z')?.split_once('t')?;
-    let parts = [date.get(..4)?, date.get(4..6)?, date.get(6..)?, clock.get(..2)?, clock.get(2..4)?, clock.get(4..)?];
-    let [year, month, day, hour, minute, second] = parts;
-    let of = WallTime::parse(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))?;
-    (run_name(policy, operation, of) == name).then_some((policy, operation, of))
-}
-
-/// The newest run of every policy and operation.
-pub type Runs = BTreeMap<(String, Operation), (RolloutId, Run)>;
-
-/// The newest run of every policy and operation that `ledger` knows at `now`. A run of a time that has not come by this clock counts
-/// while it is on its way, and then not until that time comes: the clock was ahead when it was started, and what is due meanwhile
-/// must not wait for it.
-pub fn runs(ledger: &Ledger, now: WallTime) -> Runs {
-    let mut newest = Runs::new();
-    for (id, state) in &ledger.rollouts {
-        let Some((policy, operation, of)) = run_of(&state.plan.name) else { continue };
-        // A time that had not come is no policy's: somebody chose the name, and it must keep nothing from being due.
-        if of > state.started_at || of > now && state.ended_at.is_some() {
-            continue;
-        }
-        let run = Run { of, started: state.started_at, ended: state.ended_at };
-        let known = newest.entry((policy.to_owned(), operation)).or_insert((*id, run));
-        if (known.1.of, known.1.started) < (run.of, run.started) {
-            *known = (*id, run);
-        }
-    }
-    newest
 }
 
 /// The systems of `baseline` with the names of their baselines, and a name for all of them.

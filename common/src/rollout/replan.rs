@@ -8,10 +8,10 @@ use core::time::Duration;
 
 use super::{
     OnSuperseded, Operation,
+    attempts::Attempts,
     ledger::{Ledger, Progress, RolloutState},
     plan::Superseded,
     planner::Desk,
-    policy::attempts::{Attempts, Key},
     spec::{Asked, MAX_NAME, RolloutSpec},
 };
 use crate::{
@@ -192,22 +192,22 @@ pub struct Due {
 }
 
 /// What is to be planned again at `now`, the longest ended first, as far as its hosts are heard. Nothing while the coordinator stands back from another one, or was
-/// succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is told so by its [`key`].
-pub fn due(attempts: &mut Attempts, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Due> {
+/// succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is told so by its id.
+pub fn due(attempts: &mut Attempts<RolloutId>, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Due> {
     let mut found: Vec<(WallTime, Due)> = Vec::new();
     for (id, state) in &ledger.rollouts {
         if let (Some(ended), Some(Next::Due(spec))) = (state.ended_at, next(ledger, *id, now.wall)) {
             found.push((ended, Due { of: *id, spec: *spec }));
         }
     }
-    attempts.keep(|one| found.iter().any(|(_, due)| key(due.of) == *one));
+    attempts.keep(|one| found.iter().any(|(_, due)| due.of == *one));
     if stands_back(desk, now) {
         return Vec::new();
     }
     found.sort_by_key(|(ended, due)| (*ended, due.of));
     found.retain(|(ended, due)| {
         let heard = ledger.rollouts.get(&due.of).is_some_and(|state| is_heard(state, desk, now.wall));
-        heard && attempts.begin(&key(due.of), *ended, now.boot)
+        heard && attempts.begin(&due.of, *ended, now.boot)
     });
     found.into_iter().map(|(_, due)| due).collect()
 }
@@ -215,9 +215,4 @@ pub fn due(attempts: &mut Attempts, ledger: &Ledger, desk: &Desk, now: Now) -> V
 /// Whether another coordinator plans again what is to be planned again.
 pub(super) fn stands_back(desk: &Desk, now: Now) -> bool {
     desk.superseded || desk.stands_back(now.boot)
-}
-
-/// Under what the tries to plan the rollout `of` again are remembered.
-pub fn key(of: RolloutId) -> Key {
-    (of.to_string(), Operation::Install)
 }

@@ -9,16 +9,13 @@ use core::time::Duration;
 
 use super::{
     expression::Schedule,
-    window::{CutoffBehavior, MAX_LOOK, Window},
+    window::{CutoffBehavior, Window},
     zone::Zone,
 };
 use crate::time::WallTime;
 
 /// How long after a time its work may begin all the same: as long as a restart takes, and shorter than the shortest interval.
 pub const GRACE: Duration = Duration::from_secs(4 * 60);
-/// How far the first look for the newest time goes back; every further one goes [`FURTHER`] times as far.
-const FIRST_LOOK: i64 = 60 * 60 * 1000;
-const FURTHER: i64 = 16;
 
 /// When work comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +71,7 @@ impl Recurring {
             end: None,
             cutoff_behavior: CutoffBehavior::ContinueTask,
             enabled: true,
+            tasks: Vec::new(),
         };
         Self { times, catch_up }
     }
@@ -85,16 +83,7 @@ impl Recurring {
 
     /// The newest time after `after`, and not after `now`.
     pub fn newest(&self, after: WallTime, now: WallTime) -> Option<WallTime> {
-        let mut back = FIRST_LOOK;
-        loop {
-            let from = WallTime(now.0.saturating_sub(back)).max(WallTime(after.0.saturating_add(1)));
-            let times = self.times.openings(from).map(|one| one.opening.opens);
-            let newest = times.take(MAX_LOOK).take_while(|time| *time <= now).last();
-            if newest.is_some() || from.0 <= after.0.saturating_add(1) {
-                return newest;
-            }
-            back = back.saturating_mul(FURTHER);
-        }
+        self.times.newest(after, now).map(|one| one.opens)
     }
 
     /// Where the work stands at `now`, which nobody asked for before `since`, and whose last run was `last`.

@@ -3,6 +3,7 @@
 //! [`MaintenanceWindow`] is what people write; [`MaintenanceWindow::check`] turns it into a [`Window`], which yields openings.
 
 use core::{fmt, iter, time::Duration};
+use std::borrow::Cow;
 
 use jiff::ToSpan;
 use schemars::JsonSchema;
@@ -15,7 +16,11 @@ use super::{
     expression::{MAX_SCHEDULE, Schedule},
     zone::{Note, Zone},
 };
-use crate::{duration, time::WallTime};
+use crate::{
+    duration,
+    rollout::task::{MAX_TARGETS, MAX_TASKS, TargetText, Task, TaskText, check as check_tasks},
+    time::WallTime,
+};
 
 /// Shortest name, in characters.
 pub const MIN_NAME: usize = 3;
@@ -35,6 +40,9 @@ pub const MAX_OFFSET_DAYS: i64 = 6;
 pub const MAX_LOOK: usize = 366 * 24;
 /// Longest echo of what somebody wrote, in characters.
 const MAX_ECHO: usize = 80;
+/// How far the first look for the newest opening goes back, in milliseconds; every further one goes [`FURTHER`] times as far.
+const FIRST_LOOK: i64 = 60 * 60 * 1000;
+const FURTHER: i64 = 16;
 /// A zone can skip a whole day, so that a local time begins to count two days early.
 const EARLY_DAYS: i64 = 2;
 
@@ -89,11 +97,19 @@ pub struct Spec {
     /// `false`: it never opens. Absent is `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// Sets of hosts that the tasks name. Which hosts they are is looked up when a task starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TARGETS))]
+    pub targets: Vec<TargetText>,
+    /// What is done in every opening, by priority.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TASKS))]
+    pub tasks: Vec<TaskText>,
 }
 
 /// What hosts at work do at the cutoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
-#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CutoffBehavior {
     /// They go on to the end of the opening.
     ContinueTask,
@@ -104,8 +120,8 @@ pub enum CutoffBehavior {
 /// One thing that is wrong with a window, or with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The field: `name`, or a member of `spec`.
-    pub field: &'static str,
+    /// The field: `name`, or a member of `spec` with its path, such as `tasks[0].name`.
+    pub field: Cow<'static, str>,
     /// The offending value.
     pub value: String,
     /// The limit that it breaks, as a fragment.
@@ -143,6 +159,8 @@ pub struct Window {
     pub cutoff_behavior: CutoffBehavior,
     /// Whether it opens at all.
     pub enabled: bool,
+    /// What is done in every opening, in the order in which it is.
+    pub tasks: Vec<Task>,
 }
 
 /// One opening of a window.
@@ -189,20 +207,25 @@ impl MaintenanceWindow {
             told.wrong("offsetDays", &offset_days.to_string(), "only a schedule of the form cron(…) takes it");
         }
         let (start, end) = spec.dates(&mut told);
-        let cutoff_behavior = match spec.cutoff_behavior.as_deref() {
-            None | Some("CONTINUE_TASK") => CutoffBehavior::ContinueTask,
-            Some("CANCEL_TASK") => CutoffBehavior::CancelTask,
-            Some(word) => {
-                told.wrong("cutoffBehavior", word, "write CONTINUE_TASK or CANCEL_TASK");
-                CutoffBehavior::ContinueTask
-            }
-        };
+        let cutoff_behavior = CutoffBehavior::read(spec.cutoff_behavior.as_deref(), &mut told);
+        let cutoff_behavior = cutoff_behavior.unwrap_or(CutoffBehavior::ContinueTask);
+        let tasks = check_tasks(&self.name, spec, cutoff_behavior, &mut told);
         let name = self.name.clone();
         let enabled = spec.enabled.unwrap_or(true);
         match (schedule, zone, lengths) {
-            (Ok(schedule), Some(zone), Some((duration, cutoff))) if told.0.is_empty() => {
-                Ok(Window { name, schedule, zone, offset_days, duration, cutoff, start, end, cutoff_behavior, enabled })
-            }
+            (Ok(schedule), Some(zone), Some((duration, cutoff))) if told.0.is_empty() => Ok(Window {
+                name,
+                schedule,
+                zone,
+                offset_days,
+                duration,
+                cutoff,
+                start,
+                end,
+                cutoff_behavior,
+                enabled,
+                tasks,
+            }),
             _ => Err(told.0),
         }
     }
@@ -212,8 +235,48 @@ impl MaintenanceWindow {
 pub(crate) struct Told(pub(crate) Vec<Problem>);
 
 impl Told {
-    pub(crate) fn wrong(&mut self, field: &'static str, value: &str, limit: impl Into<String>) {
-        self.0.push(Problem { field, value: value.chars().take(MAX_ECHO).collect(), limit: limit.into() });
+    pub(crate) fn wrong(&mut self, field: impl Into<Cow<'static, str>>, value: &str, limit: impl Into<String>) {
+        let value = value.chars().take(MAX_ECHO).collect();
+        self.0.push(Problem { field: field.into(), value, limit: limit.into() });
+    }
+
+    /// What is wrong with the entry `place`, such as `tasks[0]`.
+    pub(crate) fn within(&mut self, place: &str, inner: Told) {
+        let placed = |problem: Problem| {
+            let dot = if problem.field.is_empty() { "" } else { "." };
+            Problem { field: format!("{place}{dot}{}", problem.field).into(), ..problem }
+        };
+        self.0.extend(inner.0.into_iter().map(placed));
+    }
+}
+
+impl CutoffBehavior {
+    /// What is written as `cutoffBehavior`; `None` if nothing is, or if it is no such word, which is told.
+    pub(crate) fn read(written: Option<&str>, told: &mut Told) -> Option<Self> {
+        match written? {
+            "CONTINUE_TASK" => Some(Self::ContinueTask),
+            "CANCEL_TASK" => Some(Self::CancelTask),
+            word => {
+                told.wrong("cutoffBehavior", word, "write CONTINUE_TASK or CANCEL_TASK");
+                None
+            }
+        }
+    }
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ContinueTask => "CONTINUE_TASK",
+            Self::CancelTask => "CANCEL_TASK",
+        }
+    }
+
+    /// `opening`, as long as hosts that are at work in it may begin a step that disrupts.
+    pub fn cut(self, opening: Opening) -> Opening {
+        match self {
+            Self::ContinueTask => opening,
+            Self::CancelTask => Opening { closes: opening.last_start, ..opening },
+        }
     }
 }
 
@@ -289,17 +352,27 @@ impl Window {
     /// what `blackouts` cover. With `CANCEL_TASK` they close at the last start. Looks at [`MAX_LOOK`] openings at most.
     pub fn allowed(&self, now: WallTime, blackouts: &[Blackout], most: usize) -> Vec<Opening> {
         let since = WallTime(now.0.saturating_sub(self.duration.as_millis() as i64));
-        let mut pieces: Vec<_> = self
-            .openings(since)
+        self.openings(since)
             .take(MAX_LOOK)
             .flat_map(|one| without(one.opening, blackouts))
             .filter(|piece| now < piece.last_start)
             .take(most)
-            .collect();
-        if self.cutoff_behavior == CutoffBehavior::CancelTask {
-            pieces.iter_mut().for_each(|piece| piece.closes = piece.last_start);
+            .map(|piece| self.cutoff_behavior.cut(piece))
+            .collect()
+    }
+
+    /// The newest opening that opened after `after`, and not after `now`; it may be over.
+    pub fn newest(&self, after: WallTime, now: WallTime) -> Option<Opening> {
+        let mut back = FIRST_LOOK;
+        loop {
+            let from = WallTime(now.0.saturating_sub(back)).max(WallTime(after.0.saturating_add(1)));
+            let openings = self.openings(from).map(|one| one.opening);
+            let newest = openings.take(MAX_LOOK).take_while(|one| one.opens <= now).last();
+            if newest.is_some() || from.0 <= after.0.saturating_add(1) {
+                return newest;
+            }
+            back = back.saturating_mul(FURTHER);
         }
-        pieces
     }
 
     /// Instants of the schedule, not descending, the first of them not after what opens next at `from`.

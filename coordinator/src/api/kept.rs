@@ -8,8 +8,6 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use patchmesh_common::time::WallTime;
-use patchmesh_node::clock;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -32,10 +30,7 @@ pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
         .route("/v1/baselines/{name}/default", post(default::<S>))
         .route("/v1/groups", get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.groups()).await }))
         .route("/v1/groups/{group}/{act}", post(register::<S>))
-        .route(
-            "/v1/windows",
-            get(|State(s): State<Arc<S>>| async move { keep(&*s, |store| store.windows(now())).await }),
-        )
+        .route("/v1/windows", get(|State(s): State<Arc<S>>| async move { answer(s.windows()).await }))
         .route("/v1/windows/{name}", get(window::<S>).put(put_window::<S>).delete(delete_window::<S>))
         .route("/v1/services", get(|State(s): State<Arc<S>>| async move { answer(s.services()).await }))
         .route("/v1/services/{name}", get(service::<S>).put(keep_service::<S>).delete(drop_service::<S>))
@@ -99,12 +94,8 @@ async fn delete<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Stri
     keep(&*service, move |store| store.delete(&name)).await
 }
 
-fn now() -> WallTime {
-    clock::now().wall
-}
-
 async fn window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
-    keep(&*service, move |store| store.window(&name, now())).await
+    answer(service.window(name)).await
 }
 
 async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {

@@ -67,7 +67,7 @@ use self::document::{
     CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument,
     OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
     RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, StopDocument,
-    WatchEvent, WhyDocument,
+    WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -186,6 +186,12 @@ pub trait Service: Send + Sync + 'static {
 
     /// The snapshots that are kept.
     fn snapshots(&self) -> Snapshots;
+
+    /// Every maintenance window, with its next opening and what became of its tasks.
+    fn windows(&self) -> Answer<'_, WindowListDocument>;
+
+    /// One maintenance window by name. [`not_found`] if there is none.
+    fn window(&self, name: String) -> Answer<'_, WindowDocument>;
 
     /// Every policy, with its next run and what became of the last one.
     fn policies(&self) -> Answer<'_, PoliciesDocument>;

@@ -107,7 +107,7 @@ pub enum GetKind {
         after_help = "Examples:\n  patchmesh get snapshots\n  patchmesh get snapshots -o json"
     )]
     Snapshots(ListArgs),
-    /// Every maintenance window of the coordinator, with its next opening
+    /// Every maintenance window of the coordinator, with its next opening and what became of its tasks
     #[command(
         visible_alias = "window",
         after_help = "Examples:\n  patchmesh get windows\n  patchmesh get windows -o wide"
@@ -148,7 +148,7 @@ pub enum DescribeKind {
         after_help = "Examples:\n  patchmesh describe snapshot 3fa9c01b22d0\n  patchmesh describe snapshot 3fa9c01b22d0 -o csv"
     )]
     Snapshot(SnapshotArgs),
-    /// One maintenance window of the coordinator, with its next openings
+    /// One maintenance window of the coordinator, with its next openings, and its tasks with what became of them
     #[command(
         after_help = "Examples:\n  patchmesh describe window patch-tuesday\n  patchmesh describe window patch-tuesday -o yaml"
     )]

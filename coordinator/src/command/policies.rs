@@ -73,7 +73,8 @@ fn yaml(document: PolicyDocument) -> Result<String, Fault> {
     manifest::policy::yaml(policy)
 }
 
-fn targets(document: &TargetsDocument) -> String {
+/// Which hosts, in few words.
+pub(super) fn targets(document: &TargetsDocument) -> String {
     let listed = |what: &str, names: &[String]| {
         let shown: Vec<_> = names.iter().take(MAX_NAMES).map(|name| one_line(name)).collect();
         let more = names.len() - shown.len();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use patchmesh_common::{
+    rollout::{policy::word, task::TargetText},
     schedule::window::{MaintenanceWindow, Window},
     time::WallTime,
 };
@@ -14,9 +15,13 @@ use super::{
     baseline::time,
     block_on,
     get::{LIST, ListArgs, NameArgs, ONE},
+    policies::targets,
 };
 use crate::{
-    api::document::{NextDocument, Time, WindowDocument, WindowListDocument, WindowOpeningDocument},
+    api::document::{
+        NextDocument, RecurringResult, TargetsDocument, TaskRow, Time, WindowDocument, WindowListDocument,
+        WindowOpeningDocument,
+    },
     cli::Output,
     fault::{Exit, Fault},
     manifest,
@@ -26,6 +31,8 @@ use crate::{
 
 /// Most openings that are shown: half a week of the most frequent ones.
 const MAX_OPENINGS: u16 = 1000;
+/// Tasks of a window that a list shows.
+const MAX_TASKS: usize = 3;
 
 /// What can be asked of windows.
 #[derive(Debug, Subcommand)]
@@ -130,7 +137,7 @@ fn openings(list: &[WindowOpeningDocument]) -> Rows {
 }
 
 fn list_rows(document: &WindowListDocument, wide: bool) -> Rows {
-    let mut header = vec!["name", "schedule", "zone", "next", "closes"];
+    let mut header = vec!["name", "schedule", "zone", "next", "closes", "tasks"];
     if wide {
         header.extend(["enabled", "description"]);
     }
@@ -141,7 +148,8 @@ fn list_rows(document: &WindowListDocument, wide: bool) -> Rows {
             None if one.enabled => ("never again".to_owned(), String::new()),
             None => ("not enabled".to_owned(), String::new()),
         };
-        let mut cells = vec![one.name.clone(), one_line(&one.schedule), one.zone.clone(), opens, closes];
+        let mut cells =
+            vec![one.name.clone(), one_line(&one.schedule), one.zone.clone(), opens, closes, stood(&one.tasks)];
         if wide {
             cells.push(if one.enabled { "yes" } else { "no" }.to_owned());
             cells.push(one.description.as_deref().map(one_line).unwrap_or_default());
@@ -152,7 +160,7 @@ fn list_rows(document: &WindowListDocument, wide: bool) -> Rows {
 }
 
 fn text(document: WindowDocument) -> Result<String, Fault> {
-    let WindowDocument { name, next, manifest, .. } = document;
+    let WindowDocument { name, next, tasks, manifest, .. } = document;
     let Some(MaintenanceWindow { spec, .. }) = manifest.window() else {
         let message = format!("the coordinator's window {name} is of another version");
         let remedy = "use a patchmesh of the coordinator's version";
@@ -176,11 +184,70 @@ fn text(document: WindowDocument) -> Result<String, Fault> {
     if spec.enabled == Some(false) {
         lines.push(("enabled", "no".to_owned()));
     }
+    let enabled = spec.enabled != Some(false);
+    let hosts = |target: &TargetText| target.hosts().targets().map(|hosts| targets(&TargetsDocument::from(&hosts)));
+    lines
+        .extend(spec.targets.iter().map(|one| ("target", format!("{}: {}", one.name, hosts(one).unwrap_or_default()))));
     let mut out: String = lines.iter().map(|(label, value)| format!("{label:<17}{}\n", one_line(value))).collect();
     out.push('\n');
     match next.as_slice() {
         [] => out.push_str("it never opens again\n"),
         several => out.push_str(&openings(several).table()),
     }
+    if !tasks.is_empty() {
+        out.push('\n');
+        out.push_str(&task_table(&tasks, enabled).table());
+    }
+    for one in &tasks {
+        if let Some(RecurringResult { at, result, text: Some(text) }) = &one.last_result {
+            let (task, target) = (&one.name, &one.target);
+            out.push_str(&format!("{task} on {target}: {result} at {at}: {}\n", one_line(text)));
+        }
+    }
     Ok(out)
+}
+
+/// What became of the first few of `tasks`, in few words.
+fn stood(tasks: &[TaskRow]) -> String {
+    let told = |one: &TaskRow| {
+        let several = tasks.iter().filter(|other| other.name == one.name).count() > 1;
+        let on = if several { format!(" on {}", one.target) } else { String::new() };
+        let result = one.last_result.as_ref().map(|last| format!(" {}", last.result)).unwrap_or_default();
+        format!("{}{on}{result}", one.name)
+    };
+    let shown: Vec<_> = tasks.iter().take(MAX_TASKS).map(told).collect();
+    let more = tasks.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn task_table(tasks: &[TaskRow], enabled: bool) -> Rows {
+    let mut rows = Rows::new(&[
+        "priority",
+        "task",
+        "operation",
+        "target",
+        "cutoff behavior",
+        "next run",
+        "last run",
+        "last result",
+    ]);
+    for one in tasks {
+        let next = match one.next_run {
+            Some(next) => next.to_string(),
+            None if enabled => "never again".to_owned(),
+            None => "not enabled".to_owned(),
+        };
+        rows.push(vec![
+            one.priority.to_string(),
+            one.name.clone(),
+            word(one.operation).to_owned(),
+            one.target.clone(),
+            one.cutoff_behavior.as_str().to_owned(),
+            next,
+            one.last_run.as_ref().map(|run| run.started_at.to_string()).unwrap_or_default(),
+            one.last_result.as_ref().map(|last| last.result.clone()).unwrap_or_default(),
+        ]);
+    }
+    rows
 }

@@ -37,7 +37,7 @@ const OK: u16 = 200;
 /// The gates after a host, and where each of them is written.
 pub(super) fn gates(place: &Place<'_>, given: Option<GatesYaml>) -> Result<(Vec<Gate>, Vec<Location>), Fault> {
     let Some(given) = given else { return Ok((Vec::new(), Vec::new())) };
-    refuse_after_ring(place, given.after_ring.as_ref())?;
+    refuse_after_ring(place, "field spec.gates.afterRing", given.after_ring.as_ref())?;
     let (mut gates, mut locations) = (Vec::new(), Vec::new());
     for gate in given.after_host.unwrap_or_default() {
         locations.push(gate.referenced);
@@ -65,19 +65,19 @@ struct HttpToCome {
 }
 
 impl GatesToCome {
-    /// Refuses the first of them.
-    pub(super) fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
-        refuse_after_ring(place, self.after_ring.as_ref())?;
+    /// Refuses the first of them; `after_ring` is what that field is called.
+    pub(super) fn refuse(self, place: &Place<'_>, after_ring: &str) -> Result<(), Fault> {
+        refuse_after_ring(place, after_ring, self.after_ring.as_ref())?;
         let asked = self.after_host.into_iter().flatten().filter_map(|gate| gate.http);
         asked.filter_map(|http| http.url).try_for_each(|url| refuse_https(place, &url))
     }
 }
 
-fn refuse_after_ring(place: &Place<'_>, given: Option<&Spanned<IgnoredAny>>) -> Result<(), Fault> {
+fn refuse_after_ring(place: &Place<'_>, what: &str, given: Option<&Spanned<IgnoredAny>>) -> Result<(), Fault> {
     let Some(ring) = given else { return Ok(()) };
     Err(place.not_built(
         ring.referenced,
-        "field spec.gates.afterRing",
+        what,
         "write afterHost, which every host of a ring must pass before the next ring begins, with a bake or approvals",
     ))
 }

@@ -76,15 +76,10 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
             }
         }
         spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
-        spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
+        spec.gates.map_or(Ok(()), |gates| gates.refuse(&place, "field spec.gates.afterRing"))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
-        if let Some(given) = spec.reboot.filter(|given| ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()))
-        {
-            let what = format!("reboot {}, in AWS's meaning,", given.value);
-            let instead = "write ifNeeded (a package asked for it) or never";
-            return Err(place.not_built(given.referenced, &what, instead));
-        }
+        rollout::refuse_aws_reboot(&place, spec.reboot.as_ref())?;
     }
     let (name, spec) = written::read(&place, text, KIND, "policy")?;
     let policy = PatchPolicy { name, spec };

@@ -146,15 +146,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             None => Vec::new(),
         },
         reboot: match &spec.reboot {
-            Some(given) if ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()) => {
-                let what = format!("reboot {}, in AWS's meaning,", given.value);
-                return Err(place.not_built(
-                    given.referenced,
-                    &what,
-                    "write ifNeeded (a package asked for it) or never",
-                ));
-            }
             Some(given) => {
+                refuse_aws_reboot(place, Some(given))?;
                 let words = [("never", RebootOption::Never), ("ifNeeded", RebootOption::IfNeeded)];
                 word(place, "reboot", given, &words)?
             }
@@ -229,7 +222,19 @@ pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Re
     }
 }
 
-/// `onSuperseded`, of a policy too; `None` if nothing is said.
+/// Refuses AWS's words for `reboot`, of a policy and of a task too.
+pub(super) fn refuse_aws_reboot(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fault> {
+    match given {
+        Some(given) if ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()) => {
+            let what = format!("reboot {}, in AWS's meaning,", given.value);
+            let instead = "write ifNeeded (a package asked for it) or never";
+            Err(place.not_built(given.referenced, &what, instead))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `onSuperseded`, of a policy and of a task too; `None` if nothing is said.
 pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<Option<OnSuperseded>, Fault> {
     let words = [("replan", OnSuperseded::Replan), ("wait", OnSuperseded::Wait), ("skip", OnSuperseded::Skip)];
     given.map(|given| word(place, "onSuperseded", given, &words)).transpose()

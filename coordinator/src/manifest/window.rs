@@ -6,7 +6,7 @@ use patchmesh_common::schedule::window::{MaintenanceWindow, Spec};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{MAX_MANIFEST, Place, read_text, written};
+use super::{MAX_MANIFEST, Place, gates::GatesToCome, read_text, rollout, written};
 use crate::fault::Fault;
 
 /// The kind.
@@ -38,9 +38,24 @@ struct ToCome {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecToCome {
-    tasks: NotYet,
-    targets: NotYet,
+    tasks: Option<Vec<TaskToCome>>,
     allow_unassociated_targets: NotYet,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskToCome {
+    gates: Option<GatesToCome>,
+    on_superseded: Option<Spanned<String>>,
+    reboot: Option<Spanned<String>>,
+}
+
+impl TaskToCome {
+    fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
+        self.gates.map_or(Ok(()), |gates| gates.refuse(place, "field afterRing of a task's gates"))?;
+        rollout::on_superseded(place, self.on_superseded.as_ref())?;
+        rollout::refuse_aws_reboot(place, self.reboot.as_ref())
+    }
 }
 
 type NotYet = Option<Spanned<IgnoredAny>>;
@@ -64,16 +79,11 @@ pub fn parse(file: &str, text: &str) -> Result<MaintenanceWindow, Fault> {
     if let Ok(ToCome { kind, spec: Some(spec) }) = place.yaml(text)
         && kind == KIND
     {
-        let refused = [
-            (spec.tasks, "field spec.tasks", "write the work into a Rollout that names this window"),
-            (spec.targets, "field spec.targets", "write the targets into a Rollout that names this window"),
-            (spec.allow_unassociated_targets, "field spec.allowUnassociatedTargets", "leave it out"),
-        ];
-        for (field, what, instead) in refused {
-            if let Some(given) = field {
-                return Err(place.not_built(given.referenced, what, instead));
-            }
+        if let Some(given) = spec.allow_unassociated_targets {
+            let instead = "leave it out: every task names targets of the window";
+            return Err(place.not_built(given.referenced, "field spec.allowUnassociatedTargets", instead));
         }
+        spec.tasks.into_iter().flatten().try_for_each(|task| task.refuse(&place))?;
     }
     let (name, spec) = written::read(&place, text, KIND, "window")?;
     let window = MaintenanceWindow { name, spec };
@@ -114,9 +124,28 @@ spec:
   cutoffBehavior: CONTINUE_TASK
 ";
 
+    /// What it does in every opening.
+    const TASKS: &str = "  targets:
+    - {name: web, selector: {matchLabels: {app: web}}}
+    - {name: db, patchGroups: [db]}
+  tasks:
+    - {name: scan, operation: Scan, targets: [web, db], maxConcurrency: 100%}
+    - name: patch
+      priority: 1
+      operation: Install
+      targets: [web]
+      reboot: ifNeeded
+      gates: {afterHost: [{command: [check-web]}]}
+      onSuperseded: skip
+      baselines: {DEBIAN: web}
+      maxConcurrency: 10%
+      cutoffBehavior: CANCEL_TASK
+";
+
     fn message(from: &str, to: &str) -> String {
-        let text = GOOD.replace(from, to);
-        assert_ne!(text, GOOD);
+        let good = format!("{GOOD}{TASKS}");
+        let text = good.replace(from, to);
+        assert_ne!(text, good);
         let fault = parse("w.yaml", &text).unwrap_err();
         assert_eq!((fault.exit, fault.code), (Exit::Error, "manifest-invalid"));
         fault.chain()
@@ -124,6 +153,9 @@ spec:
 
     #[test]
     fn a_manifest_is_read_written_and_read_again() {
+        let busy = parse("w.yaml", &format!("{GOOD}{TASKS}")).unwrap();
+        assert_eq!((busy.spec.targets.len(), busy.spec.tasks[1].priority), (2, Some(1)));
+        assert_eq!(parse("w.yaml", &yaml(busy.clone()).unwrap()).unwrap(), busy);
         let window = parse("w.yaml", GOOD).unwrap();
         assert_eq!((window.name.as_str(), window.spec.offset_days), ("patch-tuesday", Some(0)));
         assert_eq!(parse("w.yaml", &yaml(window.clone()).unwrap()).unwrap(), window);
@@ -163,19 +195,41 @@ spec:
         assert!(message("offsetDays: 0", "offsetDays: two").starts_with("w.yaml:9:15: "));
         let both = message("4h\n  cutoff: 1h", "25h\n  cutoff: 30h");
         assert!(both.starts_with("w.yaml: 2 problems: w.yaml:7:13: spec.duration \"25h\""), "{both}");
+        assert_eq!(
+            message("[web, db]", "[web, bd, web]"),
+            "w.yaml: 3 problems: w.yaml:15:14: spec.targets[1].name \"db\": no task names it: leave it out, or name it in the \
+             targets of a task; w.yaml:17:52: spec.tasks[0].targets[1] \"bd\": no target of the window has this name; \
+             w.yaml:17:56: spec.tasks[0].targets[2] \"web\": it is named twice"
+        );
+        assert!(
+            message("name: patch\n", "name: scan\n")
+                .starts_with("w.yaml:18:13: spec.tasks[1].name \"scan\": an earlier")
+        );
+        assert!(
+            message("patchGroups: [db]", "patchGroups: [db], all: true")
+                .starts_with("w.yaml:15:7: spec.targets[1]: write")
+        );
+        assert!(message("priority: 1", "priority: -1").starts_with("w.yaml:19:17: "));
+        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(
+            message("CANCEL_TASK", "STOP").starts_with("w.yaml:27:23: spec.tasks[1].cutoffBehavior \"STOP\": write")
+        );
     }
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for field in ["tasks: []", "targets: {all: true}", "allowUnassociatedTargets: false"] {
-            let name = field.split(':').next().unwrap();
-            let fault = parse("w.yaml", &format!("{GOOD}  {field}\n")).unwrap_err();
+        for (field, told) in [
+            ("  allowUnassociatedTargets: false\n", "w.yaml:13:29: field spec.allowUnassociatedTargets is not"),
+            (
+                &TASKS.replace("ifNeeded", "RebootIfNeeded"),
+                "w.yaml:22:15: reboot RebootIfNeeded, in AWS's meaning, is not",
+            ),
+            (&TASKS.replace("skip", "replan"), "w.yaml:24:21: onSuperseded replan is not"),
+            (&TASKS.replace("afterHost", "afterRing"), "w.yaml:23:26: field afterRing of a task's gates is not"),
+        ] {
+            let fault = parse("w.yaml", &format!("{GOOD}{field}")).unwrap_err();
             assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
-            assert!(
-                fault.message.starts_with(&format!("w.yaml:13:{}: field spec.{name} is", name.len() + 5)),
-                "{}",
-                fault.message
-            );
+            assert!(fault.message.starts_with(told), "{told}: {}", fault.message);
         }
         let labels = GOOD.replace("tuesday}", "tuesday, labels: {a: b}}");
         assert!(parse("w.yaml", &labels).unwrap_err().message.contains("field metadata.labels is not built yet"));

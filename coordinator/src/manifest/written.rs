@@ -87,7 +87,7 @@ pub(super) fn read<S: DeserializeOwned>(
 /// What a check found, as one fault.
 pub(super) fn judged(place: &Place<'_>, text: &str, problems: Vec<Problem>) -> Fault {
     let told = problems.into_iter().map(|problem| {
-        let field = match problem.field {
+        let field = match problem.field.as_ref() {
             "name" => "metadata.name".to_owned(),
             field => format!("spec.{field}"),
         };

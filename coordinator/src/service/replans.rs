@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use patchmesh_common::{
     id::RolloutId,
-    rollout::replan::{Due, due, key},
+    rollout::replan::{Due, due},
 };
 use patchmesh_node::clock;
 
-use super::{Coordinator, Starts, policies::LOOK};
+use super::{Coordinator, Starts, due::LOOK};
 use crate::{api::document::WhyStep, fault::Fault};
 
 impl Coordinator {
@@ -45,12 +45,12 @@ impl Coordinator {
                 Some(fault.chain())
             }
         };
-        self.replanning.all().ended(&key(of), fault, clock::now().boot);
+        self.replanning.all().ended(&of, fault, clock::now().boot);
     }
 
     /// Why the last try to plan the rollout `of` again came to nothing, as a cause.
     pub(super) fn not_replanned(&self, of: RolloutId) -> Option<WhyStep> {
-        let (_, fault) = self.replanning.all().not_started().remove(&key(of))?;
+        let fault = self.replanning.all().not_started().remove(&of)?.because;
         let text = format!("could not be planned again: {fault}");
         Some(WhyStep { code: "replan-failed".into(), text, at: None, command: Some("patchmesh plan -f FILE".into()) })
     }

@@ -1,13 +1,13 @@
 //! What is urgent, and the windows and blackouts that cover its hosts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use patchmesh_common::{
     rollout::{
         Operation,
         policy::Policy,
         spec::{MAX_WINDOWS, RolloutSpec, Urgent},
-        urgent::{Covered, covered},
+        urgent::{Cover, covered},
     },
     schedule::blackout::Blackout,
     time::WallTime,
@@ -27,35 +27,39 @@ use crate::{
 /// Hosts with their tags.
 pub type Tagged = Vec<(String, BTreeMap<String, String>)>;
 
-/// Refuses what is urgent and installs where a policy waits for windows that are closed or for the end of a blackout, unless
-/// somebody said why.
+/// Refuses what is urgent and installs where a policy waits for windows that are closed or for the end of a blackout, or where a window
+/// that is closed installs by a task of its own, unless somebody said why.
 ///
 /// # Errors
-/// `window-covers` names the hosts, the policies and their windows; what the store says.
+/// `window-covers` names the hosts, the policies and the windows; what the store says.
 pub fn refuse_covered(spec: &RolloutSpec, hosts: &Tagged, store: &Store, now: WallTime) -> Result<(), Fault> {
     if !judges(spec) {
         return Ok(());
     }
-    let (mut policies, mut open) = (Vec::new(), BTreeSet::new());
-    for KeptPolicy { policy, .. } in store.policies()? {
-        if is_open(&policy, store, now)? {
-            open.insert(policy.name.clone());
+    let (policies, windows) = (store.policies()?, store.windows()?);
+    let mut closed = Vec::new();
+    for KeptPolicy { policy, .. } in &policies {
+        if let Some(cover) = Cover::of_policy(policy)
+            && !is_open(policy, store, now)?
+        {
+            closed.push(cover);
         }
-        policies.push(policy);
     }
+    closed.extend(windows.iter().filter_map(|kept| Cover::of_window(&kept.window, now)));
     let tagged = hosts.iter().map(|(name, tags)| (name.as_str(), tags));
-    let found = covered(&spec.targets, tagged, &policies, |policy| open.contains(&policy.name));
+    let found = covered(&spec.targets, tagged, &closed);
     if found.is_empty() {
         return Ok(());
     }
-    let told = |one: &Covered| match one.windows.as_slice() {
-        [] => format!("{} (policy {}: a blackout)", one.host, one.policy),
-        windows => format!("{} (policy {}: {})", one.host, one.policy, windows.join(", ")),
+    let told = |(host, cover): &(&str, &Cover<'_>)| match (cover.policy, cover.windows.join(", ").as_str()) {
+        (Some(policy), "") => format!("{host} (policy {policy}: a blackout)"),
+        (Some(policy), windows) => format!("{host} (policy {policy}: {windows})"),
+        (None, windows) => format!("{host} (window {windows})"),
     };
     let named: Vec<_> = found.iter().take(MAX_NAMED).map(told).collect();
     let more = found.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let (what, end) = match found.iter().all(|one| !one.windows.is_empty()) {
+    let (what, end) = match found.iter().all(|(_, cover)| !cover.windows.is_empty()) {
         true => ("a window that is closed", "the window"),
         false => ("a closed window or a blackout", "its end"),
     };

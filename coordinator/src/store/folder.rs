@@ -6,8 +6,10 @@ use std::{
     fs, io,
     marker::PhantomData,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
+use patchmesh_common::time::WallTime;
 use patchmesh_node::store::durable;
 
 use super::{UNCHANGED, damaged, read, told, unwritable};
@@ -53,6 +55,18 @@ impl<K: Kept> Folder<K> {
     /// The file of what is kept as `name`, which has passed the check of names.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.yaml"))
+    }
+
+    /// Since when what is kept as `name` is as it is: its file is replaced whole whenever it changes.
+    ///
+    /// # Errors
+    /// `store-damaged` if the file has no time that can be read.
+    pub(super) fn since(&self, name: &str) -> Result<WallTime, Fault> {
+        let path = self.file(name);
+        let modified = fs::metadata(&path).and_then(|about| about.modified());
+        let since = modified.map_err(|error| damaged(&path, "its time cannot be read".to_owned()).because(error))?;
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Ok(WallTime(i64::try_from(since).unwrap_or(i64::MAX)))
     }
 
     /// Everything that is kept, by name.

@@ -1,19 +1,20 @@
 //! The patch policies that are kept.
 
-use std::{fs, time::UNIX_EPOCH};
-
 use patchmesh_common::{
     patch::library::system,
-    rollout::policy::{
-        PatchPolicy, Policy, baseline_names,
-        predefined::{HOST_MANAGEMENT, host_management},
+    rollout::{
+        policy::{
+            PatchPolicy, Policy, baseline_names,
+            predefined::{HOST_MANAGEMENT, host_management},
+        },
+        spec::Asked,
     },
     schedule::window::{MaintenanceWindow, Problem},
     time::WallTime,
 };
 
 use super::{
-    Store, UNCHANGED, damaged,
+    Store, UNCHANGED,
     folder::Kept,
     judged::{Judged, checked, find},
 };
@@ -83,12 +84,7 @@ impl Store {
     }
 
     fn kept(&self, written: PatchPolicy) -> Result<KeptPolicy, Fault> {
-        let path = self.policies.file(&written.name);
-        // The file is replaced whole whenever the policy changes.
-        let modified = fs::metadata(&path).and_then(|about| about.modified());
-        let since = modified.map_err(|error| damaged(&path, "its time cannot be read".to_owned()).because(error))?;
-        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let since = WallTime(i64::try_from(since).unwrap_or(i64::MAX));
+        let since = self.policies.since(&written.name)?;
         Ok(KeptPolicy { policy: checked(&written)?, written, since, predefined: false })
     }
 
@@ -103,20 +99,30 @@ impl Store {
         for name in checked.windows() {
             find(&windows, name)?;
         }
+        self.named(&format!("policy {}", policy.name), checked.baseline())?;
+        self.policies.put(policy)
+    }
+
+    /// Refuses a baseline that `whose` names and that is not there, or is not for the operating system that it stands at.
+    pub(super) fn named(&self, whose: &str, asked: &Asked) -> Result<(), Fault> {
+        let names = baseline_names(asked);
+        if names.is_empty() {
+            return Ok(());
+        }
         let library = self.load()?;
-        for (os, name) in baseline_names(checked.baseline()) {
+        for (os, name) in names {
             let baseline = library.find(name).ok_or_else(|| {
-                let text = format!("policy {} names baseline {name:?}, which is not there", policy.name);
+                let text = format!("{whose} names baseline {name:?}, which is not there");
                 Fault::new("not-found", text, UNCHANGED, "see patchmesh get baselines, or import it first")
             })?;
             let own = system(&baseline);
             if os.is_some_and(|os| os != own) {
-                let text = format!("policy {}: baseline {name:?} is for {}", policy.name, own.as_str());
+                let text = format!("{whose}: baseline {name:?} is for {}", own.as_str());
                 let remedy = "name a baseline of the operating system that it stands at";
                 return Err(Fault::new("other-operating-system", text, UNCHANGED, remedy));
             }
         }
-        self.policies.put(policy)
+        Ok(())
     }
 
     /// Takes the policy `name` away. Its runs go on. The predefined one comes back as it was.
@@ -135,6 +141,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use patchmesh_common::schedule::window::Spec;
 
     use super::*;

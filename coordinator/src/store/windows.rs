@@ -14,11 +14,7 @@ use super::{
     folder::Kept,
     judged::{Judged, checked, find},
 };
-use crate::{
-    api::document::{KeptDocument, Time, WindowDocument, WindowListDocument, WindowRow},
-    fault::Fault,
-    manifest,
-};
+use crate::{api::document::KeptDocument, fault::Fault, manifest};
 
 /// Most windows of one coordinator.
 pub const MAX_WINDOWS: usize = 1000;
@@ -53,35 +49,51 @@ impl Judged for MaintenanceWindow {
     }
 }
 
+/// A maintenance window of the coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptWindow {
+    /// As it is written.
+    pub written: MaintenanceWindow,
+    /// What it is.
+    pub window: Window,
+    /// Since when it is as it is: what opened before that starts no task.
+    pub since: WallTime,
+}
+
 impl Store {
-    /// Every window, with its next opening at `now`.
+    /// Every window, by name.
     ///
     /// # Errors
     /// `store-damaged` names the first file that is not what the store wrote.
-    pub fn windows(&self, now: WallTime) -> Result<WindowListDocument, Fault> {
+    pub fn windows(&self) -> Result<Vec<KeptWindow>, Fault> {
         let _turn = self.turn();
-        let known = self.windows.load()?;
-        let rows = known.iter().map(|one| Ok(WindowRow::new(one, &checked(one)?, Time(now))));
-        Ok(WindowListDocument::new(rows.collect::<Result<_, Fault>>()?))
+        let kept = |written: MaintenanceWindow| {
+            let (window, since) = (checked(&written)?, self.windows.since(&written.name)?);
+            Ok(KeptWindow { written, window, since })
+        };
+        self.windows.load()?.into_iter().map(kept).collect()
     }
 
-    /// The window `name`, with its next openings at `now`.
+    /// The window `name`.
     ///
     /// # Errors
     /// As [`Self::windows`], or if it is not there.
-    pub fn window(&self, name: &str, now: WallTime) -> Result<WindowDocument, Fault> {
+    pub fn window(&self, name: &str) -> Result<KeptWindow, Fault> {
         let _turn = self.turn();
         let known = self.windows.load()?;
-        let found = find(&known, name)?;
-        Ok(WindowDocument::new(found.clone(), &checked(found)?, Time(now)))
+        let written = find(&known, name)?.clone();
+        Ok(KeptWindow { window: checked(&written)?, since: self.windows.since(&written.name)?, written })
     }
 
-    /// Keeps `window`.
+    /// Keeps `window`, the baselines of whose tasks must be there.
     ///
     /// # Errors
-    /// As [`Self::windows`]; a limit that it breaks, one window too many, a file that cannot be written.
+    /// As [`Self::windows`]; a limit that it breaks, what is not there, one window too many, a file that cannot be written.
     pub fn put_window(&self, window: MaintenanceWindow) -> Result<KeptDocument, Fault> {
         let _turn = self.turn();
+        for task in checked(&window)?.tasks {
+            self.named(&format!("task {} of window {}", task.name, window.name), task.baseline())?;
+        }
         self.windows.put(window)
     }
 
@@ -143,21 +155,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
         let now = at("2026-12-01T00:00:00Z");
-        assert_eq!(store.windows(now).unwrap().windows, []);
+        assert_eq!(store.windows().unwrap(), []);
         let nightly = window("nightly", "cron(0 2 * * ? *)");
         assert_eq!(store.put_window(nightly.clone()).unwrap().change, Change::Created);
         assert_eq!(store.put_window(nightly.clone()).unwrap().change, Change::Unchanged);
         assert_eq!(store.put_window(window("nightly", "cron(0 3 * * ? *)")).unwrap().change, Change::Replaced);
         store.put_window(window("weekly", "cron(0 2 ? * SUN *)")).unwrap();
         let again = Store::new(dir.path());
-        let names: Vec<_> = again.windows(now).unwrap().windows.into_iter().map(|row| row.name).collect();
+        let names: Vec<_> = again.windows().unwrap().into_iter().map(|kept| kept.written.name).collect();
         assert_eq!(names, ["nightly", "weekly"]);
-        let shown = again.window("nightly", now).unwrap();
-        assert_eq!(shown.next[0].opens, Time(at("2026-12-01T03:00:00Z")));
+        let shown = again.window("nightly").unwrap();
+        assert!(shown.since > WallTime(0) && shown.since < WallTime::MAX);
+        assert_eq!(shown.window.openings(now).next().unwrap().opening.opens, at("2026-12-01T03:00:00Z"));
         assert_eq!(again.delete_window("nightly").unwrap().change, Change::Deleted);
         assert_eq!(again.delete_window("nightly").unwrap_err().code, "not-found");
         assert_eq!(again.delete_window("../baselines/web").unwrap_err().code, "not-found");
-        assert_eq!(again.window("nightly", now).unwrap_err().code, "not-found");
+        assert_eq!(again.window("nightly").unwrap_err().code, "not-found");
         let left: Vec<_> =
             fs::read_dir(dir.path().join("windows")).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(left, ["weekly.yaml"], "no temporary files stay behind");
@@ -181,7 +194,7 @@ mod tests {
         ] {
             fs::write(&path, bad).unwrap();
             let faults = [
-                store.windows(now).unwrap_err(),
+                store.windows().unwrap_err(),
                 store.put_window(window("weekly", "rate(7 days)")).unwrap_err(),
                 store.delete_window("nightly").unwrap_err(),
                 store.openings(&["nightly".into()], &[], now, 3).unwrap_err(),

@@ -46,6 +46,7 @@ pub(crate) mod services;
 mod slots;
 pub(crate) mod snapshots;
 pub(crate) mod steps;
+pub(crate) mod windows;
 
 pub(crate) use slots::{release, slots};
 
@@ -523,6 +524,14 @@ impl Service for Fake {
 
     fn drop_service(&self, name: String, _: String) -> Answer<'_, KeptDocument> {
         say(services::dropped(&name))
+    }
+
+    fn windows(&self) -> Answer<'_, WindowListDocument> {
+        say(windows::list(&self.store))
+    }
+
+    fn window(&self, name: String) -> Answer<'_, WindowDocument> {
+        say(windows::one(&self.store, &name))
     }
 
     fn policies(&self) -> Answer<'_, PoliciesDocument> {

@@ -321,8 +321,22 @@ fn what_is_said_of_windows_is_what_is_published() {
     }
     holds_schema("window", described, &whole);
     let mut unknown = window;
-    unknown["spec"]["tasks"] = json!([]);
+    unknown["spec"]["allowUnassociatedTargets"] = json!(false);
     assert!(!misfits(&unknown, &schema, "it").is_empty());
+    let tasks: Value = serde_saphyr::from_str(include_str!("../scripts/tasks.yaml")).unwrap();
+    assert_eq!(misfits(&tasks, &schema, "it"), [""; 0]);
+    for (path, wrong) in [
+        ("/spec/targets/0/names", json!("web-1")),
+        ("/spec/tasks/0/operation", json!("Reboot")),
+        ("/spec/tasks/0/priority", json!(-1)),
+        ("/spec/tasks/0/targets", json!("web")),
+        ("/spec/tasks/0/maxConcurrency", json!("ten")),
+        ("/spec/tasks/1", json!({ "name": "scan" })),
+    ] {
+        let mut changed = tasks.clone();
+        *changed.pointer_mut(path).unwrap() = wrong;
+        assert!(!misfits(&changed, &schema, "it").is_empty(), "{path}");
+    }
 }
 
 #[test]
@@ -332,9 +346,9 @@ fn what_is_said_of_kept_windows_is_what_is_published() {
     let change = fake.store.put_window(manifest("last.yaml", include_str!("../scripts/last.yaml"))).unwrap();
     published!("kept").holds(&change);
     fake.store.put_window(manifest("closing.yaml", include_str!("../scripts/closing.yaml"))).unwrap();
-    let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
-    published!("window-list").holds(&fake.store.windows(now).unwrap());
-    published!("window").holds(&fake.store.window("last-night", now).unwrap());
+    fake.store.put_window(manifest("tasks.yaml", include_str!("../scripts/tasks.yaml"))).unwrap();
+    published!("window-list").holds(&fake::windows::list(&fake.store).unwrap());
+    published!("window").holds(&fake::windows::one(&fake.store, "patch-tuesday").unwrap());
 }
 
 #[test]

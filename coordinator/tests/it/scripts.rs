@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 37] = [
+const FILES: [(&str, &str); 39] = [
     ("changed.yaml", include_str!("../scripts/changed.yaml")),
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
@@ -41,6 +41,8 @@ const FILES: [(&str, &str); 37] = [
     ("pg.yaml", include_str!("../scripts/pg.yaml")),
     ("wrong-service.yaml", include_str!("../scripts/wrong-service.yaml")),
     ("windows.yaml", include_str!("../scripts/windows.yaml")),
+    ("tasks.yaml", include_str!("../scripts/tasks.yaml")),
+    ("wrong-tasks.yaml", include_str!("../scripts/wrong-tasks.yaml")),
     ("patch-tuesday.yaml", include_str!("../scripts/patch-tuesday.yaml")),
     ("through.yaml", include_str!("../scripts/through.yaml")),
     ("frozen.yaml", include_str!("../scripts/frozen.yaml")),
@@ -193,6 +195,11 @@ fn patch_now() {
 #[test]
 fn policies() {
     session("policies.txt", include_str!("../scripts/policies.txt"));
+}
+
+#[test]
+fn tasks() {
+    session("tasks.txt", include_str!("../scripts/tasks.txt"));
 }
 
 #[test]

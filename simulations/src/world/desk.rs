@@ -11,13 +11,13 @@ use patchmesh_common::{
     poison::Poison,
     rollout::{
         Operation,
+        attempts::Attempts,
         audit::Audit,
         chain::{Chain, Head},
         controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         plan::Plan,
         planner,
-        policy::attempts::Attempts,
         slots::{Slot, slots},
         spec::RolloutSpec,
         survey::{Candidate, Found, Survey},
@@ -71,7 +71,7 @@ pub(super) struct Desk {
     wake: u64,
     asking: Vec<Asking>,
     /// What it plans again, and could not.
-    pub(super) replanning: Attempts,
+    pub(super) replanning: Attempts<RolloutId>,
     /// Whether it looks for that, soon.
     pub(super) looks: bool,
     pub(super) view_due: bool,

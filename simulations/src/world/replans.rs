@@ -4,7 +4,7 @@ use patchmesh_common::{
     id::RolloutId,
     rollout::{
         controller::Event,
-        replan::{Due, Next, due, is_heard, key, next},
+        replan::{Due, Next, due, is_heard, next},
     },
     time::WallTime,
 };
@@ -27,7 +27,8 @@ impl Desk {
     /// Rollouts that are to be planned again, and were not tried in vain too often.
     fn to_replan(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
         let wanted = move |id: &RolloutId| matches!(next(&self.shadow, *id, now), Some(Next::Due(_) | Next::Held));
-        let open = |id: &RolloutId| !self.replanning.gave_up(&key(*id));
+        let ended = |id: &RolloutId| self.shadow.rollouts.get(id).and_then(|state| state.ended_at);
+        let open = move |id: &RolloutId| ended(id).is_none_or(|of| !self.replanning.gave_up(id, of));
         self.shadow.rollouts.keys().copied().filter(wanted).filter(open)
     }
 
@@ -84,7 +85,7 @@ impl World {
     pub(super) fn planned_again(&mut self, spot: Spot, of: RolloutId, started: bool) {
         let boot = self.seats[spot as usize].clock.now(self.now).boot;
         if let Some(desk) = self.seats[spot as usize].desk_mut() {
-            desk.replanning.ended(&key(of), (!started).then(|| "nobody could be planned".to_owned()), boot);
+            desk.replanning.ended(&of, (!started).then(|| "nobody could be planned".to_owned()), boot);
         }
     }
 }

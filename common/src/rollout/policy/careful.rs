@@ -188,6 +188,6 @@ pub(super) fn on_limit_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["halt"] })
 }
 
-pub(super) fn superseded_schema(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn superseded_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["replan", "wait", "skip"] })
 }

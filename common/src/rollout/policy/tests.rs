@@ -1,7 +1,8 @@
 //! Tests of policies: what is wrong with them, and what their runs ask for.
 
+use std::collections::BTreeMap;
+
 use super::{predefined::host_management, *};
-use crate::{rollout::tests::plan_of, schedule::Opening};
 
 pub(super) fn policy() -> PatchPolicy {
     let mut policy = host_management();
@@ -34,12 +35,6 @@ fn a_run_asks_for_what_the_policy_says_under_a_name_that_says_whose_it_is() {
     assert_eq!(install.windows, ["sundays"]);
     let scan = checked.rollout(Operation::Scan, of);
     assert_eq!((scan.name.as_str(), scan.windows.len()), ("nightly-scan-20261206t020000z", 0), "scans wait for none");
-    assert_eq!(run_of(&install.name), Some(("nightly", Operation::Install, of)));
-    for other in ["nightly", "nightly-scan-20261306t020000z", "nightly-look-20261206t020000z", "a-scan-20261206t02000z"]
-    {
-        assert_eq!(run_of(other), None, "{other}");
-    }
-    assert_eq!(run_of("a-scan-b-scan-20261206t020000z"), Some(("a-scan-b", Operation::Scan, of)));
     let longest = PatchPolicy { name: "n".repeat(MAX_NAME), ..policy() };
     longest.check().unwrap().rollout(Operation::Install, of).check().unwrap();
 }
@@ -206,52 +201,6 @@ fn everything_that_is_wrong_is_named() {
         p.spec.baselines = Some([(OperatingSystem::Debian, "web".into())].into());
     });
     assert!(two[0].starts_with("baselines"), "{two:?}");
-}
-
-#[test]
-fn the_ledger_alone_says_which_runs_there_were() {
-    let mut ledger = Ledger::default();
-    let mut start = |id: u8, name: &str, started: &str, ended: Option<&str>| {
-        let mut plan = plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]);
-        plan.name = name.to_owned();
-        let (id, rollout) = (RolloutId([id; 8]), |id| super::super::plan::Rollout {
-            id,
-            plan: plan.clone(),
-            by: "ops".into(),
-            replans: None,
-        });
-        let act = super::super::ledger::LedgerAct::Started(Box::new(rollout(id)));
-        ledger.fold(&super::super::ledger::LedgerEntry { at: at(started), act }).unwrap();
-        ledger.rollouts.get_mut(&id).unwrap().ended_at = ended.map(at);
-    };
-    start(1, "nightly-scan-20261201t020000z", "2026-12-01T02:00:01Z", Some("2026-12-01T02:05:00Z"));
-    start(2, "nightly-scan-20261202t020000z", "2026-12-02T02:00:01Z", None);
-    start(3, "nightly-install-20261201t030000z", "2026-12-01T03:00:01Z", None);
-    start(4, "weekly", "2026-12-01T03:00:01Z", None);
-    start(5, "nightly-scan-20991202t020000z", "2026-12-02T02:00:02Z", None);
-    let found = runs(&ledger, WallTime::MAX);
-    assert_eq!(found.len(), 2);
-    let (id, run) = found[&("nightly".to_owned(), Operation::Scan)];
-    assert_eq!(
-        (id, run.of, run.ended),
-        (RolloutId([2; 8]), at("2026-12-02T02:00:00Z"), None),
-        "and none that had not come"
-    );
-    assert_eq!(found[&("nightly".to_owned(), Operation::Install)].0, RolloutId([3; 8]));
-    let nightly = ("nightly".to_owned(), Operation::Scan);
-    let before = at("2026-12-02T01:59:59Z");
-    assert_eq!(
-        runs(&ledger, before)[&nightly].0,
-        RolloutId([2; 8]),
-        "the clock was set back, but this one is on its way"
-    );
-    ledger.rollouts.get_mut(&RolloutId([2; 8])).unwrap().ended_at = Some(at("2026-12-02T02:01:00Z"));
-    assert_eq!(runs(&ledger, before)[&nightly].0, RolloutId([1; 8]), "it ended, and its time has not come");
-    assert_eq!(
-        runs(&ledger, WallTime(before.0 + 1000))[&nightly].0,
-        RolloutId([2; 8]),
-        "nothing is started for it again"
-    );
 }
 
 #[test]

@@ -160,10 +160,10 @@ impl TargetsText {
     }
 }
 
-pub(super) fn limit_schema(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn limit_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]{1,7}%?$" }] })
 }
 
-fn reboot_schema(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn reboot_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["ifNeeded", "never"] })
 }

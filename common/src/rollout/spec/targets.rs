@@ -27,7 +27,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    pub(super) fn check(&self) -> Result<(), SpecError> {
+    pub(in crate::rollout) fn check(&self) -> Result<(), SpecError> {
         match self {
             Self::All => {}
             Self::Names(names) => {

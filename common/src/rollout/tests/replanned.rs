@@ -2,11 +2,11 @@
 
 use super::{
     super::{
+        attempts::{Attempts, PAUSE, TRIES},
         ledger::FoldError,
         limit::Limit,
         plan::Rollout,
-        policy::attempts::{Attempts, PAUSE, TRIES},
-        replan::{Due, HEARD, MOST, Never, Next, WITHIN, due, key, next},
+        replan::{Due, HEARD, MOST, Never, Next, WITHIN, due, next},
         ring::Rejection,
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME, RolloutSpec, SpecError, Targets},
         why::Scene,
@@ -219,8 +219,8 @@ fn a_long_name_is_cut_so_that_it_remains_a_name() {
 fn a_coordinator_that_stands_back_plans_nothing_again() {
     let mut world = ended(RefusalCode::PlanChanged);
     let ledger = world.controller.ledger().clone();
-    let begun = |desk: &planner::Desk, attempts: &mut Attempts, now: Now| due(attempts, &ledger, desk, now);
-    let (mut attempts, mut now) = (Attempts::default(), world.now);
+    let begun = |desk: &planner::Desk, attempts: &mut Attempts<RolloutId>, now: Now| due(attempts, &ledger, desk, now);
+    let (mut attempts, mut now) = (Attempts::<RolloutId>::default(), world.now);
     let heard = world.controller.desk().clone();
     for back in [
         planner::Desk { rival: Some(now.boot), ..heard.clone() },
@@ -233,9 +233,9 @@ fn a_coordinator_that_stands_back_plans_nothing_again() {
         let again = RolloutSpec { name: "wave-replan-1".into(), ..spec() };
         assert_eq!(begun(&heard, &mut attempts, now), [Due { of: ID, spec: again }]);
         assert_eq!(begun(&heard, &mut attempts, now), [], "it is under way");
-        attempts.ended(&key(ID), Some("no host".into()), now.boot);
+        attempts.ended(&ID, Some("no host".into()), now.boot);
         assert_eq!(begun(&heard, &mut attempts, now), [], "not at once");
-        assert_eq!(attempts.not_started()[&key(ID)].1, "no host");
+        assert_eq!(attempts.not_started()[&ID].because, "no host");
         now.boot = now.boot.plus(PAUSE);
     }
     assert_eq!(begun(&heard, &mut attempts, now), [], "no more");
@@ -260,8 +260,9 @@ fn a_coordinator_that_has_just_started_waits_until_it_hears_those_that_were_left
         let alive = |seed: &u8| (signer(*seed).id(), planner::Contact { alive: true, ..Default::default() });
         planner::Desk { contacts: hosts.iter().map(alive).collect(), ..Default::default() }
     };
-    let begun =
-        |desk: &planner::Desk, now: Now| due(&mut Attempts::default(), world.controller.ledger(), desk, now).len();
+    let begun = |desk: &planner::Desk, now: Now| {
+        due(&mut Attempts::<RolloutId>::default(), world.controller.ledger(), desk, now).len()
+    };
     for (hosts, count) in [(&[][..], 0), (&[1, 3], 0), (&[1, 2], 1)] {
         assert_eq!(begun(&heard(hosts), world.now), count, "{hosts:?}");
     }

@@ -11,11 +11,13 @@ mod event;
 mod host;
 mod plan;
 mod policy;
+mod recurring;
 mod rollout;
 mod service;
 mod slots;
 mod snapshot;
 mod steps;
+mod task;
 mod window;
 
 use patchmesh_common::{
@@ -45,10 +47,8 @@ pub use self::{
         ClaimDocument, Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument,
         SelectorDocument, SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
     },
-    policy::{
-        NotStarted, PoliciesDocument, PolicyDocument, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,
-        rows as policy_rows,
-    },
+    policy::{PoliciesDocument, PolicyDocument, PolicyRow, rows as policy_rows},
+    recurring::{NotStarted, RecurringResult, RecurringRun, RecurringRuns},
     rollout::{
         AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ReplanDocument, ResultError,
         RolloutDocument, RolloutRow, RolloutState, RolloutsDocument, VerdictRequest,
@@ -57,6 +57,7 @@ pub use self::{
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
     snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
+    task::{TaskRow, rows as task_rows},
     window::{KeptDocument, NextDocument, WindowDocument, WindowListDocument, WindowOpeningDocument, WindowRow},
 };
 

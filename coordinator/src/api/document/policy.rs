@@ -1,61 +1,17 @@
 //! Patch policies, with what became of them.
 
-use std::collections::BTreeMap;
-
 use patchmesh_common::{
     rollout::{
-        Operation,
+        Operation, attempts,
         policy::{OPERATIONS, Timing},
     },
-    schedule::recurring::{Due, Passed, Run},
+    schedule::recurring::{Due, Passed},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{RolloutState, TargetsDocument, Time};
+use super::{NotStarted, RecurringResult, RecurringRun, RecurringRuns, TargetsDocument, Time};
 use crate::{manifest::policy::Written, store::policies::KeptPolicy};
-
-/// A rollout that a policy started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyRun {
-    /// The time of the schedule that it is for.
-    pub due_at: Time,
-    /// Its id.
-    pub rollout: String,
-    /// Its name.
-    pub name: String,
-    /// Where it stands.
-    pub state: RolloutState,
-    /// When it was started.
-    pub started_at: Time,
-    /// When it ended; null while it is on its way.
-    pub ended_at: Option<Time>,
-}
-
-impl PolicyRun {
-    fn run(&self) -> Run {
-        Run { of: self.due_at.0, started: self.started_at.0, ended: self.ended_at.map(|time| time.0) }
-    }
-}
-
-/// What became of the newest time of a schedule that has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyResult {
-    /// That time.
-    pub at: Time,
-    /// The state of its rollout, or `Skipped`, `Missed` or `NotStarted`.
-    pub result: String,
-    /// Why there is no rollout; null if there is one.
-    pub text: Option<String>,
-}
-
-/// The newest run of every policy and operation.
-pub type PolicyRuns = BTreeMap<(String, Operation), PolicyRun>;
-
-/// Why a run could not be started for a time, by policy and operation.
-pub type NotStarted = BTreeMap<(String, Operation), (WallTime, String)>;
 
 /// One operation of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,26 +36,26 @@ pub struct PolicyRow {
     /// When it is due next; null if never.
     pub next_run: Option<Time>,
     /// The newest rollout that it started; null if there is none.
-    pub last_run: Option<PolicyRun>,
+    pub last_run: Option<RecurringRun>,
     /// What became of the newest time; null if none has come.
-    pub last_result: Option<PolicyResult>,
+    pub last_result: Option<RecurringResult>,
 }
 
 /// The rows of `kept` at `now`: one for each of its operations.
-pub fn rows(kept: &KeptPolicy, runs: &PolicyRuns, not_started: &NotStarted, now: WallTime) -> Vec<PolicyRow> {
+pub fn rows(kept: &KeptPolicy, runs: &RecurringRuns, not_started: &NotStarted, now: WallTime) -> Vec<PolicyRow> {
     let spec = &kept.written.spec;
     let timing = |operation| match operation {
         Operation::Scan => spec.scan.as_ref(),
         Operation::Install => spec.install.as_ref(),
     };
     let row = |operation: Operation, timing: &Timing| {
-        let key = (kept.written.name.clone(), operation);
+        let key = kept.policy.key(operation);
         let last_run = runs.get(&key).cloned();
         let recurring = kept.policy.recurring(operation);
         let due =
-            recurring.map(|one| one.due(kept.since, last_run.as_ref().map(PolicyRun::run), now)).unwrap_or_default();
+            recurring.map(|one| one.due(kept.since, last_run.as_ref().map(RecurringRun::run), now)).unwrap_or_default();
         PolicyRow {
-            name: key.0.clone(),
+            name: kept.written.name.clone(),
             description: spec.description.clone(),
             predefined: kept.predefined,
             enabled: kept.policy.enabled,
@@ -115,22 +71,18 @@ pub fn rows(kept: &KeptPolicy, runs: &PolicyRuns, not_started: &NotStarted, now:
     OPERATIONS.into_iter().filter_map(|operation| Some(row(operation, timing(operation)?))).collect()
 }
 
-fn result(due: &Due, last: Option<&PolicyRun>, not_started: Option<&(WallTime, String)>) -> Option<PolicyResult> {
-    let told = |at, result: &str, text: Option<String>| PolicyResult { at: Time(at), result: result.to_owned(), text };
-    match (due.passed, not_started) {
+fn result(due: &Due, last: Option<&RecurringRun>, failed: Option<&attempts::NotStarted>) -> Option<RecurringResult> {
+    match (due.passed, failed) {
         // Of a time without a rollout it is known why, as long as this coordinator runs.
-        (passed, Some((of, text))) if due.now == Some(*of) || passed == Some((*of, Passed::Missed)) => {
-            Some(told(*of, "NotStarted", Some(text.clone())))
+        (passed, Some(one)) if due.now == Some(one.of) || passed == Some((one.of, Passed::Missed)) => {
+            Some(RecurringResult::not_started(one))
         }
-        (Some((at, Passed::Skipped)), _) => {
-            let before = last.map_or("the run before it", |run| run.name.as_str());
-            Some(told(at, "Skipped", Some(format!("{before} was still on its way"))))
-        }
+        (Some((at, Passed::Skipped)), _) => Some(RecurringResult::skipped(at, last)),
         (Some((at, Passed::Missed)), _) => {
             let text = "no coordinator started it in time, and the schedule does not catch up".to_owned();
-            Some(told(at, "Missed", Some(text)))
+            Some(RecurringResult::new(at, "Missed", Some(text)))
         }
-        (None, _) => last.map(|run| told(run.due_at.0, run.state.as_str(), None)),
+        (None, _) => last.map(RecurringRun::result),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Maintenance windows and their openings.
 
-use patchmesh_common::schedule::window::{MaintenanceWindow, Window, WindowOpening};
+use patchmesh_common::schedule::window::{Window, WindowOpening};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Time};
-use crate::manifest::window::Written;
+use super::{Change, TaskRow, Time};
+use crate::{manifest::window::Written, store::windows::KeptWindow};
 
 /// Openings that `describe window` shows.
 const SHOWN: usize = 5;
@@ -82,11 +82,14 @@ pub struct WindowRow {
     pub enabled: bool,
     /// The first opening that opens now or later; `null` if there is none any more.
     pub next: Option<WindowOpeningDocument>,
+    /// What is done in every opening, in the order in which it is started.
+    pub tasks: Vec<TaskRow>,
 }
 
 impl WindowRow {
-    /// The row of `written`, which is `window`, at `now`.
-    pub fn new(written: &MaintenanceWindow, window: &Window, now: Time) -> Self {
+    /// The row of `kept`, which does `tasks`, at `now`.
+    pub fn new(kept: &KeptWindow, tasks: Vec<TaskRow>, now: Time) -> Self {
+        let KeptWindow { written, window, .. } = kept;
         Self {
             name: written.name.clone(),
             description: written.spec.description.clone(),
@@ -94,6 +97,7 @@ impl WindowRow {
             zone: window.zone.name().to_owned(),
             enabled: window.enabled,
             next: next(window, now, 1).pop(),
+            tasks,
         }
     }
 }
@@ -129,6 +133,8 @@ pub struct WindowDocument {
     pub name: String,
     /// The openings that open now or later: up to five.
     pub next: Vec<WindowOpeningDocument>,
+    /// What is done in every opening, in the order in which it is started.
+    pub tasks: Vec<TaskRow>,
     /// As it is written.
     pub manifest: Written,
 }
@@ -137,12 +143,14 @@ impl WindowDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.window/v1";
 
-    /// The document of `written`, which is `window`, at `now`.
-    pub fn new(written: MaintenanceWindow, window: &Window, now: Time) -> Self {
+    /// The document of `kept`, which does `tasks`, at `now`.
+    pub fn new(kept: KeptWindow, tasks: Vec<TaskRow>, now: Time) -> Self {
+        let KeptWindow { written, window, .. } = kept;
         Self {
             schema: Self::SCHEMA.to_owned(),
             name: written.name.clone(),
-            next: next(window, now, SHOWN),
+            next: next(&window, now, SHOWN),
+            tasks,
             manifest: Written::from(written),
         }
     }

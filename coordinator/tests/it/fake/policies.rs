@@ -1,7 +1,7 @@
 //! What became of a policy called `nightly`: its last scan succeeded, its last install is on its way and the one after it skipped,
 //! and that of `weekly` could not be started.
 
-use patchmesh_common::{rollout::Operation, time::WallTime};
+use patchmesh_common::rollout::{Operation, attempts, started::Key};
 use patchmesh_coordinator::{
     api::{document::*, not_found},
     fault::Fault,
@@ -10,8 +10,8 @@ use patchmesh_coordinator::{
 
 use super::{ID, time};
 
-fn run(due: &str, operation: &str, state: RolloutState, ended: Option<&str>) -> PolicyRun {
-    PolicyRun {
+fn run(due: &str, operation: &str, state: RolloutState, ended: Option<&str>) -> RecurringRun {
+    RecurringRun {
         due_at: time(due),
         rollout: ID.into(),
         name: format!("nightly-{operation}-{}", due.replace(['-', ':'], "").to_lowercase()),
@@ -25,11 +25,11 @@ fn run(due: &str, operation: &str, state: RolloutState, ended: Option<&str>) -> 
 fn rows(kept: &KeptPolicy) -> Vec<PolicyRow> {
     let scanned = run("2026-12-02T01:00:00Z", "scan", RolloutState::Succeeded, Some("2026-12-02T01:04:00Z"));
     let installing = run("2026-12-01T02:00:00Z", "install", RolloutState::Running, None);
-    let key = |name: &str, operation| (name.to_owned(), operation);
+    let key = |name: &str, operation| Key::Policy { policy: name.to_owned(), operation };
     let runs = [(key("nightly", Operation::Scan), scanned), (key("nightly", Operation::Install), installing)];
-    let of = WallTime::parse("2026-12-02T03:00:00Z").unwrap();
-    let text = "no host is among the targets: none of 4 hosts matches".to_owned();
-    let not_started = [(key("weekly", Operation::Install), (of, text))];
+    let because = "no host is among the targets: none of 4 hosts matches".to_owned();
+    let failed = attempts::NotStarted { of: time("2026-12-02T03:00:00Z").0, because, gave_up: false };
+    let not_started = [(key("weekly", Operation::Install), failed)];
     let kept = KeptPolicy { since: time("2026-12-01T00:00:00Z").0, ..kept.clone() };
     policy_rows(&kept, &runs.into(), &not_started.into(), time("2026-12-02T12:00:00Z").0)
 }

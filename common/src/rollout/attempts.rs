@@ -4,9 +4,16 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{OPERATIONS, Policy, runs};
+use super::{
+    ledger::Ledger,
+    planner::Desk,
+    policy::Policy,
+    spec::RolloutSpec,
+    started::{Key, runs},
+    task,
+};
 use crate::{
-    rollout::{Operation, ledger::Ledger, planner::Desk, spec::RolloutSpec},
+    schedule::window::Window,
     time::{BootTime, Now, WallTime},
 };
 
@@ -17,12 +24,28 @@ pub const TRIES: u32 = 4;
 /// Between two tries.
 pub const PAUSE: Duration = Duration::from_secs(60);
 
-/// A policy, by its name, and what it does.
-pub type Key = (String, Operation);
+/// What is kept and starts rollouts, each since when it is as it is: nothing before that is due.
+#[derive(Clone, Debug, Default)]
+pub struct Kept<'a> {
+    /// Policies.
+    pub policies: Vec<(&'a Policy, WallTime)>,
+    /// Maintenance windows.
+    pub windows: Vec<(&'a Window, WallTime)>,
+}
+
+impl Kept<'_> {
+    /// Whether what `key` names is kept.
+    fn has(&self, key: &Key) -> bool {
+        match key {
+            Key::Policy { policy, .. } => self.policies.iter().any(|(one, _)| one.name == *policy),
+            Key::Task { window, .. } => self.windows.iter().any(|(one, _)| one.name == *window),
+        }
+    }
+}
 
 /// What is being started, and what could not be. Nothing of it has to outlive the process: the ledger says what was started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attempts(BTreeMap<Key, Attempt>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts<K: Ord = Key>(BTreeMap<K, Attempt>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attempt {
@@ -44,38 +67,54 @@ pub struct Start {
     pub spec: RolloutSpec,
 }
 
+/// A run that could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotStarted {
+    /// For this time.
+    pub of: WallTime,
+    /// Why.
+    pub because: String,
+    /// Whether it is tried no more.
+    pub gave_up: bool,
+}
+
+impl<K: Ord> Default for Attempts<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
 impl Attempts {
-    /// What is to be started at `now`, of the policies `kept` since the times beside them, whose runs `ledger` knows. All of it is
-    /// under way until [`Attempts::ended`]. Of policies that are kept no longer it is forgotten what could not be started.
+    /// What is to be started at `now`, of what is `kept`, whose runs `ledger` knows. All of it is under way until
+    /// [`Attempts::ended`]. Of what is kept no longer it is forgotten what could not be started.
     ///
     /// Nothing while the coordinator stands back from another one, which starts what is due there.
-    pub fn due(&mut self, kept: &[(&Policy, WallTime)], ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Start> {
-        self.0.retain(|(name, _), one| one.under_way || kept.iter().any(|(policy, _)| policy.name == *name));
+    pub fn due(&mut self, kept: &Kept<'_>, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Start> {
+        self.keep(|key| kept.has(key));
         if desk.stands_back(now.boot) {
             return Vec::new();
         }
         let runs = runs(ledger, now.wall);
-        let mut starts = Vec::new();
-        for (policy, since) in kept {
-            for operation in OPERATIONS {
-                let key = (policy.name.clone(), operation);
-                let last = runs.get(&key).map(|(_, run)| *run);
-                let due = policy.recurring(operation).and_then(|recurring| recurring.due(*since, last, now.wall).now);
-                if let Some(of) = due.filter(|of| self.begin(&key, *of, now.boot)) {
-                    starts.push(Start { key, of, spec: policy.rollout(operation, of) });
-                }
-            }
+        let mut wanted = Vec::new();
+        for (policy, since) in &kept.policies {
+            wanted.extend(policy.wanted(*since, &runs, now.wall));
         }
-        starts
+        for (window, since) in &kept.windows {
+            wanted.extend(task::wanted(window, *since, &runs, self, now.wall));
+        }
+        wanted.retain(|start| self.begin(&start.key, start.of, now.boot));
+        wanted
     }
+}
 
+impl<K: Ord + Clone> Attempts<K> {
     /// Forgets what could not be started, of all but those that are `wanted`.
-    pub(in crate::rollout) fn keep(&mut self, wanted: impl Fn(&Key) -> bool) {
+    pub(super) fn keep(&mut self, wanted: impl Fn(&K) -> bool) {
         self.0.retain(|key, one| one.under_way || wanted(key));
     }
 
     /// Whether the run of `key` for `of` is to be tried at `now`; if so, it is under way.
-    pub(in crate::rollout) fn begin(&mut self, key: &Key, of: WallTime, now: BootTime) -> bool {
+    pub(super) fn begin(&mut self, key: &K, of: WallTime, now: BootTime) -> bool {
         let all = &mut self.0;
         if all.values().filter(|one| one.under_way).count() >= MOST_AT_ONCE {
             return false;
@@ -91,8 +130,13 @@ impl Attempts {
         true
     }
 
+    /// Whether the run of `key` for `of` is tried no more.
+    pub fn gave_up(&self, key: &K, of: WallTime) -> bool {
+        self.0.get(key).is_some_and(|known| known.of == of && known.tries >= TRIES && !known.under_way)
+    }
+
     /// How the try of `key` ended: `fault` says why nothing was started.
-    pub fn ended(&mut self, key: &Key, fault: Option<String>, now: BootTime) {
+    pub fn ended(&mut self, key: &K, fault: Option<String>, now: BootTime) {
         match (self.0.get_mut(key), fault) {
             (Some(known), Some(fault)) => {
                 (known.under_way, known.again, known.fault) = (false, now.plus(PAUSE), Some(fault));
@@ -103,14 +147,12 @@ impl Attempts {
         }
     }
 
-    /// Whether `key` is not tried any more for its time.
-    pub fn gave_up(&self, key: &Key) -> bool {
-        self.0.get(key).is_some_and(|one| !one.under_way && one.tries >= TRIES)
-    }
-
-    /// What could not be started: for which time, and why.
-    pub fn not_started(&self) -> BTreeMap<Key, (WallTime, String)> {
-        let told = |(key, one): (&Key, &Attempt)| Some((key.clone(), (one.of, one.fault.clone()?)));
+    /// What could not be started.
+    pub fn not_started(&self) -> BTreeMap<K, NotStarted> {
+        let told = |(key, one): (&K, &Attempt)| {
+            let gave_up = self.gave_up(key, one.of);
+            Some((key.clone(), NotStarted { of: one.of, because: one.fault.clone()?, gave_up }))
+        };
         self.0.iter().filter_map(told).collect()
     }
 }
@@ -118,19 +160,25 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::policy::predefined::host_management;
+    use crate::rollout::{Operation, policy::predefined::host_management};
+
+    fn key(policy: &str, operation: Operation) -> Key {
+        Key::Policy { policy: policy.to_owned(), operation }
+    }
 
     #[test]
     fn a_run_that_cannot_be_started_is_tried_a_few_times_for_one_time() {
         let mut attempts = Attempts::default();
-        let key = ("nightly".to_owned(), Operation::Scan);
+        let key = key("nightly", Operation::Scan);
         let (mut now, of) = (BootTime(0), WallTime(1000));
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             assert!(attempts.begin(&key, of, now));
             assert!(!attempts.begin(&key, of, now) && !attempts.begin(&key, WallTime(2000), now), "it is under way");
             attempts.ended(&key, Some("no host".into()), now);
             assert!(!attempts.begin(&key, of, now), "not at once");
-            assert_eq!(attempts.not_started()[&key], (of, "no host".to_owned()));
+            let gave_up = tried + 1 == TRIES;
+            assert_eq!(attempts.not_started()[&key], NotStarted { of, because: "no host".into(), gave_up });
+            assert_eq!(attempts.gave_up(&key, of), gave_up);
             now = now.plus(PAUSE);
         }
         assert!(!attempts.begin(&key, of, now), "no more of this time");
@@ -143,7 +191,7 @@ mod tests {
     #[test]
     fn only_so_many_are_planned_at_the_same_time() {
         let mut attempts = Attempts::default();
-        let key = |at: usize| (format!("policy-{at}"), Operation::Install);
+        let key = |at: usize| key(&format!("policy-{at}"), Operation::Install);
         for at in 0..MOST_AT_ONCE {
             assert!(attempts.begin(&key(at), WallTime(0), BootTime(0)));
         }
@@ -160,7 +208,8 @@ mod tests {
         let recurring = policy.recurring(Operation::Scan).unwrap();
         let of = recurring.next(WallTime(1_800_000_000_000)).unwrap();
         let now = Now { wall: of, boot: BootTime(0) };
-        let (kept, ledger, desk) = ([(&policy, WallTime(0))], Ledger::default(), Desk::default());
+        let kept = Kept { policies: vec![(&policy, WallTime(0))], ..Kept::default() };
+        let (ledger, desk) = (Ledger::default(), Desk::default());
         let mut attempts = Attempts::default();
         let copy = Desk { rival: Some(BootTime(1)), ..Desk::default() };
         let listens = Desk { listening: Some(BootTime(1)), ..Desk::default() };
@@ -171,9 +220,12 @@ mod tests {
         assert_eq!(starts.iter().map(|one| one.of).collect::<Vec<_>>(), [of]);
         assert_eq!(starts[0].spec, policy.rollout(Operation::Scan, of));
         assert!(attempts.due(&kept, &ledger, &desk, now).is_empty());
-        assert!(attempts.due(&[], &ledger, &desk, now).is_empty(), "a plan that is being made is still somebody's");
+        assert!(
+            attempts.due(&Kept::default(), &ledger, &desk, now).is_empty(),
+            "a plan that is being made is still somebody's"
+        );
         attempts.ended(&starts[0].key, Some("no host".into()), now.boot);
         assert_eq!(attempts.not_started().len(), 1);
-        assert!(attempts.due(&[], &ledger, &desk, now).is_empty() && attempts.not_started().is_empty());
+        assert!(attempts.due(&Kept::default(), &ledger, &desk, now).is_empty() && attempts.not_started().is_empty());
     }
 }

@@ -1,0 +1,94 @@
+//! What policies and tasks have in common with rollouts: how the parts that are written alike are read and judged.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+pub(crate) use super::{
+    careful::superseded_schema,
+    written::{limit_schema, reboot_schema},
+};
+use super::{
+    careful::{GateText, GatesText},
+    written::Hooks,
+};
+use crate::{
+    duration,
+    patch::baseline::OperatingSystem,
+    rollout::spec::{Asked, DEFAULT_HOOK_TIMEOUT, RolloutSpec, SpecError},
+    run::gate::Gate,
+    schedule::window::Told,
+};
+
+/// What decides which patches are approved; `None`, and what is wrong is told, if it is said twice.
+pub(crate) fn asked(
+    told: &mut Told,
+    baseline: Option<&str>,
+    baselines: Option<&BTreeMap<OperatingSystem, String>>,
+) -> Option<Asked> {
+    match (baseline, baselines) {
+        (None, None) => Some(Asked::Group),
+        (Some("all"), None) => Some(Asked::All),
+        (Some("security"), None) => Some(Asked::Security),
+        (Some(name), None) => Some(Asked::Baseline(name.to_owned())),
+        (None, Some(names)) => Some(Asked::Systems(names.clone())),
+        (Some(_), Some(_)) => {
+            told.wrong("baselines", "", "it cannot be used with baseline: leave one of them out");
+            None
+        }
+    }
+}
+
+/// What every host must show; `None`, and what is wrong is told, unless all of it is right.
+pub(crate) fn gates(told: &mut Told, written: Option<&GatesText>) -> Option<Vec<Gate>> {
+    each(told, "gates", written.map(|gates| gates.after_host.as_slice()).unwrap_or_default(), GateText::gate)
+}
+
+/// What is meant by everything of a list; `None`, and what is wrong is told, unless all of it is right.
+pub(crate) fn each<T, U>(
+    told: &mut Told,
+    field: &'static str,
+    given: &[T],
+    meant: impl Fn(&T) -> Result<U, String>,
+) -> Option<Vec<U>> {
+    let found = given.iter().map(meant).collect::<Result<_, _>>();
+    found.map_err(|wrong| told.wrong(field, "", wrong)).ok()
+}
+
+/// The time-out of a hook: zero, which [`judge`] refuses, if what is written is none.
+pub(crate) fn hook_timeout(hooks: Option<&Hooks>) -> Duration {
+    let given = hooks.and_then(|hooks| hooks.timeout.as_deref());
+    given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO)
+}
+
+/// Tells what no rollout like `template` can mean.
+pub(crate) fn judge(told: &mut Told, template: &RolloutSpec, hooks: Option<&Hooks>) {
+    let Err(error) = template.check() else { return };
+    let field = match error {
+        SpecError::Window(_) | SpecError::SameWindow(_) | SpecError::TooMany { what: "windows", .. } => "windows",
+        SpecError::Blackout(..) | SpecError::TooMany { what: "blackouts", .. } => "blackouts",
+        SpecError::Ring(..) | SpecError::TooMany { what: "rings", .. } => "rings",
+        SpecError::Gate(..) | SpecError::GatesOfScan => "gates",
+        SpecError::HookTimeout(_) => "hooks",
+        SpecError::Concurrency(_) => "maxConcurrency",
+        SpecError::NoBaselines => "baselines",
+        _ => "targets",
+    };
+    let timeout = hooks.and_then(|hooks| hooks.timeout.as_deref()).filter(|_| field == "hooks");
+    told.wrong(field, timeout.unwrap_or_default(), words(&error));
+}
+
+pub(crate) fn operation_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["Scan", "Install"] })
+}
+
+/// What is wrong, with the reason below it.
+fn words(error: &SpecError) -> String {
+    match error {
+        SpecError::Concurrency(cause) => cause.to_string(),
+        SpecError::HookTimeout(_) => "write a time-out such as 90s, 15m or 4h, between 1s and 24h".to_owned(),
+        SpecError::Gate(_, cause) => format!("afterHost: {cause}"),
+        other => other.to_string(),
+    }
+}

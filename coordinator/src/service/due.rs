@@ -1,0 +1,141 @@
+//! What is due: asks for it, and starts it by the very path that `apply` takes.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use patchmesh_common::{
+    rollout::{
+        attempts::{Attempts, Kept, Start},
+        spec::RolloutSpec,
+        started::{Key, runs},
+    },
+    schedule::recurring::Run,
+    time::WallTime,
+};
+use patchmesh_node::clock;
+
+use super::{Coordinator, Starts};
+use crate::{
+    api::document::{NotStarted, RecurringRun, RecurringRuns, Time},
+    fault::Fault,
+    status::View,
+    store::{policies::KeptPolicy, windows::KeptWindow},
+};
+
+/// How often it is asked what is due.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
+
+/// What this process is starting, and what it could not start.
+#[derive(Debug)]
+pub(super) struct Trying<K: Ord = Key>(Mutex<Attempts<K>>);
+
+impl<K: Ord> Default for Trying<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord> Trying<K> {
+    /// Nothing of it could be left half done by a panic elsewhere.
+    pub(super) fn all(&self) -> MutexGuard<'_, Attempts<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Coordinator {
+    /// Starts what is due of policies and of windows, for as long as it is polled.
+    pub async fn follow_due(self) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told = None;
+        loop {
+            looks.tick().await;
+            let failed = self.start_due().await.err().map(|fault| fault.chain());
+            if let Some(error) = failed.as_ref().filter(|error| told.as_ref() != Some(*error)) {
+                tracing::error!("not everything that is due can be started: {error}");
+            }
+            told = failed;
+        }
+    }
+
+    async fn start_due(&self) -> Result<(), Fault> {
+        // What is damaged of one kind keeps the other one from nothing.
+        let mut failed = None;
+        let policies = self.kept_policies().await.unwrap_or_else(|fault| left_out(&mut failed, fault));
+        let windows = self.kept_windows().await.unwrap_or_else(|fault| left_out(&mut failed, fault));
+        let now = clock::now();
+        let trying = Arc::clone(&self.trying);
+        let starts = self.ask(move |actor, _| {
+            let view = actor.status();
+            let kept = Kept {
+                policies: policies.iter().map(|KeptPolicy { policy, since, .. }| (policy, *since)).collect(),
+                windows: windows.iter().map(|KeptWindow { window, since, .. }| (window, *since)).collect(),
+            };
+            trying.all().due(&kept, view.ledger, view.desk, now)
+        });
+        for Start { key, spec, .. } in starts.await? {
+            tokio::spawn(self.clone().start_run(key, spec));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn start_run(self, key: Key, spec: RolloutSpec) {
+        let (name, by, openings) = (spec.name.clone(), key.by(), spec.openings.clone());
+        let started = async {
+            let plan = self.make_plan(spec).await?;
+            // Planning takes its time: a task whose last start has come meanwhile is not started.
+            let now = clock::now().wall;
+            match openings.last().filter(|opening| opening.last_start <= now) {
+                Some(over) => Err(too_late(over.last_start)),
+                None => self.start(plan, Starts::By(by.clone())).await,
+            }
+        };
+        let fault = match started.await {
+            Ok(id) => {
+                tracing::info!(by, rollout = id, name, "what was due was started");
+                None
+            }
+            Err(fault) => {
+                tracing::warn!(by, name, remedy = fault.remedy, "what was due was not started: {}", fault.chain());
+                Some(fault.chain())
+            }
+        };
+        self.trying.all().ended(&key, fault, clock::now().boot);
+    }
+
+    /// What was started and what could not be, and when that was so.
+    pub(super) async fn told_of_due(&self) -> Result<(RecurringRuns, NotStarted, WallTime), Fault> {
+        let now = clock::now().wall;
+        let runs = self.ask(move |actor, _| told(&actor.status(), now)).await?;
+        Ok((runs, self.trying.all().not_started(), now))
+    }
+}
+
+/// Nothing is kept, as far as anybody can see; `failed` says why.
+fn left_out<T>(failed: &mut Option<Fault>, fault: Fault) -> Vec<T> {
+    *failed = Some(fault);
+    Vec::new()
+}
+
+fn too_late(last_start: WallTime) -> Fault {
+    let text = format!("the last start {} passed while it was planned", last_start.rfc3339());
+    Fault::new("no-opening", text, "no rollout was started", "give the window a longer duration, or a shorter cutoff")
+}
+
+fn told(view: &View<'_>, now: WallTime) -> RecurringRuns {
+    let run = |(key, (id, run)): (Key, (_, Run))| {
+        let row = view.row(id, view.ledger.rollouts.get(&id)?);
+        let run = RecurringRun {
+            due_at: Time(run.of),
+            rollout: row.id,
+            name: row.name,
+            state: row.state,
+            started_at: Time(run.started),
+            ended_at: run.ended.map(Time),
+        };
+        Some((key, run))
+    };
+    runs(view.ledger, now).into_iter().filter_map(run).collect()
+}
