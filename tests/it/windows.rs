@@ -152,7 +152,7 @@ fn a_window_does_its_tasks_by_priority_once_in_an_opening_and_none_after_its_las
             _ => None,
         })
         .collect();
-    assert_eq!(by[0].0, "window night task scan target rest");
+    assert_eq!(by[0].0, "window night task scan on rest");
     assert!(by[1].1[0].closes == by[1].1[0].last_start && by[0].1[0].closes > by[0].1[0].last_start, "{by:?}");
 
     // An opening of which the last start passes while no coordinator runs is over for all of them.

@@ -67,6 +67,13 @@ pub struct Start {
     pub spec: RolloutSpec,
 }
 
+impl Start {
+    /// When nothing of it starts any more; `None` if it has no openings of its own.
+    pub fn last_start(&self) -> Option<WallTime> {
+        self.spec.openings.iter().map(|opening| opening.last_start).max()
+    }
+}
+
 /// A run that could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotStarted {

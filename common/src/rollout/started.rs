@@ -37,7 +37,7 @@ impl Key {
     pub fn by(&self) -> String {
         match self {
             Self::Policy { policy, .. } => format!("policy {policy}"),
-            Self::Task { window, task, target } => format!("window {window} task {task} target {target}"),
+            Self::Task { window, task, target } => format!("window {window} task {task} on {target}"),
         }
     }
 
@@ -63,7 +63,7 @@ impl Key {
             return OPERATIONS.into_iter().find_map(|operation| found(key(operation)));
         }
         let (window, rest) = by.strip_prefix("window ")?.split_once(" task ")?;
-        let (task, target) = rest.split_once(" target ")?;
+        let (task, target) = rest.split_once(" on ")?;
         let [window, task, target] = [window, task, target].map(str::to_owned);
         found(Self::Task { window, task, target })
     }

@@ -8,7 +8,6 @@ use std::{
 use patchmesh_common::{
     rollout::{
         attempts::{Attempts, Kept, Start},
-        spec::RolloutSpec,
         started::{Key, runs},
     },
     schedule::recurring::Run,
@@ -75,20 +74,21 @@ impl Coordinator {
             };
             trying.all().due(&kept, view.ledger, view.desk, now)
         });
-        for Start { key, spec, .. } in starts.await? {
-            tokio::spawn(self.clone().start_run(key, spec));
+        for start in starts.await? {
+            tokio::spawn(self.clone().start_run(start));
         }
         failed.map_or(Ok(()), Err)
     }
 
-    async fn start_run(self, key: Key, spec: RolloutSpec) {
-        let (name, by, openings) = (spec.name.clone(), key.by(), spec.openings.clone());
+    async fn start_run(self, start: Start) {
+        let last_start = start.last_start();
+        let Start { key, spec, .. } = start;
+        let (name, by) = (spec.name.clone(), key.by());
         let started = async {
             let plan = self.make_plan(spec).await?;
-            // Planning takes its time: a task whose last start has come meanwhile is not started.
-            let now = clock::now().wall;
-            match openings.last().filter(|opening| opening.last_start <= now) {
-                Some(over) => Err(too_late(over.last_start)),
+            // Planning takes its time, and what has come to its last start meanwhile is not started.
+            match last_start.filter(|last| *last <= clock::now().wall) {
+                Some(last) => Err(too_late(last)),
                 None => self.start(plan, Starts::By(by.clone())).await,
             }
         };

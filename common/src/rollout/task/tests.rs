@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     rollout::{
         attempts::{Attempts, Kept, PAUSE, TRIES},
-        ledger::Ledger,
+        ledger::{Ledger, MAX_BY},
         planner::Desk,
         started::{
             runs,
@@ -140,7 +140,9 @@ fn a_task_asks_for_a_rollout_on_each_of_its_targets_in_one_opening() {
     );
     let opening = window.newest(WallTime(0), at("2026-12-01T02:30:00Z")).unwrap();
     let (scan, patch) = (&window.tasks[0], &window.tasks[1]);
-    let scans = scan.start(scan.key("nightly", "db"), &scan.targets[0].1, opening).spec;
+    let start = scan.start(scan.key("nightly", "db"), &scan.targets[0].1, opening);
+    assert_eq!(start.last_start(), Some(opening.last_start));
+    let scans = start.spec;
     scans.check().unwrap();
     assert_eq!((scans.name.as_str(), scans.operation), ("nightly-scan-20261201t020000z", Operation::Scan));
     assert_eq!(scans.openings, [opening]);
@@ -157,7 +159,9 @@ fn a_task_asks_for_a_rollout_on_each_of_its_targets_in_one_opening() {
     manifest.spec.tasks[0].name = "p".repeat(34);
     let window = manifest.check().unwrap();
     let patch = &window.tasks[1];
-    patch.start(patch.key("nightly", "web"), &patch.targets[0].1, opening).spec.check().unwrap();
+    let longest = patch.start(patch.key("nightly", "web"), &patch.targets[0].1, opening);
+    longest.spec.check().unwrap();
+    assert!(longest.key.by().len() <= MAX_BY);
 }
 
 /// A coordinator with a clock of its own.
