@@ -10,7 +10,10 @@ use patchmesh_common::{
 use patchmesh_node::clock;
 
 use super::{Coordinator, Starts, due::LOOK};
-use crate::{api::document::WhyStep, fault::Fault};
+use crate::{
+    api::document::{PlanDocument, WhyStep},
+    fault::Fault,
+};
 
 impl Coordinator {
     /// Plans again what is due, for as long as it is polled.
@@ -33,7 +36,15 @@ impl Coordinator {
 
     async fn plan_again(self, Due { of, spec }: Due) {
         let name = spec.name.clone();
-        let started = async { self.start(self.make_plan(spec).await?, Starts::Replan(of)).await }.await;
+        let started = async {
+            let plan = self.make_plan(spec).await?;
+            // It would end at once, and nothing would be planned again after it.
+            if plan.hosts().next().is_none() {
+                return Err(nobody(&plan));
+            }
+            self.start(plan, Starts::Replan(of)).await
+        };
+        let started = started.await;
         let fault = match started {
             Ok(id) => {
                 tracing::info!(rollout = id, name, %of, "a rollout was planned again");
@@ -50,10 +61,19 @@ impl Coordinator {
 
     /// Why the last try to plan the rollout `of` again came to nothing, as a cause.
     pub(super) fn not_replanned(&self, of: RolloutId) -> Option<WhyStep> {
-        let fault = self.replanning.all().not_started().remove(&of)?.because;
-        let text = format!("could not be planned again: {fault}");
+        let failed = self.replanning.all().not_started().remove(&of)?;
+        let next = if failed.gave_up { "when the coordinator has restarted" } else { "soon" };
+        let text = format!("could not be planned again, and is tried again {next}: {}", failed.because);
         Some(WhyStep { code: "replan-failed".into(), text, at: None, command: Some("patchmesh plan -f FILE".into()) })
     }
+}
+
+/// A plan without a host.
+pub(super) fn nobody(plan: &PlanDocument) -> Fault {
+    let first = plan.excluded.first();
+    let first = first.map(|one| format!(", first of all {} ({})", one.host, one.waiting.code)).unwrap_or_default();
+    let text = format!("every target was left out{first}");
+    Fault::new("nobody-planned", text, "no rollout was started", "see why with patchmesh plan -f FILE")
 }
 
 /// What became of a rollout between its plan and its start.

@@ -377,3 +377,10 @@ fn a_rollout_is_found_by_id_and_by_name() {
     assert_eq!(find(&view, "wave").unwrap().0, id);
     assert_eq!(find(&view, "other").unwrap_err().code, "not-found");
 }
+
+#[test]
+fn a_plan_without_a_host_plans_nothing_again_and_names_who_was_left_out() {
+    let fault = replans::nobody(&plan_of(&[], "1"));
+    assert_eq!((fault.code, fault.unchanged.as_str()), ("nobody-planned", "no rollout was started"));
+    assert_eq!(fault.message, "every target was left out, first of all out-20 (silent)");
+}
