@@ -7,6 +7,10 @@ use crate::{
     fault::{Fault, Kind},
 };
 
+pub mod policy;
+
+pub use policy::Policy;
+
 /// Most services of one simulation.
 pub const MAX_SERVICES: usize = 100;
 /// Most hosts of one simulation.
@@ -165,6 +169,9 @@ pub struct Scenario {
     /// What must stay up.
     #[serde(default)]
     pub services: Vec<Group>,
+    /// What is to come again and again.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -202,6 +209,18 @@ fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
 }
 
 impl Scenario {
+    /// What no simulation can have; `None` if there is nothing of that kind.
+    pub fn wrong(&self) -> Option<String> {
+        if !(3..=MAX_HOSTS).contains(&self.hosts) {
+            return Some(format!("{} hosts are not between 3 and {MAX_HOSTS}", self.hosts));
+        }
+        if self.policies.len() > policy::MAX_POLICIES {
+            let count = self.policies.len();
+            return Some(format!("{count} policies are more than the {} allowed", policy::MAX_POLICIES));
+        }
+        self.policies.iter().enumerate().find_map(|(number, policy)| policy.wrong(number))
+    }
+
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
         let mut chance = Seeds::new(seed, false).chance("scenario");
@@ -290,6 +309,7 @@ impl Scenario {
             pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,
             services: Vec::new(),
+            policies: policy::draw(hosts, rank, &mut Seeds::new(seed, false).chance("policies")),
             faults: Vec::new(),
         };
         scenario.ambush(rank, &mut chance);

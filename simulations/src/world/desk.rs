@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     gossip::{Mode, Presence},
-    id::{CommandId, Epoch, Incarnation, NodeId, RolloutId},
+    id::{Epoch, Incarnation, NodeId, RolloutId},
     machine::{Cx, Machine},
-    patch::Baseline,
     poison::Poison,
     rollout::{
         Operation,
@@ -15,10 +14,8 @@ use patchmesh_common::{
         chain::{Chain, Head},
         controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
-        plan::Plan,
         planner,
         slots::{Slot, slots},
-        survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
     seal::Sealed,
@@ -26,7 +23,12 @@ use patchmesh_common::{
 };
 use rand::Rng;
 
-use super::{Happening, World, plans, rings};
+use super::{
+    Happening, World,
+    policies::{self, Policies},
+    rings,
+    surveys::Asking,
+};
 use crate::{
     chance::Chance,
     fault::{Kind, Moment},
@@ -39,13 +41,6 @@ use crate::{
 const LOST_AFTER: Duration = Duration::from_secs(300);
 /// How long a host may refuse for a passing reason.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// One round of questions before a plan.
-struct Asking {
-    wave: usize,
-    request: CommandId,
-    survey: Survey,
-}
 
 /// What a coordinator has beside its place in the mesh.
 pub(super) struct Desk {
@@ -64,7 +59,10 @@ pub(super) struct Desk {
     /// Hosts for which it says that nobody waits any longer, by rollout with steps.
     gone: BTreeMap<RolloutId, BTreeSet<NodeId>>,
     wake: u64,
-    asking: Vec<Asking>,
+    /// Rounds of questions before plans.
+    pub(super) asking: Vec<Asking>,
+    /// What operators keep here, and what comes of it.
+    pub(super) policies: Policies,
     pub(super) view_due: bool,
     /// The process dies after so many effects.
     pub(super) crash_after: Option<usize>,
@@ -88,6 +86,7 @@ impl Desk {
             gone: BTreeMap::new(),
             wake: 0,
             asking: Vec::new(),
+            policies: Policies::default(),
             view_due: false,
             crash_after: None,
         }
@@ -95,6 +94,7 @@ impl Desk {
 
     pub(super) fn down(&mut self) {
         self.asking.clear();
+        self.policies.forget();
         self.view_due = false;
     }
 
@@ -181,6 +181,7 @@ impl Desk {
                     since: state.course.since,
                     opened: state.course.opened,
                     gone: self.gone.get(id).cloned().unwrap_or_default(),
+                    run: policies::run(&state.plan.name),
                 };
                 (*id, book)
             })
@@ -225,6 +226,7 @@ impl World {
         self.desk_event(spot, Event::Started { incarnation, continues });
         self.keep_services(spot);
         self.seats[spot as usize].body.mode = Mode::Observe;
+        self.follow_policies(spot);
     }
 
     pub(super) fn wake_desk(&mut self, spot: Spot) {
@@ -312,7 +314,7 @@ impl World {
         }
     }
 
-    fn command(&mut self, spot: Spot, to: NodeId, body: ToHost) {
+    pub(super) fn command(&mut self, spot: Spot, to: NodeId, body: ToHost) {
         let now = self.seats[spot as usize].clock.now(self.now);
         let credential = self.seats[spot as usize].credential.clone();
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
@@ -352,6 +354,12 @@ impl World {
         let _ = desk.shadow.fold(entry);
         let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
         let copied = desk.copied;
+        if let LedgerAct::Started(rollout) = &entry.act
+            && let Some(run) = policies::run(&rollout.plan.name)
+        {
+            self.tell(spot, Truth::RunStarted { rollout: rollout.id, run });
+        }
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         if let Some((rollout, hosts)) = gone {
             desk.gone.entry(rollout).or_default().extend(hosts.iter().copied());
             self.tell(spot, Truth::LetGo { rollout, hosts });
@@ -467,68 +475,6 @@ impl World {
             },
         });
         self.desk_event(spot, Event::View(seen.collect()));
-    }
-
-    /// Asks the targets what they would do. Answers whether anybody was there to be asked.
-    pub(super) fn survey(&mut self, spot: Spot, number: usize) -> bool {
-        let Some(wave) = self.scenario.waves.get(number).cloned() else { return false };
-        let seat = &mut self.seats[spot as usize];
-        let (now, life) = (seat.clock.now(self.now), seat.life);
-        let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return false };
-        let Some(desk) = seat.desk_mut() else { return false };
-        if !desk.asking.is_empty() {
-            return false;
-        }
-        let known = hosts.into_iter().filter(|host| !host.own).map(|host| Candidate {
-            node: host.node,
-            name: host.membership.name.clone(),
-            tags: BTreeMap::new(),
-            mode: host.record.body.mode,
-            alive: host.presence == Presence::Alive,
-        });
-        let Some(spec) = plans::spec(number, &wave) else { return false };
-        let Ok(survey) = Survey::begin(&spec, known.collect(), now.boot) else { return false };
-        let request = CommandId(u128::from(desk.chance.next_u64()).to_be_bytes());
-        desk.asking.push(Asking { wave: number, request, survey });
-        self.ask(spot);
-        self.after(200, Happening::Survey { spot, life });
-        true
-    }
-
-    fn ask(&mut self, spot: Spot) {
-        let Some(desk) = self.seats[spot as usize].desk() else { return };
-        let asked: Vec<_> =
-            desk.asking.iter().flat_map(|asking| asking.survey.pending().map(|node| (node, asking.request))).collect();
-        for (to, request) in asked {
-            self.command(spot, to, ToHost::Resolve { request, baseline: Baseline::All });
-        }
-    }
-
-    pub(super) fn survey_on(&mut self, spot: Spot) {
-        let seat = &mut self.seats[spot as usize];
-        let (now, life) = (seat.clock.now(self.now), seat.life);
-        let Some(desk) = seat.desk_mut() else { return };
-        let Some(asking) = desk.asking.first_mut() else { return };
-        if !asking.survey.is_over(now.boot) {
-            if asking.survey.repeats(now.boot) {
-                self.ask(spot);
-            }
-            return self.after(1_000, Happening::Survey { spot, life });
-        }
-        let asking = desk.asking.remove(0);
-        let number = asking.wave;
-        let Found { planned: hosts, excluded, .. } = asking.survey.freeze();
-        let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else { return };
-        let rings = plans::planned(&wave, hosts.len());
-        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(number, &wave) };
-        let id = self.rollout_id(number);
-        if let Some(steps) = rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
-        }
-        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: "operator".into() });
-        if self.is_applied(number) {
-            self.applied(number);
-        }
     }
 }
 

@@ -16,19 +16,24 @@ mod operators;
 mod orders;
 mod plans;
 mod poison;
+mod policies;
 mod push;
 mod rest;
 mod rings;
 mod seat;
 mod services;
+mod surveys;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, rc::Rc};
 
-use patchmesh_common::run::{
-    act::{ActEnd, ActId},
-    message::SignedStop,
+use patchmesh_common::{
+    id::CommandId,
+    run::{
+        act::{ActEnd, ActId},
+        message::SignedStop,
+    },
 };
 
 use self::{
@@ -71,7 +76,8 @@ enum Happening {
     WakeRun { spot: Spot, life: u32 },
     WakeDesk { spot: Spot, life: u32 },
     View { spot: Spot, life: u32 },
-    Survey { spot: Spot, life: u32 },
+    Survey { spot: Spot, life: u32, request: CommandId },
+    Due { spot: Spot, life: u32 },
     Saved { spot: Spot, life: u32 },
     Frame { spot: Spot, bytes: Rc<[u8]> },
     News { spot: Spot, from: Spot, news: Rc<News> },
@@ -106,6 +112,7 @@ impl Happening {
             | Self::WakeDesk { spot, .. }
             | Self::View { spot, .. }
             | Self::Survey { spot, .. }
+            | Self::Due { spot, .. }
             | Self::Order { spot, .. }
             | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
@@ -157,6 +164,7 @@ impl Happening {
             Self::Rest => 28,
             Self::Order { .. } => 29,
             Self::Ordered { .. } => 30,
+            Self::Due { .. } => 31,
         }
     }
 
@@ -354,7 +362,8 @@ impl World {
             Happening::WakeRun { spot, life } if self.lives(spot, life) => self.wake_run(spot),
             Happening::WakeDesk { spot, life } if self.lives(spot, life) => self.wake_desk(spot),
             Happening::View { spot, life } if self.lives(spot, life) => self.tell_view(spot),
-            Happening::Survey { spot, life } if self.lives(spot, life) => self.survey_on(spot),
+            Happening::Survey { spot, life, request } if self.lives(spot, life) => self.survey_on(spot, request),
+            Happening::Due { spot, life } if self.lives(spot, life) => self.look_for_due(spot),
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),
