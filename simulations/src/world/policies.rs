@@ -289,3 +289,102 @@ fn plan_of(start: &Start, openings: Vec<Opening>, found: Found, now: WallTime) -
         on_superseded: spec.on_superseded,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sabotage::find,
+        scenario::{MINUTE, Policy as Scripted, Scenario, policy},
+        world::{Finish, Outcome},
+    };
+
+    /// The stage of a sabotage without the sabotage.
+    fn stage(name: &str) -> Scenario {
+        find(name).unwrap().scenario()
+    }
+
+    fn run(seed: u64, scenario: Scenario) -> Outcome {
+        let outcome = World::new(seed, scenario, false).run();
+        assert_eq!(outcome.finish, Finish::Completed, "seed {seed}: {:?}", outcome.record.violations);
+        outcome
+    }
+
+    /// When which time's run of `operation` was started, in minutes.
+    fn started(outcome: &Outcome, operation: Operation) -> Vec<(u64, i64)> {
+        let minute = |of: WallTime| (of.0 - crate::clock::true_wall(0).0) / MINUTE as i64;
+        let runs = outcome.history.iter().filter_map(|(at, _, truth)| match truth {
+            Truth::RunStarted { run, .. } if run.operation == operation => Some((at / MINUTE, minute(run.of))),
+            _ => None,
+        });
+        runs.collect()
+    }
+
+    #[test]
+    fn a_policy_comes_again_and_again_until_it_is_dropped() {
+        for seed in 1..=3 {
+            let outcome = run(seed, stage("policy-runs-forgotten"));
+            assert_eq!(started(&outcome, Operation::Scan), [(5, 5), (10, 10), (15, 15)], "seed {seed}");
+            assert!(outcome.ended >= 20 * MINUTE, "seed {seed}");
+        }
+    }
+
+    /// Both are due every five minutes. The coordinator is away from minute 4 on, until minute 14 or 6.
+    #[test]
+    fn a_scan_that_nobody_saw_is_made_up_for_and_an_install_only_if_it_is_not_too_late() {
+        let long = (600_000, (14, 10), vec![(15, 15)]);
+        let short = (120_000, (6, 5), vec![(6, 5), (10, 10), (15, 15)]);
+        for (lasts, scan, expected) in [long, short] {
+            let mut scenario = stage("missed-times-forgotten");
+            (scenario.heal, scenario.faults[0].lasts) = (16 * MINUTE, lasts);
+            let twice = scenario.policies[0].clone();
+            let mut installs = policy::idle("1".parse().unwrap(), "3".parse().unwrap());
+            installs.install = twice.spec.scan.clone();
+            scenario.policies.push(Scripted { spec: installs, ..twice });
+            let outcome = run(1, scenario);
+            let (scans, installs) = (started(&outcome, Operation::Scan), started(&outcome, Operation::Install));
+            assert_eq!(scans[0], scan);
+            let early = installs.into_iter().filter(|(_, of)| *of <= 15).collect::<Vec<_>>();
+            assert_eq!(early, expected);
+        }
+    }
+
+    #[test]
+    fn what_was_being_planned_is_lost_with_the_process_and_planned_again() {
+        let mut scenario = stage("policy-runs-forgotten");
+        let mut installs = policy::idle("3".parse().unwrap(), "3".parse().unwrap());
+        installs.install = scenario.policies[0].spec.scan.take();
+        scenario.policies[0].spec = installs;
+        let mut world = World::new(1, scenario, false);
+        let mut at = 5 * MINUTE;
+        let spot = world.primary().unwrap();
+        while !world.seats[spot as usize].desk().unwrap().plans_runs() {
+            at += 10;
+            world.advance(at);
+        }
+        world.kill(spot, false);
+        let desk = world.seats[spot as usize].desk().unwrap();
+        assert!(!desk.plans_runs() && desk.policies.attempts == Attempts::default() && desk.policies.count() == 1);
+        world.go();
+        let outcome = world.outcome();
+        assert_eq!(outcome.finish, Finish::Completed, "{:?}", outcome.record.violations);
+        assert_eq!(started(&outcome, Operation::Install)[0], (5, 5));
+    }
+
+    #[test]
+    fn a_ring_without_a_host_is_told_and_not_started() {
+        let mut scenario = stage("policy-runs-forgotten");
+        let mut spec = scenario.policies[0].spec.clone();
+        spec.install = spec.scan.take();
+        let ring = r#"{"name": "nobody", "names": ["host-0099"]}"#;
+        spec.rings = vec![serde_json::from_str(ring).unwrap()];
+        scenario.policies[0].spec = spec;
+        let outcome = run(1, scenario);
+        assert_eq!(started(&outcome, Operation::Install), []);
+        let told = outcome.history.iter().filter_map(|(_, _, truth)| match truth {
+            Truth::NotStarted { why, .. } => Some(why.as_str()),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ["no host is called host-0099"; 3]);
+    }
+}
