@@ -294,15 +294,21 @@ pub fn run_of(name: &str) -> Option<(&str, Operation, WallTime)> {
 /// The newest run of every policy and operation.
 pub type Runs = BTreeMap<(String, Operation), (RolloutId, Run)>;
 
+/// Who applies the runs of `policy`, as the ledger says it.
+pub fn author(policy: &str) -> String {
+    format!("policy {policy}")
+}
+
 /// The newest run of every policy and operation that `ledger` knows at `now`. A run of a time that has not come by this clock counts
 /// while it is on its way, and then not until that time comes: the clock was ahead when it was started, and what is due meanwhile
-/// must not wait for it.
+/// must not wait for it. That the clock was set back while it was planned, so that it began before its time, changes nothing.
 pub fn runs(ledger: &Ledger, now: WallTime) -> Runs {
     let mut newest = Runs::new();
     for (id, state) in &ledger.rollouts {
         let Some((policy, operation, of)) = run_of(&state.plan.name) else { continue };
-        // A time that had not come is no policy's: somebody chose the name, and it must keep nothing from being due.
-        if of > state.started_at || of > now && state.ended_at.is_some() {
+        // Of a time that had not come, and not by the policy: somebody chose the name, and it must keep nothing from being due.
+        let chosen = of > state.started_at && state.by != author(policy);
+        if chosen || of > now && state.ended_at.is_some() {
             continue;
         }
         let run = Run { of, started: state.started_at, ended: state.ended_at };

@@ -9,7 +9,7 @@ use patchmesh_common::{
     rollout::{
         policy::{
             attempts::{Attempts, Key, Start},
-            runs,
+            author, runs,
         },
         spec::RolloutSpec,
     },
@@ -75,7 +75,7 @@ impl Coordinator {
 
     async fn start_run(self, key: Key, spec: RolloutSpec) {
         let name = spec.name.clone();
-        let by = format!("policy {}", key.0);
+        let by = author(&key.0);
         let started = async { self.start(self.make_plan(spec).await?, by).await }.await;
         let fault = match started {
             Ok(id) => {

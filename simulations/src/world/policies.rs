@@ -15,7 +15,7 @@ use patchmesh_common::{
         policy::{
             OPERATIONS, Policy,
             attempts::{Attempts, Key, Start},
-            run_of,
+            author, run_of,
         },
         survey::Found,
     },
@@ -207,7 +207,7 @@ impl World {
         if let Some(steps) = rings::steps(&plan) {
             self.tell(spot, Truth::Ringed { rollout: id, steps });
         }
-        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: format!("policy {}", start.key.0) });
+        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: author(&start.key.0) });
         self.run_tried(spot, &start.key, None);
     }
 

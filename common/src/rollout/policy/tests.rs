@@ -250,6 +250,24 @@ fn the_ledger_alone_says_which_runs_there_were() {
     );
 }
 
+/// The clock is set back by two hours between the time for which a run is planned and its start.
+#[test]
+fn a_run_that_began_before_its_time_because_the_clock_was_set_back_is_known_when_that_time_comes_again() {
+    let mut plan = plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]);
+    plan.name = "nightly-scan-20261202t020000z".to_owned();
+    let mut ledger = Ledger::default();
+    let rollout = super::super::plan::Rollout { id: RolloutId([1; 8]), plan, by: author("nightly") };
+    let act = super::super::ledger::LedgerAct::Started(Box::new(rollout));
+    ledger.fold(&super::super::ledger::LedgerEntry { at: at("2026-12-02T00:01:00Z"), act }).unwrap();
+    let nightly = ("nightly".to_owned(), Operation::Scan);
+    assert!(runs(&ledger, at("2026-12-02T00:02:00Z")).contains_key(&nightly), "it is on its way");
+    ledger.rollouts.get_mut(&RolloutId([1; 8])).unwrap().ended_at = Some(at("2026-12-02T00:05:00Z"));
+    assert!(runs(&ledger, at("2026-12-02T01:59:59Z")).is_empty());
+    let known = runs(&ledger, at("2026-12-02T02:00:00Z"))[&nightly].1;
+    let every = Recurring::new(Schedule::parse("cron(0 2 * * ? *)").unwrap(), Zone::UTC, true);
+    assert_eq!(every.due(WallTime(0), Some(known), at("2026-12-02T02:00:00Z")).now, None, "not a second time");
+}
+
 #[test]
 fn what_is_predefined_is_off_until_it_is_enabled_and_only_scans() {
     let mut predefined = host_management();
