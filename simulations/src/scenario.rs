@@ -169,6 +169,9 @@ pub struct Scenario {
     /// What must stay up.
     #[serde(default)]
     pub services: Vec<Group>,
+    /// How many hosts hold a slot at once over all rollouts; 0: as many as the rollouts allow.
+    #[serde(default)]
+    pub fleet: u32,
     /// What is to come again and again.
     #[serde(default)]
     pub policies: Vec<Policy>,
@@ -195,6 +198,13 @@ fn ring(waves: &mut [Wave], hosts: u32, chance: &mut crate::chance::Chance) {
         };
         (wave.rings, wave.ramp) = (vec![canaries, rest], chance.once_in(3));
     }
+}
+
+/// In every third run that is not calm the fleet has a limit, below what two rollouts take together.
+fn fleet(hosts: u32, rank: u8, chance: &mut crate::chance::Chance) -> u32 {
+    let least = (hosts / 4).max(2);
+    let limit = least + chance.below(u64::from(hosts / 4) + 1) as u32;
+    if rank > 0 && chance.once_in(3) { limit } else { 0 }
 }
 
 /// Hosts of every wave that installs are asked how they are. After the first one, which gives the faults hosts at work, all are well.
@@ -309,6 +319,7 @@ impl Scenario {
             pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,
             services: Vec::new(),
+            fleet: fleet(hosts, rank, &mut Seeds::new(seed, false).chance("fleet")),
             policies: policy::draw(hosts, rank, &mut Seeds::new(seed, false).chance("policies")),
             faults: Vec::new(),
         };

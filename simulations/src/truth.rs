@@ -125,6 +125,8 @@ pub enum Truth {
         /// Identities of its members, as the scenario has them.
         members: Vec<NodeId>,
     },
+    /// Operators allow so many hosts at a coordinator that starts, over all rollouts.
+    FleetLimited(u32),
     /// A coordinator's ledger says that nothing began under a lease: its slot is free.
     Returned {
         /// Which rollout.

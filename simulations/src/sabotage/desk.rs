@@ -49,6 +49,16 @@ impl Sabotage for TagsUnread {
     }
 }
 
+pub(super) struct FleetUnheard;
+
+impl Sabotage for FleetUnheard {
+    fn desk_event(&mut self, event: &mut Event) {
+        if let Event::Fleet(limit) = event {
+            *limit = None;
+        }
+    }
+}
+
 pub(super) struct FailuresHidden;
 
 impl Sabotage for FailuresHidden {

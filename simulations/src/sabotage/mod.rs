@@ -76,6 +76,13 @@ macro_rules! entry {
 /// Every sabotage, by promise.
 pub const ALL: &[Entry] = &[
     entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees, wave),
+    entry!(
+        "fleet-unheard",
+        "concurrency",
+        "a coordinator never hears how many hosts of the fleet may be at work",
+        desk::FleetUnheard,
+        limited
+    ),
     entry!("tags-unread", "availability", "the coordinator reads no host's tags", desk::TagsUnread, serving),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),

@@ -34,6 +34,7 @@ pub(super) fn wave() -> Scenario {
             waits: false,
         }],
         services: Vec::new(),
+        fleet: 0,
         policies: Vec::new(),
         faults: Vec::new(),
     }
@@ -44,6 +45,11 @@ pub(super) fn serving() -> Scenario {
     let mut scenario = all_at_once();
     scenario.services = vec![Group { first: 0, hosts: 3, least: 2 }];
     scenario
+}
+
+/// The fleet allows one host fewer than the wave.
+pub(super) fn limited() -> Scenario {
+    Scenario { fleet: 1, ..wave() }
 }
 
 /// Nobody waits for a slot, so that nothing but the lost report is wrong.

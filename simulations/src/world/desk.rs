@@ -224,6 +224,7 @@ impl World {
         }
         self.tell_services(spot);
         self.desk_event(spot, Event::Started { incarnation, continues });
+        self.limit_fleet(spot);
         self.keep_services(spot);
         self.seats[spot as usize].body.mode = Mode::Observe;
         self.follow_policies(spot);

@@ -54,6 +54,15 @@ impl World {
         }
     }
 
+    /// A coordinator reads in its configuration how many hosts may hold a slot.
+    pub(super) fn limit_fleet(&mut self, spot: Spot) {
+        let limit = self.scenario.fleet;
+        if limit > 0 {
+            self.tell(spot, Truth::FleetLimited(limit));
+            self.desk_event(spot, Event::Fleet(Some(limit)));
+        }
+    }
+
     /// After everything was mended, nobody waits for who never returns.
     pub(super) fn look_after_services(&mut self) {
         if let Some(spot) = self.primary().filter(|spot| self.awake(*spot) && !self.scenario.services.is_empty()) {
