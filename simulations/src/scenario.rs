@@ -7,6 +7,10 @@ use crate::{
     fault::{Fault, Kind},
 };
 
+pub mod policy;
+
+pub use policy::Policy;
+
 /// Most services of one simulation.
 pub const MAX_SERVICES: usize = 100;
 /// Most hosts of one simulation.
@@ -168,6 +172,12 @@ pub struct Scenario {
     /// What must stay up.
     #[serde(default)]
     pub services: Vec<Group>,
+    /// How many hosts hold a slot at once over all rollouts; 0: as many as the rollouts allow.
+    #[serde(default)]
+    pub fleet: u32,
+    /// What is to come again and again.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -193,6 +203,13 @@ fn ring(waves: &mut [Wave], hosts: u32, chance: &mut crate::chance::Chance) {
     }
 }
 
+/// In every third run that is not calm the fleet has a limit, below what two rollouts take together.
+fn fleet(hosts: u32, rank: u8, chance: &mut crate::chance::Chance) -> u32 {
+    let least = (hosts / 4).max(2);
+    let limit = least + chance.below(u64::from(hosts / 4) + 1) as u32;
+    if rank > 0 && chance.once_in(3) { limit } else { 0 }
+}
+
 /// Hosts of every wave that installs are asked how they are. After the first one, which gives the faults hosts at work, all are well.
 fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
@@ -212,6 +229,18 @@ fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
 }
 
 impl Scenario {
+    /// What no simulation can have; `None` if there is nothing of that kind.
+    pub fn wrong(&self) -> Option<String> {
+        if !(3..=MAX_HOSTS).contains(&self.hosts) {
+            return Some(format!("{} hosts are not between 3 and {MAX_HOSTS}", self.hosts));
+        }
+        if self.policies.len() > policy::MAX_POLICIES {
+            let count = self.policies.len();
+            return Some(format!("{count} policies are more than the {} allowed", policy::MAX_POLICIES));
+        }
+        self.policies.iter().enumerate().find_map(|(number, policy)| policy.wrong(number))
+    }
+
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
         let mut chance = Seeds::new(seed, false).chance("scenario");
@@ -305,6 +334,8 @@ impl Scenario {
             pace: Pace { heartbeat: 60_000, exchange: 10_000 },
             waves,
             services: Vec::new(),
+            fleet: fleet(hosts, rank, &mut Seeds::new(seed, false).chance("fleet")),
+            policies: policy::draw(hosts, rank, &mut Seeds::new(seed, false).chance("policies")),
             faults: Vec::new(),
         };
         scenario.ambush(rank, &mut chance);

@@ -153,6 +153,8 @@ pub fn simulated(seed: u64, members: u32, latency: [u64; 2]) -> Spread {
         pace: Pace { heartbeat: 30_000, exchange: 60 * MINUTE },
         waves: Vec::new(),
         services: Vec::new(),
+        fleet: 0,
+        policies: Vec::new(),
         faults: Vec::new(),
     };
     // By then the mesh stands, and what begins in half a minute ends in time.

@@ -53,6 +53,17 @@ pub struct RingStep {
     pub approved: bool,
 }
 
+/// A run of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyRun {
+    /// Its name.
+    pub policy: String,
+    /// What of it.
+    pub operation: Operation,
+    /// For this time.
+    pub of: WallTime,
+}
+
 /// One transition of the truth.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Truth {
@@ -65,6 +76,29 @@ pub enum Truth {
         /// Its limit.
         max_errors: u32,
     },
+    /// A coordinator's ledger has a new run of a policy.
+    RunStarted {
+        /// The rollout that it is.
+        rollout: RolloutId,
+        /// Which.
+        run: PolicyRun,
+    },
+    /// A coordinator says why it starts nothing for a time.
+    NotStarted {
+        /// Which run there is not.
+        run: PolicyRun,
+        /// What it says.
+        why: String,
+    },
+    /// Every fault has healed, and the coordinator looks what is due while this time has come.
+    Due {
+        /// What is due.
+        run: PolicyRun,
+        /// Whether an earlier run was on its way at that time, by its ledger.
+        busy: bool,
+    },
+    /// Operators keep no policy any more.
+    PoliciesDropped,
     /// A `Go` is durable.
     GoSaved {
         /// Which rollout.
@@ -91,6 +125,8 @@ pub enum Truth {
         /// Identities of its members, as the scenario has them.
         members: Vec<NodeId>,
     },
+    /// Operators allow so many hosts at a coordinator that starts, over all rollouts.
+    FleetLimited(u32),
     /// A coordinator's ledger says that nothing began under a lease: its slot is free.
     Returned {
         /// Which rollout.

@@ -85,6 +85,8 @@ impl Load {
             pace: Pace { heartbeat, exchange: 5_000 },
             waves: Vec::new(),
             services: Vec::new(),
+            fleet: 0,
+            policies: Vec::new(),
             faults: Vec::new(),
         }
     }

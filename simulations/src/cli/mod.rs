@@ -112,10 +112,7 @@ impl Which {
             what: "scenario",
             why: error.to_string(),
         })?;
-        if !(3..=MAX_HOSTS).contains(&scenario.hosts) {
-            return Err(Fault::Usage(format!("{} hosts are not between 3 and {MAX_HOSTS}", scenario.hosts)));
-        }
-        Ok(scenario)
+        scenario.wrong().map_or(Ok(scenario), |wrong| Err(Fault::Usage(wrong)))
     }
 
     /// Everything of `scenario` that came to nothing, summed over one run or many.

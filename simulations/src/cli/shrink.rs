@@ -1,4 +1,4 @@
-//! `shrink`: fewer hosts, faults and waves that still break the same promise.
+//! `shrink`: fewer hosts, faults, waves and policies that still break the same promise.
 
 use std::path::PathBuf;
 
@@ -78,6 +78,7 @@ impl Search {
             let before = self.best.clone();
             self.fewer_faults();
             self.fewer_waves();
+            self.fewer_policies();
             self.quieter_network();
             self.fewer_hosts();
             if self.best == before || self.left == 0 {
@@ -108,6 +109,17 @@ impl Search {
             // From the end, so that the others keep their ids.
             smaller.waves.truncate(wave);
             if wave > 0 && !self.keeps(smaller) {
+                return;
+            }
+        }
+    }
+
+    fn fewer_policies(&mut self) {
+        for policy in (0..self.best.policies.len()).rev() {
+            let mut smaller = self.best.clone();
+            // From the end, so that the others keep their names.
+            smaller.policies.truncate(policy);
+            if !self.keeps(smaller) {
                 return;
             }
         }

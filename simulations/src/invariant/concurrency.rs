@@ -9,7 +9,7 @@ use crate::truth::{Spot, Truth};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "no Go becomes durable while `limit` hosts of the rollout hold a slot; a slot is held from the \
-    durable Go to a folded terminal report or a named release";
+    durable Go to a folded terminal report or a named release; the same of all rollouts together, if operators limit the fleet";
 
 /// What a host is at work on.
 struct Live {
@@ -24,6 +24,8 @@ struct Live {
 #[derive(Default)]
 pub(super) struct Concurrency {
     limits: BTreeMap<RolloutId, u32>,
+    /// Of all rollouts together, by coordinator.
+    fleet: BTreeMap<Spot, u32>,
     held: BTreeMap<(Spot, RolloutId), BTreeMap<NodeId, LeaseId>>,
     live: BTreeMap<Spot, Live>,
     at_work: BTreeMap<RolloutId, u32>,
@@ -81,7 +83,18 @@ impl Promise for Concurrency {
             Truth::Applied { rollout, max_concurrency, .. } => {
                 self.limits.insert(*rollout, *max_concurrency);
             }
+            Truth::FleetLimited(limit) => {
+                self.fleet.insert(spot, *limit);
+            }
             Truth::GoSaved { rollout, host, lease, .. } => {
+                if let Some(limit) = self.fleet.get(&spot) {
+                    let holders = self.held.iter().filter(|((desk, _), _)| *desk == spot);
+                    let holders: BTreeSet<&NodeId> = holders.flat_map(|(_, held)| held.keys()).collect();
+                    record.demand("concurrency", at, &[spot], holders.len() < *limit as usize, || {
+                        let all = holders.len();
+                        format!("a Go was saved while {all} hosts of the fleet held a slot; {limit} are allowed")
+                    });
+                }
                 let limit = self.limits.get(rollout).copied().unwrap_or(0);
                 let held = self.held.entry((spot, *rollout)).or_default();
                 let room = held.len() < limit as usize;

@@ -7,13 +7,14 @@ use patchmesh_common::{
     run::HookPoint,
 };
 
-use super::{Promise, Record, Seen};
-use crate::truth::{Spot, Step, Truth};
+use super::{DeskBook, Promise, Record, Seen};
+use crate::truth::{PolicyRun, Spot, Step, Truth};
 
 /// The promise.
 pub(super) const STATEMENT: &str = "killed at any instruction, a host or coordinator resumes or ends in a known, reported state; no \
     report is lost; an install is never repeated once it has begun and its result is saved; a hook may run again, with a higher \
-    attempt number; no reboot begins while the package database is dirty";
+    attempt number; no reboot begins while the package database is dirty; \
+    no ledger has two runs of one policy for one time";
 
 /// Remembers what began and what was said about it.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct Durability {
     folded: BTreeSet<LeaseId>,
     settled: BTreeSet<(Spot, LeaseId)>,
     attempts: BTreeMap<(Spot, RolloutId, HookPoint), u32>,
+    /// Runs of policies, by ledger.
+    runs: BTreeSet<(Spot, PolicyRun)>,
 }
 
 impl Promise for Durability {
@@ -46,6 +49,13 @@ impl Promise for Durability {
                     format!("a host reboots under lease {lease} on a dirty package database: {what}")
                 });
             }
+            Truth::RunStarted { run, .. } => {
+                let first = self.runs.insert((spot, run.clone()));
+                record.demand("durability", at, &[spot], first, || {
+                    let PolicyRun { policy, operation, of } = run;
+                    format!("the {operation:?} of {policy} for {} was started a second time", of.rfc3339())
+                });
+            }
             Truth::Folded { lease, .. } => {
                 self.folded.insert(*lease);
             }
@@ -61,5 +71,10 @@ impl Promise for Durability {
             }
             _ => {}
         }
+    }
+
+    fn replaced(&mut self, spot: Spot, desk: &DeskBook) {
+        self.runs.retain(|(other, _)| *other != spot);
+        self.runs.extend(desk.values().filter_map(|book| Some((spot, book.run.clone()?))));
     }
 }

@@ -14,7 +14,7 @@ use crate::truth::{Spot, Truth};
 /// The promise.
 pub(super) const STATEMENT: &str = "when the faults heal, every view converges and every rollout ends; a host that never returns ends \
     it as CompletedWithLost; no message kills a daemon a third time, and a daemon that died three times in ten minutes believes \
-    nobody and begins no run for an hour";
+    nobody and begins no run for an hour; whatever is due of a policy is started, or told why not";
 
 /// Watches that what has ended stays ended, and what daemons die of.
 #[derive(Default)]

@@ -11,6 +11,7 @@ mod fencing;
 mod hooks;
 mod liveness;
 mod order;
+mod recurring;
 mod stop;
 mod window;
 
@@ -23,7 +24,7 @@ use patchmesh_common::{
     time::WallTime,
 };
 
-use crate::truth::{Spot, Truth};
+use crate::truth::{PolicyRun, Spot, Truth};
 
 /// The names, in the order of the design.
 pub const PROMISES: [&str; 12] = [
@@ -147,6 +148,8 @@ pub struct DeskRollout {
     pub opened: bool,
     /// Hosts that it let go: they refused for good, were released by name, or are passed over.
     pub gone: BTreeSet<NodeId>,
+    /// The run of a policy that it is.
+    pub run: Option<PolicyRun>,
 }
 
 /// What one ledger says.
@@ -158,6 +161,8 @@ trait Promise {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record);
     /// A coordinator's store was replaced: this is what it says now.
     fn replaced(&mut self, _spot: Spot, _desk: &DeskBook) {}
+    /// Every fault has healed, and it is `at`.
+    fn overdue(&mut self, _at: u64, _record: &mut Record) {}
     /// What differs between what was counted and what is on the disks; `None` if nothing does.
     fn recount(&self, _books: &Books) -> Option<String> {
         None
@@ -187,6 +192,7 @@ impl Default for Observers {
             ("durability", Box::<durability::Durability>::default()),
             ("stop", Box::<stop::Stop>::default()),
             ("liveness", Box::<liveness::Liveness>::default()),
+            ("liveness", Box::<recurring::Recurring>::default()),
         ];
         Self { promises, excused: BTreeSet::new(), record: Record::default() }
     }
@@ -214,6 +220,13 @@ impl Observers {
     pub fn replaced(&mut self, spot: Spot, desk: &DeskBook) {
         for (_, promise) in &mut self.promises {
             promise.replaced(spot, desk);
+        }
+    }
+
+    /// Demands what should have come by now, after the faults have healed.
+    pub fn overdue(&mut self, at: u64) {
+        for (_, promise) in &mut self.promises {
+            promise.overdue(at, &mut self.record);
         }
     }
 

@@ -4,12 +4,13 @@ use patchmesh_common::{
     id::Incarnation,
     rollout::{
         controller::{Effect, Event},
-        ledger::LedgerAct,
+        ledger::{Ledger, LedgerAct},
         limit::Ramp,
         ring::PlannedRing,
     },
     run::message::{Answer, LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
     seal::{Payload, Sealed},
+    time::WallTime,
     wire,
 };
 
@@ -44,6 +45,16 @@ impl Sabotage for TagsUnread {
     fn desk_event(&mut self, event: &mut Event) {
         if let Event::View(seen) = event {
             seen.iter_mut().for_each(|seen| seen.words.tags.clear());
+        }
+    }
+}
+
+pub(super) struct FleetUnheard;
+
+impl Sabotage for FleetUnheard {
+    fn desk_event(&mut self, event: &mut Event) {
+        if let Event::Fleet(limit) = event {
+            *limit = None;
         }
     }
 }
@@ -128,5 +139,21 @@ impl Sabotage for ApprovalsAssumed {
     fn desk_event(&mut self, event: &mut Event) {
         let Event::Apply { plan, .. } = event else { return };
         plan.rings.iter_mut().for_each(|ring| ring.approvals = 0);
+    }
+}
+
+pub(super) struct PolicyRunsForgotten;
+
+impl Sabotage for PolicyRunsForgotten {
+    fn due_ledger(&mut self) -> Option<Ledger> {
+        Some(Ledger::default())
+    }
+}
+
+pub(super) struct MissedTimesForgotten;
+
+impl Sabotage for MissedTimesForgotten {
+    fn due_since(&self, since: WallTime, began: WallTime) -> WallTime {
+        since.max(began)
     }
 }

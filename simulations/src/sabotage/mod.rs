@@ -1,6 +1,13 @@
 //! Wrappers that edit what machines hear and say, so that a promise breaks: the proof that the observers see.
 
-use patchmesh_common::{gossip, id::NodeId, poison::Poison, rollout::controller, run::machine};
+use patchmesh_common::{
+    gossip,
+    id::NodeId,
+    poison::Poison,
+    rollout::{controller, ledger::Ledger},
+    run::machine,
+    time::WallTime,
+};
 
 /// Edits events before a machine hears them, and effects before they are performed.
 pub trait Sabotage {
@@ -14,6 +21,14 @@ pub trait Sabotage {
     fn desk_event(&mut self, _event: &mut controller::Event) {}
     /// Before a coordinator's effects are performed.
     fn desk_effects(&mut self, _effects: &mut Vec<controller::Effect>) {}
+    /// When a coordinator asks what of its policies is due: what it reads instead of its ledger.
+    fn due_ledger(&mut self) -> Option<Ledger> {
+        None
+    }
+    /// The same: since when it takes a policy for kept that is kept since `since`. Its process began at `began`.
+    fn due_since(&self, since: WallTime, _began: WallTime) -> WallTime {
+        since
+    }
     /// When a daemon starts: what is remembered of earlier lives' deaths.
     fn remembered(&mut self, _poison: &mut Poison) {}
     /// Before a host's mesh hears it.
@@ -61,6 +76,13 @@ macro_rules! entry {
 /// Every sabotage, by promise.
 pub const ALL: &[Entry] = &[
     entry!("progress-frees-slots", "concurrency", "a sign of life is heard as a refusal", desk::ProgressFrees, wave),
+    entry!(
+        "fleet-unheard",
+        "concurrency",
+        "a coordinator never hears how many hosts of the fleet may be at work",
+        desk::FleetUnheard,
+        limited
+    ),
     entry!("tags-unread", "availability", "the coordinator reads no host's tags", desk::TagsUnread, serving),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
@@ -119,6 +141,13 @@ pub const ALL: &[Entry] = &[
         host::RunnersForgotten,
         killed
     ),
+    entry!(
+        "policy-runs-forgotten",
+        "durability",
+        "a coordinator reads an empty ledger when it asks what of its policies is due",
+        desk::PolicyRunsForgotten,
+        recurring
+    ),
     entry!("dirt-unseen", "durability", "no host hears that a package database is dirty", host::DirtUnseen, unclean),
     entry!("stops-forgotten", "stop", "a saved STOP is forgotten at once", host::StopsForgotten, stopped),
     entry!(
@@ -135,6 +164,13 @@ pub const ALL: &[Entry] = &[
         "what a daemon died of is forgotten at its next start",
         host::AbortsForgotten,
         poisoned
+    ),
+    entry!(
+        "missed-times-forgotten",
+        "liveness",
+        "a coordinator takes its policies for kept since its start",
+        desk::MissedTimesForgotten,
+        missed
     ),
     entry!("safe-mode-unheard", "liveness", "no host's run hears of safe mode", host::SafeModeUnheard, poisoned_twice),
 ];

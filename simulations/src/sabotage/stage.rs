@@ -1,8 +1,10 @@
 //! Small worlds in which a sabotage bites whatever the seed: the one thing goes wrong that the promise is about.
 
+use patchmesh_common::rollout::{limit::Limit, policy::Timing};
+
 use crate::{
     fault::{Fault, Kind},
-    scenario::{Group, HOUR, MINUTE, Network, POISON_AGAIN, Pace, Scenario, Wave, WaveRing},
+    scenario::{Group, HOUR, MINUTE, Network, POISON_AGAIN, Pace, Policy, Scenario, Wave, WaveRing, policy},
 };
 
 /// Three hosts and one wave over an ordinary network.
@@ -33,6 +35,8 @@ pub(super) fn wave() -> Scenario {
             replans: false,
         }],
         services: Vec::new(),
+        fleet: 0,
+        policies: Vec::new(),
         faults: Vec::new(),
     }
 }
@@ -42,6 +46,11 @@ pub(super) fn serving() -> Scenario {
     let mut scenario = all_at_once();
     scenario.services = vec![Group { first: 0, hosts: 3, least: 2 }];
     scenario
+}
+
+/// The fleet allows one host fewer than the wave.
+pub(super) fn limited() -> Scenario {
+    Scenario { fleet: 1, ..wave() }
 }
 
 /// Nobody waits for a slot, so that nothing but the lost report is wrong.
@@ -106,6 +115,25 @@ pub(super) fn poisoned_twice() -> Scenario {
     scenario.faults[0].lasts = POISON_AGAIN;
     scenario.patience = 2 * HOUR;
     scenario.waves.push(Wave { at: 8 * MINUTE, ..scenario.waves[0].clone() });
+    scenario
+}
+
+/// A policy scans every five minutes.
+pub(super) fn recurring() -> Scenario {
+    let mut scenario = wave();
+    let mut spec = policy::idle(Limit::count(3), Limit::count(3));
+    spec.scan = Some(Timing { schedule: String::from("rate(5 minutes)"), catch_up: None });
+    scenario.policies = vec![Policy { at: 20_000, spec }];
+    scenario
+}
+
+/// Its coordinator is away when the first scan is due. Hosts are at work one after the other from shortly before on.
+pub(super) fn missed() -> Scenario {
+    let mut scenario = recurring();
+    scenario.heal = 6 * MINUTE;
+    (scenario.waves[0].at, scenario.waves[0].max_concurrency) = (270_000, 1);
+    scenario.faults =
+        vec![Fault { at: 275_000, kind: Kind::CoordinatorKill, host: None, lasts: MINUTE, skip: Some(0) }];
     scenario
 }
 

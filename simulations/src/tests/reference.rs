@@ -49,6 +49,8 @@ fn scenario() -> Scenario {
         pace: Pace { heartbeat: 30_000, exchange: 5_000 },
         waves: vec![wave],
         services: Vec::new(),
+        fleet: 0,
+        policies: Vec::new(),
         faults: Vec::new(),
     }
 }

@@ -381,10 +381,11 @@ impl World {
     /// A second coordinator on a copy of the store.
     fn twin(&mut self, primary: Spot, lasts: u64) {
         self.chaos.effective(Kind::CoordinatorTwin.word());
-        let entries = self.seats[primary as usize].desk().map(|desk| desk.entries.clone()).unwrap_or_default();
+        let store = self.seats[primary as usize].desk().map(|desk| (desk.entries.clone(), desk.policies.copy()));
+        let (entries, policies) = store.unwrap_or_default();
         let spot = self.settle(COORDINATOR, None);
         if let Some(desk) = self.seats[spot as usize].desk_mut() {
-            (desk.entries, desk.continues) = (entries, false);
+            (desk.entries, desk.policies, desk.continues) = (entries, policies, false);
         }
         self.after(100, Happening::Start { spot });
         self.after(lasts, Happening::Retire { spot });

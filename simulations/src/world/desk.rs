@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     gossip::{Mode, Presence},
-    id::{CommandId, Epoch, Incarnation, NodeId, RolloutId},
+    id::{Epoch, Incarnation, NodeId, RolloutId},
     machine::{Cx, Machine},
-    patch::Baseline,
     poison::Poison,
     rollout::{
         Operation,
@@ -16,11 +15,8 @@ use patchmesh_common::{
         chain::{Chain, Head},
         controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
-        plan::Plan,
         planner,
         slots::{Slot, slots},
-        spec::RolloutSpec,
-        survey::{Candidate, Found, Survey},
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, StopScope, ToCoordinator, ToHost},
     seal::Sealed,
@@ -28,7 +24,12 @@ use patchmesh_common::{
 };
 use rand::Rng;
 
-use super::{Happening, World, plans, rings};
+use super::{
+    Happening, World,
+    policies::{self, Policies},
+    rings,
+    surveys::Asking,
+};
 use crate::{
     chance::Chance,
     fault::{Kind, Moment},
@@ -41,16 +42,6 @@ use crate::{
 const LOST_AFTER: Duration = Duration::from_secs(300);
 /// How long a host may refuse for a passing reason.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// One round of questions before a plan.
-struct Asking {
-    wave: usize,
-    spec: RolloutSpec,
-    /// The rollout that is planned again.
-    of: Option<RolloutId>,
-    request: CommandId,
-    survey: Survey,
-}
 
 /// What a coordinator has beside its place in the mesh.
 pub(super) struct Desk {
@@ -69,7 +60,10 @@ pub(super) struct Desk {
     /// Hosts for which it says that nobody waits any longer, by rollout with steps.
     gone: BTreeMap<RolloutId, BTreeSet<NodeId>>,
     wake: u64,
-    asking: Vec<Asking>,
+    /// Rounds of questions before plans.
+    pub(super) asking: Vec<Asking>,
+    /// What operators keep here, and what comes of it.
+    pub(super) policies: Policies,
     /// What it plans again, and could not.
     pub(super) replanning: Attempts<RolloutId>,
     /// Whether it looks for that, soon.
@@ -97,6 +91,7 @@ impl Desk {
             gone: BTreeMap::new(),
             wake: 0,
             asking: Vec::new(),
+            policies: Policies::default(),
             replanning: Attempts::default(),
             looks: false,
             view_due: false,
@@ -106,6 +101,7 @@ impl Desk {
 
     pub(super) fn down(&mut self) {
         self.asking.clear();
+        self.policies.forget();
         (self.replanning, self.looks) = (Attempts::default(), false);
         self.view_due = false;
     }
@@ -193,6 +189,7 @@ impl Desk {
                     since: state.course.since,
                     opened: state.course.opened,
                     gone: self.gone.get(id).cloned().unwrap_or_default(),
+                    run: policies::run(&state.by, &state.plan.name),
                 };
                 (*id, book)
             })
@@ -235,9 +232,11 @@ impl World {
         }
         self.tell_services(spot);
         self.desk_event(spot, Event::Started { incarnation, continues });
+        self.limit_fleet(spot);
         self.keep_services(spot);
         self.look_for_replans(spot);
         self.seats[spot as usize].body.mode = Mode::Observe;
+        self.follow_policies(spot);
     }
 
     pub(super) fn wake_desk(&mut self, spot: Spot) {
@@ -325,7 +324,7 @@ impl World {
         }
     }
 
-    fn command(&mut self, spot: Spot, to: NodeId, body: ToHost) {
+    pub(super) fn command(&mut self, spot: Spot, to: NodeId, body: ToHost) {
         let now = self.seats[spot as usize].clock.now(self.now);
         let credential = self.seats[spot as usize].credential.clone();
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
@@ -365,6 +364,12 @@ impl World {
         let _ = desk.shadow.fold(entry);
         let counted = before.is_some() && before != reported_place(&desk.shadow, entry);
         let copied = desk.copied;
+        if let LedgerAct::Started(rollout) = &entry.act
+            && let Some(run) = policies::run(&rollout.by, &rollout.plan.name)
+        {
+            self.tell(spot, Truth::RunStarted { rollout: rollout.id, run });
+        }
+        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         if let Some((rollout, hosts)) = gone {
             desk.gone.entry(rollout).or_default().extend(hosts.iter().copied());
             self.tell(spot, Truth::LetGo { rollout, hosts });
@@ -484,75 +489,6 @@ impl World {
             },
         });
         self.desk_event(spot, Event::View(seen.collect()));
-    }
-
-    /// Asks the targets what they would do. Answers whether anybody was there to be asked.
-    pub(super) fn survey(&mut self, spot: Spot, number: usize) -> bool {
-        let spec = self.scenario.waves.get(number).and_then(|wave| plans::spec(number, wave));
-        let busy = self.seats[spot as usize].desk().is_none_or(|desk| !desk.asking.is_empty());
-        spec.is_some_and(|spec| !busy && self.survey_of(spot, number, spec, None))
-    }
-
-    /// The same for `spec`, which comes of wave `number`, and plans `of` again.
-    pub(super) fn survey_of(&mut self, spot: Spot, number: usize, spec: RolloutSpec, of: Option<RolloutId>) -> bool {
-        let seat = &mut self.seats[spot as usize];
-        let (now, life) = (seat.clock.now(self.now), seat.life);
-        let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return false };
-        let Some(desk) = seat.desk_mut() else { return false };
-        let known = hosts.into_iter().filter(|host| !host.own).map(|host| Candidate {
-            node: host.node,
-            name: host.membership.name.clone(),
-            tags: BTreeMap::new(),
-            mode: host.record.body.mode,
-            alive: host.presence == Presence::Alive,
-        });
-        let Ok(survey) = Survey::begin(&spec, known.collect(), now.boot) else { return false };
-        let request = CommandId(u128::from(desk.chance.next_u64()).to_be_bytes());
-        desk.asking.push(Asking { wave: number, spec, of, request, survey });
-        self.ask(spot);
-        self.after(200, Happening::Survey { spot, life });
-        true
-    }
-
-    fn ask(&mut self, spot: Spot) {
-        let Some(desk) = self.seats[spot as usize].desk() else { return };
-        let asked: Vec<_> =
-            desk.asking.iter().flat_map(|asking| asking.survey.pending().map(|node| (node, asking.request))).collect();
-        for (to, request) in asked {
-            self.command(spot, to, ToHost::Resolve { request, baseline: Baseline::All });
-        }
-    }
-
-    pub(super) fn survey_on(&mut self, spot: Spot) {
-        let seat = &mut self.seats[spot as usize];
-        let (now, life) = (seat.clock.now(self.now), seat.life);
-        let Some(desk) = seat.desk_mut() else { return };
-        let Some(asking) = desk.asking.first_mut() else { return };
-        if !asking.survey.is_over(now.boot) {
-            if asking.survey.repeats(now.boot) {
-                self.ask(spot);
-            }
-            return self.after(1_000, Happening::Survey { spot, life });
-        }
-        let asking = desk.asking.remove(0);
-        let number = asking.wave;
-        let Found { planned: hosts, excluded, .. } = asking.survey.freeze();
-        let Some(wave) = self.scenario.waves.get(number).filter(|_| !hosts.is_empty()).cloned() else {
-            return asking.of.map_or((), |of| self.planned_again(spot, of, false));
-        };
-        let rings = plans::planned(&wave, hosts.len());
-        let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(&asking.spec, &wave) };
-        if let Some(of) = asking.of {
-            return self.start_again(spot, of, plan);
-        }
-        let id = self.rollout_id(number);
-        if let Some(steps) = rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
-        }
-        self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: "operator".into() });
-        if self.is_applied(number) {
-            self.applied(number);
-        }
     }
 }
 

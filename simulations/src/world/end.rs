@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Happening, RECOUNT, World, chaos::Count};
+use patchmesh_common::id::RolloutId;
+
+use super::{Happening, RECOUNT, World, chaos::Count, desk::Desk, policies};
 use crate::{
     chance::Draws,
     fault::Kind,
@@ -96,6 +98,7 @@ impl World {
 
     /// After everything was mended: has everything come to its end?
     pub(super) fn judge(&mut self) {
+        self.observers.overdue(self.now);
         let broken = !self.observers.record.violations.is_empty();
         self.resume_all();
         self.look_after_services();
@@ -144,31 +147,26 @@ impl World {
             match desk.shadow.rollouts.get(&self.rollout_id(wave)) {
                 None if self.is_given_up(wave) => {}
                 None => open.push((vec![primary], format!("wave {wave} was never applied"))),
-                Some(state) if state.ended_at.is_none() => {
-                    let now = self.seats[primary as usize].clock.now(self.now);
-                    let why: Vec<_> = state
-                        .tally
-                        .eligible
-                        .iter()
-                        .take(4)
-                        .filter_map(|at| desk.waiting(self.rollout_id(wave), *at, now))
-                        .collect();
-                    open.push((
-                        vec![primary],
-                        format!("wave {wave} has not ended: {:?}; waiting: {}", state.tally, why.join("; ")),
-                    ));
-                }
+                // With all the others, below.
                 Some(_) => {}
             }
         }
-        let now = self.seats[primary as usize].clock.now(self.now).wall;
-        for (id, state) in desk.shadow.rollouts.iter().filter(|(_, state)| state.replans.is_some()) {
-            if state.ended_at.is_none() {
-                open.push((vec![primary], format!("{} ({id}) has not ended: {:?}", state.plan.name, state.tally)));
-            }
+        if self.has_policies() || desk.policies.count() > 0 {
+            open.push((vec![primary], String::from("policies are still kept")));
         }
-        for id in desk.replannable(now) {
+        let now = self.seats[primary as usize].clock.now(self.now);
+        for id in self.awaited(desk) {
+            let Some(state) = desk.shadow.rollouts.get(&id).filter(|state| state.ended_at.is_none()) else { continue };
+            let eligible = state.tally.eligible.iter().take(4);
+            let why: Vec<_> = eligible.filter_map(|at| desk.waiting(id, *at, now)).collect();
+            let (name, why) = (&state.plan.name, why.join("; "));
+            open.push((vec![primary], format!("{name} has not ended: {:?}; waiting: {why}", state.tally)));
+        }
+        for id in desk.replannable(now.wall) {
             open.push((vec![primary], format!("rollout {id} is still to be planned again")));
+        }
+        if desk.plans_runs() {
+            open.push((vec![primary], String::from("a run of a policy is being planned")));
         }
         for seat in self.seats.iter().filter(|seat| !seat.gone) {
             if !seat.up {
@@ -184,6 +182,17 @@ impl World {
             open.extend(self.unconverged());
         }
         open
+    }
+
+    /// Rollouts that must end: every wave as it was applied last, every run of a policy, and what plans one of them again.
+    fn awaited(&self, desk: &Desk) -> Vec<RolloutId> {
+        let waves = (0..self.scenario.waves.len()).map(|wave| self.rollout_id(wave));
+        let runs = desk
+            .shadow
+            .rollouts
+            .iter()
+            .filter(|(_, state)| state.replans.is_some() || policies::run(&state.by, &state.plan.name).is_some());
+        waves.chain(runs.map(|(id, _)| *id)).collect()
     }
 
     /// Slots that lost hosts hold are freed by evidence only. After a while operators release what cannot go on without them.

@@ -16,20 +16,25 @@ mod operators;
 mod orders;
 mod plans;
 mod poison;
+mod policies;
 mod push;
 mod replans;
 mod rest;
 mod rings;
 mod seat;
 mod services;
+mod surveys;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, rc::Rc};
 
-use patchmesh_common::run::{
-    act::{ActEnd, ActId},
-    message::SignedStop,
+use patchmesh_common::{
+    id::CommandId,
+    run::{
+        act::{ActEnd, ActId},
+        message::SignedStop,
+    },
 };
 
 use self::{
@@ -72,7 +77,8 @@ enum Happening {
     WakeRun { spot: Spot, life: u32 },
     WakeDesk { spot: Spot, life: u32 },
     View { spot: Spot, life: u32 },
-    Survey { spot: Spot, life: u32 },
+    Survey { spot: Spot, life: u32, request: CommandId },
+    Due { spot: Spot, life: u32 },
     Saved { spot: Spot, life: u32 },
     Frame { spot: Spot, bytes: Rc<[u8]> },
     News { spot: Spot, from: Spot, news: Rc<News> },
@@ -109,6 +115,7 @@ impl Happening {
             | Self::View { spot, .. }
             | Self::Survey { spot, .. }
             | Self::Replan { spot, .. }
+            | Self::Due { spot, .. }
             | Self::Order { spot, .. }
             | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
@@ -161,6 +168,7 @@ impl Happening {
             Self::Order { .. } => 29,
             Self::Ordered { .. } => 30,
             Self::Replan { .. } => 31,
+            Self::Due { .. } => 32,
         }
     }
 
@@ -358,8 +366,9 @@ impl World {
             Happening::WakeRun { spot, life } if self.lives(spot, life) => self.wake_run(spot),
             Happening::WakeDesk { spot, life } if self.lives(spot, life) => self.wake_desk(spot),
             Happening::View { spot, life } if self.lives(spot, life) => self.tell_view(spot),
-            Happening::Survey { spot, life } if self.lives(spot, life) => self.survey_on(spot),
+            Happening::Survey { spot, life, request } if self.lives(spot, life) => self.survey_on(spot, request),
             Happening::Replan { spot, life } if self.lives(spot, life) => self.replan(spot),
+            Happening::Due { spot, life } if self.lives(spot, life) => self.look_for_due(spot),
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),

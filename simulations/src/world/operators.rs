@@ -40,6 +40,11 @@ pub(super) enum Order {
     Approve {
         wave: usize,
     },
+    /// A policy.
+    Keep {
+        policy: usize,
+    },
+    DropPolicies,
 }
 
 pub(super) struct Operators {
@@ -72,6 +77,7 @@ impl World {
         for wave in 0..self.scenario.waves.len() {
             self.at(self.scenario.waves[wave].at, Happening::Operator { order: Order::Apply { wave } });
         }
+        self.begin_policies();
     }
 
     /// The coordinator that operators talk to.
@@ -114,6 +120,8 @@ impl World {
             }
             Order::Command { scope, stop } => self.give(scope, stop),
             Order::Approve { wave } => self.approve(wave),
+            Order::Keep { policy } => self.keep_policy(policy),
+            Order::DropPolicies => self.drop_policies(),
             Order::Stop { wave } => {
                 self.everywhere(Event::Stop { rollout: self.rollout_id(wave), by: "operator".into() })
             }

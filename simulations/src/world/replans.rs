@@ -4,13 +4,17 @@ use patchmesh_common::{
     id::RolloutId,
     rollout::{
         controller::Event,
+        plan::Plan,
         replan::{Due, Next, due, is_heard, next},
+        spec::RolloutSpec,
+        survey::Found,
     },
+    schedule::Opening,
     time::WallTime,
 };
 use rand::Rng;
 
-use super::{Happening, World, desk::Desk};
+use super::{Happening, World, desk::Desk, plans, policies::plan_of, surveys::For};
 use crate::truth::{Spot, Truth};
 
 /// How often a coordinator looks what is due, as long as anything is.
@@ -58,7 +62,10 @@ impl World {
         desk.looks = false;
         let found = desk.due_again(now);
         for Due { of, spec } in found {
-            let asked = wave_of(of).is_some_and(|wave| self.survey_of(spot, wave, spec, Some(of)));
+            let asked = spec.own_openings(now.wall).is_some_and(|openings| {
+                let again = For::Again(of, Box::new(spec.clone()), openings);
+                self.ask_all(spot, &spec, again).is_some_and(|asked| asked.is_ok())
+            });
             if !asked {
                 self.planned_again(spot, of, false);
             }
@@ -66,8 +73,32 @@ impl World {
         self.look_for_replans(spot);
     }
 
-    /// Starts `plan`, which plans `of` again.
-    pub(super) fn start_again(&mut self, spot: Spot, of: RolloutId, plan: patchmesh_common::rollout::plan::Plan) {
+    /// Starts what plans `of` again, for which the hosts were asked.
+    pub(super) fn apply_again(
+        &mut self,
+        spot: Spot,
+        of: RolloutId,
+        spec: &RolloutSpec,
+        openings: Vec<Opening>,
+        found: Found,
+    ) {
+        if found.planned.is_empty() {
+            return self.planned_again(spot, of, false);
+        }
+        let now = self.seats[spot as usize].clock.now(self.now).wall;
+        let wave = wave_of(of).and_then(|wave| self.scenario.waves.get(wave));
+        let plan = match wave {
+            Some(wave) => {
+                let Found { planned: hosts, excluded, .. } = found;
+                let rings = plans::planned(wave, hosts.len());
+                Plan { hosts, excluded, rings, created_at: now, ..plans::plan(spec, wave) }
+            }
+            None => plan_of(spec, openings, found, now),
+        };
+        self.start_again(spot, of, plan);
+    }
+
+    fn start_again(&mut self, spot: Spot, of: RolloutId, plan: Plan) {
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         let wave = u64::from_be_bytes(of.0) & 0xffff_ffff;
         let drawn = u64::from(desk.chance.next_u32() >> 1) << 32;

@@ -143,6 +143,8 @@ mod tests {
             pace: Pace { heartbeat: HEARTBEAT, exchange: 5_000 },
             waves,
             services: Vec::new(),
+            fleet: 0,
+            policies: Vec::new(),
             faults: Vec::new(),
         }
     }

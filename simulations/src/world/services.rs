@@ -13,7 +13,7 @@ use patchmesh_common::{
 use super::World;
 use crate::{
     keys::node,
-    scenario::Group,
+    scenario::{Group, policy::SIDE},
     truth::{Spot, Truth},
 };
 
@@ -31,7 +31,9 @@ impl World {
     pub(super) fn tags(&self, number: u32) -> BTreeMap<String, String> {
         let groups =
             self.scenario.services.iter().enumerate().filter(|(_, group)| members(group).any(|one| one == number));
-        groups.map(|(at, _)| (tag(at), String::from("yes"))).collect()
+        let side = (SIDE.to_owned(), (number % 2).to_string());
+        let sides = Some(side).filter(|_| !self.scenario.policies.is_empty());
+        groups.map(|(at, _)| (tag(at), String::from("yes"))).chain(sides).collect()
     }
 
     /// Operators keep every service at a coordinator that starts: what its ledger has already is not written again. A service
@@ -49,6 +51,15 @@ impl World {
                 Event::Drop { name, by }
             };
             self.desk_event(spot, event);
+        }
+    }
+
+    /// A coordinator reads in its configuration how many hosts may hold a slot.
+    pub(super) fn limit_fleet(&mut self, spot: Spot) {
+        let limit = self.scenario.fleet;
+        if limit > 0 {
+            self.tell(spot, Truth::FleetLimited(limit));
+            self.desk_event(spot, Event::Fleet(Some(limit)));
         }
     }
 

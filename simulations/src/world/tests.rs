@@ -139,6 +139,8 @@ fn still() -> Scenario {
         pace: Pace { heartbeat: 60_000, exchange: 60_000 },
         waves: Vec::new(),
         services: Vec::new(),
+        fleet: 0,
+        policies: Vec::new(),
         faults: Vec::new(),
     }
 }
