@@ -206,4 +206,16 @@ pub(super) mod tests {
             "nothing is started for it again"
         );
     }
+
+    /// The clock is set back by two hours between the time for which a run is planned and its start.
+    #[test]
+    fn a_run_that_began_before_its_time_because_the_clock_was_set_back_is_known_when_that_time_comes_again() {
+        let mut ledger = Ledger::default();
+        let (scan, of) = (policy("nightly", Operation::Scan), at("2026-12-02T02:00:00Z"));
+        start(&mut ledger, 1, &scan.by(), &scan.run_name(false, of), at("2026-12-02T00:01:00Z"), None);
+        assert!(runs(&ledger, at("2026-12-02T00:02:00Z")).contains_key(&scan), "it is on its way");
+        ledger.rollouts.get_mut(&RolloutId([1; 8])).unwrap().ended_at = Some(at("2026-12-02T00:05:00Z"));
+        assert!(runs(&ledger, at("2026-12-02T01:59:59Z")).is_empty());
+        assert_eq!(runs(&ledger, of)[&scan].1.of, of, "nothing is started for it a second time");
+    }
 }
