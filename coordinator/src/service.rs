@@ -69,12 +69,13 @@ pub struct Coordinator {
     store: Arc<Store>,
     snapshots: Snapshots,
     trying: Arc<policies::Trying>,
+    writing: Arc<logs::Writing>,
 }
 
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots, trying: Arc::default() }
+        Self { actor, peer, store, snapshots, trying: Arc::default(), writing: Arc::default() }
     }
 
     async fn ask<T: Send + 'static>(
@@ -518,6 +519,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 
 mod commands;
 pub mod freeze;
+mod logs;
 mod policies;
 mod recheck;
 mod reports;

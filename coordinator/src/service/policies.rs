@@ -96,7 +96,7 @@ impl Coordinator {
         self.trying.all().ended(&key, fault, clock::now().boot);
     }
 
-    async fn kept_policies(&self) -> Result<Vec<KeptPolicy>, Fault> {
+    pub(super) async fn kept_policies(&self) -> Result<Vec<KeptPolicy>, Fault> {
         let store = self.store.clone();
         self.on_disk(move |_| store.policies()).await
     }
@@ -104,7 +104,8 @@ impl Coordinator {
     pub(super) async fn list_policies(&self) -> Result<PoliciesDocument, Fault> {
         let kept = self.kept_policies().await?;
         let (runs, not_started, now) = self.told_of_policies().await?;
-        let rows = kept.iter().flat_map(|one| policy_rows(one, &runs, &not_started, now));
+        let rows =
+            kept.iter().flat_map(|one| policy_rows(one, &runs, &not_started, |folder| self.writing.fault(folder), now));
         Ok(PoliciesDocument::new(rows.collect()))
     }
 
@@ -112,7 +113,7 @@ impl Coordinator {
         let kept = self.kept_policies().await?.into_iter().find(|one| one.written.name == name);
         let kept = kept.ok_or_else(|| not_found("policy", name))?;
         let (runs, not_started, now) = self.told_of_policies().await?;
-        let rows = policy_rows(&kept, &runs, &not_started, now);
+        let rows = policy_rows(&kept, &runs, &not_started, |folder| self.writing.fault(folder), now);
         Ok(PolicyDocument::new(kept, rows))
     }
 

@@ -167,7 +167,12 @@ fn what_the_api_answers_is_what_is_published() {
     published!("stop").holds(&fake::standing());
     published!("slots").holds(&fake::slots());
     published!("commands").holds(&fake::commands::commands());
-    published!("command").holds(&fake::commands::command(Command::Failed));
+    let command = fake::commands::command(Command::Failed);
+    published!("command").holds(&command);
+    let host = command.invocations.into_iter().find(|one| one.host == "web-1").unwrap();
+    let schema = HostLogDocument::SCHEMA.to_owned();
+    let (id, name, operation) = (ID.to_owned(), command.row.name, command.row.operation);
+    published!("host-log").holds(&HostLogDocument { schema, id, name, operation, host });
     published!("release").holds(&fake::release("board is dead"));
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());

@@ -34,7 +34,7 @@ pub use self::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
     },
-    command::{CommandDocument, CommandRow, CommandsDocument, InvocationDocument},
+    command::{CommandDocument, CommandRow, CommandsDocument, HostLogDocument, InvocationDocument},
     compliance::{
         ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
         PatchReason, PatchesDocument, StandingDocument, Status,
@@ -46,7 +46,7 @@ pub use self::{
         SelectorDocument, SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
     },
     policy::{
-        NotStarted, PoliciesDocument, PolicyDocument, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,
+        NotStarted, PoliciesDocument, PolicyDocument, PolicyLogs, PolicyResult, PolicyRow, PolicyRun, PolicyRuns,
         rows as policy_rows,
     },
     rollout::{

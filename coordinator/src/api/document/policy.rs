@@ -57,6 +57,16 @@ pub type PolicyRuns = BTreeMap<(String, Operation), PolicyRun>;
 /// Why a run could not be started for a time, by policy and operation.
 pub type NotStarted = BTreeMap<(String, Operation), (WallTime, String)>;
 
+/// Where the logs of a policy's runs go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyLogs {
+    /// The folder, as written.
+    pub folder: String,
+    /// Why it could not be written when it was last tried; null if it could, or nothing was to be written yet.
+    pub error: Option<String>,
+}
+
 /// One operation of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,11 +93,20 @@ pub struct PolicyRow {
     pub last_run: Option<PolicyRun>,
     /// What became of the newest time; null if none has come.
     pub last_result: Option<PolicyResult>,
+    /// Where its logs go; null if nowhere.
+    pub logs: Option<PolicyLogs>,
 }
 
-/// The rows of `kept` at `now`: one for each of its operations.
-pub fn rows(kept: &KeptPolicy, runs: &PolicyRuns, not_started: &NotStarted, now: WallTime) -> Vec<PolicyRow> {
+/// The rows of `kept` at `now`: one for each of its operations. `unwritten` says why a folder of logs could not be written.
+pub fn rows(
+    kept: &KeptPolicy,
+    runs: &PolicyRuns,
+    not_started: &NotStarted,
+    unwritten: impl Fn(&str) -> Option<String>,
+    now: WallTime,
+) -> Vec<PolicyRow> {
     let spec = &kept.written.spec;
+    let logs = kept.policy.logs.as_ref().map(|folder| PolicyLogs { folder: folder.clone(), error: unwritten(folder) });
     let timing = |operation| match operation {
         Operation::Scan => spec.scan.as_ref(),
         Operation::Install => spec.install.as_ref(),
@@ -110,6 +129,7 @@ pub fn rows(kept: &KeptPolicy, runs: &PolicyRuns, not_started: &NotStarted, now:
             next_run: due.now.or(due.next).map(Time),
             last_result: result(&due, last_run.as_ref(), not_started.get(&key)),
             last_run,
+            logs: logs.clone(),
         }
     };
     OPERATIONS.into_iter().filter_map(|operation| Some(row(operation, timing(operation)?))).collect()
