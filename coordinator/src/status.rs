@@ -19,8 +19,8 @@ use patchmesh_common::{
 
 use crate::{
     api::document::{
-        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, ProgressDocument,
-        Reason, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
+        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, OutsideWindow,
+        ProgressDocument, Reason, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
     },
     render::counted,
 };
@@ -146,6 +146,7 @@ impl View<'_> {
             duration_seconds: u64::try_from(end.0.saturating_sub(state.started_at.0).max(0)).ok().map(Seconds),
             rings: self.rings(id, state),
             results,
+            outside_window: outside_window(state),
         }
     }
 
@@ -159,6 +160,7 @@ impl View<'_> {
             hosts: self.counts(state),
             started_at: Some(Time(state.started_at)),
             ended_at: state.ended_at.map(Time),
+            outside_window: outside_window(state),
         }
     }
 
@@ -248,6 +250,10 @@ fn lost(count: u32) -> String {
 fn is_cut_short(state: &Standing) -> bool {
     let over = |end| schedule::standing(&state.plan.openings, end) == schedule::Standing::Over;
     state.halted || state.stopped.is_some() || state.course.rejected.is_some() || state.ended_at.is_some_and(over)
+}
+
+fn outside_window(state: &Standing) -> Option<OutsideWindow> {
+    state.plan.because.clone().map(|because| OutsideWindow { because, by: state.by.clone() })
 }
 
 fn limit(limit: &ResolvedLimit) -> LimitDocument {

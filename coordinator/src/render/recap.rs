@@ -2,7 +2,7 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{HostResult, RingProgress, RingState, RolloutDocument},
+    api::document::{HostResult, OutsideWindow, RingProgress, RingState, RolloutDocument},
     output::Rows,
 };
 
@@ -101,6 +101,9 @@ pub fn recap(rollout: &RolloutDocument) -> String {
         out.push_str(&format!("; {}", duration(seconds.0 / 1000)));
     }
     out.push('\n');
+    if let Some(OutsideWindow { because, by }) = &rollout.outside_window {
+        out.push_str(&format!("urgent: outside windows, because: {} (by {})\n", one_line(because), one_line(by)));
+    }
     if let Some(reason) = &rollout.reason {
         out.push_str(&format!("reason: {} ({})\n", one_line(&reason.text), reason.code));
     }

@@ -368,7 +368,21 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
             if state == RolloutState::Succeeded { RingState::Settled } else { RingState::Open },
         )],
         results,
+        outside_window: None,
     }
+}
+
+/// Its row of the list.
+pub(crate) fn listed(of: RolloutDocument) -> RolloutRow {
+    let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, outside_window, .. } = of;
+    RolloutRow { id, name, operation, state, hosts, started_at, ended_at, outside_window }
+}
+
+/// One that goes outside windows.
+pub(crate) fn urgent(state: RolloutState) -> RolloutDocument {
+    let outside_window =
+        Some(OutsideWindow { because: "CVE-2026-0001 is exploited".into(), by: "ann (uid 1000)".into() });
+    RolloutDocument { name: "urgent".into(), outside_window, ..rollout(state) }
 }
 
 pub(crate) fn event() -> EventDocument {
@@ -412,6 +426,9 @@ impl Fake {
     fn known(&self, id: &str, state: RolloutState) -> Result<RolloutDocument, Fault> {
         if id == rings::RINGED {
             return Ok(rings::ringed(&[]));
+        }
+        if id == "urgent" {
+            return Ok(urgent(state));
         }
         if [ID, "weekly"].contains(&id) { Ok(rollout(state)) } else { Err(not_found("rollout", id)) }
     }
@@ -489,8 +506,7 @@ impl Service for Fake {
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
-        let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } = self.now();
-        say(Ok(RolloutsDocument::new(vec![RolloutRow { id, name, operation, state, hosts, started_at, ended_at }])))
+        say(Ok(RolloutsDocument::new([self.now(), urgent(RolloutState::Halted)].map(listed).into())))
     }
 
     fn rollout(&self, id: String) -> Answer<'_, RolloutDocument> {

@@ -178,10 +178,10 @@ fn what_the_api_answers_is_what_is_published() {
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());
     published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
-    let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } =
-        fake::rollout(RolloutState::Running);
-    let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
-    published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+    let urgent = fake::urgent(RolloutState::Halted);
+    assert_eq!(published!("rollout").misfits(&serde_json::to_value(&urgent).unwrap()), [""; 0]);
+    let rows = [fake::rollout(RolloutState::Running), urgent].map(fake::listed);
+    published!("rollouts").holds(&RolloutsDocument::new(rows.into()));
 }
 
 #[test]

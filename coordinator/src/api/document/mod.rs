@@ -50,8 +50,8 @@ pub use self::{
         rows as policy_rows,
     },
     rollout::{
-        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ResultError, RolloutDocument, RolloutRow,
-        RolloutState, RolloutsDocument, VerdictRequest,
+        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, OutsideWindow, ResultError,
+        RolloutDocument, RolloutRow, RolloutState, RolloutsDocument, VerdictRequest,
     },
     service::{ServiceDocument, ServiceMember, ServiceRequest, ServiceRow, ServicesDocument},
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},

@@ -185,6 +185,16 @@ pub struct HostResult {
     pub error: Option<ResultError>,
 }
 
+/// Why a rollout goes outside the windows that cover its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutsideWindow {
+    /// As an operator said.
+    pub because: String,
+    /// Who that was: whoever applied it.
+    pub by: String,
+}
+
 /// `patchmesh.rollout/v1`: `rollout status`, and the recap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -217,6 +227,8 @@ pub struct RolloutDocument {
     pub rings: Vec<RingProgress>,
     /// Every host, by name.
     pub results: Vec<HostResult>,
+    /// Why it goes outside windows; null if it does not.
+    pub outside_window: Option<OutsideWindow>,
 }
 
 impl RolloutDocument {
@@ -247,6 +259,8 @@ pub struct RolloutRow {
     pub started_at: Option<Time>,
     /// When it was over.
     pub ended_at: Option<Time>,
+    /// Why it goes outside windows; null if it does not.
+    pub outside_window: Option<OutsideWindow>,
 }
 
 /// `patchmesh.rollouts/v1`: `get rollouts`.
