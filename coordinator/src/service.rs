@@ -12,7 +12,7 @@ use patchmesh_common::{
         snapshot::{Choice, Rules, Snapshot},
     },
     rollout::{
-        Operation,
+        Operation, RebootOption,
         approval::SignedVerdict,
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
@@ -113,6 +113,7 @@ impl Coordinator {
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
         self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
+        freeze::reboot_in(&spec, &openings)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
         let Found { planned, excluded, rings } = self
@@ -458,9 +459,10 @@ fn lease_end(ledger: &Ledger, node: &NodeId) -> LeaseEnd {
     }
     let Some((rollout, _)) = ledger.leased.get(node) else { return LeaseEnd::None };
     let state = ledger.rollouts.get(rollout);
+    let reboot = state.map_or(RebootOption::Never, |state| state.plan.reboot);
     let host = state.and_then(|state| state.index.get(node).map(|at| &state.hosts[*at].progress));
     match host {
-        Some(Progress::Running { since, opening, .. }) => LeaseEnd::Until(last_step(*since, opening)),
+        Some(Progress::Running { since, opening, .. }) => LeaseEnd::Until(last_step(*since, opening, reboot)),
         _ => LeaseEnd::Unknown,
     }
 }

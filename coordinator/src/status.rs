@@ -177,6 +177,7 @@ impl View<'_> {
             rebooted: report.is_some_and(|report| report.rebooted),
             packages: report.map(changed).unwrap_or_default(),
             error: result_error(outcome, host, &planned.name),
+            detail: self.detail(state, at).filter(|_| outcome == HostOutcome::Running).map(str::to_owned),
         }
     }
 
@@ -314,6 +315,7 @@ fn excluded_outcome(host: &ExcludedHost) -> HostOutcome {
 
 fn excluded_result(host: &ExcludedHost) -> HostResult {
     HostResult {
+        detail: None,
         host: host.name.clone(),
         node_id: host.node.to_string(),
         outcome: excluded_outcome(host),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{OnSuperseded, Operation, controller::Settings, plan::Plan};
+use super::{OnSuperseded, Operation, RebootOption, controller::Settings, plan::Plan};
 use crate::{
     id::{LeaseId, RolloutId},
     inventory::Transaction,
@@ -14,7 +14,7 @@ use crate::{
 
 /// A run may start this long after its `Go`, however long the opening is.
 const START_WITHIN: Duration = Duration::from_secs(600);
-/// A disruptive step may begin this long after its `Go`, however long the opening is.
+/// A disruptive step may begin this long after its `Go`, however long the opening is; a reboot at a time this long after that.
 const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Codes that asking again does not change.
@@ -48,9 +48,10 @@ impl Plan {
     }
 }
 
-/// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.
-pub fn last_step(since: WallTime, opening: &Opening) -> WallTime {
-    since.plus(STEP_WITHIN).min(opening.closes)
+/// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest, which may be a
+/// `reboot`.
+pub fn last_step(since: WallTime, opening: &Opening, reboot: RebootOption) -> WallTime {
+    since.plus(reboot.wait(since)).plus(STEP_WITHIN).min(opening.closes)
 }
 
 /// The lease of one host, with deadlines counted from `now`.
@@ -86,7 +87,7 @@ pub(super) fn make_lease(
             pre_install: within(opening.last_start, START_WITHIN),
             transaction: step,
             post_install: step,
-            reboot: step,
+            reboot: within(opening.closes, STEP_WITHIN.saturating_add(plan.reboot.wait(now))),
         },
         gates: plan.gates.clone(),
     }

@@ -119,6 +119,10 @@ impl PatchPolicy {
                 format!("write the absolute path of a folder, without . and .., of at most {} bytes", logs::MAX_FOLDER);
             told.wrong("logs.folder", folder, limit);
         }
+        if let Some(at) = spec.reboot.and_then(RebootOption::at) {
+            let limit = "a policy comes again and again: write ifNeeded, and the windows in which hosts may reboot";
+            told.wrong("reboot", &format!("at {}", at.rfc3339()), limit);
+        }
         let template = self.template(&mut told);
         match template {
             Some(template) if told.0.is_empty() => {

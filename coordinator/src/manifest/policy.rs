@@ -4,7 +4,13 @@ use patchmesh_common::rollout::policy::{PatchPolicy, Spec};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{Place, gates::GatesToCome, rings::refuse_gates, rollout, written};
+use super::{
+    Place,
+    gates::GatesToCome,
+    reboot::{RebootYaml, refuse_aws},
+    rings::refuse_gates,
+    rollout, written,
+};
 use crate::fault::Fault;
 
 /// The kind.
@@ -41,7 +47,7 @@ struct SpecToCome {
     gates: Option<GatesToCome>,
     on_limit: Option<Spanned<String>>,
     on_superseded: Option<Spanned<String>>,
-    reboot: Option<Spanned<String>>,
+    reboot: Option<Spanned<RebootYaml>>,
 }
 
 #[derive(Deserialize)]
@@ -69,12 +75,7 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
         spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
-        if let Some(given) = spec.reboot.filter(|given| ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()))
-        {
-            let what = format!("reboot {}, in AWS's meaning,", given.value);
-            let instead = "write ifNeeded (a package asked for it) or never";
-            return Err(place.not_built(given.referenced, &what, instead));
-        }
+        refuse_aws(&place, spec.reboot.as_ref())?;
     }
     let (name, spec) = written::read(&place, text, KIND, "policy")?;
     let policy = PatchPolicy { name, spec };
@@ -181,6 +182,9 @@ spec:
             said("/var/log/patchmesh", "logs/patchmesh")
                 .starts_with("p.yaml:15:18: spec.logs.folder \"logs/patchmesh\": write the absolute path of a folder")
         );
+        assert!(said("reboot: never", "reboot: {at: 2026-12-01T04:00:00Z}").starts_with(
+            "p.yaml:12:11: spec.reboot \"at 2026-12-01T04:00:00Z\": a policy comes again and again: write ifNeeded"
+        ));
         assert!(said("{folder: /var/log/patchmesh}", "{}").ends_with("field folder is missing"));
     }
 

@@ -20,7 +20,13 @@ pub fn recap_rows(rollout: &RolloutDocument) -> Rows {
             result.attempts.to_string(),
             if result.rebooted { "yes" } else { "no" }.to_owned(),
             packages(result),
-            result.error.as_ref().map(|error| one_line(&error.text)).unwrap_or_default(),
+            result
+                .error
+                .as_ref()
+                .map(|error| &error.text)
+                .or(result.detail.as_ref())
+                .map(|text| one_line(text))
+                .unwrap_or_default(),
         ]);
     }
     rows

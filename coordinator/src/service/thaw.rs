@@ -72,6 +72,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         Some(openings) => openings,
         None => return Err(wrong("list", "openings")),
     };
+    spec.reachable_reboot(&openings).map_err(|error| wrong("reboot", &error.to_string()))?;
     Ok(Plan {
         because: spec.urgent.and_then(|urgent| urgent.because),
         name: spec.name,

@@ -302,6 +302,7 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
     let result = |host: &str, number, outcome| HostResult {
+        detail: None,
         host: host.into(),
         node_id: node(number),
         outcome,
@@ -341,8 +342,13 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
             .map(|(h, n)| result(h, n, HostOutcome::Succeeded))
             .collect(),
         RolloutState::Running => {
-            let running =
-                HostResult { packages: vec![], phase: Some(Phase::Verify), ..result("web-1", 1, HostOutcome::Running) };
+            let running = HostResult {
+                packages: vec![],
+                phase: Some(Phase::PostInstall),
+                rebooted: false,
+                detail: Some("waits until 2026-12-01T04:00:00Z for its reboot".into()),
+                ..result("web-1", 1, HostOutcome::Running)
+            };
             vec![waiting, running, result("web-2", 2, HostOutcome::Succeeded)]
         }
         _ => vec![waiting, result("web-1", 1, HostOutcome::Succeeded), failed],

@@ -183,6 +183,8 @@ pub struct HostResult {
     pub packages: Vec<ChangedPackage>,
     /// Why it did not succeed.
     pub error: Option<ResultError>,
+    /// What its work said last; null unless it is at work and said something.
+    pub detail: Option<String>,
 }
 
 /// Why a rollout goes outside the windows that cover its hosts.
