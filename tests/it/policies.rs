@@ -238,5 +238,9 @@ fn what_is_urgent_goes_outside_a_window_only_with_a_reason_which_the_ledger_keep
         _ => None,
     });
     assert_eq!(kept.as_deref(), Some(because));
+    let name = names(&again).remove(0);
+    let status = wait_for("an answer", || again.cli_json(&["rollout", "status", &name, "-o", "json"]));
+    assert_eq!(status["outsideWindow"]["because"], because, "{status}");
+    assert!(status["outsideWindow"]["by"].as_str().is_some_and(|by| by.contains("uid")), "{status}");
     assert!(ledger(&again).contains(&format!("outside of windows: {because}")));
 }
