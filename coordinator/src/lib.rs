@@ -9,6 +9,7 @@ pub mod command;
 pub mod demo;
 pub mod fault;
 pub mod ledger;
+pub mod logs;
 pub mod manifest;
 pub mod output;
 pub mod render;

@@ -181,6 +181,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                 let service = Arc::new(Coordinator::new(actor.clone(), peer.address.clone(), store, Snapshots::new(dir)));
                 tokio::spawn(Coordinator::clone(&service).follow_due());
                 tokio::spawn(Coordinator::clone(&service).follow_replans());
+                tokio::spawn(Coordinator::clone(&service).follow_logs());
                 service_manager::ready(&format!("API on {}", socket.display()));
                 let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {

@@ -12,7 +12,7 @@ use patchmesh_common::{
         snapshot::{Choice, Rules, Snapshot},
     },
     rollout::{
-        Operation,
+        Operation, RebootOption,
         approval::SignedVerdict,
         controller::{Event, last_step},
         ledger::{Ledger, Progress, RolloutState as Standing},
@@ -70,6 +70,7 @@ pub struct Coordinator {
     snapshots: Snapshots,
     trying: Arc<due::Trying>,
     replanning: Arc<due::Trying<RolloutId>>,
+    writing: Arc<logs::Writing>,
 }
 
 /// Why a plan is started.
@@ -83,7 +84,15 @@ enum Starts {
 impl Coordinator {
     /// The service over `actor`, whose mesh peer is `peer`, and what is kept in `store` and `snapshots`.
     pub fn new(actor: Addr<CoordinatorActor>, peer: Addr<PeerActor>, store: Arc<Store>, snapshots: Snapshots) -> Self {
-        Self { actor, peer, store, snapshots, trying: Arc::default(), replanning: Arc::default() }
+        Self {
+            actor,
+            peer,
+            store,
+            snapshots,
+            trying: Arc::default(),
+            replanning: Arc::default(),
+            writing: Arc::default(),
+        }
     }
 
     async fn ask<T: Send + 'static>(
@@ -121,6 +130,7 @@ impl Coordinator {
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
         self.judge_urgent(&spec).await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
+        freeze::reboot_in(&spec, &openings)?;
         let question = self.question(&spec).await?;
         let (asked, with) = (spec.clone(), question.clone());
         let Found { planned, excluded, rings } = self
@@ -485,9 +495,10 @@ fn lease_end(ledger: &Ledger, node: &NodeId) -> LeaseEnd {
     }
     let Some((rollout, _)) = ledger.leased.get(node) else { return LeaseEnd::None };
     let state = ledger.rollouts.get(rollout);
+    let reboot = state.map_or(RebootOption::Never, |state| state.plan.reboot);
     let host = state.and_then(|state| state.index.get(node).map(|at| &state.hosts[*at].progress));
     match host {
-        Some(Progress::Running { since, opening, .. }) => LeaseEnd::Until(last_step(*since, opening)),
+        Some(Progress::Running { since, opening, .. }) => LeaseEnd::Until(last_step(*since, opening, reboot)),
         _ => LeaseEnd::Unknown,
     }
 }
@@ -548,6 +559,7 @@ mod commands;
 mod due;
 pub mod freeze;
 mod kept;
+mod logs;
 mod recheck;
 mod replans;
 mod reports;

@@ -20,8 +20,9 @@ use patchmesh_common::{
 
 use crate::{
     api::document::{
-        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, ProgressDocument,
-        Reason, ReplanDocument, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds, Time, WaitingGroup,
+        Active, ChangedPackage, HostCounts, HostOutcome, HostResult, LimitDocument, LimitsDocument, OutsideWindow,
+        ProgressDocument, Reason, ReplanDocument, ResultError, RolloutDocument, RolloutRow, RolloutState, Seconds,
+        Time, WaitingGroup,
     },
     render::counted,
 };
@@ -149,6 +150,7 @@ impl View<'_> {
             replans: state.replans.and_then(|of| self.named(of)),
             replanned_as: self.replanned_as(id),
             results,
+            outside_window: outside_window(state),
         }
     }
 
@@ -176,6 +178,7 @@ impl View<'_> {
             hosts: self.counts(state),
             started_at: Some(Time(state.started_at)),
             ended_at: state.ended_at.map(Time),
+            outside_window: outside_window(state),
         }
     }
 
@@ -192,6 +195,7 @@ impl View<'_> {
             rebooted: report.is_some_and(|report| report.rebooted),
             packages: report.map(changed).unwrap_or_default(),
             error: result_error(outcome, host, &planned.name),
+            detail: self.detail(state, at).filter(|_| outcome == HostOutcome::Running).map(str::to_owned),
         }
     }
 
@@ -267,6 +271,10 @@ fn is_cut_short(state: &Standing) -> bool {
     state.halted || state.stopped.is_some() || state.course.rejected.is_some() || state.ended_at.is_some_and(over)
 }
 
+fn outside_window(state: &Standing) -> Option<OutsideWindow> {
+    state.plan.because.clone().map(|because| OutsideWindow { because, by: state.by.clone() })
+}
+
 fn limit(limit: &ResolvedLimit) -> LimitDocument {
     LimitDocument { given: limit.given.clone(), resolved: limit.resolved }
 }
@@ -325,6 +333,7 @@ fn excluded_outcome(host: &ExcludedHost) -> HostOutcome {
 
 fn excluded_result(host: &ExcludedHost) -> HostResult {
     HostResult {
+        detail: None,
         host: host.name.clone(),
         node_id: host.node.to_string(),
         outcome: excluded_outcome(host),

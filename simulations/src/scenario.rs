@@ -79,6 +79,9 @@ pub struct Wave {
     pub max_errors: u32,
     /// Whether hosts reboot if a package asks.
     pub reboot: bool,
+    /// Not before this, in milliseconds; `None`: at once.
+    #[serde(default)]
+    pub reboot_at: Option<u64>,
     /// Opens, last start, closes, in milliseconds. Empty: open without end.
     #[serde(default)]
     pub openings: Vec<[u64; 3]>,
@@ -210,6 +213,16 @@ fn fleet(hosts: u32, rank: u8, chance: &mut crate::chance::Chance) -> u32 {
     if rank > 0 && chance.once_in(3) { limit } else { 0 }
 }
 
+/// Some of the waves that reboot do it at a time, which the first opening of a wave may not reach. Not the first wave, which gives the
+/// faults hosts at work.
+fn postpone(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for wave in waves.iter_mut().skip(1).filter(|wave| wave.install && wave.reboot) {
+        let begins = wave.openings.first().map_or(wave.at, |[opens, ..]| *opens);
+        let at = begins + chance.below(6 * MINUTE);
+        wave.reboot_at = chance.once_in(2).then_some(at);
+    }
+}
+
 /// Hosts of every wave that installs are asked how they are. After the first one, which gives the faults hosts at work, all are well.
 fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
@@ -260,6 +273,7 @@ impl Scenario {
                 max_concurrency: (hosts / 4).clamp(1, 40),
                 max_errors: hosts,
                 reboot: true,
+                reboot_at: None,
                 openings: Vec::new(),
                 broken: 0,
                 rings: Vec::new(),
@@ -275,6 +289,7 @@ impl Scenario {
                 max_concurrency: (hosts / 6).clamp(1, 25),
                 max_errors: chance.below(3) as u32 + u32::from(hosts > 20),
                 reboot: chance.once_in(2),
+                reboot_at: None,
                 openings: Vec::new(),
                 broken: if rank > 0 { 5 } else { 0 },
                 rings: Vec::new(),
@@ -293,6 +308,7 @@ impl Scenario {
             max_concurrency: (hosts / 8).clamp(1, 25),
             max_errors: hosts,
             reboot: true,
+            reboot_at: None,
             openings: vec![
                 [opens, last, last + MINUTE + chance.below(MINUTE)],
                 [span + 4 * MINUTE, span + 24 * MINUTE, span + 30 * MINUTE],
@@ -311,6 +327,7 @@ impl Scenario {
             max_concurrency: (hosts / 3).clamp(1, 50),
             max_errors: hosts,
             reboot: false,
+            reboot_at: None,
             openings: Vec::new(),
             broken: 0,
             rings: Vec::new(),
@@ -323,6 +340,7 @@ impl Scenario {
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
+        postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

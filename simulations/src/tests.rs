@@ -3,6 +3,7 @@
 
 mod caught;
 mod poison;
+mod postponed;
 mod reference;
 mod regressions;
 mod sweeps;

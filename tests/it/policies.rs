@@ -97,9 +97,11 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     let (scan, scan_at) = soon(AHEAD);
     let (install, install_at) = soon(AHEAD + BETWEEN);
     assert_eq!(keep(&again, "PatchBaseline", "every-update", EVERYTHING), "baseline every-update was created\n");
+    let logs = fs::canonicalize(&demo).expect("the folder is there").join("logs");
     let spec = format!(
         "{{scan: {{schedule: {scan}}}, install: {{schedule: {install}}}, targets: {{all: true}}, \
-         baselines: {{DEBIAN: every-update}}, maxConcurrency: 50%, maxErrors: 0}}"
+         baselines: {{DEBIAN: every-update}}, maxConcurrency: 50%, maxErrors: 0, logs: {{folder: {}}}}}",
+        logs.display()
     );
     assert_eq!(keep(&again, "PatchPolicy", "nightly", &spec), "PatchPolicy nightly was created\n");
     println!("{}", ok(&again.cli(&["get", "policies"])));
@@ -124,11 +126,30 @@ fn a_policy_scans_and_installs_when_it_is_time_once_and_says_so() {
     let written = ledger(&again);
     assert_eq!(written.matches("\"by\":\"policy nightly\"").count(), 2, "{written}");
 
-    // A coordinator that comes back knows from its ledger what was done.
+    // Nobody made the folder for the logs: nothing waits for it, and everything is there once it is.
+    let unwritten = wait_for("the logs to be missed", || {
+        row(&again, "nightly", "Install").filter(|row| !row["logs"]["error"].is_null())
+    });
+    println!("{unwritten}\n{}", ok(&again.cli(&["get", "policies"])));
+    fs::create_dir(&logs).expect("a folder");
+    let log = |host: &str| -> Option<Value> {
+        let text = fs::read(logs.join(&expected[0]).join(format!("{host}.json"))).ok()?;
+        Some(serde_json::from_slice(&text).expect("JSON"))
+    };
+    for host in &hosts {
+        let said = wait_for(&format!("the log of {host}"), || log(host));
+        assert_eq!((&said["host"], &said["status"]), (&host.as_str().into(), &"Success".into()), "{said}");
+        assert!(said["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["name"] == "transaction")));
+    }
+    wait_for("no complaint", || row(&again, "nightly", "Install").filter(|row| row["logs"]["error"].is_null()));
+
+    // A coordinator that comes back knows from its ledger what was done, and writes what is missing.
+    fs::remove_file(logs.join(&expected[0]).join(format!("{}.json", hosts[0]))).expect("it was written");
     again.kill("coordinator");
     again.restart_coordinator();
     let back = wait_for("the coordinator to be back", || row(&again, "nightly", "Install"));
     assert_eq!((&back["lastRun"], &back["nextRun"]), (&done["lastRun"], &Value::Null), "{back}");
+    wait_for("the log that was removed", || log(&hosts[0]));
     wait_for("every host to report", || {
         let told = again.cli_json(&["compliance", "-o", "json"])?;
         let by_policy = told["hosts"].as_array()?.iter().all(|host| host["baseline"] == "every-update");
@@ -217,5 +238,9 @@ fn what_is_urgent_goes_outside_a_window_only_with_a_reason_which_the_ledger_keep
         _ => None,
     });
     assert_eq!(kept.as_deref(), Some(because));
+    let name = names(&again).remove(0);
+    let status = wait_for("an answer", || again.cli_json(&["rollout", "status", &name, "-o", "json"]));
+    assert_eq!(status["outsideWindow"]["because"], because, "{status}");
+    assert!(status["outsideWindow"]["by"].as_str().is_some_and(|by| by.contains("uid")), "{status}");
     assert!(ledger(&again).contains(&format!("outside of windows: {because}")));
 }

@@ -91,6 +91,7 @@ impl Durations {
             return;
         }
         let Some(whole) = seconds(report.ended.0.saturating_sub(report.started.0)) else { return };
+        let whole = whole.saturating_sub(waited(report));
         let reboots = report.steps.iter().filter(|step| step.phase == Phase::Reboot);
         let away: u32 = reboots.filter_map(|step| seconds(step.ended.0.saturating_sub(step.started.0))).sum();
         let took = Took { whole, work: whole.saturating_sub(away) };
@@ -101,7 +102,7 @@ impl Durations {
 
     /// How long runs of `operation` are expected to take. What the fleet says is computed here, once for all hosts.
     pub fn expect(&self, operation: Operation, reboot: RebootOption) -> Expectation<'_> {
-        let reboots = operation == Operation::Install && reboot == RebootOption::IfNeeded;
+        let reboots = operation == Operation::Install && reboot.reboots();
         let away = self.reboots.percentile(95).unwrap_or_default();
         Expectation { durations: self, operation, reboots, fleet: Ranks::of(self.fleet.of(operation)), away }
     }
@@ -151,6 +152,7 @@ impl Expectation<'_> {
     /// How long a run on `host`, whose own reboots are `own`, is expected to take. `None` if no run like it was ever seen.
     ///
     /// Whether it will have to reboot is not known before: half of the time is what runs took, the longer one has room for a reboot.
+    /// Neither counts what a run waits for the time of its reboot.
     pub fn of(&self, host: &NodeId, own: Option<&Reboots>) -> Option<Estimate> {
         let runs = self.durations.hosts.get(host).map(|runs| runs.of(self.operation));
         let Ranks { whole, work } = match runs.filter(|runs| runs.len() >= ENOUGH) {
@@ -160,10 +162,22 @@ impl Expectation<'_> {
         if !self.reboots {
             return Some(work);
         }
-        let away = own.and_then(|own| own.percentile(95)).unwrap_or(self.away);
-        let away = u32::try_from(away.as_secs()).unwrap_or(u32::MAX);
-        Some(Estimate { p50: whole.p50, p95: whole.p95.max(work.p95.saturating_add(away)) })
+        Some(Estimate { p50: whole.p50, p95: whole.p95.max(work.p95.saturating_add(self.away(own))) })
     }
+
+    /// What 95 of 100 reboots of a host, whose own are `own`, do not exceed; in seconds.
+    pub fn away(&self, own: Option<&Reboots>) -> u32 {
+        let away = own.and_then(|own| own.percentile(95)).unwrap_or(self.away);
+        u32::try_from(away.as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Seconds for which the run waited for the time of its reboot: between the step before it and its first attempt. That is no work.
+fn waited(report: &Report) -> u32 {
+    let first = report.steps.iter().position(|step| step.phase == Phase::Reboot);
+    let pair = first.and_then(|at| Some((report.steps.get(at.checked_sub(1)?)?, &report.steps[at])));
+    pair.and_then(|(before, reboot)| u32::try_from(reboot.started.0.saturating_sub(before.ended.0) / 1000).ok())
+        .unwrap_or(0)
 }
 
 /// Whole seconds, rounded up and bounded. `None` if the clock was set back meanwhile.
@@ -232,6 +246,21 @@ mod tests {
 
     fn both(durations: &Durations, host: NodeId, reboot: RebootOption) -> Option<(u32, u32)> {
         durations.estimate(&host, Operation::Install, reboot, None).map(|found| (found.p50, found.p95))
+    }
+
+    #[test]
+    fn what_a_run_waited_for_the_time_of_its_reboot_is_no_work() {
+        let mut waited = report(1000, 60, Outcome::Succeeded);
+        let hooks = StepReport { phase: Phase::PostInstall, ended: WallTime(20_000), ..waited.steps[0].clone() };
+        (waited.steps[0].started, waited.steps[0].ended) = (WallTime(920_000), WallTime(980_000));
+        let again = StepReport { attempt: 2, started: WallTime(990_000), ..waited.steps[0].clone() };
+        waited.steps.insert(0, hooks);
+        let mut durations = Durations::default();
+        durations.learn(HOST, Operation::Install, &waited);
+        assert_eq!(both(&durations, HOST, RebootOption::Never), Some((40, 40)));
+        assert_eq!(both(&durations, HOST, RebootOption::At(WallTime(0))), Some((100, 100)));
+        waited.steps.push(again);
+        assert_eq!(super::waited(&waited), 900, "before the first attempt only");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{
-    Operation,
+    Operation, RebootOption,
     controller::Settings,
     plan::{Plan, Superseded},
     replan::is_superseded,
@@ -19,7 +19,7 @@ use crate::{
 
 /// A run may start this long after its `Go`, however long the opening is.
 const START_WITHIN: Duration = Duration::from_secs(600);
-/// A disruptive step may begin this long after its `Go`, however long the opening is.
+/// A disruptive step may begin this long after its `Go`, however long the opening is; a reboot at a time this long after that.
 const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Codes that asking again does not change.
@@ -52,9 +52,10 @@ impl Plan {
     }
 }
 
-/// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest.
-pub fn last_step(since: WallTime, opening: &Opening) -> WallTime {
-    since.plus(STEP_WITHIN).min(opening.closes)
+/// When a host that was granted a lease at `since` in `opening` begins its last disruptive step at the latest, which may be a
+/// `reboot`.
+pub fn last_step(since: WallTime, opening: &Opening, reboot: RebootOption) -> WallTime {
+    since.plus(reboot.wait(since)).plus(STEP_WITHIN).min(opening.closes)
 }
 
 /// The lease of one host, with deadlines counted from `now`.
@@ -90,7 +91,7 @@ pub(super) fn make_lease(
             pre_install: within(opening.last_start, START_WITHIN),
             transaction: step,
             post_install: step,
-            reboot: step,
+            reboot: within(opening.closes, STEP_WITHIN.saturating_add(plan.reboot.wait(now))),
         },
         gates: plan.gates.clone(),
     }

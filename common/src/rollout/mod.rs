@@ -5,9 +5,10 @@
 //! around it, `ring` which hosts go before which, `approval` what operators say about that, `service` what must stay up and
 //! `availability` whether it does, `estimate` how long hosts take, `claim` which other rollouts have them, `moved` what changed since
 //! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
-//! host is lost, `policy` what comes again and again, `task` what is done in a window, `attempts` what of both is to be started and
-//! `started` what was, `replan` what is planned again because versions moved, `urgent` what cannot wait, `why` the chain of causes
-//! behind a host, rollout or patch that is not done, `status` how all that is called by AWS, `check` the judge that knows the rules of a valid ledger and
+//! host is lost, `reboot` when a host reboots, `policy` what comes again and again, `task` what is done in a window, `attempts` what
+//! of both is to be started and `started` what was, `replan` what is planned again because versions moved, `urgent` what cannot wait,
+//! `why` the chain of causes behind a host, rollout or patch that is not done, `status` how all that is called by AWS, `check` the
+//! judge that knows the rules of a valid ledger and
 //! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
 pub mod approval;
@@ -26,6 +27,7 @@ pub mod moved;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod reboot;
 pub mod replan;
 pub mod ring;
 pub mod service;
@@ -46,6 +48,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use reboot::RebootOption;
+
 /// The only two operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operation {
@@ -53,16 +57,6 @@ pub enum Operation {
     Scan,
     /// Scan, install what is approved, reboot as asked.
     Install,
-}
-
-/// When a host reboots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RebootOption {
-    /// Never; a pending reboot is reported.
-    Never,
-    /// If a package asked for it.
-    IfNeeded,
 }
 
 /// What becomes of a host that would now do something else than its plan froze: a newer version is offered, or the planned one is

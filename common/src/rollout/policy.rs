@@ -24,12 +24,14 @@ use crate::{
 };
 
 mod careful;
+pub mod logs;
 pub(crate) mod parts;
 pub mod predefined;
 pub mod schema;
 mod written;
 
 pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingText};
+pub use logs::LogsText;
 pub use written::{Hooks, Labels, Spec, TargetsText, Timing};
 
 /// What follows a policy's name in the name of a run at most.
@@ -57,6 +59,8 @@ pub struct Policy {
     pub scan: Option<Recurring>,
     /// When it installs.
     pub install: Option<Recurring>,
+    /// Where the logs of its runs go; `None` if nowhere.
+    pub logs: Option<String>,
     /// What a run asks for. Name, operation and windows are those of the run.
     template: RolloutSpec,
 }
@@ -105,10 +109,21 @@ impl PatchPolicy {
         for (field, _) in of_installs.into_iter().filter(|(_, given)| spec.install.is_none() && *given) {
             told.wrong(field, "", format!("only installs have {field}, and there is no install"));
         }
+        let logs = spec.logs.as_ref().map(|logs| logs.folder.clone());
+        if let Some(folder) = logs.as_ref().filter(|folder| !logs::is_folder(folder)) {
+            let limit =
+                format!("write the absolute path of a folder, without . and .., of at most {} bytes", logs::MAX_FOLDER);
+            told.wrong("logs.folder", folder, limit);
+        }
+        if let Some(at) = spec.reboot.and_then(RebootOption::at) {
+            let limit = "a policy comes again and again: write ifNeeded, and the windows in which hosts may reboot";
+            told.wrong("reboot", &format!("at {}", at.rfc3339()), limit);
+        }
         let template = self.template(&mut told);
         match template {
             Some(template) if told.0.is_empty() => {
-                Ok(Policy { name: self.name.clone(), enabled: spec.enabled.unwrap_or(true), scan, install, template })
+                let (name, enabled) = (self.name.clone(), spec.enabled.unwrap_or(true));
+                Ok(Policy { name, enabled, scan, install, logs, template })
             }
             _ => Err(told.0),
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ledger::{Ledger, Progress},
     planner::Desk,
+    reboot,
 };
 use crate::{
     id::{LeaseId, NodeId, RolloutId},
@@ -78,6 +79,8 @@ pub struct Slot {
     pub reboots: Option<Duration>,
     /// The phase that the host last reported.
     pub phase: Option<Phase>,
+    /// The time of its reboot, for which it says that it waits.
+    pub reboot_at: Option<WallTime>,
 }
 
 impl Slot {
@@ -94,7 +97,8 @@ impl Slot {
         match self.held {
             Hold::Busy => {
                 let phase = self.phase.map_or("granted", Phase::as_str);
-                format!("at work, in phase {phase}; answered {} s ago", self.silent.as_secs())
+                let waits = self.reboot_at.map_or_else(String::new, |at| format!(", {}", reboot::waits(at)));
+                format!("at work, in phase {phase}{waits}; answered {} s ago", self.silent.as_secs())
             }
             Hold::Lost => silence,
             Hold::Foreign => format!("holds a lease that another ledger granted; {silence}"),
@@ -130,6 +134,9 @@ pub fn slots(ledger: &Ledger, desk: &Desk, now: BootTime) -> Vec<Slot> {
             patience: reboots.map_or(desk.lost_after, |reboots| reboots.patience(desk.lost_after)),
             reboots: reboots.and_then(super::silence::Reboots::p99),
             phase: contact.and_then(|contact| contact.progress.as_ref()).map(|(phase, _)| *phase),
+            reboot_at: contact.and_then(|contact| contact.progress.as_ref()).and_then(|(_, said)| {
+                state.and_then(|state| state.plan.reboot.at()).filter(|at| *said == reboot::waits(*at))
+            }),
         };
         if held.is_none() && slot.is_lost() {
             slot.held = Hold::Lost;

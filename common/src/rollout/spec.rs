@@ -210,12 +210,30 @@ pub enum SpecError {
         "onSuperseded: replan cannot be used with snapshot, whose versions are frozen: write skip or wait, or name a baseline"
     )]
     ReplanOfSnapshot,
+    /// No host could reboot.
+    #[error(
+        "reboot at {at} is not before the last opening closes, which is at {closes}: write an earlier time or a later opening",
+        at = .0.rfc3339(), closes = .1.rfc3339()
+    )]
+    RebootTooLate(WallTime, WallTime),
+    /// Nothing is installed that could ask for a reboot.
+    #[error("reboot at a time cannot be used with operation: Scan: leave one of them out")]
+    RebootOfScan,
     /// Nothing is done that a gate could judge.
     #[error("gates cannot be used with operation: Scan: leave one of them out")]
     GatesOfScan,
 }
 
 impl RolloutSpec {
+    /// Refuses a time for reboots that none of `openings` reaches.
+    ///
+    /// # Errors
+    /// [`SpecError::RebootTooLate`] with both times.
+    pub fn reachable_reboot(&self, openings: &[Opening]) -> Result<(), SpecError> {
+        let late = self.reboot.at().zip(self.reboot.misses(openings));
+        late.map_or(Ok(()), |(at, closes)| Err(SpecError::RebootTooLate(at, closes)))
+    }
+
     /// Refuses what no rollout can mean. Also for specifications that came over the API.
     ///
     /// # Errors
@@ -249,6 +267,10 @@ impl RolloutSpec {
             }
         }
         self.check_windows()?;
+        if self.reboot.at().is_some() && self.operation == Operation::Scan {
+            return Err(SpecError::RebootOfScan);
+        }
+        self.reachable_reboot(&self.openings)?;
         if let Some(urgent) = &self.urgent {
             if !(self.windows.is_empty() && self.openings.is_empty() && self.blackouts.is_empty()) {
                 return Err(SpecError::UrgentLater);
@@ -432,6 +454,21 @@ mod tests {
         let never = Blackout { from: WallTime(1000), to: WallTime(1000) };
         assert_eq!(wrong(|s| s.blackouts = vec![never]), SpecError::Blackout(1, never));
         assert!(matches!(wrong(|s| s.blackouts = vec![never; 65]), SpecError::TooMany { count: 65, .. }));
+    }
+
+    #[test]
+    fn a_time_for_reboots_is_of_installs_and_before_the_last_opening_closes() {
+        let late = |s: &mut RolloutSpec| s.reboot = RebootOption::At(s.openings[0].closes);
+        let closes = spec().openings[0].closes;
+        assert_eq!(wrong(late), SpecError::RebootTooLate(closes, closes));
+        let told = SpecError::RebootTooLate(WallTime(0), WallTime(1000)).to_string();
+        assert!(told.starts_with(
+            "reboot at 1970-01-01T00:00:00Z is not before the last opening closes, which is at 1970-01-01T00:00:01Z"
+        ));
+        let scan = |s: &mut RolloutSpec| (s.operation, s.reboot) = (Operation::Scan, RebootOption::At(WallTime(0)));
+        assert_eq!(wrong(scan), SpecError::RebootOfScan);
+        let good = RolloutSpec { reboot: RebootOption::At(WallTime(closes.0 - 1)), ..spec() };
+        assert_eq!(good.check(), Ok(()));
     }
 
     #[test]

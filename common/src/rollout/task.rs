@@ -146,6 +146,10 @@ impl TaskText {
         let cutoff_behavior = CutoffBehavior::read(self.cutoff_behavior.as_deref(), told).unwrap_or(of_window);
         let baseline = parts::asked(told, self.baseline.as_deref(), self.baselines.as_ref());
         let gates = parts::gates(told, self.gates.as_ref());
+        if let Some(at) = self.reboot.and_then(RebootOption::at) {
+            let limit = "a task comes again and again: write ifNeeded, and the window in which hosts may reboot";
+            told.wrong("reboot", &format!("at {}", at.rfc3339()), limit);
+        }
         if self.operation == Operation::Scan && self.on_superseded.is_some() {
             told.wrong("onSuperseded", "", "only installs have it, and this is a Scan");
         }

@@ -149,8 +149,10 @@ pub enum Waiting {
     },
     /// A run would not end before the opening closes, by what the host's runs and reboots took.
     NoTime {
-        /// Seconds that 95 of 100 of them do not exceed.
+        /// Seconds that 95 of 100 of them do not exceed, until its time for a reboot and that included.
         needs: u32,
+        /// The time before which it does not reboot, if it has not come.
+        reboot: Option<WallTime>,
         /// The one that is open.
         opening: Opening,
         /// The next one that is long enough, if there is one.
@@ -286,13 +288,16 @@ impl Waiting {
             Self::Fleet { held, limit } => {
                 format!("{held} of the {limit} slots that the coordinator's limits.fleet allows to all rollouts are held")
             }
-            Self::NoTime { needs, opening, next } => {
+            Self::NoTime { needs, reboot, opening, next } => {
                 let closes = opening.closes.rfc3339();
                 let then = match next {
                     Some(next) => format!("the next opening that is long enough is that of {}", next.opens.rfc3339()),
                     None => "no later opening is long enough".to_owned(),
                 };
-                format!("needs up to {needs} s, as its runs and reboots took, and the opening closes at {closes}: {then}")
+                let reboot = reboot.map_or_else(String::new, |at| format!(" and its reboot is not before {}", at.rfc3339()));
+                format!(
+                    "needs up to {needs} s, as its runs and reboots took{reboot}, and the opening closes at {closes}: {then}"
+                )
             }
             Self::Outdated(refusal) => {
                 format!("waits until what was planned is offered to it again, or an operator stops and plans again: {}", refusal.text)

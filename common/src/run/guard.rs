@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     gossip::Mode,
-    time::{BootTime, Now},
+    time::{BootTime, Now, WallTime},
 };
 use core::time::Duration;
 
@@ -19,6 +19,8 @@ pub(super) enum Permit {
     Yes,
     /// The skew is not known yet; ask again when it is.
     Unsure,
+    /// It may, so far, but not before this instant.
+    Wait(WallTime),
     /// It may not, and nothing disruptive may any more.
     No(Fault),
 }
@@ -68,6 +70,8 @@ impl PatchRun {
     /// and on-exit hooks undo them.
     pub(super) fn permit(&self, run: &Run, phase: Phase, now: Now) -> Permit {
         let opening = &run.lease.opening;
+        // How far the clock is off is judged when it says that the time has come.
+        let reboot_at = run.lease.reboot.at().filter(|at| phase == Phase::Reboot && now.wall < *at);
         let open = match phase {
             Phase::PreInstall => opening.admits_start(now.wall),
             _ => opening.admits_step(now.wall),
@@ -89,6 +93,14 @@ impl PatchRun {
         } else if !open {
             let span = format!("{} to {}", opening.opens.rfc3339(), opening.closes.rfc3339());
             ("outside-opening", format!("{} is outside the opening {span}", now.wall.rfc3339()))
+        } else if let Some(at) = reboot_at.filter(|at| *at >= opening.closes) {
+            let (at, closes) = (at.rfc3339(), opening.closes.rfc3339());
+            (
+                "outside-opening",
+                format!("its time, {at}, is after the opening closes at {closes}; reboot the host by hand"),
+            )
+        } else if let Some(at) = reboot_at {
+            return Permit::Wait(at);
         } else {
             match self.skew {
                 None => return Permit::Unsure,

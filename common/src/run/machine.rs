@@ -128,6 +128,8 @@ pub struct PatchRun {
     pub(super) reboot_by: Option<BootTime>,
     /// Until when the skew is waited for.
     pub(super) skew_by: Option<BootTime>,
+    /// Until when the time of the reboot is waited for. Not saved: the lease has it.
+    pub(super) wait_by: Option<BootTime>,
 }
 
 impl PatchRun {
@@ -154,6 +156,7 @@ impl PatchRun {
             report_pause: REPORT_AGAIN,
             reboot_by: None,
             skew_by: None,
+            wait_by: None,
         }
     }
 
@@ -251,7 +254,7 @@ impl Machine for PatchRun {
     fn deadline(&self) -> Option<BootTime> {
         let run = self.journal.run.as_ref()?;
         let repeat = if run.report.is_some() { self.report_at } else { self.progress_at };
-        [Some(repeat), self.reboot_by, self.skew_by].into_iter().flatten().min()
+        [Some(repeat), self.reboot_by, self.skew_by, self.wait_by].into_iter().flatten().min()
     }
 }
 

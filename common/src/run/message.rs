@@ -53,7 +53,7 @@ pub struct Lease {
     pub baseline: Approval,
     /// Exactly what will be installed; frozen by the plan. Empty for a Scan.
     pub transaction: Transaction,
-    /// Whether to reboot.
+    /// Whether to reboot, and when.
     pub reboot: RebootOption,
     /// Time-out of every single hook, in seconds.
     pub hook_timeout: u32,

@@ -10,7 +10,12 @@ use super::{
     message::{MAX_TEXT, Outcome, Report, RunError},
     recovery::{self, MAX_ATTEMPTS, Next, Stage},
 };
-use crate::{inventory::Transaction, machine::Cx};
+use crate::{
+    inventory::Transaction,
+    machine::Cx,
+    rollout::{RebootOption, reboot},
+    time::WallTime,
+};
 
 impl PatchRun {
     /// Does what comes next until an act runs or nothing is left to do.
@@ -81,14 +86,18 @@ impl PatchRun {
                     self.skew_by.get_or_insert(cx.now.boot.plus(SKEW_PATIENCE));
                     return false;
                 }
+                Permit::Wait(at) => {
+                    self.wait(cx, at);
+                    return false;
+                }
                 Permit::No(fault) => {
-                    self.skew_by = None;
+                    (self.skew_by, self.wait_by) = (None, None);
                     self.deny(cx, phase, fault);
                     return true;
                 }
             }
         }
-        self.skew_by = None;
+        (self.skew_by, self.wait_by) = (None, None);
         self.detail.clear();
         self.found = None;
         let began = JournalEntry::Began { phase, attempt, at: self.instant(cx.now), wall: cx.now.wall };
@@ -97,6 +106,17 @@ impl PatchRun {
         let Some(act) = act(&self.journal, phase, attempt) else { return false };
         self.acting = Some(self.start(cx, act));
         true
+    }
+
+    /// Waits for `at` by the wall clock, and says so. Asked again at every tick, so that a clock that is set counts at once.
+    fn wait(&mut self, cx: &mut Cx<'_, Effect>, at: WallTime) {
+        self.skew_by = None;
+        self.wait_by = Some(cx.now.boot.plus(RebootOption::At(at).wait(cx.now.wall)));
+        let text = reboot::waits(at);
+        if self.detail != text {
+            self.detail = text;
+            self.progress(cx);
+        }
     }
 
     /// Stores that `phase` was not begun, or not begun again.

@@ -32,13 +32,11 @@
 //!
 //! The lease and earlier faults narrow this down ([`next`]): a Scan goes from granted to verify; after any fault a disruptive
 //! phase is replaced by verify; without a reboot to do, post-install is followed by verify; on-exit only follows if
-//! pre-install has begun. "Again" is tried at most [`MAX_ATTEMPTS`] times in all, then the phase has failed.
+//! pre-install has begun. A reboot at a time that has not come is begun when it comes: until then post-install done is the last
+//! stored value, and a restart waits on. "Again" is tried at most [`MAX_ATTEMPTS`] times in all, then the phase has failed.
 
 use super::{Phase, journal::Run};
-use crate::{
-    id::BootId,
-    rollout::{Operation, RebootOption},
-};
+use crate::{id::BootId, rollout::Operation};
 
 /// How often one phase of one run may begin: a hook that takes the host down with it must not do so for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -121,7 +119,7 @@ pub fn row(phase: Phase, stage: Stage, boot: Boot) -> Next {
 /// What `run` does next in the boot `present`.
 pub fn next(run: &Run, present: BootId) -> Next {
     let boot = if run.last.boot_id == present { Boot::Same } else { Boot::New };
-    let reboot = run.reboot_required && run.lease.reboot == RebootOption::IfNeeded;
+    let reboot = run.reboot_required && run.lease.reboot.reboots();
     match row(run.last.phase, run.last.stage, boot) {
         Next::Begin(Phase::PreInstall) | Next::Bar
             if run.last.phase == Phase::Granted && run.lease.operation == Operation::Scan =>

@@ -498,7 +498,10 @@ fn words(lines: &mut Lines) {
     lines.add("words.baseline", &vec![Baseline::All, Baseline::Security]);
     lines.add("words.approval", &vec![Approval::All, Approval::Security, Approval::Snapshot(SnapshotId([9; 32]))]);
     lines.add("words.operation", &vec![Operation::Scan, Operation::Install]);
-    lines.add("words.reboot", &vec![RebootOption::Never, RebootOption::IfNeeded]);
+    lines.add(
+        "words.reboot",
+        &vec![RebootOption::Never, RebootOption::IfNeeded, RebootOption::At(WallTime(1_800_000_000_000))],
+    );
     let excluded =
         vec![ExcludedBecause::Silent, ExcludedBecause::Observing, ExcludedBecause::Refused, ExcludedBecause::NoRing];
     lines.add("words.excluded", &excluded);

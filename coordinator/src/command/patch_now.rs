@@ -16,6 +16,7 @@ use super::{block_on, plan::plan_and_start, watch};
 use crate::{
     cli::{Output, Socket},
     fault::{Exit, Fault},
+    manifest::reboot::parse_at,
 };
 
 /// Flags of `patch-now`.
@@ -47,9 +48,9 @@ pub struct PatchNowArgs {
     /// How many may fail; default, as AWS has it: 1000 for a scan; for an install 1 of fewer than 25 hosts, 5 of up to 100, 10 of more
     #[arg(long)]
     max_errors: Option<Limit>,
-    /// Whether hosts reboot
-    #[arg(long, value_enum, default_value = "if-needed")]
-    reboot: Reboot,
+    /// Whether hosts reboot: if-needed, never, or at:TIME (if a package asks, and not before that), such as at:2026-12-01T04:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = reboot, default_value = "if-needed")]
+    reboot: RebootOption,
     /// Install although a policy waits for a window that covers a host and is closed
     #[arg(long, requires = "because")]
     outside_window: bool,
@@ -74,10 +75,13 @@ enum Chosen {
     ScanAndInstall,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Reboot {
-    IfNeeded,
-    Never,
+fn reboot(text: &str) -> Result<RebootOption, String> {
+    let at = || text.strip_prefix("at:").and_then(parse_at);
+    match text {
+        "if-needed" => Ok(RebootOption::IfNeeded),
+        "never" => Ok(RebootOption::Never),
+        _ => at().ok_or_else(|| "write if-needed, never or at:TIME, such as at:2026-12-01T04:00:00Z".to_owned()),
+    }
 }
 
 /// Runs `patch-now`.
@@ -119,10 +123,7 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         openings: Vec::new(),
         windows: Vec::new(),
         blackouts: Vec::new(),
-        reboot: match args.reboot {
-            Reboot::IfNeeded => RebootOption::IfNeeded,
-            Reboot::Never => RebootOption::Never,
-        },
+        reboot: args.reboot,
         hook_timeout: DEFAULT_HOOK_TIMEOUT,
         rings: Vec::new(),
         ramp: Ramp::Full,

@@ -7,7 +7,7 @@ use super::{
     get::{LIST, ListArgs, NameArgs, ONE},
 };
 use crate::{
-    api::document::{PoliciesDocument, PolicyDocument, PolicyRow, TargetsDocument},
+    api::document::{PoliciesDocument, PolicyDocument, PolicyLogs, PolicyRow, TargetsDocument},
     cli::Socket,
     fault::Fault,
     manifest,
@@ -103,7 +103,7 @@ pub(super) fn targets(document: &TargetsDocument) -> String {
 fn rows(document: &PoliciesDocument, wide: bool) -> Rows {
     let mut header = vec!["name", "operation", "schedule", "targets", "next run", "last run", "last result"];
     if wide {
-        header.extend(["zone", "rollout", "predefined", "description"]);
+        header.extend(["zone", "rollout", "predefined", "logs", "description"]);
     }
     let mut rows = Rows::new(&header);
     for one in &document.policies {
@@ -113,6 +113,7 @@ fn rows(document: &PoliciesDocument, wide: bool) -> Rows {
             cells.push(one.zone.clone());
             cells.push(one.last_run.as_ref().map(|run| run.rollout.clone()).unwrap_or_default());
             cells.push(if one.predefined { "yes" } else { "no" }.to_owned());
+            cells.push(one.logs.as_ref().map(|logs| one_line(&logs.folder)).unwrap_or_default());
             cells.push(one.description.as_deref().map(one_line).unwrap_or_default());
         }
         rows.push(cells);
@@ -137,7 +138,11 @@ fn last(row: &PolicyRow) -> String {
 }
 
 fn result(row: &PolicyRow) -> String {
-    row.last_result.as_ref().map(|last| last.result.clone()).unwrap_or_default()
+    let result = row.last_result.as_ref().map(|last| last.result.clone()).unwrap_or_default();
+    match &row.logs {
+        Some(PolicyLogs { error: Some(_), .. }) => format!("{result}, logs not written"),
+        _ => result,
+    }
 }
 
 fn text(document: PolicyDocument) -> Result<String, Fault> {
@@ -163,6 +168,10 @@ fn text(document: PolicyDocument) -> Result<String, Fault> {
         if let Some(last) = &row.last_result {
             let text = last.text.as_deref().map(|text| format!(": {}", one_line(text))).unwrap_or_default();
             out.push_str(&format!("  last result  {} at {}{text}\n", last.result, last.at));
+        }
+        if let Some(logs) = &row.logs {
+            let error = logs.error.as_deref().map(|error| format!(": {}", one_line(error))).unwrap_or_default();
+            out.push_str(&format!("  logs         {}{error}\n", one_line(&logs.folder)));
         }
     }
     out.push('\n');

@@ -67,6 +67,7 @@ mod tests {
 
     fn result(outcome: HostOutcome, to: &str) -> HostResult {
         HostResult {
+            detail: None,
             host: "demo-01".into(),
             node_id: "00".into(),
             outcome,

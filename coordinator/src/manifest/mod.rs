@@ -6,6 +6,7 @@ pub mod groups;
 mod locate;
 mod overrides;
 pub mod policy;
+pub mod reboot;
 mod rings;
 mod rollout;
 pub mod schema;

@@ -4,7 +4,13 @@ use patchmesh_common::rollout::policy::{PatchPolicy, Spec};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{Place, gates::GatesToCome, rings::refuse_gates, rollout, written};
+use super::{
+    Place,
+    gates::GatesToCome,
+    reboot::{RebootYaml, refuse_aws},
+    rings::refuse_gates,
+    rollout, written,
+};
 use crate::fault::Fault;
 
 /// The kind.
@@ -36,13 +42,12 @@ struct ToCome {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecToCome {
-    logs: NotYet,
     services: NotYet,
     rings: Option<Vec<RingToCome>>,
     gates: Option<GatesToCome>,
     on_limit: Option<Spanned<String>>,
     on_superseded: Option<Spanned<String>>,
-    reboot: Option<Spanned<String>>,
+    reboot: Option<Spanned<RebootYaml>>,
 }
 
 #[derive(Deserialize)]
@@ -62,24 +67,15 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
     if let Ok(ToCome { kind, spec: Some(spec) }) = place.yaml(text)
         && kind == KIND
     {
-        let refused = [
-            (spec.logs, "field spec.logs", "leave it out: patchmesh rollout steps ROLLOUT shows what hosts said"),
-            (
-                spec.services,
-                "field spec.services",
-                "leave it out: what is kept as kind Service holds for every rollout",
-            ),
-        ];
-        for (field, what, instead) in refused {
-            if let Some(given) = field {
-                return Err(place.not_built(given.referenced, what, instead));
-            }
+        if let Some(given) = spec.services {
+            let instead = "leave it out: what is kept as kind Service holds for every rollout";
+            return Err(place.not_built(given.referenced, "field spec.services", instead));
         }
         spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
         spec.gates.map_or(Ok(()), |gates| gates.refuse(&place, "field spec.gates.afterRing"))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
-        rollout::refuse_aws_reboot(&place, spec.reboot.as_ref())?;
+        refuse_aws(&place, spec.reboot.as_ref())?;
     }
     let (name, spec) = written::read(&place, text, KIND, "policy")?;
     let policy = PatchPolicy { name, spec };
@@ -120,6 +116,7 @@ spec:
   reboot: never
   hooks: {timeout: 5m}
   windows: [sundays]
+  logs: {folder: /var/log/patchmesh}
 ";
 
     /// What makes it careful.
@@ -181,17 +178,25 @@ spec:
                 .starts_with("p.yaml:8:12: spec.targets: write exactly")
         );
         assert!(said("{patchGroups: [prod]}", "{matching: 'a='}").contains("term 1"));
+        assert!(
+            said("/var/log/patchmesh", "logs/patchmesh")
+                .starts_with("p.yaml:15:18: spec.logs.folder \"logs/patchmesh\": write the absolute path of a folder")
+        );
+        assert!(said("reboot: never", "reboot: {at: 2026-12-01T04:00:00Z}").starts_with(
+            "p.yaml:12:11: spec.reboot \"at 2026-12-01T04:00:00Z\": a policy comes again and again: write ifNeeded"
+        ));
+        assert!(said("{folder: /var/log/patchmesh}", "{}").ends_with("field folder is missing"));
     }
 
     #[test]
     fn what_is_wrong_with_rings_gates_and_blackouts_is_named_as_of_a_rollout() {
         for (from, to, told) in [
-            ("10%, 100%]", "10%]", "p.yaml:17:5: spec.rings: ring \"fleet\": the last step is 10%"),
-            ("bake: 1h", "bake: 1", "p.yaml:17:5: spec.rings: ring \"canary\": write wait and bake such as"),
-            ("[check-web,", "[/bin/sh,", "p.yaml:20:5: spec.gates: afterHost: the command \"/bin/sh\" is no file name"),
-            ("timeout: 2m", "timeout: 2d", "p.yaml:20:5: spec.gates: timeout \"2d\": write 1s to 1h"),
-            ("2027-01", "2025-01", "p.yaml:15:14: spec.blackouts: blackout 1"),
-            ("wait\n", "retry\n", "p.yaml:24:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
+            ("10%, 100%]", "10%]", "p.yaml:18:5: spec.rings: ring \"fleet\": the last step is 10%"),
+            ("bake: 1h", "bake: 1", "p.yaml:18:5: spec.rings: ring \"canary\": write wait and bake such as"),
+            ("[check-web,", "[/bin/sh,", "p.yaml:21:5: spec.gates: afterHost: the command \"/bin/sh\" is no file name"),
+            ("timeout: 2m", "timeout: 2d", "p.yaml:21:5: spec.gates: timeout \"2d\": write 1s to 1h"),
+            ("2027-01", "2025-01", "p.yaml:16:14: spec.blackouts: blackout 1"),
+            ("wait\n", "retry\n", "p.yaml:25:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
         ] {
             let text = format!("{GOOD}{CAREFUL}").replace(from, to);
             let fault = parse("p.yaml", &text).unwrap_err();
@@ -203,7 +208,6 @@ spec:
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         for (field, named) in [
-            ("logs: {to: x}", "field spec.logs"),
             ("services: []", "field spec.services"),
             ("onLimit: pause", "onLimit pause"),
             ("rings: [{name: all, all: true, gates: []}]", "field gates of a ring"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchmesh_common::{
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnSuperseded, Operation,
         limit::{Limit, Ramp},
         spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
@@ -19,6 +19,7 @@ use super::{
     Place, clip, duration,
     gates::{self, GatesYaml},
     overrides::{self, Deciding, Given},
+    reboot::{self, RebootYaml},
     rings::{self, RAMPS, RingYaml},
 };
 use crate::fault::Fault;
@@ -60,7 +61,7 @@ struct Spec {
     openings: Option<Vec<Spanned<OpeningYaml>>>,
     windows: Option<Spanned<Vec<String>>>,
     blackouts: Option<Spanned<Vec<Spanned<BlackoutYaml>>>>,
-    reboot: Option<Spanned<String>>,
+    reboot: Option<Spanned<RebootYaml>>,
     hooks: Option<Hooks>,
     rings: Option<Vec<Spanned<RingYaml>>>,
     ramp: Option<Spanned<String>>,
@@ -118,6 +119,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let (rings, rings_at) = rings::rings(place, spec.rings)?;
     let windows_at = spec.windows.as_ref().map(|given| given.referenced);
     let blackouts_at = spec.blackouts.as_ref().map(|given| given.referenced);
+    let reboot_at = spec.reboot.as_ref().map(|given| given.referenced);
     let list_at = spec.install_override_list.as_ref().map(|given| given.referenced);
     let deciding =
         Deciding { baseline: spec.baseline, snapshot: spec.snapshot, baseline_override: spec.baseline_override };
@@ -145,14 +147,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             Some(given) => given.value.iter().map(|one| blackout(place, one)).collect::<Result<_, _>>()?,
             None => Vec::new(),
         },
-        reboot: match &spec.reboot {
-            Some(given) => {
-                refuse_aws_reboot(place, Some(given))?;
-                let words = [("never", RebootOption::Never), ("ifNeeded", RebootOption::IfNeeded)];
-                word(place, "reboot", given, &words)?
-            }
-            None => RebootOption::IfNeeded,
-        },
+        reboot: reboot::reboot(place, spec.reboot.as_ref())?,
         hook_timeout: match spec.hooks.and_then(|hooks| hooks.timeout) {
             Some(given) => duration::parse(&given.value).ok_or_else(|| {
                 let message = format!("hooks.timeout {:?} is no duration: write 90s, 15m or 4h", clip(&given.value));
@@ -185,6 +180,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::TooMany { what: "windows", .. } => windows_at,
             E::TooMany { what: "blackouts", .. } => blackouts_at,
             E::Ring(ring, ..) => rings_at.get(ring).copied(),
+            E::RebootTooLate(..) | E::RebootOfScan => reboot_at,
             E::Gate(at, _) => gates_at.get(at.unwrap_or(0)).copied(),
             E::GatesOfScan => gates_at.first().copied(),
             E::ReplanOfSnapshot => superseded_at,
@@ -219,18 +215,6 @@ pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Re
         )),
         Some(given) => word(place, "onLimit", given, &[("halt", ())]),
         None => Ok(()),
-    }
-}
-
-/// Refuses AWS's words for `reboot`, of a policy and of a task too.
-pub(super) fn refuse_aws_reboot(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<(), Fault> {
-    match given {
-        Some(given) if ["RebootIfNeeded", "NoReboot"].contains(&given.value.as_str()) => {
-            let what = format!("reboot {}, in AWS's meaning,", given.value);
-            let instead = "write ifNeeded (a package asked for it) or never";
-            Err(place.not_built(given.referenced, &what, instead))
-        }
-        _ => Ok(()),
     }
 }
 

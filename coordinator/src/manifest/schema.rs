@@ -94,7 +94,10 @@ struct Spec {
     /// When nothing is done, whatever is open.
     #[schemars(length(max = MAX_BLACKOUTS))]
     blackouts: Option<Vec<Blackout>>,
-    /// Whether hosts reboot: never, or ifNeeded (a package asked for it), which holds if it is left out.
+    /// Whether hosts reboot: never; ifNeeded (a package asked for it), which holds if it is left out; or {at: TIME}, if a package asked
+    /// for it and not before that time. A host waits for it with its post-install hooks done and holds its slot; a time that has passed
+    /// means at once. An opening that closes before it is none to reboot in: a host starts in a later one, and if there is none the
+    /// plan is refused.
     reboot: Option<Reboot>,
     /// What holds for the hooks of every host.
     hooks: Option<Hooks>,
@@ -120,11 +123,28 @@ enum Operation {
 }
 
 #[derive(JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 enum Reboot {
+    Word(RebootWord),
+    Time(RebootTime),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum RebootWord {
     Never,
     IfNeeded,
+}
+
+/// If a package asked for it, and not before this.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct RebootTime {
+    /// RFC 3339, such as 2026-12-01T04:00:00Z.
+    at: String,
 }
 
 /// Which hosts: exactly one of these.

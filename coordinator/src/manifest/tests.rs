@@ -87,6 +87,36 @@ fn defaults_are_only_those_that_are_documented() {
 }
 
 #[test]
+fn a_reboot_is_a_word_or_a_time_that_an_opening_reaches() {
+    let with = |reboot: &str| format!("{GOOD}  reboot: {reboot}\n");
+    let four = RebootOption::At(patchmesh_common::time::WallTime::parse("2026-12-01T04:00:00Z").unwrap());
+    for text in ["{at: 2026-12-01T04:00:00Z}", "{at: '2026-12-01T05:00:00.5+01:00'}"] {
+        assert_eq!(parse(&with(text)).unwrap().reboot, four, "{text}");
+    }
+    assert_eq!(
+        message(&with("sometimes")),
+        "r.yaml:9:11: reboot \"sometimes\" is unknown: write never, ifNeeded or {at: TIME}, such as {at: 2026-12-01T04:00:00Z}"
+    );
+    assert_eq!(
+        message(&with("{at: noon}")),
+        "r.yaml:9:11: reboot at \"noon\" is no RFC 3339 time: write 2026-12-01T04:00:00Z"
+    );
+    for (text, told) in [("{}", "reboot is empty"), ("{on: x}", "unknown field \"on\" of reboot"), ("[a]", "")] {
+        let said = message(&with(text));
+        assert!(said.starts_with("r.yaml:9:") && said.contains(told) && said.contains("{at: TIME}"), "{said}");
+    }
+    let opening = "{opens: 2026-12-01T02:00:00Z, lastStart: 2026-12-01T03:00:00Z, closes: 2026-12-01T04:00:00Z}";
+    assert_eq!(
+        message(&format!("{}  openings: [{opening}]\n", with("{at: 2026-12-01T04:30:00Z}"))),
+        "r.yaml:9:11: reboot at 2026-12-01T04:30:00Z is not before the last opening closes, which is at \
+         2026-12-01T04:00:00Z: write an earlier time or a later opening"
+    );
+    parse(&format!("{}  openings: [{opening}]\n", with("{at: 2026-12-01T03:59:59Z}"))).unwrap();
+    let scan = with("{at: 2026-12-01T04:00:00Z}").replace("Install", "Scan");
+    assert!(message(&scan).contains("cannot be used with operation: Scan"), "{}", message(&scan));
+}
+
+#[test]
 fn targets_are_exactly_one_of_three() {
     let with = |targets: &str| GOOD.replace("{all: true}", targets);
     assert_eq!(parse(&with("{names: [b, a]}")).unwrap().targets, Targets::Names(["a".into(), "b".into()].into()));

@@ -6,7 +6,13 @@ use patchmesh_common::schedule::window::{MaintenanceWindow, Spec};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{MAX_MANIFEST, Place, gates::GatesToCome, read_text, rollout, written};
+use super::{
+    MAX_MANIFEST, Place,
+    gates::GatesToCome,
+    read_text,
+    reboot::{RebootYaml, refuse_aws},
+    rollout, written,
+};
 use crate::fault::Fault;
 
 /// The kind.
@@ -47,14 +53,14 @@ struct SpecToCome {
 struct TaskToCome {
     gates: Option<GatesToCome>,
     on_superseded: Option<Spanned<String>>,
-    reboot: Option<Spanned<String>>,
+    reboot: Option<Spanned<RebootYaml>>,
 }
 
 impl TaskToCome {
     fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
         self.gates.map_or(Ok(()), |gates| gates.refuse(place, "field afterRing of a task's gates"))?;
         rollout::on_superseded(place, self.on_superseded.as_ref())?;
-        rollout::refuse_aws_reboot(place, self.reboot.as_ref())
+        refuse_aws(place, self.reboot.as_ref())
     }
 }
 

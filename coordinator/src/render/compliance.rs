@@ -108,10 +108,11 @@ fn snapshot(standing: &StandingDocument) -> String {
 
 fn reboot_option(standing: &StandingDocument) -> String {
     let word = |reboot| match reboot {
-        RebootOption::Never => "never",
-        RebootOption::IfNeeded => "ifNeeded",
+        RebootOption::Never => "never".to_owned(),
+        RebootOption::IfNeeded => "ifNeeded".to_owned(),
+        RebootOption::At(at) => format!("at {}", at.rfc3339()),
     };
-    standing.reboot_option.map(word).unwrap_or_default().to_owned()
+    standing.reboot_option.map(word).unwrap_or_default()
 }
 
 /// A line per patch group: hosts that have patches of a kind.

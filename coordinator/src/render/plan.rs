@@ -44,6 +44,10 @@ pub fn plan(plan: &PlanDocument) -> String {
     }
     out.push_str(&openings(plan));
     out.push_str(&gates(plan));
+    if let Some(at) = spec.reboot.at() {
+        let at = at.rfc3339();
+        out.push_str(&format!("  reboot    not before {at}; a host that waits for that holds its slot\n"));
+    }
     out.push_str(&estimate(plan));
     for claim in &plan.claims {
         let (rollout, hosts) = (&claim.name, some(claim.hosts.iter().map(String::as_str)));
@@ -188,8 +192,13 @@ fn estimate(plan: &PlanDocument) -> String {
         pauses => format!("; pauses of {}", span(pauses)),
     };
     let but = if unknown > 0 { format!("; not known of {}", counted(unknown, "host")) } else { String::new() };
+    // Whoever starts first waits for the time of its reboot; whoever starts after that does not.
+    let wait = match plan.spec.reboot.wait(plan.created_at.0).as_secs() {
+        0 => String::new(),
+        wait => format!("; up to {} of waiting for the reboot", span(wait)),
+    };
     let (usual, slow) = (of(|found| found.p50), of(|found| found.p95));
-    format!("  estimate  {usual} of work inside openings, {slow} if every host is slow{and}{but}\n")
+    format!("  estimate  {usual} of work inside openings, {slow} if every host is slow{wait}{and}{but}\n")
 }
 
 /// How long the steps of a ring are at work, one after the other.
@@ -257,6 +266,7 @@ fn summary(host: &PlanHost, operation: Operation) -> String {
     parts.push(match host.reboot {
         RebootOption::Never => "no reboot".to_owned(),
         RebootOption::IfNeeded => "reboot if a package asks".to_owned(),
+        RebootOption::At(at) => format!("reboot at {} if a package asks", at.rfc3339()),
     });
     parts.join(", ")
 }

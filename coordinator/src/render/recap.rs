@@ -2,7 +2,7 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{HostResult, ReplanDocument, RingProgress, RingState, RolloutDocument},
+    api::document::{HostResult, OutsideWindow, ReplanDocument, RingProgress, RingState, RolloutDocument},
     output::Rows,
 };
 
@@ -20,7 +20,13 @@ pub fn recap_rows(rollout: &RolloutDocument) -> Rows {
             result.attempts.to_string(),
             if result.rebooted { "yes" } else { "no" }.to_owned(),
             packages(result),
-            result.error.as_ref().map(|error| one_line(&error.text)).unwrap_or_default(),
+            result
+                .error
+                .as_ref()
+                .map(|error| &error.text)
+                .or(result.detail.as_ref())
+                .map(|text| one_line(text))
+                .unwrap_or_default(),
         ]);
     }
     rows
@@ -101,6 +107,9 @@ pub fn recap(rollout: &RolloutDocument) -> String {
         out.push_str(&format!("; {}", duration(seconds.0 / 1000)));
     }
     out.push('\n');
+    if let Some(OutsideWindow { because, by }) = &rollout.outside_window {
+        out.push_str(&format!("urgent: outside windows, because: {} (by {})\n", one_line(because), one_line(by)));
+    }
     if let Some(reason) = &rollout.reason {
         out.push_str(&format!("reason: {} ({})\n", one_line(&reason.text), reason.code));
     }

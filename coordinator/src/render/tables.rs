@@ -127,8 +127,19 @@ pub fn host(document: &HostDocument) -> String {
 
 /// `get rollouts`.
 pub fn rollouts(document: &RolloutsDocument) -> Rows {
-    let mut rows =
-        Rows::new(&["id", "name", "operation", "state", "done", "failed", "lost", "hosts", "started", "ended"]);
+    let mut rows = Rows::new(&[
+        "id",
+        "name",
+        "operation",
+        "state",
+        "done",
+        "failed",
+        "lost",
+        "hosts",
+        "started",
+        "ended",
+        "urgent",
+    ]);
     for row in &document.rollouts {
         rows.push(vec![
             row.id.clone(),
@@ -141,6 +152,7 @@ pub fn rollouts(document: &RolloutsDocument) -> Rows {
             row.hosts.total.to_string(),
             row.started_at.map(|time| time.to_string()).unwrap_or_default(),
             row.ended_at.map(|time| time.to_string()).unwrap_or_default(),
+            row.outside_window.as_ref().map(|given| one_line(&given.because)).unwrap_or_default(),
         ]);
     }
     rows

@@ -40,6 +40,12 @@ pub(super) fn show(view: &View<'_>, id: RolloutId, state: &Standing) -> Result<C
     Ok(CommandDocument { schema, row: row(id, state), invocations, left_out: told.left_out })
 }
 
+/// The host at `at` of a rollout, with its steps: what its file of logs says.
+pub(super) fn whole(state: &Standing, at: usize) -> InvocationDocument {
+    let steps = state.hosts[at].report.as_deref().map(steps::all).unwrap_or_default();
+    InvocationDocument { steps, ..planned(state, at) }
+}
+
 fn row(id: RolloutId, state: &Standing) -> CommandRow {
     let counters = Counters::of(&status::invocations(state));
     let whole = status::command(state);

@@ -127,6 +127,17 @@ pub fn openings(spec: &RolloutSpec, store: &Store, now: WallTime) -> Result<Vec<
     Ok(found)
 }
 
+/// Refuses a time for reboots that comes after every one of `openings`.
+///
+/// # Errors
+/// `reboot-too-late` with both times.
+pub fn reboot_in(spec: &RolloutSpec, openings: &[Opening]) -> Result<(), Fault> {
+    spec.reachable_reboot(openings).map_err(|error| {
+        let remedy = "write an earlier time for the reboot, or a window that is open then";
+        Fault::new("reboot-too-late", error.to_string(), NOTHING, remedy)
+    })
+}
+
 /// The openings of a plan that is applied at `now`, if they fit what was asked for. What windows said when it was planned counts,
 /// whatever became of them.
 pub fn thawed(spec: &RolloutSpec, frozen: &[OpeningDocument], now: WallTime) -> Option<Vec<Opening>> {

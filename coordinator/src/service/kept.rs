@@ -27,7 +27,8 @@ impl Coordinator {
     pub(super) async fn list_policies(&self) -> Result<PoliciesDocument, Fault> {
         let kept = self.kept_policies().await?;
         let (runs, not_started, now) = self.told_of_due().await?;
-        let rows = kept.iter().flat_map(|one| policy_rows(one, &runs, &not_started, now));
+        let rows =
+            kept.iter().flat_map(|one| policy_rows(one, &runs, &not_started, |folder| self.writing.fault(folder), now));
         Ok(PoliciesDocument::new(rows.collect()))
     }
 
@@ -35,7 +36,7 @@ impl Coordinator {
         let kept = self.kept_policies().await?.into_iter().find(|one| one.written.name == name);
         let kept = kept.ok_or_else(|| not_found("policy", name))?;
         let (runs, not_started, now) = self.told_of_due().await?;
-        let rows = policy_rows(&kept, &runs, &not_started, now);
+        let rows = policy_rows(&kept, &runs, &not_started, |folder| self.writing.fault(folder), now);
         Ok(PolicyDocument::new(kept, rows))
     }
 

@@ -19,6 +19,12 @@ const MAX_OUTPUT: usize = 8 << 20;
 /// Longest echo of a name that nobody has, in characters.
 const MAX_ECHO: usize = 80;
 
+/// Every step of `report`.
+pub(super) fn all(report: &Report) -> Vec<StepDocument> {
+    let (mut room, mut left_out) = (MAX_OUTPUT, 0);
+    report_steps(report, &mut room, &mut left_out)
+}
+
 /// What the hosts of a rollout reported of their steps: all of them, or `only` the one of that name or key.
 ///
 /// # Errors

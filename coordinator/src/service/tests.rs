@@ -122,6 +122,21 @@ fn ringed() -> PlanDocument {
 }
 
 #[test]
+fn a_reboot_that_no_opening_reaches_is_no_plan_and_says_both_times() {
+    let document = plan_of(&[("a", 1)], "1");
+    let spec = RolloutSpec::try_from(document.spec).unwrap();
+    let spec = RolloutSpec { reboot: RebootOption::At(WallTime(NOW.0 + 2000)), ..spec };
+    let opening = |closes: i64| Opening { opens: NOW, last_start: NOW, closes: WallTime(NOW.0 + closes) };
+    let fault = freeze::reboot_in(&spec, &[opening(1000), opening(2000)]).unwrap_err();
+    assert_eq!(fault.code, "reboot-too-late");
+    assert!(fault.message.starts_with(
+        "reboot at 1970-01-01T00:16:42Z is not before the last opening closes, which is at 1970-01-01T00:16:42Z"
+    ));
+    freeze::reboot_in(&spec, &[opening(1000), opening(3000)]).unwrap();
+    freeze::reboot_in(&spec, &[]).unwrap();
+}
+
+#[test]
 fn rings_thaw_in_order_and_their_limits_are_of_all_hosts() {
     let plan = thaw(ringed(), NOW).unwrap();
     assert_eq!(plan.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["c", "a", "b"]);

@@ -73,6 +73,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         None => return Err(wrong("list", "openings")),
     };
     let on_superseded = Superseded::of(&spec);
+    spec.reachable_reboot(&openings).map_err(|error| wrong("reboot", &error.to_string()))?;
     Ok(Plan {
         because: spec.urgent.and_then(|urgent| urgent.because),
         name: spec.name,

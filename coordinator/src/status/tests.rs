@@ -192,6 +192,17 @@ fn a_rollout_that_goes_well_is_running_then_succeeded() {
 }
 
 #[test]
+fn one_that_goes_outside_windows_says_why_and_who_said_so() {
+    let mut world = World::new(1, 0, vec![]);
+    assert_eq!(world.recap().outside_window, None);
+    world.ledger.rollouts.get_mut(&ID).unwrap().plan.because = Some("CVE-2026-0001 is exploited".into());
+    let said = OutsideWindow { because: "CVE-2026-0001 is exploited".into(), by: "ops".into() };
+    assert_eq!(world.recap().outside_window.as_ref(), Some(&said));
+    let view = world.view();
+    assert_eq!(view.row(ID, &world.ledger.rollouts[&ID]).outside_window, Some(said));
+}
+
+#[test]
 fn a_deferred_host_has_not_started_and_keeps_its_phase() {
     let mut world = World::new(1, 0, vec![]);
     world.grant(1);

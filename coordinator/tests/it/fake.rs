@@ -304,6 +304,7 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
 
 pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
     let result = |host: &str, number, outcome| HostResult {
+        detail: None,
         host: host.into(),
         node_id: node(number),
         outcome,
@@ -343,8 +344,13 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
             .map(|(h, n)| result(h, n, HostOutcome::Succeeded))
             .collect(),
         RolloutState::Running => {
-            let running =
-                HostResult { packages: vec![], phase: Some(Phase::Verify), ..result("web-1", 1, HostOutcome::Running) };
+            let running = HostResult {
+                packages: vec![],
+                phase: Some(Phase::PostInstall),
+                rebooted: false,
+                detail: Some("waits until 2026-12-01T04:00:00Z for its reboot".into()),
+                ..result("web-1", 1, HostOutcome::Running)
+            };
             vec![waiting, running, result("web-2", 2, HostOutcome::Succeeded)]
         }
         _ => vec![waiting, result("web-1", 1, HostOutcome::Succeeded), failed],
@@ -372,7 +378,21 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
         replans: None,
         replanned_as: None,
         results,
+        outside_window: None,
     }
+}
+
+/// Its row of the list.
+pub(crate) fn listed(of: RolloutDocument) -> RolloutRow {
+    let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, outside_window, .. } = of;
+    RolloutRow { id, name, operation, state, hosts, started_at, ended_at, outside_window }
+}
+
+/// One that goes outside windows.
+pub(crate) fn urgent(state: RolloutState) -> RolloutDocument {
+    let outside_window =
+        Some(OutsideWindow { because: "CVE-2026-0001 is exploited".into(), by: "ann (uid 1000)".into() });
+    RolloutDocument { name: "urgent".into(), outside_window, ..rollout(state) }
 }
 
 pub(crate) fn event() -> EventDocument {
@@ -420,6 +440,7 @@ impl Fake {
         match id {
             replans::SUPERSEDED => return Ok(replans::superseded(true)),
             replans::AGAIN => return Ok(replans::again()),
+            "urgent" => return Ok(urgent(state)),
             _ => {}
         }
         if [ID, "weekly"].contains(&id) { Ok(rollout(state)) } else { Err(not_found("rollout", id)) }
@@ -498,8 +519,7 @@ impl Service for Fake {
     }
 
     fn rollouts(&self) -> Answer<'_, RolloutsDocument> {
-        let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } = self.now();
-        say(Ok(RolloutsDocument::new(vec![RolloutRow { id, name, operation, state, hosts, started_at, ended_at }])))
+        say(Ok(RolloutsDocument::new([self.now(), urgent(RolloutState::Halted)].map(listed).into())))
     }
 
     fn rollout(&self, id: String) -> Answer<'_, RolloutDocument> {

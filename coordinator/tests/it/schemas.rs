@@ -167,16 +167,21 @@ fn what_the_api_answers_is_what_is_published() {
     published!("stop").holds(&fake::standing());
     published!("slots").holds(&fake::slots());
     published!("commands").holds(&fake::commands::commands());
-    published!("command").holds(&fake::commands::command(Command::Failed));
+    let command = fake::commands::command(Command::Failed);
+    published!("command").holds(&command);
+    let host = command.invocations.into_iter().find(|one| one.host == "web-1").unwrap();
+    let schema = HostLogDocument::SCHEMA.to_owned();
+    let (id, name, operation) = (ID.to_owned(), command.row.name, command.row.operation);
+    published!("host-log").holds(&HostLogDocument { schema, id, name, operation, host });
     published!("release").holds(&fake::release("board is dead"));
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());
     published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
-    let RolloutDocument { id, name, operation, state, hosts, started_at, ended_at, .. } =
-        fake::rollout(RolloutState::Running);
-    let row = RolloutRow { id, name, operation, state, hosts, started_at, ended_at };
-    published!("rollouts").holds(&RolloutsDocument::new(vec![row]));
+    let urgent = fake::urgent(RolloutState::Halted);
+    assert_eq!(published!("rollout").misfits(&serde_json::to_value(&urgent).unwrap()), [""; 0]);
+    let rows = [fake::rollout(RolloutState::Running), urgent].map(fake::listed);
+    published!("rollouts").holds(&RolloutsDocument::new(rows.into()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The actor with real hooks, real runners and a real journal; only the package manager is scripted.
 
+mod reboots;
 mod repairs;
 mod reports;
 mod sightings;

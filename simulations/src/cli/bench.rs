@@ -144,6 +144,7 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         max_concurrency: hosts.div_ceil(10),
         max_errors: hosts,
         reboot: true,
+        reboot_at: None,
         openings: Vec::new(),
         broken: 0,
         rings: Vec::new(),

@@ -25,6 +25,7 @@ pub(super) fn wave() -> Scenario {
             max_concurrency: 2,
             max_errors: 2,
             reboot: true,
+            reboot_at: None,
             openings: Vec::new(),
             broken: 0,
             rings: Vec::new(),

@@ -29,6 +29,7 @@ fn scenario() -> Scenario {
         max_concurrency: 1,
         max_errors: 0,
         reboot: false,
+        reboot_at: None,
         openings: Vec::new(),
         broken: 0,
         rings: Vec::new(),

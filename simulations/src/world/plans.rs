@@ -76,7 +76,11 @@ fn operation(wave: &Wave) -> Operation {
 }
 
 fn reboot(wave: &Wave) -> RebootOption {
-    if wave.reboot { RebootOption::IfNeeded } else { RebootOption::Never }
+    match (wave.reboot, wave.reboot_at) {
+        (false, _) => RebootOption::Never,
+        (true, None) => RebootOption::IfNeeded,
+        (true, Some(at)) => RebootOption::At(true_wall(at)),
+    }
 }
 
 /// What hosts are asked does not matter here: the truth says who would pass.

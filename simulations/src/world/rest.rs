@@ -195,6 +195,7 @@ mod tests {
             max_concurrency: 20,
             max_errors: 100,
             reboot: true,
+            reboot_at: None,
             openings: Vec::new(),
             broken: 7,
             rings: Vec::new(),

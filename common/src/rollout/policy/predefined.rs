@@ -32,6 +32,7 @@ pub fn host_management() -> PatchPolicy {
         gates: None,
         on_limit: None,
         on_superseded: None,
+        logs: None,
     };
     PatchPolicy { name: HOST_MANAGEMENT.to_owned(), spec }
 }

@@ -191,6 +191,11 @@ fn everything_that_is_wrong_is_named() {
             "blackouts",
         ),
         (Box::new(|p| p.spec.baselines = Some(BTreeMap::new())), "baselines"),
+        (Box::new(|p| p.spec.logs = Some(LogsText { folder: "logs".into() })), "logs.folder"),
+        (
+            Box::new(|p| p.spec.reboot = Some(RebootOption::At(WallTime(0)))),
+            "reboot \"at 1970-01-01T00:00:00Z\": a policy",
+        ),
         (Box::new(|p| p.spec.description = Some(String::new())), "description"),
     ] {
         let told = wrong(change);

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::careful::{BlackoutText, GatesText, OnLimit, RingText, on_limit_schema, superseded_schema};
+use super::{
+    careful::{BlackoutText, GatesText, OnLimit, RingText, on_limit_schema, superseded_schema},
+    logs::LogsText,
+};
 use crate::{
     patch::baseline::OperatingSystem,
     rollout::{
@@ -89,6 +92,9 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "superseded_schema")]
     pub on_superseded: Option<OnSuperseded>,
+    /// Where what the hosts of its runs said is written. Absent: nowhere; `rollout steps` shows it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogsText>,
 }
 
 /// When something is done.

@@ -74,7 +74,7 @@ fn what_will_not_end_inside_the_opening_does_not_start_and_says_so() {
     world.apply(Plan { reboot: RebootOption::Never, ..plan_of(3, 3, 0, openings.to_vec()) });
     let waits =
         |world: &World, at| planner::waiting(world.controller.ledger(), ID, at, world.controller.desk(), world.now);
-    let no_time = Waiting::NoTime { needs: 200, opening: openings[0], next: Some(openings[1]) };
+    let no_time = Waiting::NoTime { needs: 200, reboot: None, opening: openings[0], next: Some(openings[1]) };
     assert_eq!(waits(&world, 1), Some(no_time));
     assert_eq!(waits(&world, 0), Some(Waiting::Handshake), "ten seconds are left");
     world.pass(31_000);
@@ -106,9 +106,75 @@ fn what_fits_into_no_opening_is_planned_again_and_the_rollout_ends() {
     world.finish_one();
     let ledger = world.controller.ledger();
     let waiting = planner::waiting(ledger, ID, 1, world.controller.desk(), world.now).unwrap();
-    assert_eq!(waiting, Waiting::NoTime { needs: 3_000, opening: openings[0], next: None });
+    assert_eq!(waiting, Waiting::NoTime { needs: 3_000, reboot: None, opening: openings[0], next: None });
     assert_eq!(waiting.command(ID).as_deref(), Some("patchmesh plan -f FILE"));
     world.pass(2 * HOUR as u64);
     assert!(world.state().ended_at.is_some());
     assert_eq!(world.state().tally.succeeded, 1);
+}
+
+#[test]
+fn a_run_whose_reboot_would_come_after_the_opening_waits_for_one_that_reaches_it() {
+    let mut world = World::new(1);
+    let openings = two_openings(&world);
+    let at = WallTime(openings[0].closes.0);
+    world.apply(Plan { reboot: RebootOption::At(at), ..plan_of(1, 1, 0, openings.to_vec()) });
+    let waits =
+        |world: &World| planner::waiting(world.controller.ledger(), ID, 0, world.controller.desk(), world.now).unwrap();
+    let expected = Waiting::NoTime { needs: 60, reboot: Some(at), opening: openings[0], next: Some(openings[1]) };
+    assert_eq!(waits(&world), expected, "nothing is known of its runs, and yet it does not fit");
+    assert!(expected.text().contains(&format!("its reboot is not before {}", at.rfc3339())), "{}", expected.text());
+    for _ in 0..4 {
+        world.round();
+        world.pass(500);
+    }
+    assert!(world.running.is_empty());
+    world.pass(HOUR as u64);
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations().len()), (1, 0), "its time has passed by then");
+}
+
+#[test]
+fn a_lease_says_until_when_a_host_may_wait_for_its_reboot() {
+    let day = 24 * HOUR;
+    for (after, opening, seconds) in [
+        (0, Opening::endless(WallTime(0)), 24 * 3600),
+        (3 * day, Opening::endless(WallTime(0)), 4 * 24 * 3600),
+        (HOUR, Opening { closes: WallTime(2 * HOUR), last_start: WallTime(2 * HOUR), opens: WallTime(0) }, 2 * 3600),
+    ] {
+        let mut world = World::new(1);
+        let reboot = RebootOption::At(world.now.wall.plus(Duration::from_millis(after as u64)));
+        world.apply(Plan { reboot, ..plan_of(1, 1, 0, vec![opening]) });
+        let offered = world.told.iter().find_map(|(_, body)| match body {
+            ToHost::Offer(lease) => Some((lease.latest_start, lease.reboot)),
+            _ => None,
+        });
+        let (latest, offered) = offered.unwrap();
+        assert_eq!((latest.reboot, offered), (seconds, reboot), "{after}");
+        assert_eq!(latest.transaction, seconds.min(24 * 3600));
+        let last = super::super::controller::last_step(world.now.wall, &opening, reboot);
+        assert_eq!(last.0 - world.now.wall.0, seconds as i64 * 1000);
+    }
+}
+
+#[test]
+fn a_host_that_waits_for_its_reboot_holds_its_slot_and_everybody_says_so() {
+    let mut world = World::new(2);
+    let at = world.now.wall.plus(Duration::from_secs(3600));
+    world.apply(Plan { reboot: RebootOption::At(at), ..plan_of(2, 1, 0, vec![Opening::endless(WallTime(0))]) });
+    for _ in 0..4 {
+        world.round();
+        world.pass(500);
+    }
+    let lease = world.running[&signer(1).id()];
+    let detail = reboot::waits(at);
+    world.answer(1, ToCoordinator::Progress { lease, phase: Phase::PostInstall, detail: detail.clone() });
+    let (ledger, desk) = (world.controller.ledger(), world.controller.desk());
+    let slot = super::super::slots::slots(ledger, desk, world.now.boot).remove(0);
+    assert_eq!((slot.host, slot.reboot_at), (signer(1).id(), Some(at)));
+    assert_eq!(slot.text(), format!("at work, in phase post-install, {detail}; answered 0 s ago"));
+    let scene = Scene { ledger, desk, now: world.now };
+    assert!(scene.host(signer(1).id(), None)[0].text.ends_with(&format!("in phase post-install: {detail}")));
+    let behind = scene.host(signer(2).id(), None);
+    assert!(behind.iter().any(|cause| cause.text.contains(&detail)), "{behind:?}");
 }

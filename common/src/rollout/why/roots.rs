@@ -70,9 +70,10 @@ impl Scene<'_> {
             Waiting::Ramp { .. } => state.tally.busy.iter().filter_map(|at| running_since(state, *at)).max(),
             Waiting::Rejected(rejection) => Some(rejection.at),
             // Since the last instant at which it would have fitted.
-            Waiting::NoTime { needs, opening, .. } => {
+            Waiting::NoTime { needs, reboot: None, opening, .. } => {
                 Some(WallTime(opening.closes.0.saturating_sub(i64::from(*needs) * 1000)).max(opening.opens))
             }
+            Waiting::NoTime { opening, .. } => Some(opening.opens),
             // Since the newest of those that are down was heard, or began.
             Waiting::Service(short) => short.down.iter().filter_map(|one| self.down_since(one)).max(),
             Waiting::Fleet { .. } => self.held(|_| true).iter().filter_map(|slot| slot.since).max(),

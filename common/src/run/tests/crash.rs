@@ -38,6 +38,7 @@ struct Truth {
 
 struct World {
     bench: Bench,
+    lease: Lease,
     truth: Truth,
     effects: VecDeque<Effect>,
     pending: VecDeque<(ActId, Act)>,
@@ -49,12 +50,16 @@ struct World {
 
 impl World {
     fn new(kill: Option<(usize, Death)>) -> Self {
+        Self::with(lease(), kill)
+    }
+
+    fn with(lease: Lease, kill: Option<(usize, Death)>) -> Self {
         let mut bench = Bench::new();
-        let nonce = bench.ready(lease());
+        let nonce = bench.ready(lease.clone());
         // Only what was performed counts as saved: the world saves by itself.
         let effects = bench.say(ToHost::Go { lease: LEASE, nonce }).into();
         bench.saved.truncate(1);
-        Self { bench, truth: Truth::default(), effects, pending: VecDeque::new(), report: None, count: 0, kill }
+        Self { bench, lease, truth: Truth::default(), effects, pending: VecDeque::new(), report: None, count: 0, kill }
     }
 
     /// Steps the machine without believing its saves before they are performed.
@@ -82,7 +87,7 @@ impl World {
                 return (self.truth, report);
             } else if self.bench.machine.journal().run.is_none() {
                 // Killed before the grant was durable: the coordinator asks again.
-                let nonce = self.bench.ready(lease());
+                let nonce = self.bench.ready(self.lease.clone());
                 self.send_go(nonce);
             } else {
                 self.bench.boot = self.bench.machine.deadline().expect("a run always has a deadline").0;
@@ -149,6 +154,7 @@ impl World {
             }
             Act::Reboot { .. } => {
                 assert!(!self.truth.half, "never reboots on a dirty database");
+                assert!(self.lease.reboot.at().is_none_or(|at| at <= self.bench.now().wall), "never before its time");
                 self.truth.reboots += 1;
                 self.restart(true);
                 return;
@@ -272,4 +278,21 @@ fn a_dead_runner_is_repaired_and_never_started_again() {
         assert_eq!(report.outcome, Outcome::Succeeded, "after effect {at}: {:?}", report.error);
         assert!(truth.runners.len() == 1, "after effect {at}");
     });
+}
+
+#[test]
+fn one_that_waits_for_the_time_of_its_reboot_goes_on_waiting_in_every_life() {
+    let at = WallTime(EPOCH_WALL + 100_000);
+    let waits = || Lease { reboot: RebootOption::At(at), ..lease() };
+    for death in [Death::Process, Death::Unspawned, Death::Host, Death::Runner] {
+        for effect in 1..=length() + 40 {
+            let (truth, report) = World::with(waits(), Some((effect, death))).run();
+            assert!(truth.installs <= 1 && truth.reboots <= 1, "{death:?} after effect {effect}");
+            assert_eq!(report.rebooted, truth.reboots == 1, "{death:?} after effect {effect}");
+            if death != Death::Host {
+                assert_eq!((truth.installed, truth.reboots), (true, 1), "{death:?} after effect {effect}");
+                assert_eq!(report.outcome, Outcome::Succeeded, "{death:?} after effect {effect}");
+            }
+        }
+    }
 }

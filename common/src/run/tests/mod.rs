@@ -7,6 +7,7 @@ mod gates;
 mod golden;
 mod handshake;
 mod laws;
+mod reboot_at;
 mod released;
 mod rows;
 mod safe;

@@ -1,8 +1,12 @@
 //! Rollouts in the words of AWS Run Command: one command each, with one invocation per target.
 
-use patchmesh_common::rollout::{
-    Operation,
-    status::{Command, Invocation},
+use patchmesh_common::{
+    id::RolloutId,
+    rollout::{
+        Operation,
+        ledger::RolloutState,
+        status::{Command, Invocation},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -103,4 +107,32 @@ pub struct CommandDocument {
 impl CommandDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.command/v1";
+}
+
+/// `patchmesh.host-log/v1`: a file of a policy's logs, one host of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostLogDocument {
+    /// [`Self::SCHEMA`].
+    pub schema: String,
+    /// The rollout's id, hex.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Scan or Install.
+    pub operation: Operation,
+    /// How the host stands in it.
+    #[serde(flatten)]
+    pub host: InvocationDocument,
+}
+
+impl HostLogDocument {
+    /// The first member.
+    pub const SCHEMA: &str = "patchmesh.host-log/v1";
+
+    /// Of `host` in the rollout `id`.
+    pub fn new(id: RolloutId, state: &RolloutState, host: InvocationDocument) -> Self {
+        let (schema, id, name) = (Self::SCHEMA.to_owned(), id.to_string(), state.plan.name.clone());
+        Self { schema, id, name, operation: state.plan.operation, host }
+    }
 }

@@ -36,7 +36,7 @@ pub use self::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
         GroupsDocument, RegisterRequest,
     },
-    command::{CommandDocument, CommandRow, CommandsDocument, InvocationDocument},
+    command::{CommandDocument, CommandRow, CommandsDocument, HostLogDocument, InvocationDocument},
     compliance::{
         ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
         PatchReason, PatchesDocument, StandingDocument, Status,
@@ -47,11 +47,11 @@ pub use self::{
         ClaimDocument, Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument,
         SelectorDocument, SpecDocument, SpecDocumentError, TargetsDocument, WaitingDocument,
     },
-    policy::{PoliciesDocument, PolicyDocument, PolicyRow, rows as policy_rows},
+    policy::{PoliciesDocument, PolicyDocument, PolicyLogs, PolicyRow, rows as policy_rows},
     recurring::{NotStarted, RecurringResult, RecurringRun, RecurringRuns},
     rollout::{
-        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, ReplanDocument, ResultError,
-        RolloutDocument, RolloutRow, RolloutState, RolloutsDocument, VerdictRequest,
+        AppliedDocument, ChangedPackage, HostCounts, HostOutcome, HostResult, OutsideWindow, ReplanDocument,
+        ResultError, RolloutDocument, RolloutRow, RolloutState, RolloutsDocument, VerdictRequest,
     },
     service::{ServiceDocument, ServiceMember, ServiceRequest, ServiceRow, ServicesDocument},
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},

@@ -13,6 +13,16 @@ use serde::{Deserialize, Serialize};
 use super::{NotStarted, RecurringResult, RecurringRun, RecurringRuns, TargetsDocument, Time};
 use crate::{manifest::policy::Written, store::policies::KeptPolicy};
 
+/// Where the logs of a policy's runs go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyLogs {
+    /// The folder, as written.
+    pub folder: String,
+    /// Why it could not be written when it was last tried; null if it could, or nothing was to be written yet.
+    pub error: Option<String>,
+}
+
 /// One operation of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,11 +49,20 @@ pub struct PolicyRow {
     pub last_run: Option<RecurringRun>,
     /// What became of the newest time; null if none has come.
     pub last_result: Option<RecurringResult>,
+    /// Where its logs go; null if nowhere.
+    pub logs: Option<PolicyLogs>,
 }
 
-/// The rows of `kept` at `now`: one for each of its operations.
-pub fn rows(kept: &KeptPolicy, runs: &RecurringRuns, not_started: &NotStarted, now: WallTime) -> Vec<PolicyRow> {
+/// The rows of `kept` at `now`: one for each of its operations. `unwritten` says why a folder of logs could not be written.
+pub fn rows(
+    kept: &KeptPolicy,
+    runs: &RecurringRuns,
+    not_started: &NotStarted,
+    unwritten: impl Fn(&str) -> Option<String>,
+    now: WallTime,
+) -> Vec<PolicyRow> {
     let spec = &kept.written.spec;
+    let logs = kept.policy.logs.as_ref().map(|folder| PolicyLogs { folder: folder.clone(), error: unwritten(folder) });
     let timing = |operation| match operation {
         Operation::Scan => spec.scan.as_ref(),
         Operation::Install => spec.install.as_ref(),
@@ -66,6 +85,7 @@ pub fn rows(kept: &KeptPolicy, runs: &RecurringRuns, not_started: &NotStarted, n
             next_run: due.now.or(due.next).map(Time),
             last_result: result(&due, last_run.as_ref(), not_started.get(&key)),
             last_run,
+            logs: logs.clone(),
         }
     };
     OPERATIONS.into_iter().filter_map(|operation| Some(row(operation, timing(operation)?))).collect()

@@ -183,6 +183,18 @@ pub struct HostResult {
     pub packages: Vec<ChangedPackage>,
     /// Why it did not succeed.
     pub error: Option<ResultError>,
+    /// What its work said last; null unless it is at work and said something.
+    pub detail: Option<String>,
+}
+
+/// Why a rollout goes outside the windows that cover its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutsideWindow {
+    /// As an operator said.
+    pub because: String,
+    /// Who that was: whoever applied it.
+    pub by: String,
 }
 
 /// `patchmesh.rollout/v1`: `rollout status`, and the recap.
@@ -221,6 +233,8 @@ pub struct RolloutDocument {
     pub replanned_as: Option<ReplanDocument>,
     /// Every host, by name.
     pub results: Vec<HostResult>,
+    /// Why it goes outside windows; null if it does not.
+    pub outside_window: Option<OutsideWindow>,
 }
 
 /// A rollout before or after another one that was planned again.
@@ -261,6 +275,8 @@ pub struct RolloutRow {
     pub started_at: Option<Time>,
     /// When it was over.
     pub ended_at: Option<Time>,
+    /// Why it goes outside windows; null if it does not.
+    pub outside_window: Option<OutsideWindow>,
 }
 
 /// `patchmesh.rollouts/v1`: `get rollouts`.

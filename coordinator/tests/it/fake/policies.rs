@@ -1,5 +1,5 @@
 //! What became of a policy called `nightly`: its last scan succeeded, its last install is on its way and the one after it skipped,
-//! and that of `weekly` could not be started.
+//! and that of `weekly` could not be started. No folder of logs is there.
 
 use patchmesh_common::rollout::{Operation, attempts, started::Key};
 use patchmesh_coordinator::{
@@ -31,7 +31,9 @@ fn rows(kept: &KeptPolicy) -> Vec<PolicyRow> {
     let failed = attempts::NotStarted { of: time("2026-12-02T03:00:00Z").0, because, gave_up: false };
     let not_started = [(key("weekly", Operation::Install), failed)];
     let kept = KeptPolicy { since: time("2026-12-01T00:00:00Z").0, ..kept.clone() };
-    policy_rows(&kept, &runs.into(), &not_started.into(), time("2026-12-02T12:00:00Z").0)
+    let unwritten =
+        |folder: &str| Some(format!("logs cannot be written to {folder}: No such file or directory (os error 2)"));
+    policy_rows(&kept, &runs.into(), &not_started.into(), unwritten, time("2026-12-02T12:00:00Z").0)
 }
 
 pub(crate) fn list(store: &Store) -> Result<PoliciesDocument, Fault> {

@@ -48,6 +48,7 @@ pub(crate) fn ringed(approved_by: &[&str]) -> RolloutDocument {
     let mut document = rollout(RolloutState::Running);
     for result in document.results.iter_mut().filter(|result| result.outcome == HostOutcome::Running) {
         (result.outcome, result.phase, result.attempts, result.rebooted) = (HostOutcome::NotStarted, None, 0, false);
+        result.detail = None;
     }
     let outcomes = document.results.iter().map(|result| result.outcome);
     document.hosts = HostCounts::of(outcomes.clone());
