@@ -96,6 +96,12 @@ pub struct Wave {
     /// Whether hosts whose versions were superseded wait; otherwise they are left out.
     #[serde(default)]
     pub waits: bool,
+    /// Whether every ring must show that all is well before the next one begins.
+    #[serde(default)]
+    pub shown: bool,
+    /// The ring, from 0, that fails then.
+    #[serde(default)]
+    pub sick: Option<u16>,
 }
 
 /// One ring of a wave.
@@ -201,6 +207,16 @@ fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
+/// The rings of some waves are asked about after their bake, and some of them are sick; not those of the first one, which gives the
+/// faults hosts at work.
+fn show(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
+        wave.shown = chance.once_in(2);
+        let ring = u16::from(chance.once_in(2));
+        wave.sick = (chance.once_in(4) && wave.shown && at > 0).then_some(ring);
+    }
+}
+
 impl Scenario {
     /// The scenario of a seed. `days` keeps it running that long, however soon it has settled.
     pub fn make(seed: u64, hosts: u32, profile: Profile, days: u32) -> Self {
@@ -228,6 +244,8 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                shown: false,
+                sick: None,
             },
             Wave {
                 at: 6 * MINUTE + chance.below(2 * MINUTE),
@@ -242,6 +260,8 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                shown: false,
+                sick: None,
             },
         ];
         let opens = 11 * MINUTE + chance.below(MINUTE);
@@ -262,6 +282,8 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            shown: false,
+            sick: None,
         });
         waves.push(Wave {
             at: 4 * MINUTE + chance.below(10 * MINUTE),
@@ -276,9 +298,14 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            shown: false,
+            sick: None,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
+        if rank >= 2 {
+            show(&mut waves, &mut Seeds::new(seed, false).chance("ring gates"));
+        }
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

@@ -5,4 +5,5 @@ mod caught;
 mod poison;
 mod reference;
 mod regressions;
+mod shown;
 mod sweeps;

@@ -33,7 +33,7 @@ pub mod predefined;
 pub mod schema;
 mod written;
 
-pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingText};
+pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingGateText, RingText};
 pub use written::{Hooks, Labels, Spec, TargetsText, Timing};
 
 /// What follows a policy's name in the name of a run at most.
@@ -140,6 +140,8 @@ impl PatchPolicy {
         let blackouts = each(told, "blackouts", &spec.blackouts, BlackoutText::blackout)?;
         let after_host = spec.gates.as_ref().map(|gates| gates.after_host.as_slice()).unwrap_or_default();
         let gates = each(told, "gates", after_host, GateText::gate)?;
+        let after_ring = spec.gates.as_ref().map(|gates| gates.after_ring.as_slice()).unwrap_or_default();
+        let ring_gates = each(told, "gates", after_ring, RingGateText::gate)?;
         let given = spec.hooks.as_ref().and_then(|hooks| hooks.timeout.as_deref());
         let hook_timeout = given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO);
         let template = RolloutSpec {
@@ -159,6 +161,7 @@ impl PatchPolicy {
             rings,
             ramp: Ramp::Full,
             gates,
+            ring_gates,
             on_superseded: spec.on_superseded.unwrap_or(OnSuperseded::Skip),
         };
         if let Err(error) = template.check() {
@@ -168,7 +171,7 @@ impl PatchPolicy {
                 }
                 SpecError::Blackout(..) | SpecError::TooMany { what: "blackouts", .. } => "blackouts",
                 SpecError::Ring(..) | SpecError::TooMany { what: "rings", .. } => "rings",
-                SpecError::Gate(..) => "gates",
+                SpecError::Gate(..) | SpecError::RingGate(..) => "gates",
                 SpecError::HookTimeout(_) => "hooks",
                 SpecError::Concurrency(_) => "maxConcurrency",
                 SpecError::NoBaselines => "baselines",
@@ -186,6 +189,7 @@ fn words(error: &SpecError) -> String {
         SpecError::Concurrency(cause) => cause.to_string(),
         SpecError::HookTimeout(_) => "write a time-out such as 90s, 15m or 4h, between 1s and 24h".to_owned(),
         SpecError::Gate(_, cause) => format!("afterHost: {cause}"),
+        SpecError::RingGate(_, cause) => format!("afterRing: {cause}"),
         other => other.to_string(),
     }
 }
@@ -238,6 +242,7 @@ impl Policy {
                 blackouts: Vec::new(),
                 rings: Vec::new(),
                 gates: Vec::new(),
+                ring_gates: Vec::new(),
                 on_superseded: OnSuperseded::Skip,
                 ..run
             },

@@ -28,6 +28,7 @@ use crate::{
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout},
         ring::PlannedRing,
+        ring_gate::RingVerdict,
         service::{Absent, Member, Part, ServiceAct, ServiceSpec},
         slots::Hold,
     },
@@ -349,6 +350,7 @@ fn plan() -> Plan {
         excluded: vec![excluded],
         rings: vec![ring],
         gates: gates(),
+        ring_gates: gates(),
         on_superseded: OnSuperseded::Wait,
     }
 }
@@ -377,6 +379,7 @@ fn ledger(lines: &mut Lines) {
     let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     let opening = Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX };
+    let failed = RingVerdict::Failed { gate: 3, text: "no".into() };
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
         ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
@@ -416,6 +419,9 @@ fn ledger(lines: &mut Lines) {
             "service.seen",
             LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Silent)], back: vec![host] }),
         ),
+        ("ring-asked", LedgerAct::RingAsked { rollout, ring: 1, attempt: 2 }),
+        ("ring-passed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: RingVerdict::Passed }),
+        ("ring-failed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: failed }),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });

@@ -126,6 +126,7 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         ramp: Ramp::Full,
         urgent: Some(Urgent { because: args.because.clone() }),
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: OnSuperseded::Skip,
     };
     spec.check().map_err(|error| {

@@ -30,6 +30,8 @@ pub(super) fn wave() -> Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            shown: false,
+            sick: None,
         }],
         services: Vec::new(),
         faults: Vec::new(),
@@ -68,6 +70,13 @@ pub(super) fn ringed() -> Scenario {
 pub(super) fn unwell() -> Scenario {
     let mut scenario = ringed();
     (scenario.waves[0].gated, scenario.waves[0].unwell) = (true, 1);
+    scenario
+}
+
+/// The first host is well, and what it serves is not.
+pub(super) fn sick() -> Scenario {
+    let mut scenario = ringed();
+    (scenario.waves[0].shown, scenario.waves[0].sick) = (true, Some(0));
     scenario
 }
 

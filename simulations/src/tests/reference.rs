@@ -36,6 +36,8 @@ fn scenario() -> Scenario {
         gated: false,
         unwell: 0,
         waits: false,
+        shown: false,
+        sick: None,
     };
     Scenario {
         hosts: 3,

@@ -26,7 +26,7 @@ use patchmesh_common::{
 };
 use rand::Rng;
 
-use super::{Happening, World, plans, rings};
+use super::{Happening, World, plans, rings, shown};
 use crate::{
     chance::Chance,
     fault::{Kind, Moment},
@@ -287,6 +287,9 @@ impl World {
             Effect::TellStop { to, order } => {
                 let signed = self.sealed_stop(spot, &order);
                 self.command(spot, to, ToHost::Stop(signed));
+            }
+            Effect::AskGates { rollout, ring, attempt, .. } => {
+                self.ask_gates(spot, shown::Asking { rollout, ring, attempt })
             }
             // A message to the mesh's actor, which may start after this.
             Effect::Order(order) => {

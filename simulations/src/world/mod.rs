@@ -21,6 +21,7 @@ mod rest;
 mod rings;
 mod seat;
 mod services;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -89,6 +90,7 @@ enum Happening {
     Retire { spot: Spot },
     Jump { spot: Spot, by: i64 },
     Change { every: u64 },
+    Shown { spot: Spot, life: u32, asking: shown::Asking },
     Order { spot: Spot, life: u32, signed: Box<SignedStop> },
     Ordered { spot: Spot, life: u32, signed: Box<SignedStop> },
     Heal,
@@ -106,6 +108,7 @@ impl Happening {
             | Self::WakeDesk { spot, .. }
             | Self::View { spot, .. }
             | Self::Survey { spot, .. }
+            | Self::Shown { spot, .. }
             | Self::Order { spot, .. }
             | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
@@ -157,6 +160,7 @@ impl Happening {
             Self::Rest => 28,
             Self::Order { .. } => 29,
             Self::Ordered { .. } => 30,
+            Self::Shown { .. } => 31,
         }
     }
 
@@ -200,6 +204,8 @@ pub struct World {
     /// What daemons die of.
     poisons: poison::Poisons,
     poisoner: Chance,
+    /// How long gates of rings take.
+    gates: Chance,
     trace: Trace,
     events: u64,
     bytes: u64,
@@ -265,7 +271,7 @@ impl World {
             seeds.chance("operators afield"),
             scenario.waves.len(),
         );
-        let poisoner = seeds.chance("poison");
+        let (poisoner, gates) = (seeds.chance("poison"), seeds.chance("ring gate delays"));
         let mut world = Self {
             now: 0,
             queue: crate::queue::Queue::default(),
@@ -279,6 +285,7 @@ impl World {
             sabotage: None,
             poisons: poison::Poisons::default(),
             poisoner,
+            gates,
             trace: Trace::default(),
             events: 0,
             bytes: 0,
@@ -355,6 +362,7 @@ impl World {
             Happening::WakeDesk { spot, life } if self.lives(spot, life) => self.wake_desk(spot),
             Happening::View { spot, life } if self.lives(spot, life) => self.tell_view(spot),
             Happening::Survey { spot, life } if self.lives(spot, life) => self.survey_on(spot),
+            Happening::Shown { spot, life, asking } if self.lives(spot, life) => self.shown(spot, asking),
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),

@@ -62,6 +62,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: OnSuperseded::Skip,
     })
 }
@@ -78,6 +79,12 @@ fn reboot(wave: &Wave) -> RebootOption {
 fn gates(wave: &Wave) -> Vec<Gate> {
     let gate = Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 };
     if wave.gated { vec![gate] } else { Vec::new() }
+}
+
+/// The same of what a coordinator asks.
+fn ring_gates(wave: &Wave) -> Vec<Gate> {
+    let gate = Gate { ask: Ask::Command(vec!["check".into()]), timeout_seconds: 600 };
+    if wave.shown { vec![gate] } else { Vec::new() }
 }
 
 /// The plan of wave `number`, but for what the survey found and when.
@@ -105,6 +112,7 @@ pub(super) fn plan(number: usize, wave: &Wave) -> Plan {
         excluded: Vec::new(),
         rings: Vec::new(),
         gates: gates(wave),
+        ring_gates: ring_gates(wave),
         on_superseded: if wave.waits { OnSuperseded::Wait } else { OnSuperseded::Skip },
     }
 }

@@ -200,6 +200,8 @@ mod tests {
             gated: false,
             unwell: 0,
             waits: false,
+            shown: false,
+            sick: None,
         };
         let run = |rests| {
             let mut world = World::new(1, scenario(40, rests, vec![wave.clone()], 17), false);
