@@ -167,6 +167,7 @@ fn plan(count: usize) -> Plan {
         rings: rings(count),
         because: None,
         gates: vec![],
+        ring_gates: vec![],
         on_superseded: Superseded::Skip,
     }
 }
@@ -274,6 +275,7 @@ impl Fleet {
                 reboot: RebootOption::IfNeeded,
                 hook_timeout: Duration::from_secs(60),
                 gates: vec![],
+                ring_gates: vec![],
                 on_superseded: OnSuperseded::Skip,
             },
             candidates: (0..hosts).map(candidate).collect(),

@@ -1,10 +1,11 @@
 //! The coordinator actor: translates what happens into events for [`Controller`], performs its effects, nothing else.
 
 mod answers;
+mod gating;
 mod hearing;
 pub mod looks;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, Recipient};
 use futures::channel::oneshot;
@@ -28,6 +29,7 @@ use patchmesh_common::{
 use patchmesh_node::{
     api::document::{is_host, tags},
     clock,
+    host::gates::Gates,
     peer::{Deliver, Describe, Inbound, KnownHost, Order, Ordered, Presence, Skew, Stop, ViewChanged},
 };
 use rand::{Rng, rngs::ChaCha12Rng};
@@ -68,6 +70,7 @@ pub struct CoordinatorActor {
     orders: Recipient<Order>,
     record: Recipient<Describe>,
     shown: Vec<OrderStamp>,
+    gates: Arc<Gates>,
     rng: ChaCha12Rng,
     view: Vec<KnownHost>,
     asking: Vec<Asking>,
@@ -99,6 +102,8 @@ pub struct Parts {
     pub orders: Recipient<Order>,
     /// Takes what the coordinator says of itself.
     pub record: Recipient<Describe>,
+    /// Asks the gates of rings.
+    pub gates: Gates,
     /// Seeded from the operating system.
     pub rng: ChaCha12Rng,
 }
@@ -106,8 +111,20 @@ pub struct Parts {
 impl CoordinatorActor {
     /// An actor that has not started yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, controller, ledger, continues, fleet, signer, credential, mesh, orders, record, rng } =
-            parts;
+        let Parts {
+            settings,
+            controller,
+            ledger,
+            continues,
+            fleet,
+            signer,
+            credential,
+            mesh,
+            orders,
+            record,
+            gates,
+            rng,
+        } = parts;
         Self {
             settings,
             controller,
@@ -120,6 +137,7 @@ impl CoordinatorActor {
             orders,
             record,
             shown: Vec::new(),
+            gates: Arc::new(gates),
             rng,
             view: Vec::new(),
             asking: Vec::new(),
@@ -155,13 +173,13 @@ impl CoordinatorActor {
             tracing::warn!(why = Waiting::Rival.text(), "standing back");
         }
         for effect in effects {
-            self.perform(effect, now);
+            self.perform(effect, now, cx);
         }
         self.show_orders();
         self.rearm(now, cx);
     }
 
-    fn perform(&mut self, effect: Effect, now: Now) {
+    fn perform(&mut self, effect: Effect, now: Now, cx: &Context<Self>) {
         match effect {
             Effect::Save(entry) => {
                 if let Err(error) = self.ledger.append(&self.signer, &entry) {
@@ -176,6 +194,9 @@ impl CoordinatorActor {
                 self.warn(&entry.act);
             }
             Effect::Tell { to, body } => self.tell(to, body, now),
+            Effect::AskGates { rollout, ring, name, attempt, gates } => {
+                self.ask_gates(gating::Asking { rollout, ring, name, attempt }, gates, cx.address());
+            }
             Effect::Order(order) => {
                 if self.orders.try_send(Order(Box::new(self.sealed_stop(&order)))).is_err() {
                     tracing::warn!(

@@ -21,6 +21,7 @@ use patchmesh_common::{
 use patchmesh_node::{
     clock, daemon,
     hand::Hand,
+    host::gates::Gates,
     identity::{self, Identity},
     mesh,
     peer::{self, Setup, Stop, Subscribe},
@@ -155,6 +156,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
             mesh: peer.address.clone().recipient(),
             orders: peer.address.clone().recipient(),
             record: peer.address.clone().recipient(),
+            gates: Gates::of_rings(dir),
             rng: ChaCha12Rng::from_seed(seed),
         })
         .start();

@@ -129,6 +129,7 @@ impl Coordinator {
 
     async fn make_plan(&self, spec: RolloutSpec) -> Result<PlanDocument, Fault> {
         self.judge_urgent(&spec).await?;
+        self.judge_ring_gates(&spec.ring_gates, "nothing was planned").await?;
         let openings = freeze::openings(&spec, &self.store, clock::now().wall)?;
         freeze::reboot_in(&spec, &openings)?;
         let question = self.question(&spec).await?;
@@ -245,6 +246,7 @@ impl Coordinator {
         }
         let claims = document.claims.clone();
         let plan = thaw(document, now)?;
+        self.judge_ring_gates(&plan.ring_gates, "nothing was started").await?;
         self.ask(move |actor, cx| {
             if let Some(known) = recheck::applied(&actor.status(), &plan) {
                 return Ok(known.to_string());
@@ -558,6 +560,7 @@ fn facts(members: &[KnownHost]) -> BTreeMap<NodeId, (String, String)> {
 mod commands;
 mod due;
 pub mod freeze;
+mod gates;
 mod kept;
 mod logs;
 mod recheck;

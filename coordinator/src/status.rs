@@ -81,6 +81,11 @@ impl View<'_> {
     pub fn state(&self, id: RolloutId, state: &Standing) -> (RolloutState, Option<Reason>) {
         let reason = |code: &str, text: String| Some(Reason { code: code.to_owned(), text });
         let counts = self.counts(state);
+        let ring = state.failed_ring().filter(|_| state.tally.failed <= state.plan.max_errors.resolved);
+        if let Some(failed) = ring.filter(|_| state.halted) {
+            let waiting = Waiting::RingFailed(Box::new(failed));
+            return (RolloutState::Halted, reason(waiting.code(), waiting.text()));
+        }
         if state.halted {
             let text = format!("{} failed; maxErrors is {}", hosts(counts.failed), state.plan.max_errors.given);
             return (RolloutState::Halted, reason("max-errors-exceeded", text));
@@ -108,6 +113,7 @@ impl View<'_> {
             return (RolloutState::Paused, reason("paused", Waiting::Paused.text()));
         }
         let first = state.tally.eligible.first().and_then(|at| self.waiting(id, *at));
+        let first = first.or_else(|| planner::gating(self.ledger, id, self.desk, self.now));
         let why = first.map(|waiting| Reason { code: waiting.code().to_owned(), text: waiting.text() });
         match why {
             // Hosts at work, as far as this ledger knows: whoever asks must hear that it may not be the last word.

@@ -153,6 +153,8 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::RingSettled { .. } => "ring-settled",
         LedgerAct::Approved { .. } => "approved",
         LedgerAct::Rejected { .. } => "rejected",
+        LedgerAct::RingAsked { .. } => "ring-asked",
+        LedgerAct::RingGated { .. } => "ring-gated",
         LedgerAct::Service(ServiceAct::Kept { .. }) => "service-kept",
         LedgerAct::Service(ServiceAct::Dropped { .. }) => "service-dropped",
         LedgerAct::Service(ServiceAct::Fleet { .. }) => "fleet-limited",

@@ -106,6 +106,12 @@ pub struct Wave {
     /// Whether the same is planned again when hosts were left out because their versions were superseded.
     #[serde(default)]
     pub replans: bool,
+    /// Whether every ring must show that all is well before the next one begins.
+    #[serde(default)]
+    pub shown: bool,
+    /// The ring, from 0, that fails then.
+    #[serde(default)]
+    pub sick: Option<u16>,
 }
 
 /// One ring of a wave.
@@ -241,6 +247,16 @@ fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
+/// The rings of some waves are asked about after their bake, and some of them are sick; not those of the first one, which gives the
+/// faults hosts at work.
+fn show(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
+        wave.shown = chance.once_in(2);
+        let ring = u16::from(chance.once_in(2));
+        wave.sick = (chance.once_in(4) && wave.shown && at > 0).then_some(ring);
+    }
+}
+
 impl Scenario {
     /// What no simulation can have; `None` if there is nothing of that kind.
     pub fn wrong(&self) -> Option<String> {
@@ -282,6 +298,8 @@ impl Scenario {
                 unwell: 0,
                 waits: false,
                 replans: false,
+                shown: false,
+                sick: None,
             },
             Wave {
                 at: 6 * MINUTE + chance.below(2 * MINUTE),
@@ -298,6 +316,8 @@ impl Scenario {
                 unwell: 0,
                 waits: false,
                 replans: false,
+                shown: false,
+                sick: None,
             },
         ];
         let opens = 11 * MINUTE + chance.below(MINUTE);
@@ -320,6 +340,8 @@ impl Scenario {
             unwell: 0,
             waits: false,
             replans: false,
+            shown: false,
+            sick: None,
         });
         waves.push(Wave {
             at: 4 * MINUTE + chance.below(10 * MINUTE),
@@ -336,11 +358,16 @@ impl Scenario {
             unwell: 0,
             waits: false,
             replans: false,
+            shown: false,
+            sick: None,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
         postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));
+        if rank >= 2 {
+            show(&mut waves, &mut Seeds::new(seed, false).chance("ring gates"));
+        }
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

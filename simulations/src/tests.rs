@@ -6,4 +6,5 @@ mod poison;
 mod postponed;
 mod reference;
 mod regressions;
+mod shown;
 mod sweeps;

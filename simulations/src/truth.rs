@@ -51,6 +51,8 @@ pub struct RingStep {
     pub pause: u64,
     /// Whether operators must approve it.
     pub approved: bool,
+    /// Whether the ring before must have shown that all is well.
+    pub shown: bool,
 }
 
 /// A run of a policy.
@@ -208,6 +210,15 @@ pub enum Truth {
         /// Of this rollout.
         rollout: RolloutId,
         /// Whether it is well.
+        ok: bool,
+    },
+    /// A coordinator asked the gates of a ring, and this is how it really is.
+    RingShown {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which ring.
+        ring: u16,
+        /// Whether all is well.
         ok: bool,
     },
     /// A ledger has latched.

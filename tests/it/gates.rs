@@ -1,4 +1,5 @@
 //! Gates of real hosts: a canary that is unwell after its run has failed, its on-exit hooks ran, and the next ring never begins.
+//! Gates of real rings: the coordinator asks between two rings, and only one that passes lets the next begin.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -11,15 +12,19 @@ use crate::{
     wave::{manifest, unpatched},
 };
 
-/// Puts the command `check` where the gates of `host` find it.
-fn check(demo: &Path, host: &str, is_well: bool) {
+/// Puts a command where gates find it.
+fn put(folder: &Path, name: &str, script: &str) {
     let private = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is private");
-    let folder = demo.join("hosts").join(host).join("hooks/gate");
-    fs::create_dir_all(&folder).expect("the folder is made");
-    private(&folder);
+    fs::create_dir_all(folder).expect("the folder is made");
+    private(folder);
+    fs::write(folder.join(name), format!("#!/bin/sh\n{script}\n")).expect("the gate is written");
+    private(&folder.join(name));
+}
+
+/// The command `check` of `host`.
+fn check(demo: &Path, host: &str, is_well: bool) {
     let answer = if is_well { "echo \"$1 is up\"" } else { "echo \"$1 is down\"; exit 3" };
-    fs::write(folder.join("check"), format!("#!/bin/sh\n{answer}\n")).expect("the gate is written");
-    private(&folder.join("check"));
+    put(&demo.join("hosts").join(host).join("hooks/gate"), "check", answer);
 }
 
 #[test]
@@ -59,6 +64,64 @@ fn a_canary_that_fails_its_gate_keeps_the_next_ring_from_beginning() {
     entries.iter().for_each(|entry| judge.read(entry));
     assert_eq!(judge.violations(), []);
     assert!(entries.iter().any(|entry| matches!(entry.act, LedgerAct::Halted { .. })));
+}
+
+#[test]
+fn a_ring_that_passes_its_gates_lets_the_next_begin_and_one_that_fails_ends_the_rollout() {
+    let Some(again) = unpatched(4) else { return };
+    let demo = again.folder();
+    let asked = demo.join("asked");
+    // All is well after the canary, and no more after the second ring.
+    let script = format!(
+        "echo \"$1 $PATCHMESH_PHASE $PATCHMESH_RING $PATCHMESH_ATTEMPT $(date +%s%N)\" >> {}\n\
+         [ \"$PATCHMESH_RING\" = canary ] || {{ echo no till answers; exit 3; }}",
+        asked.display()
+    );
+    let rings = "  rings:\n  - {name: canary, names: [demo-02]}\n  - {name: second, names: [demo-03]}\n  - {name: third, names: [demo-04]}\n";
+    let gates = "  gates: {afterRing: [{command: [shop, tills], timeout: 60s}]}\n";
+    let hosts = ["demo-02", "demo-03", "demo-04"];
+    let wanted = manifest(&hosts, 3, &format!("{rings}{gates}"));
+    let file = again.dir.path().join("wanted.yaml");
+    fs::write(&file, &wanted).expect("the manifest is written");
+    let refused = again.cli(&["plan", "-f", file.to_str().expect("UTF-8")]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("the gate command shop tills cannot be asked: there is no "),
+        "not after the first ring: {said}"
+    );
+    put(&demo.join("coordinator/gates"), "shop", &script);
+    let (code, recap) = again.apply(&wanted);
+    assert_eq!((code, recap["state"].as_str()), (3, Some("Halted")), "{recap}");
+    assert_eq!(recap["reason"]["code"], "ring-gate-failed", "{recap}");
+    let text = "halted: ring second failed its gate command shop tills: it exited with 3; mend it and plan again";
+    assert_eq!(recap["reason"]["text"], text, "{recap}");
+    let states = |member: &str| {
+        recap["rings"].as_array().unwrap().iter().map(|ring| ring[member]["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(states("gates"), ["passed".into(), "failed".into(), serde_json::Value::Null], "{recap}");
+    let outcomes: Vec<_> =
+        recap["results"].as_array().unwrap().iter().map(|result| result["outcome"].as_str()).collect();
+    assert_eq!(outcomes, [Some("succeeded"), Some("succeeded"), Some("notStarted")], "{recap}");
+
+    // Outside of what anybody believes: it was asked between the rings, and nothing began after it said no.
+    let lines = fs::read_to_string(&asked).expect("it was asked");
+    let words: Vec<Vec<&str>> = lines.lines().map(|line| line.split(' ').collect()).collect();
+    let told: Vec<String> = words.iter().map(|words| words[..4].join(" ")).collect();
+    assert_eq!(told, ["tills gate canary 1", "tills gate second 1"]);
+    let at = |line: usize| words[line][4].parse::<u128>().unwrap();
+    let (first, second) = (hooks_of(&demo, "demo-02"), hooks_of(&demo, "demo-03"));
+    assert!(first.last().unwrap().at < at(0) && at(0) < second[0].at && second.last().unwrap().at < at(1));
+    assert!(hooks_of(&demo, "demo-04").is_empty());
+    let why = again.cli_json(&["why", "rollout", "again", "-o", "json"]).expect("an answer").to_string();
+    assert!(why.contains("no till answers"), "{why}");
+    let entries = entries(&again);
+    let mut judge = Judge::default();
+    entries.iter().for_each(|entry| judge.read(entry));
+    assert_eq!(judge.violations(), []);
+    let unshown = entries.iter().filter(|entry| !matches!(entry.act, LedgerAct::RingGated { .. }));
+    let mut judge = Judge::default();
+    unshown.for_each(|entry| judge.read(entry));
+    assert_eq!(judge.violations()[0].promise, "order", "without the verdict it is no valid ledger");
 }
 
 #[test]

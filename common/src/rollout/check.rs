@@ -23,6 +23,7 @@ use crate::{
 mod elsewhere;
 mod order;
 mod report;
+mod ring_gates;
 mod services;
 
 /// The promises that a ledger can show, by their names in design section 4. The others are about what hosts and the mesh do
@@ -193,10 +194,27 @@ impl Judge {
                 self.demand("order", judged.is_ok(), None, || judged.err().unwrap_or_default());
             }
             LedgerAct::Ended { rollout } => {
+                let stopped = self.is_stopped(*rollout);
                 if let Some(rules) = self.rules.get_mut(rollout) {
                     let again = core::mem::replace(&mut rules.ended, true);
+                    let off = stopped || rules.halted;
+                    let begun = |host: &NodeId| rules.attempts.contains_key(host) || rules.done.contains(host);
+                    let shown = rules.order.ended(&rules.plan, &begun).filter(|_| !off);
                     self.demand("liveness", !again, None, || "ended twice".into());
+                    if let Some(shown) = shown {
+                        self.demand("order", shown.is_ok(), None, || shown.err().unwrap_or_default());
+                    }
                 }
+            }
+            LedgerAct::RingAsked { rollout, ring, attempt } => {
+                let Some(rules) = self.rules.get_mut(rollout) else { return };
+                let asked = rules.order.asked(&rules.plan, (*ring, *attempt), rules.held.len(), entry.at);
+                self.demand("order", asked.is_ok(), None, || asked.err().unwrap_or_default());
+            }
+            LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
+                let Some(rules) = self.rules.get_mut(rollout) else { return };
+                let gated = rules.order.gated(*ring, *attempt, verdict);
+                self.demand("order", gated.is_ok(), None, || gated.err().unwrap_or_default());
             }
             LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } => {}
         }
@@ -209,6 +227,12 @@ impl Judge {
         let place = step.unwrap_or_else(|| rules.plan.last_step(ring));
         let settled = rules.order.settled(&rules.plan, place, without, &rules.held, at);
         self.demand("order", settled.is_ok(), None, || settled.err().unwrap_or_default());
+    }
+
+    /// Whether a STOP of the rollout stands, or of every one.
+    fn is_stopped(&self, rollout: RolloutId) -> bool {
+        let stands = |scope| self.orders.get(&scope).is_some_and(|(_, stop)| *stop);
+        stands(StopScope::All) || stands(StopScope::Rollout(rollout))
     }
 
     /// The highest sequence of a scope stands, and a tie is stop.
@@ -227,6 +251,7 @@ impl Judge {
         at: WallTime,
     ) {
         self.available(rollout, host);
+        let stopped = self.is_stopped(rollout);
         let Some(rules) = self.rules.get_mut(&rollout) else { return };
         let limit = rules.plan.max_concurrency.resolved;
         let outside = |host: &NodeId| self.elsewhere.may_hold(host) && !rules.held.contains(host);
@@ -237,8 +262,6 @@ impl Judge {
         let room = rules.held.len() + unknown < limit as usize;
         let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
         let window = rules.plan.openings.contains(&opening) && opening.admits_start(at);
-        let stands = |scope| self.orders.get(&scope).is_some_and(|(_, stop)| *stop);
-        let stopped = stands(StopScope::All) || stands(StopScope::Rollout(rollout));
         let (ended, done) = (rules.ended, rules.done.contains(&host));
         rules.held.insert(host);
         let before = rules.attempts.insert(host, attempt).unwrap_or(0);

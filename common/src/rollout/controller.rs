@@ -10,18 +10,23 @@ use super::{
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
     planner::{self, Contact, Desk, Handshake},
+    ring_gate::RingVerdict,
     service::{Labels, ServiceSpec},
 };
 use crate::{
     id::{CommandId, Epoch, Incarnation, LeaseId, MeshId, NodeId, Nonce, RolloutId},
     machine::{Cx, Machine},
     poison::Poison,
-    run::message::{COMMAND_LIFETIME, Command, LeaseFrame, RefusalCode, SignedStop, StopOrder, StopScope, ToHost},
+    run::{
+        gate::Gate,
+        message::{COMMAND_LIFETIME, Command, LeaseFrame, RefusalCode, SignedStop, StopOrder, StopScope, ToHost},
+    },
     schedule::{Opening, Standing, standing},
     time::{BootTime, WallTime},
 };
 
 mod answers;
+mod gates;
 mod release;
 mod replan;
 mod rings;
@@ -166,6 +171,17 @@ pub enum Event {
         /// Who, as they say.
         by: String,
     },
+    /// The gates of a ring that [`Effect::AskGates`] named were asked.
+    Gated {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// As the effect said.
+        attempt: u32,
+        /// What they showed.
+        verdict: RingVerdict,
+    },
     /// Most slots of all rollouts together, as the coordinator's file says at its start.
     Fleet(Option<u32>),
     /// Time passed.
@@ -186,6 +202,19 @@ pub enum Effect {
     },
     /// Seal the order itself as a STOP, and give it to the mesh: whoever does not hear this coordinator gets it from a neighbour.
     Order(StopOrder),
+    /// Begin to ask the gates of a ring, up to the first that is not passed. It ends as [`Event::Gated`].
+    AskGates {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// Its name.
+        name: String,
+        /// The first, second, … time.
+        attempt: u32,
+        /// In this order.
+        gates: Vec<Gate>,
+    },
     /// Seal the order itself as a STOP, then send it.
     TellStop {
         /// To this host.
@@ -417,6 +446,9 @@ impl Controller {
             if decision.halt {
                 self.save(cx, LedgerAct::Halted { rollout: id });
             }
+            if let Some(ring) = decision.ask {
+                self.ask_gates(cx, id, ring);
+            }
             for (at, nonce, lease, opening) in decision.go {
                 self.grant(cx, id, at, nonce, lease, opening);
             }
@@ -426,6 +458,7 @@ impl Controller {
             if decision.end {
                 self.save(cx, LedgerAct::Ended { rollout: id });
                 self.desk.opens.remove(&id);
+                self.desk.asking.remove(&id);
             }
         }
         self.repeat(cx);
@@ -579,6 +612,7 @@ impl Machine for Controller {
             Event::Judged(evidence) => self.judged(cx, evidence),
             Event::Keep { spec, by } => self.keep(cx, spec, by),
             Event::Drop { name, by } => self.drop_service(cx, name, by),
+            Event::Gated { rollout, ring, attempt, verdict } => self.gated(cx, rollout, (ring, attempt), verdict),
             Event::Fleet(limit) => self.limit_fleet(cx, limit),
             Event::Tick => {}
         }

@@ -15,6 +15,7 @@ use super::{
     estimate::Durations,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
+    ring_gate::RingVerdict,
     service::{ServiceAct, Services},
     silence::Reboots,
     slots::Hold,
@@ -29,6 +30,7 @@ use crate::{
 };
 
 mod error;
+mod gates;
 mod release;
 mod replan;
 mod report;
@@ -123,7 +125,7 @@ pub enum LedgerAct {
         /// Who resumed it.
         by: String,
     },
-    /// More hosts failed than allowed, or one failed a gate that guards the next step: nothing is granted any more.
+    /// More hosts failed than allowed, or a host or ring failed a gate that guards what comes next: nothing is granted any more.
     Halted {
         /// Which rollout.
         rollout: RolloutId,
@@ -193,6 +195,26 @@ pub enum LedgerAct {
     },
     /// What must stay up, whatever rollouts want.
     Service(ServiceAct),
+    /// The coordinator begins to ask the gates of a ring. Whoever starts before they are answered asks them again.
+    RingAsked {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// The first, second, … time.
+        attempt: u32,
+    },
+    /// What the gates of a ring showed. The next ring begins only after one that has passed.
+    RingGated {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// Which ring, from 0.
+        ring: u16,
+        /// The asking that it answers.
+        attempt: u32,
+        /// What they showed.
+        verdict: RingVerdict,
+    },
 }
 
 impl Payload for LedgerEntry {
@@ -267,7 +289,7 @@ pub struct RolloutState {
     pub ended_at: Option<WallTime>,
     /// Whether grants are paused.
     pub paused: bool,
-    /// Whether more hosts failed than allowed.
+    /// Whether more hosts failed than allowed, or a gate that guards what comes next.
     pub halted: bool,
     /// The sequence of the STOP of this rollout. A STOP of every rollout is not in here: it ends nothing.
     pub stopped: Option<u64>,
@@ -428,6 +450,10 @@ impl Ledger {
                 self.fold_verdict(evidence, entry.at)?;
             }
             LedgerAct::Service(act) => self.services.fold(act),
+            LedgerAct::RingAsked { rollout, ring, attempt } => self.fold_asked(*rollout, *ring, *attempt, entry.at)?,
+            LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
+                self.fold_gated(*rollout, *ring, *attempt, verdict, entry.at)?;
+            }
         }
         self.note_since(entry);
         Ok(())

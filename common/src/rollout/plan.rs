@@ -121,6 +121,8 @@ pub struct Plan {
     pub because: Option<String>,
     /// What every host must show after its run.
     pub gates: Vec<Gate>,
+    /// What the coordinator must be shown after every ring.
+    pub ring_gates: Vec<Gate>,
     /// What becomes of a host that would now do something else than its transaction.
     pub on_superseded: Superseded,
 }

@@ -26,9 +26,11 @@ use crate::{
 
 mod fit;
 mod front;
+mod gates;
 
 use fit::Fit;
 use front::{beyond, front, ramp_room, ramping, settles};
+pub use gates::gating;
 
 /// How old a `Ready` may be when `Go` is sent: [`GO_WITHIN`] less the time that the message may need.
 const READY_USABLE: Duration = Duration::from_secs(GO_WITHIN.as_secs() - 2);
@@ -107,6 +109,8 @@ pub struct Desk {
     /// By rollout, before when the step at which it stands does not open, as far as this process lived through the pause: no
     /// clock that is set makes that shorter.
     pub opens: BTreeMap<RolloutId, BootTime>,
+    /// By rollout, the ring whose gates this process is asking, and which attempt that is.
+    pub asking: BTreeMap<RolloutId, (u16, u32)>,
     /// Members of services that are down although the ledger does not say so, as the mesh was last seen.
     pub absent: BTreeMap<NodeId, Absent>,
 }
@@ -118,12 +122,14 @@ pub struct Decision {
     pub go: Vec<(usize, Nonce, LeaseId, Opening)>,
     /// Offer a lease to these, in this opening.
     pub offer: Vec<(usize, Opening)>,
-    /// More hosts failed than allowed, or one failed a gate that guards the next step: latch.
+    /// More hosts failed than allowed, or a host or ring failed a gate that guards what comes next: latch.
     pub halt: bool,
     /// Nothing moves any more.
     pub end: bool,
     /// This step has settled, without these hosts. Then nothing else is decided, but to halt or end.
     pub settles: Option<(Place, Vec<NodeId>)>,
+    /// The gates of this ring are to be asked.
+    pub ask: Option<u16>,
 }
 
 impl Desk {
@@ -158,15 +164,23 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let Some(state) = ledger.rollouts.get(&id).filter(|state| state.ended_at.is_none()) else {
         return Decision::default();
     };
-    let exceeded = state.tally.failed > state.plan.max_errors.resolved || state.failed_gate().is_some();
+    let exceeded = state.tally.failed > state.plan.max_errors.resolved
+        || state.failed_gate().is_some()
+        || state.failed_ring().is_some();
     let halt = !state.halted && exceeded;
     let front = front(id, state, desk, now);
-    let end = ends(ledger, state, halt, front.closed.is_some(), desk, now);
+    let last = gates::last(ledger, id, state, desk, now).filter(|_| !halt);
+    let end = last.is_none() && ends(ledger, state, halt, front.closed.is_some(), desk, now);
     let mut decision = Decision { halt, end, ..Decision::default() };
     if halt || decision.end {
         return decision;
     }
-    decision.settles = settles(ledger, id, state, desk, now);
+    if last.is_none() {
+        decision.settles = settles(ledger, id, state, desk, now);
+    }
+    if decision.settles.is_none() {
+        decision.ask = gates::asks(ledger, id, state, desk, now);
+    }
     if decision.settles.is_some() || blocked(ledger, state, desk, now).is_some() {
         return decision;
     }
@@ -257,13 +271,21 @@ fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, closed: bool, desk: &
     !moving && !starts_again && !desk.stands_back(now.boot)
 }
 
-/// Why no host of the rollout may start, if there is a common reason.
-fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
+/// What the rollout was halted for.
+fn halted(state: &RolloutState) -> Waiting {
     let plan = &state.plan;
+    if state.tally.failed > plan.max_errors.resolved {
+        return Waiting::Halted;
+    }
+    let host = state.failed_gate().map(|at| Waiting::Gate { host: plan.hosts[at].name.clone() });
+    let ring = || state.failed_ring().map(|failed| Waiting::RingFailed(Box::new(failed)));
+    host.or_else(ring).unwrap_or(Waiting::Halted)
+}
+
+/// What holds the whole rollout up, whatever time it is: nothing starts, and no gate of a ring is asked.
+fn held(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
     if state.halted {
-        let gate = state.failed_gate().filter(|_| state.tally.failed <= plan.max_errors.resolved);
-        let host = gate.map(|at| plan.hosts[at].name.clone());
-        return Some(host.map_or(Waiting::Halted, |host| Waiting::Gate { host }));
+        return Some(halted(state));
     }
     if state.stopped.is_some() {
         return Some(Waiting::Stopped);
@@ -285,6 +307,15 @@ fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Opti
     }
     if desk.stands_back(now.boot) {
         return Some(if desk.rival.is_some() { Waiting::Rival } else { Waiting::Listening });
+    }
+    None
+}
+
+/// Why no host of the rollout may start, if there is a common reason.
+fn blocked(ledger: &Ledger, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
+    let plan = &state.plan;
+    if let Some(held) = held(ledger, state, desk, now) {
+        return Some(held);
     }
     match standing(&plan.openings, now.wall) {
         Standing::Open(_) => {}

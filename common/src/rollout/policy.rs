@@ -30,7 +30,7 @@ pub mod predefined;
 pub mod schema;
 mod written;
 
-pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingText};
+pub use careful::{BlackoutText, GateText, GatesText, HttpText, OnLimit, RingGateText, RingText};
 pub use logs::LogsText;
 pub use written::{Hooks, Labels, Spec, TargetsText, Timing};
 
@@ -139,7 +139,7 @@ impl PatchPolicy {
         let baseline = parts::asked(told, spec.baseline.as_deref(), spec.baselines.as_ref())?;
         let rings = parts::each(told, "rings", &spec.rings, RingText::ring)?;
         let blackouts = parts::each(told, "blackouts", &spec.blackouts, BlackoutText::blackout)?;
-        let gates = parts::gates(told, spec.gates.as_ref())?;
+        let (gates, ring_gates) = parts::gates(told, spec.gates.as_ref())?;
         let on_superseded = OnSuperseded::default_of(Operation::Install, &baseline);
         let template = RolloutSpec {
             urgent: None,
@@ -158,6 +158,7 @@ impl PatchPolicy {
             rings,
             ramp: Ramp::Full,
             gates,
+            ring_gates,
             on_superseded: spec.on_superseded.unwrap_or(on_superseded),
         };
         parts::judge(told, &template, spec.hooks.as_ref());
@@ -222,6 +223,7 @@ impl Policy {
                 blackouts: Vec::new(),
                 rings: Vec::new(),
                 gates: Vec::new(),
+                ring_gates: Vec::new(),
                 on_superseded: OnSuperseded::Skip,
                 ..run
             },

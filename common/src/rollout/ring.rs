@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     limit::{Limit, Ramp},
     plan::{Plan, ResolvedLimit},
+    ring_gate::RingGates,
 };
 use crate::{id::NodeId, time::WallTime};
 
@@ -169,6 +170,8 @@ pub struct Course {
     pub begun: u32,
     /// When each ring before the present one settled.
     pub settled: Vec<WallTime>,
+    /// The gates of every ring that were ever asked.
+    pub gates: BTreeMap<u16, RingGates>,
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ pub struct RolloutSpec {
     pub urgent: Option<Urgent>,
     /// What every host must show after an Install.
     pub gates: Vec<Gate>,
+    /// What the coordinator must be shown after every ring of an Install.
+    pub ring_gates: Vec<Gate>,
     /// What becomes of a host whose package manager would now do something else than was planned.
     pub on_superseded: OnSuperseded,
 }
@@ -219,6 +221,9 @@ pub enum SpecError {
     /// Nothing is installed that could ask for a reboot.
     #[error("reboot at a time cannot be used with operation: Scan: leave one of them out")]
     RebootOfScan,
+    /// One of the gates after a ring, counted from 0, or all of them.
+    #[error("gates.afterRing: {1}")]
+    RingGate(Option<usize>, GateError),
     /// Nothing is done that a gate could judge.
     #[error("gates cannot be used with operation: Scan: leave one of them out")]
     GatesOfScan,
@@ -295,10 +300,11 @@ impl RolloutSpec {
             let checked = if twice { Err(RingError::Twice) } else { ring.check(last) };
             checked.map_err(|error| SpecError::Ring(at, ring.name.chars().take(MAX_NAME + 1).collect(), error))?;
         }
-        if self.operation == Operation::Scan && !self.gates.is_empty() {
+        if self.operation == Operation::Scan && !(self.gates.is_empty() && self.ring_gates.is_empty()) {
             return Err(SpecError::GatesOfScan);
         }
         Gate::check_all(&self.gates).map_err(|(at, error)| SpecError::Gate(at, error))?;
+        Gate::check_after_ring(&self.ring_gates).map_err(|(at, error)| SpecError::RingGate(at, error))?;
         Ok(())
     }
 
@@ -390,6 +396,7 @@ mod tests {
             rings: vec![ring("canary", &["1", "10%", "100%"]), RingSpec { bake: Duration::ZERO, ..ring("fleet", &[]) }],
             ramp: Ramp::Full,
             gates: vec![Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 }],
+            ring_gates: vec![Gate { ask: Ask::Command(vec!["check-shop".into()]), timeout_seconds: 30 }],
             on_superseded: OnSuperseded::Wait,
         }
     }
@@ -438,6 +445,10 @@ mod tests {
         assert_eq!(wrong(|s| s.operation = Operation::Scan), SpecError::GatesOfScan);
         let never = wrong(|s| s.gates[0].timeout_seconds = 0);
         assert_eq!(never, SpecError::Gate(Some(0), GateError::Timeout(0)));
+        let scan = wrong(|s| (s.operation, s.gates) = (Operation::Scan, Vec::new()));
+        assert_eq!(scan, SpecError::GatesOfScan, "gates after a ring alone");
+        let units = wrong(|s| s.ring_gates.push(s.gates[0].clone()));
+        assert_eq!(units, SpecError::RingGate(Some(1), GateError::OfHosts("noNewFailedUnits")));
     }
 
     #[test]

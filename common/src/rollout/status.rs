@@ -95,6 +95,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether nothing more comes of it.
+    fn is_over(self) -> bool {
+        !matches!(self, Self::Pending | Self::InProgress | Self::Delayed | Self::Cancelling)
+    }
+
     /// AWS's coarse status.
     pub fn coarse(self) -> &'static str {
         match self {
@@ -202,7 +207,9 @@ pub fn invocations(state: &RolloutState) -> Vec<Invocation> {
 /// How a rollout stands as a whole.
 pub fn command(state: &RolloutState) -> Command {
     let stopped = state.is_called_off() && !state.halted;
-    roll_up(&invocations(state), state.plan.max_errors.resolved, stopped)
+    let rolled_up = roll_up(&invocations(state), state.plan.max_errors.resolved, stopped);
+    // Ours, and no case of theirs: however well every target ended, what it was for is not there.
+    if state.halted && state.failed_ring().is_some() && rolled_up.is_over() { Command::Failed } else { rolled_up }
 }
 
 /// What the invocations make of the command. `stopped`: an operator ended it.

@@ -242,6 +242,7 @@ mod tests {
             rings: vec![],
             ramp: Ramp::Full,
             gates: Vec::new(),
+            ring_gates: Vec::new(),
             on_superseded: OnSuperseded::Skip,
         }
     }

@@ -154,6 +154,7 @@ impl TaskText {
             told.wrong("onSuperseded", "", "only installs have it, and this is a Scan");
         }
         let on_superseded = baseline.as_ref().map(|asked| OnSuperseded::default_of(self.operation, asked));
+        let (gates, ring_gates) = gates?;
         let template = RolloutSpec {
             urgent: None,
             name: "template".to_owned(),
@@ -170,7 +171,8 @@ impl TaskText {
             hook_timeout: parts::hook_timeout(self.hooks.as_ref()),
             rings: Vec::new(),
             ramp: Ramp::Full,
-            gates: gates?,
+            gates,
+            ring_gates,
             on_superseded: self.on_superseded.or(on_superseded).unwrap_or(OnSuperseded::Skip),
         };
         parts::judge(told, &template, self.hooks.as_ref());

@@ -42,6 +42,7 @@ mod operated;
 mod planned;
 mod released;
 mod replanned;
+mod ring_gates;
 mod rings;
 mod services;
 mod statuses;
@@ -103,6 +104,7 @@ pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Op
         excluded: vec![],
         rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: Superseded::Skip,
     }
 }
@@ -128,6 +130,8 @@ struct World {
     /// Hosts whose run has ended and whose report is not acknowledged yet.
     ended: std::collections::BTreeSet<NodeId>,
     told: Vec<(NodeId, ToHost)>,
+    /// Gates of rings that the shell is to ask: ring and attempt.
+    asked: Vec<(u16, u32)>,
     words: BTreeMap<NodeId, Words>,
     /// Crash and rebuild whenever this many effects were performed; 0 never.
     crash_every: usize,
@@ -148,6 +152,7 @@ impl World {
             running: BTreeMap::new(),
             ended: std::collections::BTreeSet::new(),
             told: vec![],
+            asked: vec![],
             words: BTreeMap::new(),
             crash_every: 0,
             performed: 0,
@@ -188,6 +193,7 @@ impl World {
                     self.saved.push(*entry);
                 }
                 Effect::Tell { to, body } => self.told.push((to, body)),
+                Effect::AskGates { ring, attempt, .. } => self.asked.push((ring, attempt)),
                 Effect::TellStop { .. } | Effect::Order(_) => {}
             }
             self.performed += 1;

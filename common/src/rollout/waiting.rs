@@ -2,6 +2,7 @@
 
 use super::availability::Short;
 use super::ring::Rejection;
+use super::ring_gate::FailedRing;
 use crate::{id::RolloutId, run::message::Refusal, schedule::Opening, time::WallTime};
 
 /// Why a host of a rollout is not moving.
@@ -163,6 +164,17 @@ pub enum Waiting {
         /// The first of them, in the plan's order.
         host: String,
     },
+    /// A ring has settled and baked, and the coordinator asks its gates.
+    RingGates {
+        /// Which one.
+        ring: String,
+        /// The ring that begins when they have passed; `None`: the rollout ends then.
+        next: Option<String>,
+        /// How often they were begun to be asked; 0 if not yet.
+        attempt: u32,
+    },
+    /// A ring failed one of its gates: nothing is granted any more.
+    RingFailed(Box<FailedRing>),
     /// `onSuperseded: wait`: what was planned for the host is not what it would do now; it is asked again now and then.
     Outdated(Refusal),
 }
@@ -199,6 +211,8 @@ impl Waiting {
             Self::Fleet { .. } => "fleet",
             Self::NoTime { .. } => "no-time",
             Self::Gate { .. } => "gate",
+            Self::RingGates { .. } => "ring-gates",
+            Self::RingFailed(_) => "ring-gate-failed",
         }
     }
 
@@ -302,6 +316,22 @@ impl Waiting {
             Self::Outdated(refusal) => {
                 format!("waits until what was planned is offered to it again, or an operator stops and plans again: {}", refusal.text)
             }
+            Self::RingGates { ring, next, attempt } => {
+                let asked = match attempt {
+                    0 => "are to be asked".to_owned(),
+                    1 => "are being asked".to_owned(),
+                    again => format!("are being asked (attempt {again})"),
+                };
+                let then = match next {
+                    Some(next) => format!("ring {next} begins"),
+                    None => "the rollout ends".to_owned(),
+                };
+                format!("ring {ring} has settled, and its gates {asked}: {then} when they have passed")
+            }
+            Self::RingFailed(failed) => {
+                let FailedRing { ring, gate, why, .. } = &**failed;
+                format!("halted: ring {ring} failed its gate {gate}: {why}; mend it and plan again")
+            }
             Self::Gate { host } => {
                 format!("halted: {host} failed its gate, so that no later step or ring begins; mend it and plan again")
             }
@@ -319,11 +349,14 @@ impl Waiting {
             Self::Service(short) => short.command(),
             Self::Last { service, .. } => format!("patchmesh describe service {service}"),
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
-            Self::Ring { .. } | Self::Ramp { .. } => format!("patchmesh rollout watch {rollout}"),
+            Self::Ring { .. } | Self::Ramp { .. } | Self::RingGates { .. } => {
+                format!("patchmesh rollout watch {rollout}")
+            }
             Self::WindowClosed { next: None }
             | Self::NoTime { next: None, .. }
             | Self::Halted
             | Self::Gate { .. }
+            | Self::RingFailed(_)
             | Self::Rejected(_) => "patchmesh plan -f FILE".to_owned(),
             Self::Outdated(_) => format!("patchmesh rollout stop {rollout}"),
             Self::Paused => format!("patchmesh rollout resume {rollout}"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most gates after a host.
+/// Most gates after a host, and most after a ring.
 pub const MAX_GATES: usize = 16;
 /// Longest time-out of one gate, in seconds.
 pub const MAX_TIMEOUT: u32 = 60 * 60;
@@ -34,7 +34,8 @@ pub struct Gate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Ask {
     /// An executable in the folder `gate` of the host's hooks ends with 0: its name, then its arguments. Run once. Nothing else
-    /// can be named, so that a coordinator runs only what the host's owner put there.
+    /// can be named, so that a coordinator runs only what the host's owner put there. After a ring: one in the folder `gates` of
+    /// the coordinator, so that whoever may apply a rollout runs only what the coordinator's owner put there.
     Command(Vec<String>),
     /// systemd calls this unit active. Asked again until it does.
     SystemdUnit(String),
@@ -67,6 +68,17 @@ pub enum GateError {
          host's owner put there is run"
     )]
     File(String),
+    /// A path, after a ring.
+    #[error(
+        "the command {0:?} is no file name: name an executable in the folder gates of the coordinator, so that only what its \
+         owner put there is run"
+    )]
+    RingFile(String),
+    /// The coordinator cannot ask it.
+    #[error(
+        "{0} is asked on a host: write it under afterHost, which every host of a ring must pass before the next ring begins"
+    )]
+    OfHosts(&'static str),
     /// Not a unit.
     #[error("the unit {0:?} is not allowed: write its whole name, e.g. nginx.service")]
     Unit(String),
@@ -133,6 +145,26 @@ impl Gate {
         }
         let checked = gates.iter().enumerate().map(|(at, gate)| gate.check().map_err(|error| (Some(at), error)));
         checked.collect()
+    }
+
+    /// Of all gates after a ring: the coordinator asks them, which has nobody's services in view.
+    ///
+    /// # Errors
+    /// As [`Self::check_all`].
+    pub fn check_after_ring(gates: &[Self]) -> Result<(), (Option<usize>, GateError)> {
+        let of_hosts = gates.iter().enumerate().find_map(|(at, gate)| {
+            let what = match gate.ask {
+                Ask::SystemdUnit(_) => "systemdUnit",
+                Ask::NoNewFailedUnits => "noNewFailedUnits",
+                Ask::Command(_) | Ask::Http { .. } => return None,
+            };
+            Some((Some(at), GateError::OfHosts(what)))
+        });
+        of_hosts.map_or(Ok(()), Err)?;
+        Self::check_all(gates).map_err(|(at, error)| match error {
+            GateError::File(file) => (at, GateError::RingFile(file)),
+            error => (at, error),
+        })
     }
 
     /// In words, for people.
@@ -205,5 +237,19 @@ mod tests {
         assert_eq!(Gate::check_all(&vec![gate.clone(); 17]), Err((None, GateError::TooMany(17))));
         let wrong = Gate { timeout_seconds: 0, ..gate.clone() };
         assert_eq!(Gate::check_all(&[gate, wrong]), Err((Some(1), GateError::Timeout(0))));
+    }
+
+    #[test]
+    fn a_coordinator_asks_commands_of_its_own_and_over_http_only() {
+        let after_ring = |ask: Ask| Gate::check_after_ring(&[Gate { ask, timeout_seconds: DEFAULT_TIMEOUT }]);
+        after_ring(Ask::Command(vec!["check-shop".into()])).unwrap();
+        after_ring(Ask::Http { url: "http://shop/health".into(), status: 200 }).unwrap();
+        let unit = after_ring(Ask::SystemdUnit("nginx.service".into()));
+        assert_eq!(unit, Err((Some(0), GateError::OfHosts("systemdUnit"))));
+        assert_eq!(after_ring(Ask::NoNewFailedUnits), Err((Some(0), GateError::OfHosts("noNewFailedUnits"))));
+        let path = after_ring(Ask::Command(vec!["/bin/sh".into()]));
+        assert_eq!(path, Err((Some(0), GateError::RingFile("/bin/sh".into()))));
+        let tls = after_ring(Ask::Http { url: "https://shop/".into(), status: 200 });
+        assert_eq!(tls, Err((Some(0), GateError::Https("https://shop/".into()))));
     }
 }

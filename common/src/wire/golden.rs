@@ -30,6 +30,7 @@ use crate::{
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
         ring::PlannedRing,
+        ring_gate::RingVerdict,
         service::{Absent, Member, Part, ServiceAct, ServiceSpec},
         slots::Hold,
         spec::{Asked, RingSpec, RolloutSpec, Targets, Urgent},
@@ -352,6 +353,7 @@ fn plan() -> Plan {
         excluded: vec![excluded],
         rings: vec![ring],
         gates: gates(),
+        ring_gates: gates(),
         on_superseded: Superseded::Replan(Box::new(spec())),
     }
 }
@@ -383,6 +385,7 @@ fn spec() -> RolloutSpec {
         ramp: Ramp::Aws,
         urgent: Some(Urgent { because: Some(text("cve")) }),
         gates: gates(),
+        ring_gates: gates(),
         on_superseded: OnSuperseded::Replan,
     }
 }
@@ -411,6 +414,7 @@ fn ledger(lines: &mut Lines) {
     let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     let opening = Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX };
+    let failed = RingVerdict::Failed { gate: 3, text: "no".into() };
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
         ("adopted", LedgerAct::Adopted { host, held: Some((lease, rollout)) }),
@@ -453,6 +457,9 @@ fn ledger(lines: &mut Lines) {
             "service.seen",
             LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Silent)], back: vec![host] }),
         ),
+        ("ring-asked", LedgerAct::RingAsked { rollout, ring: 1, attempt: 2 }),
+        ("ring-passed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: RingVerdict::Passed }),
+        ("ring-failed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: failed }),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });

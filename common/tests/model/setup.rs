@@ -137,6 +137,7 @@ pub(crate) fn plan() -> Plan {
         excluded: vec![],
         rings: vec![PlannedRing::all(HOSTS as u32, Ramp::Full)],
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: Superseded::Skip,
     }
 }

@@ -130,6 +130,7 @@ impl World {
                     self.down[index(to)].push_back(Arc::new(Down::new(command)));
                 }
                 Effect::TellStop { .. } | Effect::Order(_) => unreachable!("nobody stops the rollout"),
+                Effect::AskGates { .. } => unreachable!("no gates were asked for after a ring"),
             }
         }
         cut.is_none().then_some(())

@@ -10,6 +10,7 @@ use patchmesh_common::{
         audit::Audit,
         ledger::{Ledger, LedgerAct, LedgerEntry, report_of},
         plan::Rollout,
+        ring_gate::RingVerdict,
         service::{Member, ServiceAct, ServiceSpec},
     },
     run::message::{Outcome, Report, SignedStop, StopScope},
@@ -128,7 +129,8 @@ fn about(act: &LedgerAct, names: &Names) -> About {
         }
         LedgerAct::Resumed { rollout, by } => About { by: Some(by.clone()), ..of(rollout, "resumed") },
         LedgerAct::Halted { rollout } => {
-            of(rollout, "halted: more hosts failed than maxErrors, or one failed its gate; nothing starts any more")
+            let why = "more hosts failed than maxErrors, or a host or ring failed its gates";
+            of(rollout, &format!("halted: {why}; nothing starts any more"))
         }
         LedgerAct::Stopped { rollout, sequence, by } => {
             About { by: Some(by.clone()), ..of(rollout, &format!("stopped, by order {sequence}")) }
@@ -147,6 +149,16 @@ fn about(act: &LedgerAct, names: &Names) -> About {
         }
         LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => judged(evidence),
         LedgerAct::Service(act) => service(act, names),
+        LedgerAct::RingAsked { rollout, ring, attempt } => {
+            of(rollout, &format!("the gates of ring {ring} are asked, attempt {attempt}"))
+        }
+        LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
+            let said = match verdict {
+                RingVerdict::Passed => "passed".to_owned(),
+                RingVerdict::Failed { gate, text } => format!("failed at gate {gate}: {text}"),
+            };
+            of(rollout, &format!("the gates of ring {ring}, attempt {attempt}: {said}"))
+        }
     }
 }
 

@@ -129,6 +129,7 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         ramp: Ramp::Full,
         urgent: Some(Urgent { because: args.because.clone() }),
         gates: Vec::new(),
+        ring_gates: Vec::new(),
     };
     spec.check().map_err(|error| {
         let remedy = format!("see patchmesh patch-now --help; --because takes up to {MAX_BECAUSE} characters");

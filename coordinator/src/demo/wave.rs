@@ -69,6 +69,7 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: OnSuperseded::Skip,
     }
 }

@@ -184,6 +184,7 @@ fn a_plan_for_a_large_fleet_fits() {
         excluded: vec![],
         rings: vec![PlannedRing::all(250, Ramp::Full)],
         gates: vec![],
+        ring_gates: vec![],
         on_superseded: patchmesh_common::rollout::plan::Superseded::Skip,
     };
     let id = RolloutId([1; 8]);

@@ -1,6 +1,6 @@
 //! `gates` of a Rollout, and what a policy's may not hold either.
 
-use patchmesh_common::run::gate::{Ask, DEFAULT_TIMEOUT, Gate, MAX_TIMEOUT};
+use patchmesh_common::run::gate::{Ask, DEFAULT_TIMEOUT, Gate, GateError, MAX_TIMEOUT};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Location, Spanned};
 
@@ -11,7 +11,16 @@ use crate::fault::Fault;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct GatesYaml {
     after_host: Option<Vec<Spanned<GateYaml>>>,
-    after_ring: Option<Spanned<IgnoredAny>>,
+    after_ring: Option<Vec<Spanned<GateYaml>>>,
+}
+
+/// What a Rollout asks for, and where each gate is written.
+#[derive(Default)]
+pub(super) struct Gates {
+    pub(super) after_host: Vec<Gate>,
+    pub(super) after_host_at: Vec<Location>,
+    pub(super) after_ring: Vec<Gate>,
+    pub(super) after_ring_at: Vec<Location>,
 }
 
 #[derive(Deserialize)]
@@ -34,29 +43,36 @@ struct HttpYaml {
 /// The status that is wanted if none is given.
 const OK: u16 = 200;
 
-/// The gates after a host, and where each of them is written.
-pub(super) fn gates(place: &Place<'_>, given: Option<GatesYaml>) -> Result<(Vec<Gate>, Vec<Location>), Fault> {
-    let Some(given) = given else { return Ok((Vec::new(), Vec::new())) };
-    refuse_after_ring(place, "field spec.gates.afterRing", given.after_ring.as_ref())?;
-    let (mut gates, mut locations) = (Vec::new(), Vec::new());
+/// The gates after a host and after a ring.
+pub(super) fn gates(place: &Place<'_>, given: Option<GatesYaml>) -> Result<Gates, Fault> {
+    let mut gates = Gates::default();
+    let Some(given) = given else { return Ok(gates) };
     for gate in given.after_host.unwrap_or_default() {
-        locations.push(gate.referenced);
-        gates.push(one(place, gate)?);
+        gates.after_host_at.push(gate.referenced);
+        gates.after_host.push(one(place, gate)?);
     }
-    Ok((gates, locations))
+    // What only a host can be asked is refused by the check of the whole, with what to write instead.
+    for gate in given.after_ring.unwrap_or_default() {
+        gates.after_ring_at.push(gate.referenced);
+        gates.after_ring.push(one(place, gate)?);
+    }
+    Ok(gates)
 }
 
-/// The parts of a policy's gates that are known and refused by name, because nothing would act on them yet.
+/// The parts of a policy's gates that are known and refused by name: nothing would act on them yet, or only a host can be asked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GatesToCome {
     after_host: Option<Vec<GateToCome>>,
-    after_ring: Option<Spanned<IgnoredAny>>,
+    after_ring: Option<Vec<Spanned<GateToCome>>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct GateToCome {
     http: Option<HttpToCome>,
+    systemd_unit: Option<IgnoredAny>,
+    no_new_failed_units: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -65,21 +81,23 @@ struct HttpToCome {
 }
 
 impl GatesToCome {
-    /// Refuses the first of them; `after_ring` is what that field is called.
-    pub(super) fn refuse(self, place: &Place<'_>, after_ring: &str) -> Result<(), Fault> {
-        refuse_after_ring(place, after_ring, self.after_ring.as_ref())?;
-        let asked = self.after_host.into_iter().flatten().filter_map(|gate| gate.http);
+    /// Refuses the first of them.
+    pub(super) fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
+        let after_ring = self.after_ring.unwrap_or_default();
+        for Spanned { value, referenced, .. } in &after_ring {
+            let of_hosts = [
+                ("systemdUnit", value.systemd_unit.is_some()),
+                ("noNewFailedUnits", value.no_new_failed_units.is_some()),
+            ];
+            if let Some((what, _)) = of_hosts.into_iter().find(|(_, given)| *given) {
+                let message = format!("gates.afterRing: {}", GateError::OfHosts(what));
+                return Err(place.fault(Some(*referenced), message));
+            }
+        }
+        let after_ring = after_ring.into_iter().map(|gate| gate.value);
+        let asked = self.after_host.into_iter().flatten().chain(after_ring).filter_map(|gate| gate.http);
         asked.filter_map(|http| http.url).try_for_each(|url| refuse_https(place, &url))
     }
-}
-
-fn refuse_after_ring(place: &Place<'_>, what: &str, given: Option<&Spanned<IgnoredAny>>) -> Result<(), Fault> {
-    let Some(ring) = given else { return Ok(()) };
-    Err(place.not_built(
-        ring.referenced,
-        what,
-        "write afterHost, which every host of a ring must pass before the next ring begins, with a bake or approvals",
-    ))
 }
 
 fn refuse_https(place: &Place<'_>, url: &Spanned<String>) -> Result<(), Fault> {

@@ -72,7 +72,7 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
             return Err(place.not_built(given.referenced, "field spec.services", instead));
         }
         spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
-        spec.gates.map_or(Ok(()), |gates| gates.refuse(&place, "field spec.gates.afterRing"))?;
+        spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
         refuse_aws(&place, spec.reboot.as_ref())?;
@@ -128,6 +128,8 @@ spec:
     afterHost:
       - {command: [check-web, --fast], timeout: 2m}
       - {http: {url: 'http://127.0.0.1:8080/health', status: 204}}
+    afterRing:
+      - {command: [check-shop], timeout: 5m}
   onLimit: halt
   onSuperseded: wait
 ";
@@ -144,7 +146,8 @@ spec:
         assert_eq!((policy.name.as_str(), policy.spec.windows.len()), ("nightly", 1));
         assert_eq!(parse("p.yaml", &yaml(policy.clone()).unwrap()).unwrap(), policy);
         let careful = parse("p.yaml", &format!("{GOOD}{CAREFUL}")).unwrap();
-        assert_eq!((careful.spec.rings.len(), careful.spec.gates.as_ref().unwrap().after_host.len()), (2, 2));
+        let gates = careful.spec.gates.as_ref().unwrap();
+        assert_eq!((careful.spec.rings.len(), gates.after_host.len(), gates.after_ring.len()), (2, 2, 1));
         assert_eq!(parse("p.yaml", &yaml(careful.clone()).unwrap()).unwrap(), careful);
         assert!(matches!(manifest::parse("p.yaml", GOOD), Ok(Manifest::Policy(found)) if *found == policy));
         let json = serde_json::to_string(&Written::from(policy.clone())).unwrap();
@@ -195,8 +198,18 @@ spec:
             ("bake: 1h", "bake: 1", "p.yaml:18:5: spec.rings: ring \"canary\": write wait and bake such as"),
             ("[check-web,", "[/bin/sh,", "p.yaml:21:5: spec.gates: afterHost: the command \"/bin/sh\" is no file name"),
             ("timeout: 2m", "timeout: 2d", "p.yaml:21:5: spec.gates: timeout \"2d\": write 1s to 1h"),
+            (
+                "[check-shop]",
+                "[/bin/sh]",
+                "p.yaml:21:5: spec.gates: afterRing: the command \"/bin/sh\" is no file name",
+            ),
+            (
+                "command: [check-shop]",
+                "noNewFailedUnits: true",
+                "p.yaml:25:9: gates.afterRing: noNewFailedUnits is asked on",
+            ),
             ("2027-01", "2025-01", "p.yaml:16:14: spec.blackouts: blackout 1"),
-            ("wait\n", "retry\n", "p.yaml:25:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
+            ("wait\n", "retry\n", "p.yaml:27:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
         ] {
             let text = format!("{GOOD}{CAREFUL}").replace(from, to);
             let fault = parse("p.yaml", &text).unwrap_err();
@@ -211,7 +224,7 @@ spec:
             ("services: []", "field spec.services"),
             ("onLimit: pause", "onLimit pause"),
             ("rings: [{name: all, all: true, gates: []}]", "field gates of a ring"),
-            ("gates: {afterHost: [], afterRing: []}", "field spec.gates.afterRing"),
+            ("gates: {afterRing: [{http: {url: 'https://a/'}}]}", "https in a gate"),
             ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),
         ] {
             let fault = parse("p.yaml", &format!("{GOOD}  {field}\n")).unwrap_err();

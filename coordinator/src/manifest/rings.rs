@@ -50,7 +50,7 @@ pub(super) fn refuse_gates(place: &Place<'_>, given: Option<&Spanned<IgnoredAny>
     Err(place.not_built(
         gates.referenced,
         "field gates of a ring",
-        "write spec.gates.afterHost, which every host of the ring must pass before the next ring begins",
+        "write spec.gates.afterHost, of every host, or afterRing, of every ring: both hold for all rings",
     ))
 }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 4] = ["afterRing", "labels", "policy", "services"];
+pub(super) const TO_COME: [&str; 3] = ["labels", "policy", "services"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -114,7 +114,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let Document { metadata, spec, .. } = document;
     refuse_not_built(place, &metadata, &spec)?;
     on_limit(place, spec.on_limit.as_ref())?;
-    let (gates, gates_at) = gates::gates(place, spec.gates)?;
+    let gates = gates::gates(place, spec.gates)?;
     let (at, targets) = (spec.targets.referenced, spec.targets.value);
     let (rings, rings_at) = rings::rings(place, spec.rings)?;
     let windows_at = spec.windows.as_ref().map(|given| given.referenced);
@@ -160,7 +160,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             Some(given) => word(place, "ramp", given, &RAMPS)?,
             None => Ramp::Full,
         },
-        gates,
+        gates: gates.after_host,
+        ring_gates: gates.after_ring,
         on_superseded: superseded.unwrap_or_else(|| OnSuperseded::default_of(operation, &baseline)),
         max_concurrency: spec
             .max_concurrency
@@ -181,8 +182,9 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             E::TooMany { what: "blackouts", .. } => blackouts_at,
             E::Ring(ring, ..) => rings_at.get(ring).copied(),
             E::RebootTooLate(..) | E::RebootOfScan => reboot_at,
-            E::Gate(at, _) => gates_at.get(at.unwrap_or(0)).copied(),
-            E::GatesOfScan => gates_at.first().copied(),
+            E::Gate(at, _) => gates.after_host_at.get(at.unwrap_or(0)).copied(),
+            E::RingGate(at, _) => gates.after_ring_at.get(at.unwrap_or(0)).copied(),
+            E::GatesOfScan => gates.after_host_at.iter().chain(&gates.after_ring_at).next().copied(),
             E::ReplanOfSnapshot => superseded_at,
             _ => None,
         };

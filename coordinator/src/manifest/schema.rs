@@ -106,7 +106,7 @@ struct Spec {
     rings: Option<Vec<Ring>>,
     /// How fast each ring reaches maxConcurrency: full, which holds if it is left out, at once; aws: 1, 2, 4, … hosts.
     ramp: Option<Ramp>,
-    /// What hosts must show after an install.
+    /// What hosts must show after an install, and rings after their bake.
     gates: Option<GatesText>,
     /// What is done once more hosts have failed than maxErrors allows. There is only halt.
     on_limit: Option<OnLimit>,
@@ -335,6 +335,7 @@ mod tests {
             (format!("{spec}  hooks: {{x: 1}}\n"), "/properties/spec/properties/hooks"),
             (format!("{spec}  blackouts: [{{x: 1}}]\n"), "/properties/spec/properties/blackouts/items"),
             (format!("{spec}  rings: [{{x: 1}}]\n"), "/properties/spec/properties/rings/items"),
+            (format!("{spec}  gates: {{x: 1}}\n"), "/properties/spec/properties/gates"),
         ] {
             let described = schema.pointer(place).and_then(|found| found["properties"].as_object());
             let mut fields: Vec<_> = described.unwrap_or_else(|| panic!("{place}")).keys().cloned().collect();

@@ -184,7 +184,7 @@ fn windows_and_blackouts_say_when() {
 fn what_is_not_built_is_refused_by_name() {
     for (field, named) in [
         ("onLimit: pause", "onLimit pause"),
-        ("gates: {afterRing: []}", "field spec.gates.afterRing"),
+        ("gates: {afterRing: [{http: {url: 'https://a/'}}]}", "https in a gate"),
         ("gates: {afterHost: [{http: {url: 'https://a/'}}]}", "https in a gate"),
     ] {
         let message = not_built(&format!("{GOOD}  {field}\n"));
@@ -229,6 +229,32 @@ fn gates_and_what_follows_a_superseded_version_are_read() {
     starts(with("wait", "retry"), "r.yaml:10:17: onSuperseded \"retry\" is unknown: write replan or wait or skip");
     let scan = message(&format!("{}{gates}", GOOD.replace("Install", "Scan")));
     starts(scan, "r.yaml:13:9: gates cannot be used with operation: Scan");
+}
+
+#[test]
+fn gates_after_a_ring_are_read_and_are_only_what_a_coordinator_can_ask() {
+    let gates = "  gates:
+    afterRing:
+      - {command: [check-shop, --all], timeout: 5m}
+      - http: {url: 'http://shop/health', status: 204}
+";
+    let spec = parse(&format!("{GOOD}{gates}")).unwrap();
+    let asked: Vec<_> = spec.ring_gates.iter().map(|gate| (gate.name(), gate.timeout_seconds)).collect();
+    assert_eq!(asked, [("command check-shop --all".into(), 300), ("http http://shop/health (204)".into(), 30)]);
+    assert!(spec.gates.is_empty());
+    let with = |from: &str, to: &str| message(&format!("{GOOD}{}", gates.replace(from, to)));
+    let starts = |message: String, with: &str| assert!(message.starts_with(with), "{message}");
+    for (gate, what) in [("systemdUnit: a.service", "systemdUnit"), ("noNewFailedUnits: true", "noNewFailedUnits")] {
+        let message = with("http: {url: 'http://shop/health', status: 204}", gate);
+        starts(message, &format!("r.yaml:12:9: gates.afterRing: {what} is asked on a host: write it under afterHost"));
+    }
+    let path = with("check-shop", "/bin/sh");
+    starts(
+        path,
+        "r.yaml:11:9: gates.afterRing: the command \"/bin/sh\" is no file name: name an executable in the folder gates of",
+    );
+    let scan = message(&format!("{}{gates}", GOOD.replace("Install", "Scan")));
+    starts(scan, "r.yaml:11:9: gates cannot be used with operation: Scan");
 }
 
 const RINGED: &str = "  ramp: aws

@@ -144,7 +144,10 @@ fn standing(progress: &ProgressDocument, ring: &RingProgress) -> String {
     let step = if ring.steps > 1 { format!("step {} of {}: ", ring.step, ring.steps) } else { String::new() };
     match ring.state {
         _ if progress.rings.len() == 1 => format!("{step}{} {}", progress.state.as_str(), one_line(reason)),
-        RingState::Settled => "settled -".to_owned(),
+        RingState::Settled => match &ring.gates {
+            Some(gates) => format!("settled gates {}", gates.state.as_str()),
+            None => "settled -".to_owned(),
+        },
         RingState::Open => format!("{step}{} {}", progress.state.as_str(), one_line(reason)),
         RingState::Pending => format!("pending {}", one_line(waiting)),
     }
@@ -192,6 +195,7 @@ mod tests {
             settled_at: None,
             approved_by: vec![],
             approvals: 0,
+            gates: None,
             waiting: None,
         }
     }

@@ -78,12 +78,15 @@ pub fn plan(plan: &PlanDocument) -> String {
     out
 }
 
-/// What hosts must show after their run, and what becomes of those whose versions are superseded.
+/// What hosts must show after their run and rings after their bake, and what becomes of those whose versions are superseded.
 fn gates(plan: &PlanDocument) -> String {
     let mut out = String::new();
-    for (at, gate) in plan.spec.gates.iter().enumerate() {
+    let host = plan.spec.gates.iter().map(|gate| ("host", gate));
+    let ring = plan.spec.ring_gates.iter().map(|gate| ("ring", gate));
+    for (at, (after, gate)) in host.chain(ring).enumerate() {
         let title = if at == 0 { "gates" } else { "" };
-        out.push_str(&format!("  {title:<8}  after each host: {}, within {} s\n", gate.name(), gate.timeout_seconds));
+        let (name, seconds) = (one_line(&gate.name()), gate.timeout_seconds);
+        out.push_str(&format!("  {title:<8}  after each {after}: {name}, within {seconds} s\n"));
     }
     match plan.spec.on_superseded {
         OnSuperseded::Wait => out.push_str("  versions  a host whose planned versions are superseded waits for them\n"),

@@ -2,7 +2,9 @@
 
 use super::{counted, duration, one_line};
 use crate::{
-    api::document::{HostResult, OutsideWindow, ReplanDocument, RingProgress, RingState, RolloutDocument},
+    api::document::{
+        HostResult, OutsideWindow, ReplanDocument, RingGatesDocument, RingProgress, RingState, RolloutDocument,
+    },
     output::Rows,
 };
 
@@ -45,12 +47,20 @@ fn ring_line(ring: &RingProgress) -> String {
         [] => String::new(),
         names => format!("; approved by {}", names.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ")),
     };
+    let gates = ring.gates.as_ref().map(gates).unwrap_or_default();
     let waiting = ring.waiting.as_ref().map_or_else(String::new, |waiting| format!("; {}", one_line(&waiting.text)));
     format!(
-        "ring {}: {standing}, {done} of {} done{approved}{waiting}\n",
+        "ring {}: {standing}, {done} of {} done{approved}{gates}{waiting}\n",
         ring.name,
         counted(hosts.total as usize, "host")
     )
+}
+
+/// What the gates of a ring showed, with the first line of why not.
+fn gates(gates: &RingGatesDocument) -> String {
+    let why = gates.text.lines().next().map(|line| format!(": {}", one_line(line))).unwrap_or_default();
+    let again = if gates.attempt > 1 { format!(" (attempt {})", gates.attempt) } else { String::new() };
+    format!("; gates {}{again} at {}{why}", gates.state.as_str(), gates.at)
 }
 
 fn packages(result: &HostResult) -> String {

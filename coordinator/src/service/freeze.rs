@@ -270,6 +270,7 @@ mod tests {
             rings: Vec::new(),
             ramp: Ramp::Full,
             gates: Vec::new(),
+            ring_gates: Vec::new(),
             on_superseded: OnSuperseded::Skip,
         }
     }

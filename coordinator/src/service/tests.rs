@@ -44,6 +44,7 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         rings: vec![],
         ramp: Ramp::Full,
         gates: vec![],
+        ring_gates: vec![],
         on_superseded: patchmesh_common::rollout::OnSuperseded::Skip,
     };
     let host = |(name, seed): &(&str, u8)| {

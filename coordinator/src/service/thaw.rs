@@ -92,6 +92,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
         excluded,
         rings,
         gates: spec.gates,
+        ring_gates: spec.ring_gates,
         on_superseded,
     })
 }

@@ -6,7 +6,7 @@ use patchmesh_common::{
 };
 
 use super::View;
-use crate::api::document::{HostCounts, RingProgress, RingState, Time, WaitingDocument};
+use crate::api::document::{HostCounts, RingGatesDocument, RingProgress, RingState, Time, WaitingDocument};
 
 impl View<'_> {
     /// Every ring, in order.
@@ -29,6 +29,7 @@ impl View<'_> {
                 let steps = u32::try_from(ring.steps.len()).unwrap_or(u32::MAX);
                 // What the last of its hosts waits for is what keeps the ring: those before it may only wait for a slot.
                 let waiting = waits.as_ref().and_then(|waits| waits.at(*open().next_back()?));
+                let gates = state.course.gates.get(&place.ring);
                 RingProgress {
                     name: ring.name.clone(),
                     state: standing,
@@ -42,6 +43,7 @@ impl View<'_> {
                     settled_at: course.settled.get(at).copied().map(Time),
                     approved_by: course.approved.values().filter(|_| own_now).cloned().collect(),
                     approvals: ring.approvals,
+                    gates: gates.map(RingGatesDocument::from),
                     waiting: waiting.map(|waiting| WaitingDocument {
                         code: waiting.code().to_owned(),
                         text: waiting.text(),

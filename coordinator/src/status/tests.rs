@@ -10,15 +10,19 @@ use patchmesh_common::{
         plan::{Plan, PlannedHost, Rollout},
         planner::Contact,
         ring::PlannedRing,
+        ring_gate::RingVerdict,
     },
-    run::message::{Answer, Refusal, RefusalCode, RunError, ToCoordinator},
+    run::{
+        gate::{Ask, Gate},
+        message::{Answer, Refusal, RefusalCode, RunError, ToCoordinator},
+    },
     schedule::Opening,
     seal::{Ed25519Signer, Sealed, Signer},
     time::{BootTime, WallTime},
 };
 
 use super::*;
-use crate::api::document::RingState;
+use crate::api::document::{RingGatesState, RingState};
 
 pub(crate) const ID: RolloutId = RolloutId([7; 8]);
 const SECOND: i64 = 1000;
@@ -83,6 +87,7 @@ impl World {
             excluded: excluded.into_iter().enumerate().map(left_out).collect(),
             rings: vec![PlannedRing::all(u32::from(hosts), Ramp::Full)],
             gates: vec![],
+            ring_gates: vec![],
             on_superseded: patchmesh_common::rollout::plan::Superseded::Skip,
         };
         let contact = Contact { alive: true, ..Contact::default() };
@@ -408,4 +413,51 @@ fn a_rollout_that_is_planned_again_and_the_one_that_does_so_name_each_other() {
     let recap = world.view().recap(again, &world.ledger.rollouts[&again]);
     assert_eq!(recap.replans, Some(ReplanDocument { name: "wave".into(), id: Some(ID.to_string()) }));
     assert_eq!(recap.replanned_as, None);
+}
+
+#[test]
+fn the_gates_of_a_ring_show_while_they_are_asked_and_what_came_of_them() {
+    let gate = Gate { ask: Ask::Command(vec!["check-shop".into()]), timeout_seconds: 60 };
+    let started = |done: u8| {
+        let mut world = World::new(3, 0, vec![]);
+        let mut plan = world.ledger.rollouts[&ID].plan.clone();
+        plan.rings = vec![
+            PlannedRing { name: "canary".into(), ..PlannedRing::all(1, Ramp::Full) },
+            PlannedRing { name: "fleet".into(), ..PlannedRing::all(2, Ramp::Full) },
+        ];
+        plan.ring_gates = vec![gate.clone()];
+        world.act(LedgerAct::Started(Box::new(Rollout { id: ID, plan, by: "ops".into(), replans: None })));
+        world.grant(1);
+        world.report(1, Outcome::Succeeded);
+        world.act(LedgerAct::RingSettled { rollout: ID, ring: 0, without: vec![] });
+        world.act(LedgerAct::RingAsked { rollout: ID, ring: 0, attempt: 1 });
+        if done > 1 {
+            let passed = RingVerdict::Passed;
+            world.act(LedgerAct::RingGated { rollout: ID, ring: 0, attempt: 1, verdict: passed });
+            (2..=done).for_each(|host| world.grant(host));
+            (2..=done).for_each(|host| world.report(host, Outcome::Succeeded));
+        }
+        world
+    };
+    let gates = |world: &World, ring: usize| {
+        let gates = world.recap().rings[ring].gates.clone();
+        gates.map(|gates| (gates.state, gates.attempt, gates.text))
+    };
+    let mut world = started(1);
+    assert_eq!(gates(&world, 0), Some((RingGatesState::Asked, 1, String::new())));
+    assert_eq!((gates(&world, 1), world.state()), (None, word("Waiting", "ring-gates")));
+    let failed = RingVerdict::Failed { gate: 0, text: "it exited with 3\nno till".into() };
+    world.act(LedgerAct::RingGated { rollout: ID, ring: 0, attempt: 1, verdict: failed });
+    world.act(LedgerAct::Halted { rollout: ID });
+    assert_eq!(world.state(), word("Halted", "ring-gate-failed"));
+    assert_eq!(gates(&world, 0), Some((RingGatesState::Failed, 1, "it exited with 3\nno till".into())));
+
+    // Nobody is left who could wait for the gates of the last ring: the rollout does.
+    let mut world = started(3);
+    assert_eq!(gates(&world, 0), Some((RingGatesState::Passed, 1, String::new())));
+    assert_eq!((gates(&world, 1), world.state()), (None, word("Waiting", "ring-gates")));
+    world.act(LedgerAct::RingAsked { rollout: ID, ring: 1, attempt: 1 });
+    world.act(LedgerAct::RingGated { rollout: ID, ring: 1, attempt: 1, verdict: RingVerdict::Passed });
+    world.end();
+    assert_eq!(world.state(), word("Succeeded", ""));
 }

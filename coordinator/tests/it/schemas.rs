@@ -389,6 +389,8 @@ fn what_is_said_of_policies_is_what_is_published() {
         ("/spec/gates", json!([])),
         ("/spec/gates/afterHost/0", json!("check-web")),
         ("/spec/gates/afterHost/3/http/status", json!(99)),
+        ("/spec/gates/afterRing/0", json!({ "systemdUnit": "a.service" })),
+        ("/spec/gates/afterRing/1/http/status", json!(99)),
         ("/spec/blackouts/0/from", json!(2026)),
         ("/spec/onLimit", json!("pause")),
         ("/spec/onSuperseded", json!("retry")),

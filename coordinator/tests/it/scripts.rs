@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 39] = [
+const FILES: [(&str, &str); 40] = [
     ("changed.yaml", include_str!("../scripts/changed.yaml")),
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
@@ -31,6 +31,7 @@ const FILES: [(&str, &str); 39] = [
     ("gate-path.yaml", include_str!("../scripts/gate-path.yaml")),
     ("gate-https.yaml", include_str!("../scripts/gate-https.yaml")),
     ("gate-ring.yaml", include_str!("../scripts/gate-ring.yaml")),
+    ("gate-ring-path.yaml", include_str!("../scripts/gate-ring-path.yaml")),
     ("limit-pause.yaml", include_str!("../scripts/limit-pause.yaml")),
     ("replan.yaml", include_str!("../scripts/replan.yaml")),
     ("rings.yaml", include_str!("../scripts/rings.yaml")),

@@ -1,10 +1,11 @@
-//! Gates: what the host must show after a run. They change nothing, and may be asked again.
+//! Gates: what a host must show after a run, and a ring after its bake. They change nothing, and may be asked again.
 //!
 //! A command is an executable in `HOOKS/gate/`, trusted as far as hooks are: a coordinator names it, and the host's owner put it
-//! there.
+//! there. After a ring the coordinator asks, on its own machine: then it is one in `gates/` of the coordinator's folder.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,7 +15,7 @@ use http_body_util::Empty;
 use hyper::{Request, Uri, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use patchmesh_common::{
-    id::RolloutId,
+    id::{MeshId, RolloutId},
     run::{
         act::HooksEnd,
         gate::{Ask, Gate},
@@ -28,12 +29,14 @@ use tokio::{
 
 use super::{
     adopt::printable,
-    hooks::{self, Told},
+    executable::{self, Told},
 };
 use crate::store::durable;
 
-/// The folder of the commands, among those of the hooks, and their `PATCHMESH_PHASE`.
-const FOLDER: &str = "gate";
+/// The folder of a host's commands, among those of the hooks, and the `PATCHMESH_PHASE` of every command.
+const PHASE: &str = "gate";
+/// The folder of a coordinator's commands, in its own.
+const RING_FOLDER: &str = "gates";
 /// Where systemd says that it has booted the machine.
 const BOOTED: &str = "/run/systemd/system";
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
@@ -43,9 +46,12 @@ const AGAIN: Duration = Duration::from_millis(500);
 const NOTE_WITHIN: Duration = Duration::from_secs(30);
 const UNITS_BEFORE: &str = "failed-units.json";
 
-/// Asks the gates of one host.
+/// Asks the gates of one host, or those of a coordinator's rings.
 pub struct Gates {
-    hooks: PathBuf,
+    /// What the folder of the commands is in.
+    home: PathBuf,
+    /// The name of that folder.
+    folder: &'static str,
     /// `systemctl`, or why systemd cannot be asked.
     systemctl: Result<PathBuf, String>,
 }
@@ -62,6 +68,37 @@ pub struct GateContext<'a> {
     pub folder: PathBuf,
 }
 
+/// After which ring.
+pub struct RingContext<'a> {
+    /// For commands: `PATCHMESH_ROLLOUT`.
+    pub rollout: RolloutId,
+    /// For commands: `PATCHMESH_ATTEMPT`.
+    pub attempt: u32,
+    /// For commands: `PATCHMESH_RING`, its name.
+    pub ring: &'a str,
+    /// For commands: `PATCHMESH_MESH`.
+    pub mesh: MeshId,
+}
+
+/// A gate of a ring that was not passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotPassed {
+    /// Which of those that were asked, from 0.
+    pub gate: usize,
+    /// Why, in one line, and below it what it printed.
+    pub text: String,
+}
+
+/// What one asking is about.
+struct Asking<'a> {
+    rollout: RolloutId,
+    attempt: u32,
+    /// Variables of its kind.
+    more: &'a [(&'static str, &'a OsStr)],
+    /// Where it is noted what was so before; `None` after a ring.
+    notes: Option<&'a Path>,
+}
+
 impl Gates {
     /// The gates of the host whose hooks are in `hooks` and whose packages are in `root`.
     pub fn new(hooks: &Path, root: &Path) -> Self {
@@ -72,7 +109,13 @@ impl Gates {
         } else {
             Ok(PathBuf::from(SYSTEMCTL))
         };
-        Self { hooks: hooks.to_owned(), systemctl }
+        Self { home: hooks.to_owned(), folder: PHASE, systemctl }
+    }
+
+    /// The gates of rings, asked by the coordinator whose folder is `home`.
+    pub fn of_rings(home: &Path) -> Self {
+        let systemctl = Err("a coordinator sees no host's services".to_owned());
+        Self { home: home.to_owned(), folder: RING_FOLDER, systemctl }
     }
 
     /// Why one of `gates` could never be passed here; `None` if each may be. Nothing is asked.
@@ -96,26 +139,13 @@ impl Gates {
 
     /// Asks up to the first gate that is not passed, and keeps what was seen in the run's folder.
     pub async fn ask(&self, gates: &[Gate], context: &GateContext<'_>) -> HooksEnd {
-        let mut end = HooksEnd::default();
-        for gate in gates {
-            let asked = match gate.check() {
-                Ok(()) => self.ask_one(gate, context).await,
-                Err(error) => Err(error.to_string()),
-            };
-            let name = gate.name();
-            match asked {
-                Ok(seen) => end.output.push_str(&format!("{name}: passed{}\n", said(&seen))),
-                Err(why) => {
-                    end.output.push_str(&format!("{name}: {why}\n"));
-                    end.error =
-                        Some(format!("the gate {name} was not passed: {}", why.lines().next().unwrap_or_default()));
-                }
-            }
-            end.output = printable(end.output.as_bytes());
-            if end.error.is_some() {
-                break;
-            }
-        }
+        let asking = Asking {
+            rollout: context.rollout,
+            attempt: context.attempt,
+            more: &[("PATCHMESH_ROOT", context.root.as_os_str())],
+            notes: Some(&context.folder),
+        };
+        let (end, _) = self.ask_all(gates, &asking).await;
         let path = context.folder.join(format!("gates-{}.txt", context.attempt));
         if let Err(error) =
             durable::make_folder(&context.folder).and_then(|()| durable::write(&path, end.output.as_bytes()))
@@ -125,16 +155,53 @@ impl Gates {
         end
     }
 
+    /// Asks up to the first gate that is not passed.
+    ///
+    /// # Errors
+    /// Which one that is.
+    pub async fn ask_ring(&self, gates: &[Gate], context: &RingContext<'_>) -> Result<(), NotPassed> {
+        let mesh = context.mesh.to_string();
+        let more = [("PATCHMESH_RING", OsStr::new(context.ring)), ("PATCHMESH_MESH", OsStr::new(&mesh))];
+        let asking = Asking { rollout: context.rollout, attempt: context.attempt, more: &more, notes: None };
+        let (end, failed) = self.ask_all(gates, &asking).await;
+        tracing::info!(rollout = %context.rollout, ring = context.ring, attempt = context.attempt, output = end.output, "the gates of a ring were asked");
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn ask_all(&self, gates: &[Gate], asking: &Asking<'_>) -> (HooksEnd, Option<NotPassed>) {
+        let (mut end, mut failed) = (HooksEnd::default(), None);
+        for (at, gate) in gates.iter().enumerate() {
+            let asked = match gate.check() {
+                Ok(()) => self.ask_one(gate, asking).await,
+                Err(error) => Err(error.to_string()),
+            };
+            let name = gate.name();
+            match asked {
+                Ok(seen) => end.output.push_str(&format!("{name}: passed{}\n", said(&seen))),
+                Err(why) => {
+                    end.output.push_str(&format!("{name}: {why}\n"));
+                    end.error =
+                        Some(format!("the gate {name} was not passed: {}", why.lines().next().unwrap_or_default()));
+                    failed = Some(NotPassed { gate: at, text: printable(why.as_bytes()) });
+                }
+            }
+            end.output = printable(end.output.as_bytes());
+            if end.error.is_some() {
+                break;
+            }
+        }
+        (end, failed)
+    }
+
     /// What was seen, or why the gate was not passed: a line, and below it what was printed.
-    async fn ask_one(&self, gate: &Gate, context: &GateContext<'_>) -> Result<String, String> {
+    async fn ask_one(&self, gate: &Gate, asking: &Asking<'_>) -> Result<String, String> {
         let timeout = Duration::from_secs(gate.timeout_seconds.into());
         match &gate.ask {
             Ask::Command(argv) => {
                 let file = self.command(argv)?;
                 let arguments = argv.get(1..).unwrap_or_default();
-                let told =
-                    Told { phase: FOLDER, rollout: context.rollout, attempt: context.attempt, root: context.root };
-                match hooks::run_one(&file, arguments, told, timeout).await {
+                let told = Told { phase: PHASE, rollout: asking.rollout, attempt: asking.attempt, more: asking.more };
+                match executable::run_one(&file, arguments, told, timeout).await {
                     (output, None) => Ok(output),
                     (output, Some(failure)) => Err(format!("it {failure}{}", said(&output))),
                 }
@@ -146,7 +213,7 @@ impl Gates {
                 })
             }
             Ask::NoNewFailedUnits => {
-                let path = context.folder.join(UNITS_BEFORE);
+                let path = asking.notes.ok_or("nobody noted which units had failed before")?.join(UNITS_BEFORE);
                 let noted =
                     std::fs::read(&path).and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other));
                 let before: BTreeSet<String> = noted.map_err(|error| {
@@ -169,13 +236,13 @@ impl Gates {
     /// The inspected executable of a command.
     fn command(&self, argv: &[String]) -> Result<PathBuf, String> {
         let file = argv.first().map(String::as_str).unwrap_or_default();
-        let missing = || format!("there is no {}", self.hooks.join(FOLDER).join(file).display());
-        let path = hooks::folder(&self.hooks, FOLDER)?.ok_or_else(missing)?.join(file);
+        let missing = || format!("there is no {}", self.home.join(self.folder).join(file).display());
+        let path = executable::folder(&self.home, self.folder)?.ok_or_else(missing)?.join(file);
         let about = std::fs::symlink_metadata(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => missing(),
             _ => format!("{} cannot be read: {error}", path.display()),
         })?;
-        hooks::inspect(&path, &about)?;
+        executable::inspect(&path, &about)?;
         Ok(path)
     }
 
@@ -196,9 +263,9 @@ impl Gates {
     }
 
     async fn systemctl(&self, arguments: &[String], timeout: Duration) -> (String, Option<String>) {
-        let told = Told { phase: FOLDER, rollout: RolloutId([0; 8]), attempt: 1, root: Path::new("/") };
+        let told = Told { phase: PHASE, rollout: RolloutId([0; 8]), attempt: 1, more: &[] };
         match &self.systemctl {
-            Ok(program) => hooks::run_one(program, arguments, told, timeout).await,
+            Ok(program) => executable::run_one(program, arguments, told, timeout).await,
             Err(why) => (String::new(), Some(why.clone())),
         }
     }

@@ -4,37 +4,23 @@
 //! be writable by nobody else. All hooks of a point are inspected before the first one runs.
 
 use std::{
-    collections::VecDeque,
     io,
-    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use patchmesh_common::{
     id::RolloutId,
-    run::{HookPoint, act::HooksEnd, message::MAX_TEXT},
-};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, Command},
+    run::{HookPoint, act::HooksEnd},
 };
 
-use super::{adopt::printable, runner::DEFAULT_PATH};
-use crate::store::trust::distrust;
+use super::{
+    adopt::printable,
+    executable::{NOTHING, Told, folder, inspect, run_one},
+};
 
-/// How much of a hook's output is kept from its beginning, and as much from its end. The rest is read and dropped.
-pub const KEPT: usize = 32 << 10;
 /// Most hooks at one point: more is a mistake, such as a folder that something fills.
 pub const MAX_HOOKS: usize = 64;
-/// How long output is awaited after a hook has ended: what it left running may keep the pipe open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often a hook that somebody has open for writing is tried again: replacing a file takes milliseconds.
-const BUSY_TRIES: u32 = 20;
-/// How long between two tries.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What hooks are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +50,7 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
             phase: context.point.as_str(),
             rollout: context.rollout,
             attempt: context.attempt,
-            root: &context.root,
+            more: &[("PATCHMESH_ROOT", context.root.as_os_str())],
         };
         let (output, failure) = run_one(&hook, &[], told, context.timeout).await;
         let name = name(&hook);
@@ -85,8 +71,7 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
 /// The inspected hooks of `point`, by name. Names that begin with a dot are not hooks.
 fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
     let Some(folder) = folder(hooks, point.as_str())? else { return Ok(Vec::new()) };
-    let unreadable =
-        |error: io::Error| format!("the hook folder {} cannot be read: {error}; no hook was run", folder.display());
+    let unreadable = |error: io::Error| format!("the folder {} cannot be read: {error}; {NOTHING}", folder.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -96,7 +81,7 @@ fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
     }
     if found.len() > MAX_HOOKS {
         return Err(format!(
-            "{} holds {} hooks, at most {MAX_HOOKS} are run; no hook was run",
+            "{} holds {} hooks, at most {MAX_HOOKS} are run; {NOTHING}",
             folder.display(),
             found.len()
         ));
@@ -108,201 +93,8 @@ fn find(hooks: &Path, point: HookPoint) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// The inspected folder `name` of `hooks`; `None` if it is not there.
-pub(super) fn folder(hooks: &Path, name: &str) -> Result<Option<PathBuf>, String> {
-    let folder = hooks.join(name);
-    for path in [hooks, &folder] {
-        match std::fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(format!("the hook folder {} cannot be read: {error}; no hook was run", path.display()));
-            }
-            Ok(found) if !found.is_dir() => return Err(format!("{} is not a folder; no hook was run", path.display())),
-            Ok(found) => trusted(path, &found)?,
-        }
-    }
-    Ok(Some(folder))
-}
-
-/// Whether `hook` may be run.
-pub(super) fn inspect(hook: &Path, about: &std::fs::Metadata) -> Result<(), String> {
-    let path = hook.display();
-    if !about.is_file() {
-        return Err(format!("hook {path} is not a regular file; put the executable itself there; no hook was run"));
-    }
-    trusted(hook, about)?;
-    if about.mode() & 0o111 == 0 {
-        return Err(format!("hook {path} is not executable; chmod +x it or remove it; no hook was run"));
-    }
-    Ok(())
-}
-
-fn trusted(path: &Path, about: &std::fs::Metadata) -> Result<(), String> {
-    match distrust(about) {
-        Some(why) => Err(format!("hook {} {why}; no hook was run", path.display())),
-        None => Ok(()),
-    }
-}
-
 fn name(hook: &Path) -> String {
     hook.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// What one executable is told in its environment.
-#[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
-    pub(super) phase: &'a str,
-    pub(super) rollout: RolloutId,
-    pub(super) attempt: u32,
-    pub(super) root: &'a Path,
-}
-
-/// What the executable printed, and how it failed.
-pub(super) async fn run_one(
-    hook: &Path,
-    arguments: &[String],
-    told: Told<'_>,
-    timeout: Duration,
-) -> (String, Option<String>) {
-    let mut child = match spawn(hook, arguments, told).await {
-        Ok(child) => child,
-        Err(error) => return (String::new(), Some(format!("cannot be run: {error}"))),
-    };
-    let mut group = Group(child.id());
-    let mut kept = Kept::default();
-    let ended = tokio::time::timeout(timeout, watch(&mut child, &mut kept)).await;
-    let failure = match ended {
-        Ok(Ok(status)) => {
-            // What it left running on purpose, such as a service, stays.
-            group.0 = None;
-            failure(status)
-        }
-        Ok(Err(error)) => Some(format!("cannot be awaited: {error}")),
-        Err(_) => {
-            drop(group);
-            let seconds = timeout.as_secs_f64();
-            let reaped = child.wait().await.map(|_| ()).map_err(|error| format!(" and cannot be awaited: {error}"));
-            Some(format!("ran longer than {seconds} s and was killed{}", reaped.err().unwrap_or_default()))
-        }
-    };
-    (kept.text(), failure)
-}
-
-/// Starts a hook; one that is being replaced at this moment is tried again.
-async fn spawn(hook: &Path, arguments: &[String], told: Told<'_>) -> io::Result<Child> {
-    let mut command = Command::new(hook);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", DEFAULT_PATH)
-        .env("PATCHMESH_ROLLOUT", told.rollout.to_string())
-        .env("PATCHMESH_PHASE", told.phase)
-        .env("PATCHMESH_ATTEMPT", told.attempt.to_string())
-        .env("PATCHMESH_ROOT", told.root)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    for _ in 0..BUSY_TRIES {
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => tokio::time::sleep(BUSY_PAUSE).await,
-            other => return other,
-        }
-    }
-    command.spawn()
-}
-
-/// Drains the output until the hook ends, and a little longer.
-async fn watch(child: &mut Child, kept: &mut Kept) -> io::Result<ExitStatus> {
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let mut status = None;
-    let last_words = tokio::time::sleep(Duration::MAX);
-    tokio::pin!(last_words);
-    loop {
-        let (mut from_out, mut from_err) = ([0; 8192], [0; 8192]);
-        tokio::select! {
-            size = read(&mut out, &mut from_out), if out.is_some() => {
-                if size == 0 { out = None } else { kept.push(&from_out[..size]) }
-            }
-            size = read(&mut err, &mut from_err), if err.is_some() => {
-                if size == 0 { err = None } else { kept.push(&from_err[..size]) }
-            }
-            ended = child.wait(), if status.is_none() => {
-                status = Some(ended?);
-                last_words.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS);
-            }
-            () = &mut last_words, if status.is_some() => (out, err) = (None, None),
-        }
-        if let (Some(status), None, None) = (status, &out, &err) {
-            return Ok(status);
-        }
-    }
-}
-
-/// How much came; 0 at the end and after an error, both of which mean that no more will come.
-async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
-    match pipe {
-        Some(pipe) => pipe.read(buffer).await.unwrap_or(0),
-        None => 0,
-    }
-}
-
-/// A hook with its children, killed when this is dropped: after its time, and when the daemon ends before the hook, because
-/// the next start runs it again and two of one hook at once undo each other.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let group = self.0.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        if let Some(group) = group
-            && let Err(error) = kill_process_group(group, Signal::KILL)
-        {
-            tracing::warn!(%error, "a hook could not be killed");
-        }
-    }
-}
-
-fn failure(status: ExitStatus) -> Option<String> {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => None,
-        (Some(code), _) => Some(format!("exited with {code}")),
-        (None, Some(signal)) => Some(format!("was ended by signal {signal}")),
-        (None, None) => Some(format!("ended unusually: {status}")),
-    }
-}
-
-/// The beginning and the end of a stream of any length.
-#[derive(Default)]
-struct Kept {
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    dropped: u64,
-}
-
-impl Kept {
-    fn push(&mut self, bytes: &[u8]) {
-        let (head, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
-        self.head.extend_from_slice(head);
-        self.tail.extend(rest);
-        let excess = self.tail.len().saturating_sub(KEPT);
-        self.tail.drain(..excess);
-        self.dropped += excess as u64;
-    }
-
-    /// At most [`MAX_TEXT`] bytes, half of them from the beginning if something had to go.
-    fn text(&self) -> String {
-        let (front, back) = self.tail.as_slices();
-        let tail = [front, back].concat();
-        if self.dropped == 0 && self.head.len() + tail.len() <= MAX_TEXT {
-            return printable(&[&self.head[..], &tail].concat()).trim_end().to_owned();
-        }
-        let half = MAX_TEXT / 2 - 128;
-        let all = [&self.head[..], &tail].concat();
-        let (first, last) = (&all[..half], &all[all.len() - half..]);
-        let left_out = self.dropped + (all.len() - 2 * half) as u64;
-        format!("{}\n[… {left_out} bytes left out …]\n{}", printable(first), printable(last).trim_end())
-    }
 }
 
 #[cfg(test)]

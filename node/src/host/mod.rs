@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod apt;
 pub mod boot;
+mod executable;
 pub mod gates;
 pub mod hooks;
 mod process;

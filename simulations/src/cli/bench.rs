@@ -153,6 +153,8 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         unwell: 0,
         waits: false,
         replans: false,
+        shown: false,
+        sick: None,
     };
     let scenario = Scenario { rests: true, waves: vec![wave], ..Load::Rest.scenario(hosts, 24 * HOUR) };
     let begun = spent();

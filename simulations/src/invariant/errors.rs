@@ -21,7 +21,7 @@ pub(super) struct Errors {
     settled: BTreeMap<LeaseId, Outcome>,
     failed: BTreeMap<(Spot, RolloutId), u32>,
     halted: BTreeMap<(Spot, RolloutId), bool>,
-    /// Rollouts in which a host was unwell when it was asked.
+    /// Rollouts in which a host or a ring was unwell when it was asked.
     unwell: BTreeSet<RolloutId>,
 }
 
@@ -44,7 +44,7 @@ impl Promise for Errors {
                     format!("the ledger folded {outcome:?} for lease {lease}, its host settled {real:?}")
                 });
             }
-            Truth::Gated { rollout, ok: false, .. } => {
+            Truth::Gated { rollout, ok: false, .. } | Truth::RingShown { rollout, ok: false, .. } => {
                 self.unwell.insert(*rollout);
             }
             Truth::Halted(rollout) => {

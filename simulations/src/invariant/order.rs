@@ -48,6 +48,8 @@ pub(super) struct Order {
     approved: BTreeSet<(RolloutId, u16)>,
     /// Hosts that were unwell when they were last asked, by rollout and step.
     unwell: BTreeSet<(RolloutId, usize, NodeId)>,
+    /// Whether all was well when the gates of a ring were last asked.
+    rings: BTreeMap<(RolloutId, u16), bool>,
     courses: BTreeMap<(Spot, RolloutId), Course>,
 }
 
@@ -85,6 +87,9 @@ impl Promise for Order {
                 let Some(step) = self.steps.get(&(*rollout, node)) else { return };
                 let key = (*rollout, *step, node);
                 let _ = if *ok { self.unwell.remove(&key) } else { self.unwell.insert(key) };
+            }
+            Truth::RingShown { rollout, ring, ok } => {
+                self.rings.insert((*rollout, *ring), *ok);
             }
             Truth::Approved { rollout, ring } => {
                 self.approved.insert((*rollout, *ring));
@@ -163,6 +168,13 @@ impl Order {
             return Some(format!(
                 "a host of step {step} of rollout {rollout} begins although {} of step {at} failed its gate",
                 host.short()
+            ));
+        }
+        let shown = self.rollouts.get(&rollout)?[..=step].iter().filter(|step| step.shown);
+        let mut before = shown.filter_map(|step| step.place.ring.checked_sub(1));
+        if let Some(ring) = before.find(|ring| self.rings.get(&(rollout, *ring)) != Some(&true)) {
+            return Some(format!(
+                "a host of step {step} of rollout {rollout} begins, and ring {ring} has not shown that all is well"
             ));
         }
         if step > course.step {

@@ -7,6 +7,7 @@ use patchmesh_common::{
         ledger::{Ledger, LedgerAct},
         limit::Ramp,
         ring::PlannedRing,
+        ring_gate::RingVerdict,
     },
     run::message::{Answer, LeaseFrame, Outcome, Refusal, RefusalCode, ToCoordinator, ToHost},
     seal::{Payload, Sealed},
@@ -130,6 +131,16 @@ impl Sabotage for PausesSkipped {
     fn desk_event(&mut self, event: &mut Event) {
         let Event::Apply { plan, .. } = event else { return };
         plan.rings.iter_mut().for_each(|ring| (ring.wait, ring.bake) = (0, 0));
+    }
+}
+
+pub(super) struct RingGateIgnored;
+
+impl Sabotage for RingGateIgnored {
+    fn desk_event(&mut self, event: &mut Event) {
+        if let Event::Gated { verdict, .. } = event {
+            *verdict = RingVerdict::Passed;
+        }
     }
 }
 

@@ -101,6 +101,13 @@ pub const ALL: &[Entry] = &[
         desk::ApprovalsAssumed,
         ringed
     ),
+    entry!(
+        "ring-gate-ignored",
+        "order",
+        "whatever the gates of a ring show is read as good",
+        desk::RingGateIgnored,
+        sick
+    ),
     entry!("gate-ignored", "order", "whatever a gate shows is read as good", host::GateIgnored, unwell),
     entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),
     entry!("packages-unchecked", "exactness", "what is installed is not compared", host::PackagesUnchecked, failing),

@@ -34,6 +34,8 @@ pub(super) fn wave() -> Scenario {
             unwell: 0,
             waits: false,
             replans: false,
+            shown: false,
+            sick: None,
         }],
         services: Vec::new(),
         fleet: 0,
@@ -79,6 +81,13 @@ pub(super) fn ringed() -> Scenario {
 pub(super) fn unwell() -> Scenario {
     let mut scenario = ringed();
     (scenario.waves[0].gated, scenario.waves[0].unwell) = (true, 1);
+    scenario
+}
+
+/// The first host is well, and what it serves is not.
+pub(super) fn sick() -> Scenario {
+    let mut scenario = ringed();
+    (scenario.waves[0].shown, scenario.waves[0].sick) = (true, Some(0));
     scenario
 }
 

@@ -38,6 +38,8 @@ fn scenario() -> Scenario {
         unwell: 0,
         waits: false,
         replans: false,
+        shown: false,
+        sick: None,
     };
     Scenario {
         hosts: 3,

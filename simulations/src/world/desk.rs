@@ -27,7 +27,7 @@ use rand::Rng;
 use super::{
     Happening, World,
     policies::{self, Policies},
-    rings,
+    rings, shown,
     surveys::Asking,
 };
 use crate::{
@@ -299,6 +299,9 @@ impl World {
             Effect::TellStop { to, order } => {
                 let signed = self.sealed_stop(spot, &order);
                 self.command(spot, to, ToHost::Stop(signed));
+            }
+            Effect::AskGates { rollout, ring, attempt, .. } => {
+                self.ask_gates(spot, shown::Asking { rollout, ring, attempt })
             }
             // A message to the mesh's actor, which may start after this.
             Effect::Order(order) => {

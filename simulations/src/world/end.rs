@@ -260,6 +260,7 @@ impl World {
         keep("operators".into(), self.operators.chance.kept());
         keep("operators afield".into(), self.operators.afield.kept());
         keep("poison".into(), self.poisoner.kept());
+        keep("ring gate delays".into(), self.gates.kept());
         for seat in &mut self.seats {
             keep(format!("machine {}", seat.spot), seat.chance.kept());
             keep(format!("mesh {}", seat.spot), seat.mesh_chance.kept());

@@ -23,6 +23,7 @@ mod rest;
 mod rings;
 mod seat;
 mod services;
+mod shown;
 mod surveys;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,7 @@ enum Happening {
     Jump { spot: Spot, by: i64 },
     Change { every: u64 },
     Replan { spot: Spot, life: u32 },
+    Shown { spot: Spot, life: u32, asking: shown::Asking },
     Order { spot: Spot, life: u32, signed: Box<SignedStop> },
     Ordered { spot: Spot, life: u32, signed: Box<SignedStop> },
     Heal,
@@ -116,6 +118,7 @@ impl Happening {
             | Self::Survey { spot, .. }
             | Self::Replan { spot, .. }
             | Self::Due { spot, .. }
+            | Self::Shown { spot, .. }
             | Self::Order { spot, .. }
             | Self::Ordered { spot, .. }
             | Self::Saved { spot, .. }
@@ -169,6 +172,7 @@ impl Happening {
             Self::Ordered { .. } => 30,
             Self::Replan { .. } => 31,
             Self::Due { .. } => 32,
+            Self::Shown { .. } => 33,
         }
     }
 
@@ -212,6 +216,8 @@ pub struct World {
     /// What daemons die of.
     poisons: poison::Poisons,
     poisoner: Chance,
+    /// How long gates of rings take.
+    gates: Chance,
     trace: Trace,
     events: u64,
     bytes: u64,
@@ -277,7 +283,7 @@ impl World {
             seeds.chance("operators afield"),
             scenario.waves.len(),
         );
-        let poisoner = seeds.chance("poison");
+        let (poisoner, gates) = (seeds.chance("poison"), seeds.chance("ring gate delays"));
         let mut world = Self {
             now: 0,
             queue: crate::queue::Queue::default(),
@@ -291,6 +297,7 @@ impl World {
             sabotage: None,
             poisons: poison::Poisons::default(),
             poisoner,
+            gates,
             trace: Trace::default(),
             events: 0,
             bytes: 0,
@@ -369,6 +376,7 @@ impl World {
             Happening::Survey { spot, life, request } if self.lives(spot, life) => self.survey_on(spot, request),
             Happening::Replan { spot, life } if self.lives(spot, life) => self.replan(spot),
             Happening::Due { spot, life } if self.lives(spot, life) => self.look_for_due(spot),
+            Happening::Shown { spot, life, asking } if self.lives(spot, life) => self.shown(spot, asking),
             Happening::Saved { spot, life } if self.lives(spot, life) => self.saved(spot),
             Happening::Frame { spot, bytes } => self.frame_arrives(spot, &bytes),
             Happening::News { spot, from, news } => self.news_arrives(spot, from, &news),

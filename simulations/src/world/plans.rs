@@ -67,6 +67,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
+        ring_gates: ring_gates(wave),
         on_superseded,
     })
 }
@@ -87,6 +88,12 @@ fn reboot(wave: &Wave) -> RebootOption {
 fn gates(wave: &Wave) -> Vec<Gate> {
     let gate = Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 };
     if wave.gated { vec![gate] } else { Vec::new() }
+}
+
+/// The same of what a coordinator asks.
+fn ring_gates(wave: &Wave) -> Vec<Gate> {
+    let gate = Gate { ask: Ask::Command(vec!["check".into()]), timeout_seconds: 600 };
+    if wave.shown { vec![gate] } else { Vec::new() }
 }
 
 fn openings(wave: &Wave) -> Vec<Opening> {
@@ -118,6 +125,7 @@ pub(super) fn plan(spec: &RolloutSpec, wave: &Wave) -> Plan {
         excluded: Vec::new(),
         rings: Vec::new(),
         gates: gates(wave),
+        ring_gates: ring_gates(wave),
         on_superseded: Superseded::of(spec),
     }
 }

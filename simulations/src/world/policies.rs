@@ -297,6 +297,7 @@ pub(super) fn plan_of(spec: &RolloutSpec, openings: Vec<Opening>, found: Found, 
         hosts: found.planned,
         excluded: found.excluded,
         gates: spec.gates.clone(),
+        ring_gates: spec.ring_gates.clone(),
         on_superseded: Superseded::of(spec),
     }
 }

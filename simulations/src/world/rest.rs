@@ -204,6 +204,8 @@ mod tests {
             unwell: 0,
             waits: false,
             replans: false,
+            shown: false,
+            sick: None,
         };
         let run = |rests| {
             let mut world = World::new(1, scenario(40, rests, vec![wave.clone()], 17), false);

@@ -37,6 +37,7 @@ pub(super) fn steps(plan: &Plan) -> Option<Vec<RingStep>> {
             hosts: plan.step_range(place).filter(works).map(|at| plan.hosts[at].node).collect(),
             pause: u64::try_from(plan.pause_before(place).as_millis()).unwrap_or(u64::MAX),
             approved: plan.approvals_before(place) > 0,
+            shown: place.step == 0 && place.ring > 0 && !plan.ring_gates.is_empty(),
         });
         next = plan.after(place);
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ring_gates::RingBooks;
 use crate::{
     id::NodeId,
-    rollout::{Operation, approval::SignedVerdict, plan::Plan, ring::Place},
+    rollout::{Operation, approval::SignedVerdict, plan::Plan, ring::Place, ring_gate::RingVerdict},
     time::WallTime,
 };
 
@@ -21,6 +22,7 @@ pub(super) struct Order {
     rejected: bool,
     /// Positions of hosts that failed a gate.
     gate_failed: BTreeSet<usize>,
+    rings: RingBooks,
 }
 
 impl Order {
@@ -37,6 +39,7 @@ impl Order {
             approved: BTreeSet::new(),
             rejected: false,
             gate_failed: BTreeSet::new(),
+            rings: RingBooks::default(),
         }
     }
 
@@ -54,7 +57,43 @@ impl Order {
     pub(super) fn is_shut(&self, plan: &Plan) -> bool {
         let step = plan.step_range(self.place);
         let end = if plan.after(self.place).is_some() { step.end } else { step.start };
-        self.gate_failed.range(..end).next().is_some()
+        self.gate_failed.range(..end).next().is_some() || self.rings.has_failed()
+    }
+
+    /// The gates of a ring begin to be asked, while `held` hosts hold a slot.
+    pub(super) fn asked(
+        &mut self,
+        plan: &Plan,
+        (ring, attempt): (u16, u32),
+        held: usize,
+        at: WallTime,
+    ) -> Result<(), String> {
+        self.rings.asked(ring, attempt)?;
+        let next = self.place.step == 0 && self.place.ring.checked_sub(1) == Some(ring) && !self.opened;
+        match next {
+            true => self.soaking(plan, at).map_or(Ok(()), Err),
+            false if ring > self.place.ring => Err(format!("the gates of ring {ring} were asked before it began")),
+            false if held > 0 => Err(format!("the gates of ring {ring} were asked before it had settled")),
+            false => Ok(()),
+        }
+    }
+
+    /// The gates of a ring were answered.
+    pub(super) fn gated(&mut self, ring: u16, attempt: u32, verdict: &RingVerdict) -> Result<(), String> {
+        self.rings.gated(ring, attempt, verdict)
+    }
+
+    /// The rollout ended, nobody called it off, and `begun` are the hosts that were granted or reported in it. `None` if there is
+    /// nothing to be shown: no gates, or hosts that are not done.
+    pub(super) fn ended(&self, plan: &Plan, begun: &dyn Fn(&NodeId) -> bool) -> Option<Result<(), String>> {
+        let done = plan.hosts.iter().all(|host| self.over.contains(&host.node));
+        if plan.ring_gates.is_empty() || self.rejected || self.rings.has_failed() || !done {
+            return None;
+        }
+        let at = plan.hosts.iter().rposition(|host| begun(&host.node))?;
+        let ring = (0..u16::MAX).find(|ring| at < plan.ring_range(Place { ring: *ring, step: 0 }).end)?;
+        let passed = self.rings.has_passed(ring);
+        Some(if passed { Ok(()) } else { Err(format!("ended before the gates of ring {ring} had passed")) })
     }
 
     pub(super) fn judged(&mut self, evidence: &SignedVerdict) -> Result<(), String> {
@@ -83,6 +122,9 @@ impl Order {
         if self.place == next && !self.opened {
             // The clock was set back, and the pause begins again.
             self.since = Some(at);
+            if next.step == 0 {
+                self.rings.baked_again(place.ring);
+            }
             return Ok(());
         }
         if self.place != place {
@@ -96,6 +138,7 @@ impl Order {
         (self.place, self.since, self.opened) = (next, Some(at), false);
         if next.step == 0 {
             self.approved.clear();
+            self.rings.baked_again(place.ring);
         }
         let failed = self.gate_failed.range(..plan.step_range(place).end).next();
         match (early, busy, open) {
@@ -111,6 +154,9 @@ impl Order {
         let Some(position) = self.index.get(&host).copied() else { return Ok(()) };
         if self.rejected {
             return Err("granted after a ring was rejected".into());
+        }
+        if self.rings.has_failed() {
+            return Err("granted after a ring failed its gates".into());
         }
         let step = plan.step_range(self.place);
         if position >= step.end {
@@ -128,12 +174,23 @@ impl Order {
 
     /// Why the step at which the rollout stands may not begin yet.
     fn closed(&self, plan: &Plan, at: WallTime) -> Option<String> {
-        let (pause, needed) = (plan.pause_before(self.place), plan.approvals_before(self.place));
-        let until = self.since.filter(|_| !pause.is_zero()).map(|since| since.plus(pause));
-        if let Some(until) = until.filter(|until| at < *until) {
-            return Some(format!("begun at {}, its pause was to last until {}", at.rfc3339(), until.rfc3339()));
+        let soaking = self.soaking(plan, at);
+        if soaking.is_some() {
+            return soaking;
         }
-        let given = self.approved.len();
+        let before = self.place.ring.checked_sub(1).filter(|_| self.place.step == 0 && !plan.ring_gates.is_empty());
+        if let Some(ring) = before.filter(|ring| !self.rings.has_passed(*ring)) {
+            return Some(format!("begun before the gates of ring {ring} had passed"));
+        }
+        let (given, needed) = (self.approved.len(), plan.approvals_before(self.place));
         (given < usize::from(needed)).then(|| format!("begun with {given} of {needed} approvals"))
+    }
+
+    /// Whether the pause before the step at which the rollout stands is not over.
+    fn soaking(&self, plan: &Plan, at: WallTime) -> Option<String> {
+        let pause = plan.pause_before(self.place);
+        let until = self.since.filter(|_| !pause.is_zero()).map(|since| since.plus(pause));
+        let until = until.filter(|until| at < *until)?;
+        Some(format!("begun at {}, its pause was to last until {}", at.rfc3339(), until.rfc3339()))
     }
 }

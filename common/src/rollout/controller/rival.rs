@@ -46,7 +46,7 @@ impl Controller {
         sends.retain(|(_, effect)| match effect {
             Effect::Tell { body: ToHost::Adopt, .. } => !rival,
             Effect::Tell { .. } => !back,
-            Effect::Order(_) | Effect::TellStop { .. } | Effect::Save(_) => true,
+            Effect::Order(_) | Effect::TellStop { .. } | Effect::AskGates { .. } | Effect::Save(_) => true,
         });
     }
 

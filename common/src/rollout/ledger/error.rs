@@ -27,6 +27,9 @@ pub enum FoldError {
     /// The evidence is no verdict.
     #[error("the evidence of an approval or rejection does not decode")]
     Verdict(#[source] Malformed),
+    /// It is about another asking of gates than the one that is open, or that comes next.
+    #[error("attempt {2} is not the one at which the gates of ring {1} of rollout {0} are asked")]
+    OtherAsking(RolloutId, u16, u32),
     /// It is about another step than the one at which the rollout stands.
     #[error("rollout {0} does not stand at ring {ring}, step {step}", ring = .1.ring, step = .1.step)]
     OtherStep(RolloutId, Place),

@@ -27,8 +27,12 @@ impl Ledger {
                 approved: Default::default(),
                 rejected: course.rejected.take(),
                 settled: core::mem::take(&mut course.settled),
+                gates: core::mem::take(&mut course.gates),
             };
             course.settled.extend(other.then_some(at));
+            if other {
+                self.bakes_anew(id, place.ring);
+            }
             return Ok(());
         }
         if course.place != next || course.opened {
@@ -37,8 +41,15 @@ impl Ledger {
         course.since = Some(at);
         if let Some(last) = course.settled.last_mut().filter(|_| next.step == 0) {
             *last = at;
+            self.bakes_anew(id, place.ring);
         }
         Ok(())
+    }
+
+    /// What a ring showed before it began to bake says nothing of how it is after that.
+    fn bakes_anew(&mut self, id: RolloutId, ring: u16) {
+        let gates = self.rollouts.get_mut(&id).and_then(|state| state.course.gates.get_mut(&ring));
+        gates.into_iter().for_each(|gates| gates.answer = gates.answer.after_another_bake());
     }
 
     pub(super) fn fold_verdict(&mut self, evidence: &SignedVerdict, at: WallTime) -> Result<(), FoldError> {

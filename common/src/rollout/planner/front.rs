@@ -2,7 +2,7 @@
 
 use core::{ops::Range, time::Duration};
 
-use super::{Desk, Ledger, blocked};
+use super::{Desk, Ledger, blocked, gates};
 use crate::{
     id::{NodeId, RolloutId},
     rollout::{
@@ -31,7 +31,7 @@ pub(super) fn front(id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) 
 }
 
 /// What keeps the step at which the rollout stands closed.
-fn gate(id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
+pub(super) fn gate(id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<Waiting> {
     let (plan, course) = (&state.plan, &state.course);
     let place = course.place;
     let ring = plan.ring(place).filter(|_| !course.opened)?;
@@ -52,6 +52,10 @@ fn gate(id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<Wa
                 step => Waiting::StepWait { ring: ring.name.clone(), step: step + 1, steps: steps(ring), until },
             });
         }
+    }
+    let unproven = place.ring.checked_sub(1).filter(|before| place.step == 0 && !state.has_shown(*before));
+    if let Some(before) = unproven {
+        return Some(gates::waiting(state, before));
     }
     let (given, needed) = (course.approved.len(), plan.approvals_before(place));
     (given < usize::from(needed)).then(|| Waiting::Approval { rollout: id, ring: ring.name.clone(), given, needed })
@@ -97,7 +101,7 @@ pub(super) fn settles(
 }
 
 /// Whether the host at `at`, which is not at work, is silent for too long, and holds no slot.
-fn is_down(ledger: &Ledger, state: &RolloutState, at: usize, desk: &Desk, now: Now) -> bool {
+pub(super) fn is_down(ledger: &Ledger, state: &RolloutState, at: usize, desk: &Desk, now: Now) -> bool {
     let node = &state.plan.hosts[at].node;
     let holds = ledger.foreign.contains_key(node) || ledger.is_unclear(node);
     !holds && desk.is_lost(ledger, state, at, now.boot)

@@ -80,13 +80,19 @@ impl RingText {
     }
 }
 
-/// What is asked after a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What is asked after a run, and after a ring.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatesText {
     /// What every host must show after an install, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_GATES))]
     pub after_host: Vec<GateText>,
+    /// What the coordinator must be shown once a ring has settled and baked, in this order, before the next ring begins, and after
+    /// the last one before the rollout ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_GATES))]
+    pub after_ring: Vec<RingGateText>,
 }
 
 /// One gate: exactly one of `command`, `systemdUnit`, `noNewFailedUnits` and `http`.
@@ -109,6 +115,33 @@ pub struct GateText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
     pub timeout: Option<String>,
+}
+
+/// One gate after a ring: exactly one of `command` and `http`. The coordinator asks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RingGateText {
+    /// An executable in the folder `gates` of the coordinator's own folder ends with 0: its name, then its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// A GET from the coordinator is answered as this says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpText>,
+    /// Until when: 1s to 1h. Absent is 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
+    pub timeout: Option<String>,
+}
+
+impl RingGateText {
+    /// As [`GateText::gate`].
+    pub(super) fn gate(&self) -> Result<Gate, String> {
+        let Self { command, http, timeout } = self.clone();
+        if command.is_some() == http.is_some() {
+            return Err("write exactly one of command and http after a ring".to_owned());
+        }
+        GateText { command, systemd_unit: None, no_new_failed_units: None, http, timeout }.gate()
+    }
 }
 
 /// What a gate asks over HTTP.

@@ -10,7 +10,7 @@ pub(crate) use super::{
     written::{limit_schema, reboot_schema},
 };
 use super::{
-    careful::{GateText, GatesText},
+    careful::{GateText, GatesText, RingGateText},
     written::Hooks,
 };
 use crate::{
@@ -40,9 +40,10 @@ pub(crate) fn asked(
     }
 }
 
-/// What every host must show; `None`, and what is wrong is told, unless all of it is right.
-pub(crate) fn gates(told: &mut Told, written: Option<&GatesText>) -> Option<Vec<Gate>> {
-    each(told, "gates", written.map(|gates| gates.after_host.as_slice()).unwrap_or_default(), GateText::gate)
+/// What every host, and every ring, must show; `None`, and what is wrong is told, unless all of it is right.
+pub(crate) fn gates(told: &mut Told, written: Option<&GatesText>) -> Option<(Vec<Gate>, Vec<Gate>)> {
+    let Some(GatesText { after_host, after_ring }) = written else { return Some(Default::default()) };
+    Some((each(told, "gates", after_host, GateText::gate)?, each(told, "gates", after_ring, RingGateText::gate)?))
 }
 
 /// What is meant by everything of a list; `None`, and what is wrong is told, unless all of it is right.
@@ -69,7 +70,7 @@ pub(crate) fn judge(told: &mut Told, template: &RolloutSpec, hooks: Option<&Hook
         SpecError::Window(_) | SpecError::SameWindow(_) | SpecError::TooMany { what: "windows", .. } => "windows",
         SpecError::Blackout(..) | SpecError::TooMany { what: "blackouts", .. } => "blackouts",
         SpecError::Ring(..) | SpecError::TooMany { what: "rings", .. } => "rings",
-        SpecError::Gate(..) | SpecError::GatesOfScan => "gates",
+        SpecError::Gate(..) | SpecError::RingGate(..) | SpecError::GatesOfScan => "gates",
         SpecError::HookTimeout(_) => "hooks",
         SpecError::Concurrency(_) => "maxConcurrency",
         SpecError::NoBaselines => "baselines",
@@ -89,6 +90,7 @@ fn words(error: &SpecError) -> String {
         SpecError::Concurrency(cause) => cause.to_string(),
         SpecError::HookTimeout(_) => "write a time-out such as 90s, 15m or 4h, between 1s and 24h".to_owned(),
         SpecError::Gate(_, cause) => format!("afterHost: {cause}"),
+        SpecError::RingGate(_, cause) => format!("afterRing: {cause}"),
         other => other.to_string(),
     }
 }

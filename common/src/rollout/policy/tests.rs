@@ -60,7 +60,9 @@ fn careful(spec: &mut Spec) {
     let gate = GateText { command, systemd_unit: None, no_new_failed_units: None, http: None, timeout: None };
     let http = Some(HttpText { url: "http://localhost/".into(), status: None });
     let second = GateText { command: None, http, timeout: Some("2m".into()), ..gate.clone() };
-    spec.gates = Some(GatesText { after_host: vec![gate, second] });
+    let command = Some(vec!["check-shop".into(), "--all".into()]);
+    let shop = RingGateText { command, http: None, timeout: Some("5m".into()) };
+    spec.gates = Some(GatesText { after_host: vec![gate, second], after_ring: vec![shop] });
     let (from, to) = ("2026-12-18T00:00:00Z".into(), "2027-01-04T00:00:00Z".into());
     spec.blackouts = vec![BlackoutText { from, to }];
     (spec.on_limit, spec.on_superseded) = (Some(OnLimit::Halt), Some(OnSuperseded::Wait));
@@ -81,12 +83,15 @@ fn installs_have_the_rings_gates_and_blackouts_of_the_policy_and_scans_none() {
     assert_eq!((install.rings[1].approvals, install.rings[1].steps.len()), (2, 2));
     let gates: Vec<_> = install.gates.iter().map(|gate| (gate.name(), gate.timeout_seconds)).collect();
     assert_eq!(gates, [("command check".to_owned(), 30), ("http http://localhost/ (200)".to_owned(), 120)]);
+    let gates: Vec<_> = install.ring_gates.iter().map(|gate| (gate.name(), gate.timeout_seconds)).collect();
+    assert_eq!(gates, [("command check-shop --all".to_owned(), 300)]);
     let frozen = Blackout { from: at("2026-12-18T00:00:00Z"), to: at("2027-01-04T00:00:00Z") };
     assert_eq!((install.blackouts.as_slice(), checked.blackouts()), (&[frozen][..], &[frozen][..]));
     assert_eq!(install.on_superseded, OnSuperseded::Wait);
     let scan = checked.rollout(Operation::Scan, of);
     scan.check().unwrap();
-    assert_eq!((scan.rings.len(), scan.gates.len(), scan.blackouts.len()), (0, 0, 0), "scans disturb nobody");
+    let shown = scan.gates.len() + scan.ring_gates.len();
+    assert_eq!((scan.rings.len(), shown, scan.blackouts.len()), (0, 0, 0), "scans disturb nobody");
     assert_eq!(scan.on_superseded, OnSuperseded::Skip);
     let plain = policy().check().unwrap().rollout(Operation::Install, of);
     assert_eq!((plain.rings.len(), plain.gates.len(), plain.on_superseded), (0, 0, OnSuperseded::Replan));
@@ -173,6 +178,20 @@ fn everything_that_is_wrong_is_named() {
             Box::new(|p| {
                 careful(&mut p.spec);
                 p.spec.gates.as_mut().unwrap().after_host[0].command = Some(Vec::new());
+            }),
+            "gates",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.gates.as_mut().unwrap().after_ring[0].command = Some(vec!["/bin/sh".into()]);
+            }),
+            "gates",
+        ),
+        (
+            Box::new(|p| {
+                careful(&mut p.spec);
+                p.spec.gates.as_mut().unwrap().after_ring[0].command = None;
             }),
             "gates",
         ),

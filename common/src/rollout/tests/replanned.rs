@@ -34,6 +34,7 @@ fn spec() -> RolloutSpec {
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: OnSuperseded::Replan,
     }
 }

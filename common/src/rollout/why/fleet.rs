@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::{
         ledger::{Progress, RolloutState},
-        planner::Waits,
+        planner::{self, Waits},
     },
     Cause, MAX_NAMED, MAX_ROLLOUTS, Scene, hosts, is_done, named,
+    roots::{asked_since, ring_failure},
 };
 use crate::{
     id::{NodeId, RolloutId},
@@ -49,12 +50,23 @@ impl Scene<'_> {
     /// Why the rollout is where it is. Empty only if it is over, left nobody out and went well everywhere, or is not known.
     pub fn rollout(&self, id: RolloutId) -> Vec<Cause> {
         let Some(state) = self.ledger.rollouts.get(&id) else { return Vec::new() };
-        let mut chain = self.groups(id, state, 0..state.hosts.len());
+        let mut chain: Vec<Cause> = self.gating(id, state).into_iter().collect();
+        chain.extend(self.groups(id, state, 0..state.hosts.len()));
+        // Every host may have ended well, and their ring not.
+        chain.extend(ring_failure(state));
         chain.extend(left_out(state));
         if state.ended_at.is_none() || !chain.is_empty() {
             chain.push(Self::applied(id, state));
         }
         without_repeats(chain)
+    }
+
+    /// That the gates of the last ring are being asked, with which no host waits.
+    fn gating(&self, id: RolloutId, state: &RolloutState) -> Option<Cause> {
+        let waiting =
+            planner::gating(self.ledger, id, self.desk, self.now).filter(|_| state.tally.eligible.is_empty())?;
+        let text = format!("rollout {} waits: {}", state.plan.name, waiting.text());
+        Some(Cause::new(waiting.code(), text, asked_since(state), waiting.command(id)))
     }
 
     /// Why the package called `name` is not on every host for which it was planned.

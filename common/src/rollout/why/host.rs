@@ -9,7 +9,7 @@ use super::{
         slots::{Hold, slots},
     },
     Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
-    roots::{by, failed, failure},
+    roots::{by, failed, failure, ring_failure},
 };
 use crate::{
     gossip::Mode,
@@ -162,7 +162,10 @@ fn never_started(state: &RolloutState) -> Vec<Cause> {
     let over = |end| schedule::standing(&state.plan.openings, end) == Standing::Over;
     let stopped = state.since.stopped.as_ref();
     let (code, why, at) = if state.halted {
-        ("halted", "more hosts failed than maxErrors allows".to_owned(), state.since.halted)
+        let ring = state.failed_ring().filter(|_| state.tally.failed <= state.plan.max_errors.resolved);
+        let why = ring.map(|failed| format!("ring {} failed its gates", failed.ring));
+        let why = why.unwrap_or_else(|| "more hosts failed than maxErrors allows".to_owned());
+        ("halted", why, state.since.halted)
     } else if state.stopped.is_some() {
         ("stopped", format!("it was stopped by {}", by(stopped)), stopped.map(|held| held.at))
     } else if let Some(rejection) = &state.course.rejected {
@@ -175,7 +178,8 @@ fn never_started(state: &RolloutState) -> Vec<Cause> {
     let text = format!("was never started in rollout {name}: {why}");
     let cause = Cause::new(code, text, at, Some("patchmesh plan -f FILE".to_owned()));
     let behind = if state.halted { failed(state) } else { Vec::new() };
-    core::iter::once(cause).chain(behind).collect()
+    let ring = ring_failure(state).filter(|_| state.halted);
+    core::iter::once(cause).chain(ring).chain(behind).collect()
 }
 
 /// That nobody hears it.

@@ -5,6 +5,7 @@ use super::{
         availability::{Down, Fallen},
         ledger::{Held, Progress, RolloutState},
         planner::Waits,
+        ring_gate::{Answered, FailedRing},
         slots::{Hold, Slot, slots},
         waiting::Waiting,
     },
@@ -51,6 +52,8 @@ impl Scene<'_> {
             Waiting::Paused => state.since.paused.as_ref().map(|held| held.at),
             Waiting::Halted => state.since.halted,
             Waiting::Gate { .. } => failures(state).map(|(_, ended)| ended).max(),
+            Waiting::RingFailed(failed) => Some(failed.at),
+            Waiting::RingGates { .. } => asked_since(state),
             Waiting::Stopped => state.since.stopped.as_ref().map(|held| held.at),
             Waiting::AllStopped { .. } => self.ledger.stopped_all_since,
             Waiting::Silent => self.heard_at(node),
@@ -108,6 +111,7 @@ impl Scene<'_> {
                 short.down.iter().map(told).collect()
             }
             Waiting::Halted | Waiting::Gate { .. } => failed(state),
+            Waiting::RingFailed(_) => ring_failure(state).into_iter().chain(failed(state)).collect(),
             Waiting::Claimed(other) => {
                 let Some(state) = self.ledger.rollouts.get(other) else { return Vec::new() };
                 let running = state.index.get(node).and_then(|at| self.running(*other, state, *at));
@@ -173,6 +177,21 @@ impl Scene<'_> {
         let code = if slot.held == Hold::Busy { "slot-held" } else { slot.held.as_str() };
         Cause::new(code, format!("{} holds a slot: {}", slot.name, slot.text()), at, command)
     }
+}
+
+/// Since when the gates of a ring are being asked, or the ring before the present one has settled.
+pub(super) fn asked_since(state: &RolloutState) -> Option<WallTime> {
+    let open = state.course.gates.values().filter(|gates| gates.answer == Answered::NotYet).map(|gates| gates.at);
+    open.max().or(state.course.since)
+}
+
+/// What a ring showed that failed one of its gates.
+pub(super) fn ring_failure(state: &RolloutState) -> Option<Cause> {
+    let FailedRing { ring, gate, why, shown, at } = state.failed_ring()?;
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.trim().is_empty()).collect();
+    let shown = if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" | ")) };
+    let text = format!("ring {ring} of rollout {} failed its gate {gate}: {why}{shown}", state.plan.name);
+    Some(Cause::new("ring-gate-failed", text, Some(at), Some("patchmesh plan -f FILE".to_owned())))
 }
 
 /// Whether the slot is one of this rollout's: its own, or one of a lease that nobody here granted.

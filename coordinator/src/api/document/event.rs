@@ -1,6 +1,9 @@
 //! What `watch` streams: events as they happen, the standing after each change, and the recap at the end.
 
-use patchmesh_common::run::Phase;
+use patchmesh_common::{
+    rollout::ring_gate::{Answered, RingGates, RingVerdict},
+    run::Phase,
+};
 use serde::{Deserialize, Serialize, de::Error as _};
 
 use super::{HostCounts, HostOutcome, Reason, RolloutDocument, RolloutState, Time, WaitingDocument};
@@ -84,8 +87,64 @@ pub struct RingProgress {
     pub approved_by: Vec<String>,
     /// How many must.
     pub approvals: u8,
+    /// What its gates showed after it settled; null if they were not asked.
+    pub gates: Option<RingGatesDocument>,
     /// What keeps its next hosts from beginning, besides those at work; null if nothing does.
     pub waiting: Option<WaitingDocument>,
+}
+
+/// The gates of a ring, asked by the coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RingGatesDocument {
+    /// Where they stand.
+    pub state: RingGatesState,
+    /// How often they were begun to be asked.
+    pub attempt: u32,
+    /// When they were asked, or answered.
+    pub at: Time,
+    /// The gate that was not passed, counted from 0 in `spec.ringGates` of the plan; null if none was.
+    pub gate: Option<u16>,
+    /// Why not, and what it printed; empty if none was.
+    pub text: String,
+}
+
+/// Where the gates of a ring stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RingGatesState {
+    /// They are being asked.
+    Asked,
+    /// Every one has passed.
+    Passed,
+    /// One has not.
+    Failed,
+    /// They were asked before the clock was set back and the ring began to bake again.
+    Void,
+}
+
+impl RingGatesState {
+    /// The word in outputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Void => "to be asked again",
+        }
+    }
+}
+
+impl From<&RingGates> for RingGatesDocument {
+    fn from(gates: &RingGates) -> Self {
+        let (state, gate, text) = match &gates.answer {
+            Answered::NotYet => (RingGatesState::Asked, None, String::new()),
+            Answered::Void => (RingGatesState::Void, None, String::new()),
+            Answered::With(RingVerdict::Passed) => (RingGatesState::Passed, None, String::new()),
+            Answered::With(RingVerdict::Failed { gate, text }) => (RingGatesState::Failed, Some(*gate), text.clone()),
+        };
+        Self { state, attempt: gates.attempt, at: Time(gates.at), gate, text }
+    }
 }
 
 /// A host at work.

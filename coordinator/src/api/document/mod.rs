@@ -41,7 +41,10 @@ pub use self::{
         ByReason, ComplianceDocument, ComplianceRow, FleetCompliance, GroupCompliance, HistoryDocument, PatchDocument,
         PatchReason, PatchesDocument, StandingDocument, Status,
     },
-    event::{Active, EventDocument, EventKind, ProgressDocument, RingProgress, RingState, WaitingGroup, WatchEvent},
+    event::{
+        Active, EventDocument, EventKind, ProgressDocument, RingGatesDocument, RingGatesState, RingProgress, RingState,
+        WaitingGroup, WatchEvent,
+    },
     host::{Counters, Held, HostDocument, HostRow, HostsDocument, Presence, Subject, WhyDocument, WhyStep},
     plan::{
         ClaimDocument, Estimate, Excluded, Frozen, PlanDocument, PlanHost, PlanRing, Removal, RingDocument,

@@ -89,6 +89,8 @@ pub struct SpecDocument {
     pub urgent: Option<Urgent>,
     /// What every host must show after its run, in this order.
     pub gates: Vec<Gate>,
+    /// What the coordinator must be shown after every ring, in this order.
+    pub ring_gates: Vec<Gate>,
     /// What becomes of a host that would now do something else than was planned.
     pub on_superseded: OnSuperseded,
 }
@@ -204,6 +206,7 @@ impl From<&RolloutSpec> for SpecDocument {
             ramp: spec.ramp,
             urgent: spec.urgent.clone(),
             gates: spec.gates.clone(),
+            ring_gates: spec.ring_gates.clone(),
             on_superseded: spec.on_superseded,
         }
     }
@@ -242,6 +245,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             ramp: document.ramp,
             urgent: document.urgent,
             gates: document.gates,
+            ring_gates: document.ring_gates,
             on_superseded: document.on_superseded,
         };
         spec.check()?;

@@ -79,6 +79,7 @@ fn plan() -> Plan {
         rings: vec![PlannedRing::all(3, Ramp::Full)],
         because: None,
         gates: Vec::new(),
+        ring_gates: Vec::new(),
         on_superseded: Superseded::Skip,
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use patchmesh_common::rollout::{approval::SignedVerdict, spec::RolloutSpec};
 use patchmesh_coordinator::{
     api::document::{
-        HostCounts, HostOutcome, PlanHost, Reason, RingProgress, RingState, RolloutDocument, RolloutState,
-        WaitingDocument,
+        HostCounts, HostOutcome, PlanHost, Reason, RingGatesDocument, RingGatesState, RingProgress, RingState,
+        RolloutDocument, RolloutState, WaitingDocument,
     },
     fault::Fault,
 };
@@ -36,6 +36,7 @@ pub(crate) fn all(hosts: HostCounts, state: RingState) -> RingProgress {
         settled_at: None,
         approved_by: vec![],
         approvals: 0,
+        gates: None,
         waiting: None,
     }
 }
@@ -60,6 +61,13 @@ pub(crate) fn ringed(approved_by: &[&str]) -> RolloutDocument {
         RingProgress {
             name: "canary".into(),
             settled_at: Some(time("2026-12-01T02:01:00Z")),
+            gates: Some(RingGatesDocument {
+                state: RingGatesState::Passed,
+                attempt: 1,
+                at: time("2026-12-01T02:02:00Z"),
+                gate: None,
+                text: String::new(),
+            }),
             ..all(HostCounts::of(canary), RingState::Settled)
         },
         RingProgress {

@@ -31,7 +31,7 @@ impl Place {
     }
 
     fn gates(&self, systemctl: Result<PathBuf, String>) -> Gates {
-        Gates { hooks: self.path("hooks"), systemctl }
+        Gates { home: self.path("hooks"), folder: PHASE, systemctl }
     }
 
     async fn ask(&self, gates: &Gates, asks: Vec<Ask>) -> HooksEnd {
@@ -171,4 +171,48 @@ async fn who_accepts_and_says_nothing_does_not_hold_the_run() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let end = place.within(&place.gates(absent()), vec![Ask::Http { url, status: 200 }], 1).await;
     assert!(end.error.unwrap().ends_with("it did not answer in time"));
+}
+
+#[tokio::test]
+async fn after_a_ring_a_coordinator_runs_what_its_owner_put_into_its_own_folder_and_nothing_else() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("gates")).unwrap();
+    for name in ["", "gates"] {
+        std::fs::set_permissions(place.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let told = "echo \"$1 $PATCHMESH_PHASE $PATCHMESH_ROLLOUT $PATCHMESH_RING $PATCHMESH_ATTEMPT ${PATCHMESH_MESH#??????????}\"; env | wc -l";
+    place.script("gates/told", &format!("{told}; exit 4"));
+    place.script("gates/good", "true");
+    place.script("hooks/gate/elsewhere", "true");
+    let gates = Gates::of_rings(&place.path(""));
+    let mesh = MeshId([0xcd; 32]);
+    let context = RingContext { rollout: RolloutId([0xab; 8]), attempt: 2, ring: "canary", mesh };
+    let ask = async |asks: Vec<Ask>| {
+        let asked: Vec<_> = asks.into_iter().map(|ask| Gate { ask, timeout_seconds: 60 }).collect();
+        gates.ask_ring(&asked, &context).await
+    };
+    ask(vec![command(&["good"]), command(&["good", "again"])]).await.unwrap();
+    let NotPassed { gate, text } = ask(vec![command(&["good"]), command(&["told", "a b"])]).await.unwrap_err();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((gate, lines[0]), (1, "it exited with 4"));
+    assert_eq!(lines[1], format!("a b gate {} canary 2 {}", "ab".repeat(8), "cd".repeat(27)));
+    let count: usize = lines[2].trim().parse().unwrap();
+    assert!(count <= 9, "nothing of the coordinator's own environment: {count}");
+    for (ask_of, why) in [
+        (command(&["elsewhere"]), "there is no "),
+        (command(&["../hooks/gate/elsewhere"]), "is no file name"),
+        (Ask::NoNewFailedUnits, "nobody noted"),
+        (Ask::SystemdUnit("a.service".into()), "a coordinator sees no host's services"),
+    ] {
+        let asked = vec![Gate { ask: ask_of, timeout_seconds: 1 }];
+        let not = gates.ask_ring(&asked, &context).await.unwrap_err();
+        assert!(not.text.contains(why), "{}", not.text);
+    }
+    std::fs::set_permissions(place.path("gates/good"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let not = ask(vec![command(&["good"])]).await.unwrap_err();
+    assert!(
+        not.text.ends_with("gates/good is writable by others (mode 0666); chmod go-w it; nothing was run"),
+        "{}",
+        not.text
+    );
 }

@@ -1,6 +1,9 @@
 use std::{os::unix::fs::PermissionsExt as _, time::Instant};
 
-use super::*;
+use patchmesh_common::run::message::MAX_TEXT;
+use rustix::process::{Pid, Signal};
+
+use super::{super::runner::DEFAULT_PATH, *};
 
 struct Hooks(tempfile::TempDir);
 
@@ -145,10 +148,10 @@ async fn untrusted_hooks_are_named_and_nothing_runs() {
     let trace = tempfile::tempdir().unwrap();
     let ran = trace.path().join("ran");
     let cases: [(&str, u32, &str); 4] = [
-        ("hook", 0o757, "10-hook is writable by others (mode 0757); chmod go-w it; no hook was run"),
-        ("hook", 0o775, "10-hook is writable by others (mode 0775); chmod go-w it; no hook was run"),
-        ("hook", 0o644, "10-hook is not executable; chmod +x it or remove it; no hook was run"),
-        ("folder", 0o777, "pre-install is writable by others (mode 0777); chmod go-w it; no hook was run"),
+        ("hook", 0o757, "10-hook is writable by others (mode 0757); chmod go-w it; nothing was run"),
+        ("hook", 0o775, "10-hook is writable by others (mode 0775); chmod go-w it; nothing was run"),
+        ("hook", 0o644, "10-hook is not executable; chmod +x it or remove it; nothing was run"),
+        ("folder", 0o777, "pre-install is writable by others (mode 0777); chmod go-w it; nothing was run"),
     ];
     for (what, bits, message) in cases {
         let hooks = Hooks::new();

@@ -1,0 +1,44 @@
+//! Gates after a ring: when they were asked, and how they were answered.
+
+use super::{FoldError, Ledger};
+use crate::{
+    id::RolloutId,
+    rollout::ring_gate::{Answered, RingGates, RingVerdict},
+    time::WallTime,
+};
+
+impl Ledger {
+    /// The gates of `ring` begin to be asked, once more than before.
+    pub(super) fn fold_asked(&mut self, id: RolloutId, ring: u16, attempt: u32, at: WallTime) -> Result<(), FoldError> {
+        let state = self.rollout(id)?;
+        let before = state.course.gates.get(&ring);
+        let answered = before.is_some_and(|gates| matches!(gates.answer, Answered::With(_)));
+        let next = before.map_or(0, |gates| gates.attempt).checked_add(1) == Some(attempt);
+        if state.plan.ring_gates.is_empty() || ring > state.course.place.ring || answered || !next {
+            return Err(FoldError::OtherAsking(id, ring, attempt));
+        }
+        state.course.gates.insert(ring, RingGates { attempt, at, answer: Answered::NotYet });
+        Ok(())
+    }
+
+    /// What came of the last asking. An answer to an earlier one does not fit.
+    pub(super) fn fold_gated(
+        &mut self,
+        id: RolloutId,
+        ring: u16,
+        attempt: u32,
+        verdict: &RingVerdict,
+        at: WallTime,
+    ) -> Result<(), FoldError> {
+        let state = self.rollout(id)?;
+        let known = match verdict {
+            RingVerdict::Passed => true,
+            RingVerdict::Failed { gate, .. } => usize::from(*gate) < state.plan.ring_gates.len(),
+        };
+        let gates = state.course.gates.get_mut(&ring);
+        let asked = gates.filter(|gates| known && gates.attempt == attempt && gates.answer == Answered::NotYet);
+        let gates = asked.ok_or(FoldError::OtherAsking(id, ring, attempt))?;
+        (gates.at, gates.answer) = (at, Answered::With(verdict.clone()));
+        Ok(())
+    }
+}
