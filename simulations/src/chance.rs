@@ -24,7 +24,7 @@ impl Seeds {
         Self { seed, keep, given: Draws::new() }
     }
 
-    /// Generators that first give back what was `given`, and go on as those of `seed`.
+    /// Generators that first give back what was `given`, and then what `seed` has not drawn yet: ids would come twice.
     pub fn replay(seed: u64, given: Draws) -> Self {
         Self { seed, keep: false, given }
     }
@@ -35,6 +35,9 @@ impl Seeds {
         hash.update(self.seed.to_be_bytes());
         hash.update(name.as_bytes());
         let given = self.given.remove(name).unwrap_or_default().into_iter();
+        if given.len() > 0 {
+            hash.update(b" goes on");
+        }
         Chance { rng: Xoshiro256PlusPlus::from_seed(hash.finalize().into()), given, kept: self.keep.then(Vec::new) }
     }
 }
@@ -133,5 +136,8 @@ mod tests {
         let mut again = Seeds::replay(99, kept).chance("one");
         assert_eq!((0..5).map(|_| again.below(100)).collect::<Vec<_>>(), drawn);
         assert_eq!(again.next_u64(), wide);
+        let kept = Draws::from([("one".to_owned(), vec![wide])]);
+        let mut longer = Seeds::replay(7, kept).chance("one");
+        assert_ne!((longer.next_u64(), longer.below(100)), (wide, drawn[0]), "what was drawn does not come twice");
     }
 }

@@ -159,7 +159,8 @@ mod tests {
 
     fn run(hosts: u8) -> World {
         let mut world = World::new(hosts, 1, vec![]);
-        world.ledger.rollouts.get_mut(&ID).unwrap().plan.name = "nightly-install-19700101t000000z".into();
+        let state = world.ledger.rollouts.get_mut(&ID).unwrap();
+        (state.plan.name, state.by) = ("nightly-install-19700101t000000z".into(), "policy nightly".into());
         world
     }
 

@@ -443,6 +443,11 @@ impl World {
         let now = self.seats[spot as usize].clock.now(self.now);
         if let Some(answer) = open_answer(&settings(), &frame, now.wall, &Keys) {
             let from = frame.sealed.author;
+            let obeys_another = |desk: &Desk| !answer.epoch.admits(&desk.shadow.epoch.unwrap_or_default());
+            let says_so = matches!(answer.body, ToCoordinator::Fenced { .. } | ToCoordinator::Reported(_));
+            if !says_so && self.seats[spot as usize].desk().is_some_and(obeys_another) {
+                self.tell_rival(spot, from, answer.epoch);
+            }
             match answer.body {
                 ToCoordinator::Resolved { request, result } => {
                     if let Some(desk) = self.seats[spot as usize].desk_mut()

@@ -17,7 +17,8 @@ impl Controller {
         let contact = self.contact(from, cx.now.boot);
         (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
         self.note_answer(from, answer.epoch, cx.now.boot);
-        if !matches!(answer.body, ToCoordinator::Fenced { .. }) {
+        // These two say it themselves.
+        if !matches!(answer.body, ToCoordinator::Fenced { .. } | ToCoordinator::Reported(_)) {
             self.overheard(cx, from, answer.epoch);
         }
         match answer.body {

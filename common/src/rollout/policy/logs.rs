@@ -205,7 +205,8 @@ mod tests {
         let mut plan = plan_of(hosts, 1, 0, vec![Opening::endless(WallTime(0))]);
         plan.name = name.to_owned();
         let id = RolloutId([id; 8]);
-        let act = LedgerAct::Started(Box::new(Rollout { id, plan, by: "policy nightly".into(), replans: None }));
+        let by = format!("policy {}", name.split('-').next().unwrap_or(name));
+        let act = LedgerAct::Started(Box::new(Rollout { id, plan, by, replans: None }));
         ledger.fold(&LedgerEntry { at: WallTime(at), act }).unwrap();
         id
     }
