@@ -105,6 +105,10 @@ impl View<'_> {
                 (RolloutState::CompletedWithFailures, reason("failures", text))
             } else if counts.lost > 0 {
                 (RolloutState::CompletedWithLost, reason("lost", lost(counts.lost)))
+            } else if let Some(ring) = state.unshown() {
+                let ring = state.plan.ring_name(ring);
+                let text = format!("the gates of ring {ring} were not asked after its last host was done");
+                (RolloutState::CompletedWithLost, reason("ring-gates-unasked", text))
             } else {
                 (RolloutState::Succeeded, None)
             };

@@ -398,6 +398,7 @@ impl Ledger {
             LedgerAct::Granted { rollout, host, lease, attempt, opening } => {
                 let (state, at) = self.host(*rollout, *host)?;
                 state.begins(at);
+                state.changes(at);
                 state.hosts[at].attempts = *attempt;
                 state.settle(at, Progress::Running { lease: *lease, since: entry.at, opening: *opening });
                 state.peak = state.peak.max(u32::try_from(state.tally.busy.len()).unwrap_or(u32::MAX));

@@ -90,6 +90,16 @@ impl Plan {
         start..end.min(self.hosts.len())
     }
 
+    /// The ring of the host at `at`; that after the last one if it is in none.
+    pub fn ring_of(&self, at: usize) -> u16 {
+        let mut end = 0;
+        let ring = self.rings.iter().position(|ring| {
+            end += ring.hosts as usize;
+            at < end
+        });
+        ring.and_then(|ring| u16::try_from(ring).ok()).unwrap_or(u16::MAX)
+    }
+
     /// Positions of the hosts that `place` adds to those of the steps before it.
     pub fn step_range(&self, place: Place) -> Range<usize> {
         let (ring, step) = (self.ring_range(place), usize::from(place.step));

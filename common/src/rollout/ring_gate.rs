@@ -61,8 +61,8 @@ pub enum Answered {
 }
 
 impl Answered {
-    /// What is left of it when the ring begins to bake: a failure is one for good.
-    pub(super) fn after_another_bake(&self) -> Self {
+    /// What is left of it when the ring begins to bake, or one of its hosts changes: a failure is one for good.
+    pub(super) fn looked_too_early(&self) -> Self {
         match self {
             Self::With(RingVerdict::Failed { .. }) => self.clone(),
             _ => Self::Void,
@@ -114,6 +114,12 @@ impl RolloutState {
         })
     }
 
+    /// The last ring in which anything was done, if it had yet to show that all is well when the rollout ended.
+    pub fn unshown(&self) -> Option<u16> {
+        let ended = self.ended_at.is_some() && !self.halted && !self.is_called_off();
+        self.last_begun().filter(|ring| ended && !self.has_shown(*ring))
+    }
+
     /// Whether the last asking of the gates of `ring` counts no more, so that they are asked again.
     pub fn has_gone_stale(&self, ring: u16) -> bool {
         self.course.gates.get(&ring).is_some_and(|gates| gates.answer == Answered::Void)
@@ -124,13 +130,7 @@ impl RolloutState {
         let begun = |host: &super::ledger::HostState| {
             host.attempts > 0 || matches!(host.progress, super::ledger::Progress::Reported)
         };
-        let at = self.hosts.iter().rposition(begun)?;
-        let mut end = 0;
-        let ring = self.plan.rings.iter().position(|ring| {
-            end += ring.hosts as usize;
-            at < end
-        });
-        ring.and_then(|ring| u16::try_from(ring).ok())
+        self.hosts.iter().rposition(begun).map(|at| self.plan.ring_of(at))
     }
 }
 

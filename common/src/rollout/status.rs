@@ -208,8 +208,9 @@ pub fn invocations(state: &RolloutState) -> Vec<Invocation> {
 pub fn command(state: &RolloutState) -> Command {
     let stopped = state.is_called_off() && !state.halted;
     let rolled_up = roll_up(&invocations(state), state.plan.max_errors.resolved, stopped);
-    // Ours, and no case of theirs: however well every target ended, what it was for is not there.
-    if state.halted && state.failed_ring().is_some() && rolled_up.is_over() { Command::Failed } else { rolled_up }
+    // Ours, and no case of theirs: however well every target ended, what it was for is not there, or nobody looked.
+    let failed = state.halted && state.failed_ring().is_some();
+    if (failed || state.unshown().is_some()) && rolled_up.is_over() { Command::Failed } else { rolled_up }
 }
 
 /// What the invocations make of the command. `stopped`: an operator ended it.

@@ -458,6 +458,9 @@ fn the_gates_of_a_ring_show_while_they_are_asked_and_what_came_of_them() {
     assert_eq!((gates(&world, 1), world.state()), (None, word("Waiting", "ring-gates")));
     world.act(LedgerAct::RingAsked { rollout: ID, ring: 1, attempt: 1 });
     world.act(LedgerAct::RingGated { rollout: ID, ring: 1, attempt: 1, verdict: RingVerdict::Passed });
+    let mut unasked = started(3);
+    unasked.end();
+    assert_eq!(unasked.state(), word("CompletedWithLost", "ring-gates-unasked"), "a host was lost, and reported later");
     world.end();
     assert_eq!(world.state(), word("Succeeded", ""));
 }

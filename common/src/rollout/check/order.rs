@@ -150,8 +150,16 @@ impl Order {
         }
     }
 
+    /// The host begins, or says what it did.
+    pub(super) fn changes(&mut self, plan: &Plan, host: NodeId) {
+        if let Some(position) = self.index.get(&host) {
+            self.rings.changed(plan.ring_of(*position));
+        }
+    }
+
     pub(super) fn granted(&mut self, plan: &Plan, host: NodeId, at: WallTime) -> Result<(), String> {
         let Some(position) = self.index.get(&host).copied() else { return Ok(()) };
+        self.changes(plan, host);
         if self.rejected {
             return Err("granted after a ring was rejected".into());
         }

@@ -42,4 +42,10 @@ impl RingBooks {
         self.passed.remove(&ring);
         self.asked.entry(ring).and_modify(|(_, open)| *open = false);
     }
+
+    /// Nor what it and those after it showed before one of its hosts began, or said what it did.
+    pub(super) fn changed(&mut self, ring: u16) {
+        self.passed.retain(|passed| *passed < ring);
+        self.asked.range_mut(ring..).for_each(|(_, (_, open))| *open = false);
+    }
 }

@@ -1,11 +1,19 @@
 //! Gates after a ring: when they were asked, and how they were answered.
 
-use super::{FoldError, Ledger};
+use super::{FoldError, Ledger, RolloutState};
 use crate::{
     id::RolloutId,
     rollout::ring_gate::{Answered, RingGates, RingVerdict},
     time::WallTime,
 };
+
+impl RolloutState {
+    /// The host at `at` begins, or says what it did: what its ring and those after it showed before says nothing any more.
+    pub(super) fn changes(&mut self, at: usize) {
+        let ring = self.plan.ring_of(at);
+        self.course.gates.range_mut(ring..).for_each(|(_, gates)| gates.answer = gates.answer.looked_too_early());
+    }
+}
 
 impl Ledger {
     /// The gates of `ring` begin to be asked, once more than before.

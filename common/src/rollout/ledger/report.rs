@@ -25,6 +25,7 @@ impl Ledger {
             return Ok(());
         }
         let (state, at) = self.host(report.rollout, host)?;
+        state.changes(at);
         state.hosts[at].deferrals += u32::from(report.outcome == Outcome::Deferred);
         let next = if report.outcome == Outcome::Deferred { Progress::NotStarted } else { Progress::Reported };
         state.hosts[at].report = Some(Box::new(report));
@@ -40,6 +41,7 @@ impl Ledger {
         let Ok((state, at)) = self.host(report.rollout, host) else { return };
         let open = !matches!(state.hosts[at].progress, Progress::Running { .. } | Progress::Reported);
         if open && report.outcome != Outcome::Deferred {
+            state.changes(at);
             // Counted out under what it was, counted in under what it is: both read the report.
             state.tally.count(at, &state.hosts[at], -1);
             state.hosts[at].report = Some(Box::new(report));

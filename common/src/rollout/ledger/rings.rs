@@ -49,7 +49,7 @@ impl Ledger {
     /// What a ring showed before it began to bake says nothing of how it is after that.
     fn bakes_anew(&mut self, id: RolloutId, ring: u16) {
         let gates = self.rollouts.get_mut(&id).and_then(|state| state.course.gates.get_mut(&ring));
-        gates.into_iter().for_each(|gates| gates.answer = gates.answer.after_another_bake());
+        gates.into_iter().for_each(|gates| gates.answer = gates.answer.looked_too_early());
     }
 
     pub(super) fn fold_verdict(&mut self, evidence: &SignedVerdict, at: WallTime) -> Result<(), FoldError> {

@@ -4,7 +4,7 @@
 use super::{Desk, Ledger, front, held};
 use crate::{
     id::RolloutId,
-    rollout::{ledger::RolloutState, waiting::Waiting},
+    rollout::{ledger::RolloutState, ring::Place, waiting::Waiting},
     time::Now,
 };
 
@@ -39,6 +39,11 @@ fn due(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &Desk, now: N
 /// The ring whose gates this process is to ask now: nobody asks while the rollout is held up, and nobody asks twice.
 pub(super) fn asks(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<u16> {
     let ring = due(ledger, id, state, desk, now).filter(|_| held(ledger, state, desk, now).is_none())?;
+    // Who came back after the ring had settled is waited for, as long as he is heard.
+    let end = state.plan.ring_range(Place { ring, step: 0 }).end;
+    if state.tally.busy.range(..end).any(|at| !desk.is_lost(ledger, state, *at, now.boot)) {
+        return None;
+    }
     let attempt = state.course.gates.get(&ring).map(|gates| gates.attempt);
     let asked = desk.asking.get(&id).is_some_and(|asking| Some(*asking) == attempt.map(|attempt| (ring, attempt)));
     (!asked || state.has_gone_stale(ring)).then_some(ring)

@@ -264,6 +264,39 @@ fn the_last_ring_is_asked_about_although_its_window_is_over_or_a_host_never_came
 }
 
 #[test]
+fn a_host_that_comes_back_while_its_ring_is_asked_about_is_waited_for_and_the_ring_asked_anew() {
+    for answered in [false, true] {
+        let mut world = World::new(2);
+        world.script(2, Script::Silent);
+        world.see_all();
+        let one = vec![ring("all", 2, &[], 0, 0)];
+        world.apply(Plan { rings: one, ring_gates: gated(0).ring_gates, ..plan_of(2, 2, 0, open()) });
+        world.work();
+        world.pass(61_000);
+        assert_eq!((world.succeeded(), world.asked_again()), (1, vec![(0, 1)]));
+        world.script(2, Script::Good);
+        world.see_all();
+        for _ in 0..4 {
+            world.round();
+            world.pass(500);
+        }
+        assert_eq!(world.running.len(), 1, "it is at work");
+        if answered {
+            world.answers(0, 1, RingVerdict::Passed);
+        }
+        world.pass(500);
+        assert_eq!((world.asked_again(), world.state().ended_at), (vec![], None), "it may break what was looked at");
+        world.work();
+        assert_eq!((world.succeeded(), world.asked_again()), (2, vec![(0, 2)]));
+        world.answers(0, 1, RingVerdict::Passed);
+        assert_eq!(world.state().ended_at, None);
+        world.answers(0, 2, RingVerdict::Passed);
+        assert!(world.state().ended_at.is_some());
+        assert_eq!(world.judge.violations(), []);
+    }
+}
+
+#[test]
 fn what_was_shown_before_a_bake_is_asked_again_after_it() {
     let mut world = World::new(4);
     world.apply(gated(0));
