@@ -131,7 +131,7 @@ fn sync(folder: &OwnedFd) -> io::Result<()> {
 
 fn unwritable(path: &Path, error: impl Into<io::Error>) -> Fault {
     let text = format!("logs cannot be written to {}", path.display());
-    let remedy = "make the folder of spec.logs, with room, for the coordinator's user";
+    let remedy = "make the folder of spec.logs, with room, for the coordinator's user; under systemd its service must be allowed to write there (ReadWritePaths=)";
     Fault::new("logs-unwritable", text, UNCHANGED, remedy).because(error.into())
 }
 

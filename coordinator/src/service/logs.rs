@@ -109,23 +109,37 @@ fn file_name(state: &Standing, at: usize) -> String {
 /// Longest name of a host, in bytes, that is a file name with what stands around it.
 const MAX_NAME: usize = 200;
 
+/// What was told before is not told again.
+fn warn(news: bool, folder: &str, fault: &Fault) {
+    if news {
+        tracing::warn!(folder, remedy = fault.remedy, "{}", fault.chain());
+    }
+}
+
 fn write(writing: &Writing, pages: Vec<Page>) {
     let mut folders: BTreeMap<String, Vec<Page>> = BTreeMap::new();
     for page in pages {
         folders.entry(page.owed.folder.clone()).or_default().push(page);
     }
     for (folder, pages) in folders {
-        let done = LogFolder::open(&folder).and_then(|open| {
-            pages.iter().try_for_each(|page| {
-                open.write(&page.run, &page.name, page.text.as_bytes())?;
-                writing.all().written(&page.owed);
-                Ok(())
-            })
-        });
-        if let Err(fault) = done
-            && writing.all().failed(&folder, fault.chain(), clock::now().boot)
-        {
-            tracing::warn!(folder, remedy = fault.remedy, "{}", fault.chain());
+        // A run or a file that cannot be written keeps the others from nothing.
+        let now = clock::now().boot;
+        let open = match LogFolder::open(&folder) {
+            Ok(open) => open,
+            Err(fault) => {
+                let news = writing.all().failed(&folder, fault.chain(), now);
+                warn(news, &folder, &fault);
+                continue;
+            }
+        };
+        for page in &pages {
+            match open.write(&page.run, &page.name, page.text.as_bytes()) {
+                Ok(_) => writing.all().written(&page.owed),
+                Err(fault) => {
+                    let news = writing.all().run_failed(&page.owed, fault.chain(), now);
+                    warn(news, &folder, &fault);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the logs of a policy's runs go: which files are owed. The shell writes them.
 //!
-//! One file for every host of a run that has ended, `FOLDER/ROLLOUT/HOST.json`. Everything is read from the ledger, so that a process
+//! One file for every planned host of a run that has ended, `FOLDER/ROLLOUT/HOST.json`. Everything is read from the ledger, so that a process
 //! that knows nothing owes every file of the last days once more, and finds most of them written.
 
 use core::time::Duration;
@@ -13,7 +13,7 @@ use super::Policy;
 use crate::{
     id::{LeaseId, RolloutId},
     rollout::{
-        ledger::{Ledger, RolloutState, Tally},
+        ledger::{Ledger, Progress, RolloutState, Tally},
         replan::lineage,
         started::Key,
         status::{Invocation, invocation},
@@ -35,7 +35,7 @@ pub const PAUSE: Duration = Duration::from_secs(60);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogsText {
     /// A folder on the coordinator's machine, which must be there: an absolute path without links. Every run has a folder of its own
-    /// in it, and every host of the run a file `HOST.json` there, once it has ended.
+    /// in it, and every planned host of the run a file `HOST.json` there, once it has ended.
     #[schemars(length(min = 2, max = MAX_FOLDER))]
     pub folder: String,
 }
@@ -47,8 +47,8 @@ pub fn is_folder(path: &str) -> bool {
     parts.is_some_and(|rest| rest.strip_suffix('/').unwrap_or(rest).split('/').all(good))
 }
 
-/// What a file says, as far as it can change: how the host stands, and which report it gave.
-type Mark = (Invocation, Option<LeaseId>);
+/// What a file says, as far as it can change: how the host stands, which report it gave, and whether its slot was released.
+type Mark = (Invocation, Option<LeaseId>, bool);
 
 /// A file that is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Owed {
 pub struct Logs {
     runs: BTreeMap<RolloutId, Written>,
     failed: BTreeMap<String, (BootTime, String)>,
+    /// The same of runs of which a file could not be written: others of the folder go on.
+    stuck: BTreeMap<RolloutId, (BootTime, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +96,16 @@ impl Logs {
         self.failed.retain(|folder, _| in_use.contains(folder.as_str()));
         if folders.is_empty() {
             self.runs.clear();
+            self.stuck.clear();
             return Vec::new();
         }
         let runs = runs(&folders, ledger, now.wall);
         self.runs.retain(|id, written| runs.get(id).is_some_and(|(folder, _)| written.folder == *folder));
+        self.stuck.retain(|id, _| self.runs.contains_key(id));
         let mut owed = Vec::new();
         for (id, (folder, state)) in runs {
-            let waits = self.failed.get(folder).is_some_and(|(again, _)| now.boot < *again);
+            let failures = [self.failed.get(folder), self.stuck.get(&id)];
+            let waits = failures.into_iter().flatten().any(|(again, _)| now.boot < *again);
             if !waits && owed.len() < MOST_AT_ONCE {
                 self.owed_of(id, folder, state, &mut owed);
             }
@@ -123,7 +128,10 @@ impl Logs {
             }
             owed.push(Owed { rollout: id, at, folder: folder.to_owned(), mark });
         }
-        written.settled = (owed.len() == before).then_some(present);
+        if owed.len() == before {
+            written.settled = Some(present);
+            self.stuck.remove(&id);
+        }
     }
 
     /// `owed` is written, or was found to be.
@@ -141,9 +149,20 @@ impl Logs {
         news
     }
 
-    /// Why `folder` could not be written when it was last tried; `None` if it could, or was not tried.
+    /// `owed` could not be written at `now`, because of `fault`: its run is left alone for a while. `true` if that is news.
+    pub fn run_failed(&mut self, owed: &Owed, fault: String, now: BootTime) -> bool {
+        let news = self.stuck.get(&owed.rollout).is_none_or(|(_, known)| *known != fault);
+        self.stuck.insert(owed.rollout, (now.plus(PAUSE), fault));
+        news
+    }
+
+    /// Why `folder`, or something in it, could not be written when it was last tried; `None` if it could, or was not tried.
     pub fn fault(&self, folder: &str) -> Option<&str> {
-        self.failed.get(folder).map(|(_, fault)| fault.as_str())
+        let of_runs = || {
+            let own = |id: &RolloutId| self.runs.get(id).is_some_and(|run| run.folder == folder);
+            self.stuck.iter().find(|(id, _)| own(id)).map(|(_, failed)| failed)
+        };
+        self.failed.get(folder).or_else(of_runs).map(|(_, fault)| fault.as_str())
     }
 }
 
@@ -176,7 +195,8 @@ fn runs<'a>(
 fn ended(state: &RolloutState, at: usize) -> Option<Mark> {
     let status = invocation(state, at);
     let report = state.hosts[at].report.as_ref().map(|report| report.lease);
-    (status.is_terminal() || state.ended_at.is_some()).then_some((status, report))
+    let released = matches!(state.hosts[at].progress, Progress::Released(_));
+    (status.is_terminal() || state.ended_at.is_some()).then_some((status, report, released))
 }
 
 #[cfg(test)]
@@ -309,5 +329,22 @@ mod tests {
         let again = logs.owed(&[&bad, &other], &ledger, now(over + LATER)).remove(0);
         logs.written(&again);
         assert_eq!(logs.fault("/bad"), None);
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_written_holds_up_no_other_of_its_folder() {
+        let (mut ledger, mut logs, policy) = (Ledger::default(), Logs::default(), kept(Some("/l")));
+        let (bad, good) =
+            (begun(&mut ledger, 1, RUN, 100, 0), begun(&mut ledger, 2, "nightly-scan-19700102t000000z", 1, 0));
+        end(&mut ledger, bad, 1);
+        end(&mut ledger, good, 1);
+        let owed = logs.owed(&[&policy], &ledger, now(LATER));
+        assert!(owed.iter().all(|one| one.rollout == bad), "there are too many");
+        assert!(logs.run_failed(&owed[0], "it is a link".into(), now(LATER).boot), "news");
+        let next: Vec<_> = logs.owed(&[&policy], &ledger, now(LATER)).into_iter().map(|one| one.rollout).collect();
+        assert_eq!((next, logs.fault("/l")), (vec![good], Some("it is a link")));
+        let over = LATER + i64::try_from(PAUSE.as_millis()).unwrap();
+        let again = logs.owed(&[&policy], &ledger, now(over)).remove(0);
+        assert!(!logs.run_failed(&again, "it is a link".into(), now(over).boot), "it was told");
     }
 }
