@@ -9,6 +9,7 @@ use super::{
     Operation,
     availability::{Rooms, goes_before},
     ledger::{Ledger, Progress, RolloutState},
+    reboot,
     ring::Place,
     service::Absent,
     waiting::Waiting,
@@ -192,7 +193,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
     let mut free = limit.saturating_sub(ledger.slots_held(state)).min(room).min(fleet_room(ledger));
     // A host past its transaction frees its slot soon: the next one prepares meanwhile. Not later than that, because a host
     // that reboots is next heard from with its report.
-    let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk)).count();
+    let soon = state.tally.busy.iter().filter(|at| is_finishing(state, **at, desk, now)).count();
     let mut offers = (free + soon).min(room);
     let mut rooms = None;
     let disrupts = state.plan.operation == Operation::Install;
@@ -250,11 +251,13 @@ pub fn is_stale(handshake: &Handshake, since: BootTime, now: BootTime) -> bool {
     now.since(since) > patience
 }
 
-fn is_finishing(state: &RolloutState, at: usize, desk: &Desk) -> bool {
-    desk.contacts
-        .get(&state.plan.hosts[at].node)
-        .and_then(|contact| contact.progress.as_ref())
-        .is_some_and(|(phase, _)| *phase > Phase::Transaction)
+fn is_finishing(state: &RolloutState, at: usize, desk: &Desk, now: Now) -> bool {
+    let progress = desk.contacts.get(&state.plan.hosts[at].node).and_then(|contact| contact.progress.as_ref());
+    let waits = |said: &str| state.plan.reboot.at().is_some_and(|at| said == reboot::waits(at));
+    progress.is_some_and(|(phase, said)| {
+        let long = waits(said) && state.plan.reboot.wait(now.wall) > AHEAD_PAUSE;
+        *phase > Phase::Transaction && !long
+    })
 }
 
 fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, closed: bool, desk: &Desk, now: Now) -> bool {

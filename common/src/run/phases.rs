@@ -83,6 +83,7 @@ impl PatchRun {
             match permit {
                 Permit::Yes => {}
                 Permit::Unsure => {
+                    self.wait_by = None;
                     self.skew_by.get_or_insert(cx.now.boot.plus(SKEW_PATIENCE));
                     return false;
                 }

@@ -255,6 +255,33 @@ fn the_next_host_prepares_once_a_minute_while_a_host_past_its_transaction_reboot
     assert_eq!(world.judge.violations(), []);
 }
 
+#[test]
+fn nobody_prepares_while_a_host_waits_for_the_time_of_its_reboot() {
+    let mut world = World::new(2);
+    let at = world.now.wall.plus(Duration::from_secs(300));
+    world.apply(Plan { reboot: RebootOption::At(at), ..plan_of(2, 1, 0, open()) });
+    world.round();
+    world.round();
+    let lease = *world.running.values().next().unwrap();
+    world.script(1, Script::Silent);
+    let said = |detail: String| ToCoordinator::Progress { lease, phase: Phase::PostInstall, detail };
+    let is_offer = |(to, body): &(NodeId, ToHost)| *to == signer(2).id() && matches!(body, ToHost::Offer(_));
+    world.told.clear();
+    let offered = |world: &mut World, seconds: u64| {
+        let mut offered = false;
+        for _ in 0..seconds {
+            world.answer(1, said(super::super::reboot::waits(at)));
+            world.answer(2, ToCoordinator::Adopted { held: None });
+            offered |= world.told.iter().any(is_offer);
+            world.round();
+            world.pass(1_000);
+        }
+        offered
+    };
+    assert!(!offered(&mut world, 180), "its slot is not free soon");
+    assert!(offered(&mut world, 120), "it is when the time comes");
+}
+
 /// It believes no records then, so that it sees nobody.
 #[test]
 fn in_safe_mode_nothing_is_granted_reports_are_taken_and_nobody_is_given_up() {

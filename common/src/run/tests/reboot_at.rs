@@ -95,6 +95,19 @@ fn a_daemon_that_comes_back_waits_on() {
 }
 
 #[test]
+fn a_clock_that_nobody_knows_when_the_time_comes_is_no_busy_loop() {
+    let mut bench = Bench::new();
+    installed(&mut bench, waits());
+    bench.boot = AT - 1000;
+    bench.send(Event::Skew(None));
+    assert_eq!(starts(&tick_at(&mut bench, AT)), []);
+    assert!(bench.machine.deadline().unwrap() > bench.now().boot);
+    bench.boot = AT + 1000;
+    let effects = bench.send(Event::Skew(Some(0)));
+    assert_eq!(words(&effects).last().map(String::as_str), Some("start reboot"));
+}
+
+#[test]
 fn a_clock_that_is_set_counts_at_once() {
     let mut bench = Bench::new();
     installed(&mut bench, waits());
