@@ -92,15 +92,14 @@ pub(super) async fn run_one(
     };
     let mut group = Group(child.id());
     let mut kept = Kept::default();
-    let ended = tokio::time::timeout(timeout, watch(&mut child, &mut kept)).await;
-    let failure = match ended {
-        Ok(Ok(status)) => {
+    let failure = match watch(&mut child, &mut kept, timeout).await {
+        Ok(Some(status)) => {
             // What it left running on purpose, such as a service, stays.
             group.0 = None;
             failure(status)
         }
-        Ok(Err(error)) => Some(format!("cannot be awaited: {error}")),
-        Err(_) => {
+        Err(error) => Some(format!("cannot be awaited: {error}")),
+        Ok(None) => {
             drop(group);
             let seconds = timeout.as_secs_f64();
             let reaped = child.wait().await.map(|_| ()).map_err(|error| format!(" and cannot be awaited: {error}"));
@@ -135,12 +134,15 @@ async fn spawn(file: &Path, arguments: &[String], told: Told<'_>) -> io::Result<
     command.spawn()
 }
 
-/// Drains the output until it ends, and a little longer.
-async fn watch(child: &mut Child, kept: &mut Kept) -> io::Result<ExitStatus> {
+/// Drains the output until it ends, and a little longer; `None` if `timeout` is over before that. What it left running may hold
+/// its output open past that time: it has ended all the same.
+async fn watch(child: &mut Child, kept: &mut Kept, timeout: Duration) -> io::Result<Option<ExitStatus>> {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let mut status = None;
     let last_words = tokio::time::sleep(Duration::MAX);
     tokio::pin!(last_words);
+    let time_out = tokio::time::sleep(timeout);
+    tokio::pin!(time_out);
     loop {
         let (mut from_out, mut from_err) = ([0; 8192], [0; 8192]);
         tokio::select! {
@@ -155,9 +157,10 @@ async fn watch(child: &mut Child, kept: &mut Kept) -> io::Result<ExitStatus> {
                 last_words.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS);
             }
             () = &mut last_words, if status.is_some() => (out, err) = (None, None),
+            () = &mut time_out, if status.is_none() => return Ok(None),
         }
         if let (Some(status), None, None) = (status, &out, &err) {
-            return Ok(status);
+            return Ok(Some(status));
         }
     }
 }
