@@ -566,7 +566,7 @@ impl Machine for Controller {
     type Effect = Effect;
 
     fn step(&mut self, cx: &mut Cx<'_, Effect>, event: Event) {
-        let lapsed = self.has_lapsed(cx.now.boot);
+        let (lapsed, epoch) = (self.has_lapsed(cx.now.boot), self.epoch());
         match event {
             Event::Started { incarnation, continues } => {
                 self.started(cx, incarnation, continues);
@@ -618,7 +618,7 @@ impl Machine for Controller {
         }
         // After the event, which may be the word that another coordinator is at work: then no epoch is opened.
         if lapsed {
-            self.note_lapse(cx);
+            self.note_lapse(cx, epoch);
         }
         self.advance(cx);
     }

@@ -101,15 +101,19 @@ impl Controller {
 
     /// A process that was paused believes nothing of what it saw before: members answer it anew, under an epoch that nobody
     /// has answered yet. Whoever may open none believes no answer until the mesh has noticed by itself who is silent.
-    pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>) {
+    ///
+    /// `epoch` was the present one when the pause ended: one that was opened since has been answered by nobody either.
+    pub(super) fn note_lapse(&mut self, cx: &mut Cx<'_, Effect>, epoch: Epoch) {
         if self.ledger.services.members.is_empty() {
             return;
         }
-        if self.jumps_again() {
-            let Epoch { counter, incarnation, .. } = self.epoch();
-            self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
-        } else {
-            self.deaf_until = cx.now.boot.plus(DEAF_FOR);
+        if epoch == self.epoch() {
+            if self.jumps_again() {
+                let Epoch { counter, incarnation, .. } = epoch;
+                self.open_epoch(cx, counter.saturating_add(1), incarnation, true);
+            } else {
+                self.deaf_until = cx.now.boot.plus(DEAF_FOR);
+            }
         }
         self.desk.contacts.values_mut().for_each(|contact| contact.answered = false);
         self.look();

@@ -354,6 +354,19 @@ fn a_paused_copy_that_wakes_up_to_the_word_of_another_coordinator_leaves_it_the_
     assert_eq!((world.controller.epoch(), world.controller.desk().rival.is_some()), (own, true));
 }
 
+#[test]
+fn a_fence_that_ends_a_pause_opens_one_epoch_and_not_two() {
+    let mut world = World::serving(3, service("2"));
+    world.apply(plan_for(&[1], 1));
+    world.settle();
+    let own = world.controller.epoch();
+    let saved = Epoch { counter: own.counter + 1, incarnation: Incarnation(5), ..own };
+    world.now =
+        Now { wall: world.now.wall.plus(Duration::from_secs(60)), boot: world.now.boot.plus(Duration::from_secs(60)) };
+    world.answer(1, ToCoordinator::Fenced { saved, held: None });
+    assert_eq!(world.controller.epoch().counter, saved.counter + 1);
+}
+
 /// Found by the simulator: on a copied ledger every epoch is a jump above whoever else is at work.
 #[test]
 fn on_a_copied_ledger_pauses_open_only_so_many_epochs_and_then_answers_count_later() {
