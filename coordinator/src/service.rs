@@ -77,6 +77,8 @@ pub struct Coordinator {
 enum Starts {
     /// Somebody asks for it.
     By(String),
+    /// It is due: of a policy, or of a task.
+    Due(String),
     /// It plans this rollout again.
     Replan(RolloutId),
 }
@@ -251,11 +253,14 @@ impl Coordinator {
             if let Some(known) = recheck::applied(&actor.status(), &plan) {
                 return Ok(known.to_string());
             }
-            recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
+            // Of what nobody has read nothing has to be read again: hosts of another rollout are waited for.
+            if matches!(starts, Starts::By(_)) {
+                recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
+            }
             let id = RolloutId(actor.draw());
             let plan = Box::new(plan);
             match starts {
-                Starts::By(by) => actor.feed(Event::Apply { id, plan, by }, cx),
+                Starts::By(by) | Starts::Due(by) => actor.feed(Event::Apply { id, plan, by }, cx),
                 Starts::Replan(of) => {
                     actor.feed(Event::Replan { id, of, plan }, cx);
                     if !actor.status().ledger.rollouts.contains_key(&id) {

@@ -8,6 +8,7 @@ use super::{
     ledger::Ledger,
     planner::Desk,
     policy::Policy,
+    replan,
     spec::RolloutSpec,
     started::{Key, runs},
     task,
@@ -95,10 +96,10 @@ impl Attempts {
     /// What is to be started at `now`, of what is `kept`, whose runs `ledger` knows. All of it is under way until
     /// [`Attempts::ended`]. Of what is kept no longer it is forgotten what could not be started.
     ///
-    /// Nothing while the coordinator stands back from another one, which starts what is due there.
+    /// Nothing while the coordinator stands back from another one, or was succeeded by it: what is due is started there.
     pub fn due(&mut self, kept: &Kept<'_>, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Start> {
         self.keep(|key| kept.has(key));
-        if desk.stands_back(now.boot) {
+        if replan::stands_back(desk, now) {
             return Vec::new();
         }
         let runs = runs(ledger, now.wall);
@@ -220,7 +221,8 @@ mod tests {
         let mut attempts = Attempts::default();
         let copy = Desk { rival: Some(BootTime(1)), ..Desk::default() };
         let listens = Desk { listening: Some(BootTime(1)), ..Desk::default() };
-        for back in [copy, listens] {
+        let succeeded = Desk { superseded: true, ..Desk::default() };
+        for back in [copy, listens, succeeded] {
             assert!(attempts.due(&kept, &ledger, &back, now).is_empty(), "another one starts it");
         }
         let starts = attempts.due(&kept, &ledger, &desk, now);

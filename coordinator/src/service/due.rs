@@ -15,7 +15,7 @@ use patchmesh_common::{
 };
 use patchmesh_node::clock;
 
-use super::{Coordinator, Starts};
+use super::{Coordinator, Starts, replans::nobody};
 use crate::{
     api::document::{NotStarted, RecurringRun, RecurringRuns, Time},
     fault::Fault,
@@ -86,10 +86,14 @@ impl Coordinator {
         let (name, by) = (spec.name.clone(), key.by());
         let started = async {
             let plan = self.make_plan(spec).await?;
+            // It would end at once, and its time would be over, although the hosts may be heard again soon.
+            if plan.hosts().next().is_none() {
+                return Err(nobody(&plan));
+            }
             // Planning takes its time, and what has come to its last start meanwhile is not started.
             match last_start.filter(|last| *last <= clock::now().wall) {
                 Some(last) => Err(too_late(last)),
-                None => self.start(plan, Starts::By(by.clone())).await,
+                None => self.start(plan, Starts::Due(by.clone())).await,
             }
         };
         let fault = match started.await {
