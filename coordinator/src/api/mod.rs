@@ -203,11 +203,14 @@ pub trait Service: Send + Sync + 'static {
     fn release(&self, host: String, asked: ReleaseRequest) -> Answer<'_, ReleaseDocument>;
 }
 
+/// The code of [`not_found`].
+pub const NOT_FOUND: &str = "not-found";
+
 /// The fault for a name that nobody has.
 pub fn not_found(kind: &str, name: &str) -> Fault {
     let name: String = name.chars().take(MAX_ECHO).collect();
     Fault::new(
-        "not-found",
+        NOT_FOUND,
         format!("there is no {kind} {name:?}"),
         "nothing was changed",
         match kind.strip_suffix('y') {

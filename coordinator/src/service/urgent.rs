@@ -20,6 +20,7 @@ use patchmesh_node::{
 
 use super::{Coordinator, MAX_NAMED};
 use crate::{
+    api::NOT_FOUND,
     fault::Fault,
     store::{Store, policies::KeptPolicy},
 };
@@ -74,8 +75,12 @@ fn is_open(policy: &Policy, store: &Store, now: WallTime) -> Result<bool, Fault>
         let goes_on = |blackout: &Blackout| blackout.from <= now && now < blackout.to;
         return Ok(!policy.blackouts().iter().any(goes_on));
     }
-    let openings = store.openings(policy.windows(), policy.blackouts(), now, MAX_WINDOWS)?;
-    Ok(openings.iter().any(|opening| opening.admits_start(now)))
+    match store.openings(policy.windows(), policy.blackouts(), now, MAX_WINDOWS) {
+        Ok(openings) => Ok(openings.iter().any(|opening| opening.admits_start(now))),
+        // A window that somebody deleted never opens; it is no reason to refuse hosts that have nothing to do with it.
+        Err(fault) if fault.code == NOT_FOUND => Ok(false),
+        Err(fault) => Err(fault),
+    }
 }
 
 fn judges(spec: &RolloutSpec) -> bool {
