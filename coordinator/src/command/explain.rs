@@ -13,6 +13,10 @@ use crate::{
     render::one_line,
 };
 
+/// Kinds that `get` and `describe` call by a shorter name.
+const SHORT: [(&str, &str); 3] =
+    [("window", "MaintenanceWindow"), ("policy", "PatchPolicy"), ("baseline", "PatchBaseline")];
+
 /// What to explain.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
@@ -31,7 +35,7 @@ pub fn run(args: &ExplainArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("explain", &[Format::Table, Format::Json, Format::Yaml])?;
     let mut words = args.path.split('.');
     let kind = words.next().unwrap_or_default();
-    let Some((kind, schema)) = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(kind)) else {
+    let Some((kind, schema)) = KINDS.iter().find(|(name, _)| means(kind, name)) else {
         return Err(no_kind(kind));
     };
     let whole = schema().to_value();
@@ -55,6 +59,17 @@ pub fn run(args: &ExplainArgs) -> Result<Exit, Fault> {
         },
     }
     Ok(Exit::Done)
+}
+
+/// Whether somebody who writes `given` means the kind `name`: in any case, as `get` and `describe` call it, of one or of many.
+fn means(given: &str, name: &str) -> bool {
+    let given = given.to_ascii_lowercase();
+    let one = match given.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => given.strip_suffix('s').unwrap_or(&given).to_owned(),
+    };
+    let short = SHORT.iter().find(|(_, kind)| *kind == name).map(|(short, _)| *short);
+    short.is_some_and(|short| short == one) || [given, one].iter().any(|word| name.eq_ignore_ascii_case(word))
 }
 
 /// What a list is made of, or the thing itself.
