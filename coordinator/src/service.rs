@@ -309,10 +309,12 @@ impl Service for Coordinator {
 
     fn why_host(&self, name: String) -> Answer<'_, WhyDocument> {
         Box::pin(async move {
-            self.ask(move |actor, _| {
+            let asked = self.ask(move |actor, _| {
                 why::host(&actor.status(), actor.members(), &name).ok_or_else(|| not_found("host", &name))
-            })
-            .await?
+            });
+            let (mut why, waits) = asked.await??;
+            why.chain.extend(waits.iter().filter_map(|(id, name)| self.not_replanned(*id, name)));
+            Ok(why)
         })
     }
 
@@ -320,10 +322,10 @@ impl Service for Coordinator {
         Box::pin(async move {
             let asked = self.ask(move |actor, _| {
                 let view = actor.status();
-                find(&view, &id).map(|(id, state)| (id, why::rollout(&view, id, state)))
+                find(&view, &id).map(|(id, state)| (id, state.plan.name.clone(), why::rollout(&view, id, state)))
             });
-            let (id, mut why) = asked.await??;
-            why.chain.extend(self.not_replanned(id));
+            let (id, name, mut why) = asked.await??;
+            why.chain.extend(self.not_replanned(id, &name));
             Ok(why)
         })
     }

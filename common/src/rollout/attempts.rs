@@ -22,8 +22,32 @@ use crate::{
 pub const MOST_AT_ONCE: usize = 8;
 /// How often a run that cannot be started is tried for one time.
 pub const TRIES: u32 = 4;
-/// Between two tries.
+/// Between two tries; the shortest pause where pauses grow.
 pub const PAUSE: Duration = Duration::from_secs(60);
+
+/// How often something is tried that cannot be started, and how long it rests between two tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// So often for one time; `None` without end.
+    pub tries: Option<u32>,
+    /// Every pause is twice the one before it, from [`PAUSE`] on, but none is longer.
+    pub longest: Duration,
+}
+
+impl Persistence {
+    /// That of runs of policies and tasks: the next time, and whatever waits for it, is not far.
+    pub const RUNS: Self = Self { tries: Some(TRIES), longest: PAUSE };
+
+    /// How long it rests after so many tries.
+    fn pause(self, tries: u32) -> Duration {
+        let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+        PAUSE.saturating_mul(doubled).min(self.longest)
+    }
+
+    fn is_over(self, tries: u32) -> bool {
+        self.tries.is_some_and(|most| tries >= most)
+    }
+}
 
 /// What is kept and starts rollouts, each since when it is as it is: nothing before that is due.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +76,7 @@ pub struct Attempts<K: Ord = Key>(BTreeMap<K, Attempt>);
 struct Attempt {
     of: WallTime,
     tries: u32,
+    persistence: Persistence,
     under_way: bool,
     again: BootTime,
     fault: Option<String>,
@@ -110,7 +135,7 @@ impl Attempts {
         for (window, since) in &kept.windows {
             wanted.extend(task::wanted(window, *since, &runs, self, now.wall));
         }
-        wanted.retain(|start| self.begin(&start.key, start.of, now.boot));
+        wanted.retain(|start| self.begin(&start.key, start.of, Persistence::RUNS, now.boot));
         wanted
     }
 }
@@ -121,33 +146,44 @@ impl<K: Ord + Clone> Attempts<K> {
         self.0.retain(|key, one| one.under_way || wanted(key));
     }
 
-    /// Whether the run of `key` for `of` is to be tried at `now`; if so, it is under way.
-    pub(super) fn begin(&mut self, key: &K, of: WallTime, now: BootTime) -> bool {
+    /// Whether the run of `key` for `of` is to be tried at `now`, with this `persistence`; if so, it is under way.
+    pub(super) fn begin(&mut self, key: &K, of: WallTime, persistence: Persistence, now: BootTime) -> bool {
         let all = &mut self.0;
         if all.values().filter(|one| one.under_way).count() >= MOST_AT_ONCE {
             return false;
         }
         let tries = match all.get(key) {
             Some(known) if known.under_way => return false,
-            Some(known) if known.of == of && (known.tries >= TRIES || now < known.again) => return false,
+            Some(known) if known.of == of && (persistence.is_over(known.tries) || now < known.again) => return false,
             Some(known) if known.of == of => known.tries,
             _ => 0,
         };
         let fault = all.remove(key).and_then(|known| known.fault).filter(|_| tries > 0);
-        all.insert(key.clone(), Attempt { of, tries: tries + 1, under_way: true, again: now, fault });
+        all.insert(
+            key.clone(),
+            Attempt { of, tries: tries.saturating_add(1), persistence, under_way: true, again: now, fault },
+        );
         true
     }
 
     /// Whether the run of `key` for `of` is tried no more.
     pub fn gave_up(&self, key: &K, of: WallTime) -> bool {
-        self.0.get(key).is_some_and(|known| known.of == of && known.tries >= TRIES && !known.under_way)
+        self.0
+            .get(key)
+            .is_some_and(|known| known.of == of && known.persistence.is_over(known.tries) && !known.under_way)
+    }
+
+    /// How often the run of `key` for `of` was tried in vain, or is being tried.
+    pub fn tried(&self, key: &K, of: WallTime) -> u32 {
+        self.0.get(key).filter(|known| known.of == of).map_or(0, |known| known.tries)
     }
 
     /// How the try of `key` ended: `fault` says why nothing was started.
     pub fn ended(&mut self, key: &K, fault: Option<String>, now: BootTime) {
         match (self.0.get_mut(key), fault) {
             (Some(known), Some(fault)) => {
-                (known.under_way, known.again, known.fault) = (false, now.plus(PAUSE), Some(fault));
+                let pause = known.persistence.pause(known.tries);
+                (known.under_way, known.again, known.fault) = (false, now.plus(pause), Some(fault));
             }
             _ => {
                 self.0.remove(key);
@@ -170,6 +206,8 @@ mod tests {
     use super::*;
     use crate::rollout::{Operation, policy::predefined::host_management};
 
+    const RUNS: Persistence = Persistence::RUNS;
+
     fn key(policy: &str, operation: Operation) -> Key {
         Key::Policy { policy: policy.to_owned(), operation }
     }
@@ -180,20 +218,41 @@ mod tests {
         let key = key("nightly", Operation::Scan);
         let (mut now, of) = (BootTime(0), WallTime(1000));
         for tried in 0..TRIES {
-            assert!(attempts.begin(&key, of, now));
-            assert!(!attempts.begin(&key, of, now) && !attempts.begin(&key, WallTime(2000), now), "it is under way");
+            assert!(attempts.begin(&key, of, RUNS, now));
+            assert!(
+                !attempts.begin(&key, of, RUNS, now) && !attempts.begin(&key, WallTime(2000), RUNS, now),
+                "it is under way"
+            );
             attempts.ended(&key, Some("no host".into()), now);
-            assert!(!attempts.begin(&key, of, now), "not at once");
+            assert!(!attempts.begin(&key, of, RUNS, now), "not at once");
             let gave_up = tried + 1 == TRIES;
             assert_eq!(attempts.not_started()[&key], NotStarted { of, because: "no host".into(), gave_up });
             assert_eq!(attempts.gave_up(&key, of), gave_up);
             now = now.plus(PAUSE);
         }
-        assert!(!attempts.begin(&key, of, now), "no more of this time");
-        assert!(attempts.begin(&key, WallTime(2000), now), "the next one");
+        assert!(!attempts.begin(&key, of, RUNS, now), "no more of this time");
+        assert!(attempts.begin(&key, WallTime(2000), RUNS, now), "the next one");
         assert!(attempts.not_started().is_empty());
         attempts.ended(&key, None, now);
         assert_eq!(attempts, Attempts::default());
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_what_has_no_end_is_never_given_up() {
+        let endless = Persistence { tries: None, longest: Duration::from_secs(3600) };
+        let mut attempts = Attempts::default();
+        let key = key("nightly", Operation::Install);
+        let (mut now, of) = (BootTime(0), WallTime(1000));
+        for (tried, minutes) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60, 60]) {
+            assert!(attempts.begin(&key, of, endless, now));
+            assert_eq!(attempts.tried(&key, of), tried);
+            attempts.ended(&key, Some("no host".into()), now);
+            assert!(!attempts.gave_up(&key, of) && !attempts.not_started()[&key].gave_up);
+            let pause = Duration::from_secs(60 * minutes);
+            assert!(!attempts.begin(&key, of, endless, now.plus(pause - Duration::from_millis(1))), "{minutes}");
+            now = now.plus(pause);
+        }
+        assert_eq!(endless.pause(u32::MAX), endless.longest);
     }
 
     #[test]
@@ -201,11 +260,11 @@ mod tests {
         let mut attempts = Attempts::default();
         let key = |at: usize| key(&format!("policy-{at}"), Operation::Install);
         for at in 0..MOST_AT_ONCE {
-            assert!(attempts.begin(&key(at), WallTime(0), BootTime(0)));
+            assert!(attempts.begin(&key(at), WallTime(0), RUNS, BootTime(0)));
         }
-        assert!(!attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
+        assert!(!attempts.begin(&key(MOST_AT_ONCE), WallTime(0), RUNS, BootTime(0)));
         attempts.ended(&key(0), None, BootTime(0));
-        assert!(attempts.begin(&key(MOST_AT_ONCE), WallTime(0), BootTime(0)));
+        assert!(attempts.begin(&key(MOST_AT_ONCE), WallTime(0), RUNS, BootTime(0)));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! planned again is in the ledger and nowhere else: [`super::plan::Rollout::replans`].
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use super::{
     OnSuperseded, Operation,
-    attempts::Attempts,
+    attempts::{Attempts, Persistence},
     ledger::{Ledger, Progress, RolloutState},
     plan::Superseded,
     planner::Desk,
@@ -29,6 +30,11 @@ pub const WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// How long after its end all the hosts are waited for that it left out: a coordinator that has just started hears them one by one,
 /// and would leave the others out again. After that those go that are heard.
 pub const HEARD: Duration = Duration::from_secs(300);
+/// How long after its end a plan must hold all the hosts that it left out: one whose package manager is locked, or whose repository
+/// is being synchronized, is asked again. After that a plan is started that holds any of them.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// How it is tried: without end before [`WITHIN`], since a mirror may take hours to be whole again.
+pub const PERSISTENCE: Persistence = Persistence { tries: None, longest: Duration::from_secs(3600) };
 
 /// What becomes of the hosts that a rollout left out because their versions were superseded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +154,14 @@ fn left_out(state: &RolloutState) -> impl Iterator<Item = NodeId> + '_ {
     })
 }
 
+/// The rollouts at `now` that left `node` out and are to be planned again.
+pub fn waited_for_by(ledger: &Ledger, node: NodeId, now: WallTime) -> impl Iterator<Item = (RolloutId, &RolloutState)> {
+    let waits = move |id: RolloutId, state: &RolloutState| {
+        left_out(state).any(|one| one == node) && matches!(next(ledger, id, now), Some(Next::Due(_)))
+    };
+    ledger.rollouts.iter().map(|(id, state)| (*id, state)).filter(move |(id, state)| waits(*id, state))
+}
+
 /// Whether the hosts are heard for whose sake the rollout is planned again.
 pub fn is_heard(state: &RolloutState, desk: &Desk, now: WallTime) -> bool {
     let alive = |node: NodeId| desk.contacts.get(&node).is_some_and(|contact| contact.alive);
@@ -189,27 +203,47 @@ pub struct Due {
     pub of: RolloutId,
     /// As this.
     pub spec: RolloutSpec,
+    /// For the sake of these, which it left out.
+    pub left_out: BTreeSet<NodeId>,
+    /// When it ended.
+    pub ended: WallTime,
 }
 
-/// What is to be planned again at `now`, the longest ended first, as far as its hosts are heard. Nothing while the coordinator stands back from another one, or was
-/// succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is told so by its id.
+impl Due {
+    /// Whether a plan that holds the hosts `planned` is to be started at `now`, also if some of them have nothing to install: with all
+    /// the hosts that were left out, and after [`PATIENCE`] with any of them. Another one would end without them, and nothing would be
+    /// planned again after it.
+    ///
+    /// # Errors
+    /// Those that are missing from it, if it is not.
+    pub fn may_start(&self, planned: &BTreeSet<NodeId>, now: WallTime) -> Result<(), BTreeSet<NodeId>> {
+        let missing: BTreeSet<_> = self.left_out.difference(planned).copied().collect();
+        let late = now > self.ended.plus(PATIENCE);
+        let enough = missing.is_empty() || late && missing.len() < self.left_out.len();
+        if enough && !planned.is_empty() { Ok(()) } else { Err(missing) }
+    }
+}
+
+/// What is to be planned again at `now`, the longest ended first, as far as its hosts are heard. Nothing while the coordinator
+/// stands back from another one, or was succeeded by it: it is planned there. All of it is under way until [`Attempts::ended`] is
+/// told so by its id.
 pub fn due(attempts: &mut Attempts<RolloutId>, ledger: &Ledger, desk: &Desk, now: Now) -> Vec<Due> {
-    let mut found: Vec<(WallTime, Due)> = Vec::new();
+    let mut found: Vec<Due> = Vec::new();
     for (id, state) in &ledger.rollouts {
         if let (Some(ended), Some(Next::Due(spec))) = (state.ended_at, next(ledger, *id, now.wall)) {
-            found.push((ended, Due { of: *id, spec: *spec }));
+            found.push(Due { of: *id, spec: *spec, left_out: left_out(state).collect(), ended });
         }
     }
-    attempts.keep(|one| found.iter().any(|(_, due)| due.of == *one));
+    attempts.keep(|one| found.iter().any(|due| due.of == *one));
     if stands_back(desk, now) {
         return Vec::new();
     }
-    found.sort_by_key(|(ended, due)| (*ended, due.of));
-    found.retain(|(ended, due)| {
+    found.sort_by_key(|due| (due.ended, due.of));
+    found.retain(|due| {
         let heard = ledger.rollouts.get(&due.of).is_some_and(|state| is_heard(state, desk, now.wall));
-        heard && attempts.begin(&due.of, *ended, now.boot)
+        heard && attempts.begin(&due.of, due.ended, PERSISTENCE, now.boot)
     });
-    found.into_iter().map(|(_, due)| due).collect()
+    found
 }
 
 /// Whether another coordinator plans again what is to be planned again.

@@ -1,11 +1,11 @@
 //! Rollouts that are planned again because versions were superseded: asks what is due, and starts it by the very path that `apply`
 //! takes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use patchmesh_common::{
-    id::RolloutId,
-    rollout::replan::{Due, due},
+    id::{NodeId, RolloutId},
+    rollout::replan::{Due, PERSISTENCE, WITHIN, due},
 };
 use patchmesh_node::clock;
 
@@ -34,14 +34,12 @@ impl Coordinator {
         }
     }
 
-    async fn plan_again(self, Due { of, spec }: Due) {
-        let name = spec.name.clone();
+    async fn plan_again(self, due: Due) {
+        let (of, name) = (due.of, due.spec.name.clone());
         let started = async {
-            let plan = self.make_plan(spec).await?;
-            // It would end at once, and nothing would be planned again after it.
-            if plan.hosts().next().is_none() {
-                return Err(nobody(&plan));
-            }
+            let plan = self.make_plan(due.spec.clone()).await?;
+            let planned = plan.hosts().filter_map(|host| NodeId::parse(&host.node_id)).collect();
+            due.may_start(&planned, clock::now().wall).map_err(|missing| without(&plan, &missing))?;
             self.start(plan, Starts::Replan(of)).await
         };
         let started = started.await;
@@ -59,21 +57,31 @@ impl Coordinator {
         self.replanning.all().ended(&of, fault, clock::now().boot);
     }
 
-    /// Why the last try to plan the rollout `of` again came to nothing, as a cause.
-    pub(super) fn not_replanned(&self, of: RolloutId) -> Option<WhyStep> {
+    /// Why the last try to plan the rollout `of`, which is called `name`, again came to nothing, as a cause.
+    pub(super) fn not_replanned(&self, of: RolloutId, name: &str) -> Option<WhyStep> {
         let failed = self.replanning.all().not_started().remove(&of)?;
-        let next = if failed.gave_up { "when the coordinator has restarted" } else { "soon" };
-        let text = format!("could not be planned again, and is tried again {next}: {}", failed.because);
+        let text = not_replanned(name, &failed.because);
         Some(WhyStep { code: "replan-failed".into(), text, at: None, command: Some("patchmesh plan -f FILE".into()) })
     }
 }
 
-/// A plan without a host.
-pub(super) fn nobody(plan: &PlanDocument) -> Fault {
-    let first = plan.excluded.first();
+/// When it is tried again is said as the longest pause: the next try may be nearer.
+pub(super) fn not_replanned(name: &str, because: &str) -> String {
+    let (minutes, hours) = (PERSISTENCE.longest.as_secs() / 60, WITHIN.as_secs() / 3600);
+    format!(
+        "rollout {name} could not be planned again, and is tried again within {minutes} minutes, until {hours} hours after its end: \
+         {because}"
+    )
+}
+
+/// A plan without the hosts `missing`, for whose sake it was made.
+pub(super) fn without(plan: &PlanDocument, missing: &BTreeSet<NodeId>) -> Fault {
+    let is_missing =
+        |node: &Option<String>| node.as_deref().and_then(NodeId::parse).is_some_and(|node| missing.contains(&node));
+    let first = plan.excluded.iter().find(|one| is_missing(&one.node_id));
     let first = first.map(|one| format!(", first of all {} ({})", one.host, one.waiting.code)).unwrap_or_default();
-    let text = format!("every target was left out{first}");
-    Fault::new("nobody-planned", text, "no rollout was started", "see why with patchmesh plan -f FILE")
+    let text = format!("{} of the hosts that are to be planned again cannot be planned{first}", missing.len());
+    Fault::new("left-out-again", text, "no rollout was started", "see why with patchmesh plan -f FILE")
 }
 
 /// What became of a rollout between its plan and its start.

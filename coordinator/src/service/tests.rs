@@ -240,7 +240,7 @@ fn known(host: u8, mode: Mode, presence: Presence, counters: PatchCounters) -> K
 }
 
 fn why(world: &World, host: &KnownHost) -> WhyDocument {
-    super::why::host(&world.view(), std::slice::from_ref(host), &host.membership.name).unwrap()
+    super::why::host(&world.view(), std::slice::from_ref(host), &host.membership.name).unwrap().0
 }
 
 fn codes(why: &WhyDocument) -> Vec<&str> {
@@ -281,7 +281,7 @@ fn why_names_what_is_not_done_and_nothing_that_went_well() {
 #[test]
 fn why_explains_a_host_that_only_the_ledger_knows() {
     let mut world = World::new(2, 0, vec![]);
-    let of = |world: &World, name: &str| super::why::host(&world.view(), &[], name);
+    let of = |world: &World, name: &str| super::why::host(&world.view(), &[], name).map(|(why, _)| why);
     let waiting = of(&world, "host-1").unwrap();
     assert_eq!(codes(&waiting), ["slot", "applied", "unheard"]);
     assert!(waiting.answer.starts_with("host-1: waits in rollout wave"), "{}", waiting.answer);
@@ -395,8 +395,20 @@ fn a_rollout_is_found_by_id_and_by_name() {
 }
 
 #[test]
-fn a_plan_without_a_host_plans_nothing_again_and_names_who_was_left_out() {
-    let fault = replans::nobody(&plan_of(&[], "1"));
-    assert_eq!((fault.code, fault.unchanged.as_str()), ("nobody-planned", "no rollout was started"));
-    assert_eq!(fault.message, "every target was left out, first of all out-20 (silent)");
+fn a_plan_that_leaves_out_again_whom_it_is_made_for_names_them() {
+    let fault = replans::without(&plan_of(&[("a", 1)], "1"), &[node(22), node(30)].into());
+    assert_eq!((fault.code, fault.unchanged.as_str()), ("left-out-again", "no rollout was started"));
+    assert_eq!(
+        fault.message,
+        "2 of the hosts that are to be planned again cannot be planned, first of all out-22 (locked)"
+    );
+    let fault = replans::without(&plan_of(&[], "1"), &[node(30)].into());
+    assert_eq!(
+        fault.message, "1 of the hosts that are to be planned again cannot be planned",
+        "it is no target any more"
+    );
+    assert_eq!(
+        replans::not_replanned("wave", "no host"),
+        "rollout wave could not be planned again, and is tried again within 60 minutes, until 24 hours after its end: no host"
+    );
 }

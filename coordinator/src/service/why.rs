@@ -4,6 +4,7 @@ use patchmesh_common::{
     id::{NodeId, RolloutId},
     rollout::{
         ledger::RolloutState as Standing,
+        replan::waited_for_by,
         why::{Cause, Heard, Scene},
     },
 };
@@ -14,16 +15,21 @@ use crate::{
     status::View,
 };
 
+/// Rollouts that left a host out and are to be planned again, with their names.
+pub type Waits = Vec<(RolloutId, String)>;
+
 /// Why the host `name` is where it is: what its rollouts say, newest first, then what its own record says. `None` if neither
 /// the mesh nor a rollout knows it. A coordinator that has just started has heard of nobody, and its ledger explains all the same.
-pub fn host(view: &View<'_>, members: &[KnownHost], name: &str) -> Option<WhyDocument> {
+/// With what is to be planned again for its sake.
+pub fn host(view: &View<'_>, members: &[KnownHost], name: &str) -> Option<(WhyDocument, Waits)> {
     let heard = members.iter().find(|host| host.membership.name == name);
     let node = heard.map(|host| host.node).or_else(|| planned(view, name))?;
     let own = heard.map(|host| Heard { record: &host.record, alive: host.presence != Presence::Silent });
     let chain = scene(view).host(node, own);
     let nothing = || format!("{name} lacks nothing that its last scan looked for");
     let answer = chain.first().map_or_else(nothing, |first| format!("{name}: {}", first.text));
-    Some(WhyDocument::new("host", name, answer, steps(chain)))
+    let waits = waited_for_by(view.ledger, node, view.now.wall).map(|(id, state)| (id, state.plan.name.clone()));
+    Some((WhyDocument::new("host", name, answer, steps(chain)), waits.collect()))
 }
 
 /// Why the rollout is where it is.

@@ -6,7 +6,6 @@ use patchmesh_common::{
         controller::Event,
         plan::Plan,
         replan::{Due, Next, due, is_heard, next},
-        spec::RolloutSpec,
         survey::Found,
     },
     schedule::Opening,
@@ -19,6 +18,9 @@ use crate::truth::{Spot, Truth};
 
 /// How often a coordinator looks what is due, as long as anything is.
 const LOOK: u64 = 10_000;
+/// How often it tries to plan one again before the world may end without it: a real one tries for a day. Some of them are after the
+/// patience with hosts that cannot be planned.
+const TRIES: u32 = 6;
 /// The ids of rollouts that plan others again; those of waves are lower.
 const AGAIN: u64 = 1 << 63;
 
@@ -32,7 +34,7 @@ impl Desk {
     fn to_replan(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
         let wanted = move |id: &RolloutId| matches!(next(&self.shadow, *id, now), Some(Next::Due(_) | Next::Held));
         let ended = |id: &RolloutId| self.shadow.rollouts.get(id).and_then(|state| state.ended_at);
-        let open = move |id: &RolloutId| ended(id).is_none_or(|of| !self.replanning.gave_up(id, of));
+        let open = move |id: &RolloutId| ended(id).is_none_or(|of| self.replanning.tried(id, of) < TRIES);
         self.shadow.rollouts.keys().copied().filter(wanted).filter(open)
     }
 
@@ -61,9 +63,10 @@ impl World {
         let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
         desk.looks = false;
         let found = desk.due_again(now);
-        for Due { of, spec } in found {
+        for due in found {
+            let (of, spec) = (due.of, due.spec.clone());
             let asked = spec.own_openings(now.wall).is_some_and(|openings| {
-                let again = For::Again(of, Box::new(spec.clone()), openings);
+                let again = For::Again(Box::new(due), openings);
                 self.ask_all(spot, &spec, again).is_some_and(|asked| asked.is_ok())
             });
             if !asked {
@@ -74,19 +77,14 @@ impl World {
     }
 
     /// Starts what plans `of` again, for which the hosts were asked.
-    pub(super) fn apply_again(
-        &mut self,
-        spot: Spot,
-        of: RolloutId,
-        spec: &RolloutSpec,
-        openings: Vec<Opening>,
-        found: Found,
-    ) {
-        if found.planned.is_empty() {
-            return self.planned_again(spot, of, false);
-        }
+    pub(super) fn apply_again(&mut self, spot: Spot, due: &Due, openings: Vec<Opening>, found: Found) {
         let now = self.seats[spot as usize].clock.now(self.now).wall;
-        let wave = wave_of(of).and_then(|wave| self.scenario.waves.get(wave));
+        let planned = found.planned.iter().map(|host| host.node).collect();
+        if due.may_start(&planned, now).is_err() {
+            return self.planned_again(spot, due.of, false);
+        }
+        let Due { of, spec, .. } = due;
+        let wave = wave_of(*of).and_then(|wave| self.scenario.waves.get(wave));
         let plan = match wave {
             Some(wave) => {
                 let Found { planned: hosts, excluded, .. } = found;
@@ -95,7 +93,7 @@ impl World {
             }
             None => plan_of(spec, openings, found, now),
         };
-        self.start_again(spot, of, plan);
+        self.start_again(spot, *of, plan);
     }
 
     fn start_again(&mut self, spot: Spot, of: RolloutId, plan: Plan) {

@@ -2,12 +2,13 @@
 
 use patchmesh_common::{
     gossip::Presence,
-    id::{CommandId, RolloutId},
+    id::CommandId,
     patch::Baseline,
     rollout::{
         attempts::Start,
         controller::Event,
         plan::Plan,
+        replan::Due,
         spec::RolloutSpec,
         survey::{Candidate, Found, Survey, SurveyError},
     },
@@ -25,8 +26,8 @@ pub(super) enum For {
     Wave(usize),
     /// A run of a policy, in these openings.
     Run(Box<Start>, Vec<Opening>),
-    /// This rollout again, as this, in these openings.
-    Again(RolloutId, Box<RolloutSpec>, Vec<Opening>),
+    /// A rollout again, in these openings.
+    Again(Box<Due>, Vec<Opening>),
 }
 
 /// One round of questions before a plan.
@@ -109,7 +110,7 @@ impl World {
         match of {
             For::Wave(number) => self.apply_wave(spot, number, found),
             For::Run(start, openings) => self.apply_run(spot, &start, openings, found),
-            For::Again(of, spec, openings) => self.apply_again(spot, of, &spec, openings, found),
+            For::Again(due, openings) => self.apply_again(spot, &due, openings, found),
         }
     }
 

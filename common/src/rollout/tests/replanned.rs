@@ -1,12 +1,14 @@
 //! `onSuperseded: replan`: a rollout that left hosts out is planned again once, when it has ended and nobody said no.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{
-        attempts::{Attempts, PAUSE, TRIES},
+        attempts::{Attempts, PAUSE},
         ledger::FoldError,
         limit::Limit,
         plan::Rollout,
-        replan::{Due, HEARD, MOST, Never, Next, WITHIN, due, next},
+        replan::{Due, HEARD, MOST, Never, Next, PATIENCE, WITHIN, due, next, waited_for_by},
         ring::Rejection,
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME, RolloutSpec, SpecError, Targets},
         why::Scene,
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::run::message::StopScope;
 
-fn spec() -> RolloutSpec {
+pub(in crate::rollout) fn spec() -> RolloutSpec {
     let limit = |text: &str| text.parse::<Limit>().unwrap();
     RolloutSpec {
         urgent: None,
@@ -230,16 +232,20 @@ fn a_coordinator_that_stands_back_plans_nothing_again() {
     ] {
         assert_eq!(begun(&back, &mut attempts, now), []);
     }
-    for _ in 0..TRIES {
+    let ended = world.state().ended_at.unwrap();
+    for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
         let again = RolloutSpec { name: "wave-replan-1".into(), ..spec() };
-        assert_eq!(begun(&heard, &mut attempts, now), [Due { of: ID, spec: again }]);
+        let expected = Due { of: ID, spec: again, left_out: [signer(1).id()].into(), ended };
+        assert_eq!(begun(&heard, &mut attempts, now), [expected]);
         assert_eq!(begun(&heard, &mut attempts, now), [], "it is under way");
         attempts.ended(&ID, Some("no host".into()), now.boot);
         assert_eq!(begun(&heard, &mut attempts, now), [], "not at once");
         assert_eq!(attempts.not_started()[&ID].because, "no host");
-        now.boot = now.boot.plus(PAUSE);
+        now.boot = now.boot.plus(PAUSE * minutes);
     }
-    assert_eq!(begun(&heard, &mut attempts, now), [], "no more");
+    let late = Now { wall: WallTime(ended.plus(WITHIN).0 + 1), ..now };
+    assert_eq!(begun(&heard, &mut attempts, late), [], "no more");
+    assert!(attempts.not_started().is_empty(), "and nothing is said of it");
 
     // Somebody else came between the plan and its start.
     world.answer(2, ToCoordinator::Adopted { held: None });
@@ -248,6 +254,23 @@ fn a_coordinator_that_stands_back_plans_nothing_again() {
     assert!(world.controller.desk().superseded);
     world.replans(SECOND, ID);
     assert_eq!(world.controller.ledger().rollouts.len(), 1);
+}
+
+/// The host for whose sake it is planned again is left out by the survey, because its repository is being synchronized.
+#[test]
+fn a_plan_without_the_hosts_that_were_left_out_is_not_started() {
+    let hosts = |seeds: &[u8]| seeds.iter().map(|seed| signer(*seed).id()).collect::<BTreeSet<_>>();
+    let ended = WallTime(1_000_000);
+    let due = Due { of: ID, spec: spec(), left_out: hosts(&[1, 2]), ended };
+    let soon = ended.plus(PATIENCE);
+    for (planned, missing) in [(&[3, 4][..], &[1, 2][..]), (&[1, 3], &[2]), (&[], &[1, 2])] {
+        assert_eq!(due.may_start(&hosts(planned), soon), Err(hosts(missing)), "{planned:?}");
+    }
+    assert_eq!(due.may_start(&hosts(&[1, 2, 3]), ended), Ok(()));
+    assert_eq!(due.may_start(&hosts(&[1, 2]), ended), Ok(()));
+    let late = WallTime(soon.0 + 1);
+    assert_eq!(due.may_start(&hosts(&[1, 3]), late), Ok(()), "one is better than none");
+    assert_eq!(due.may_start(&hosts(&[3, 4]), late), Err(hosts(&[1, 2])), "but the others have what they need");
 }
 
 #[test]
@@ -284,7 +307,13 @@ fn why_leads_from_a_host_that_was_left_out_to_the_rollout_that_plans_it_again() 
     let told = chain(&world);
     assert_eq!((told[0].0.as_str(), told[1].0.as_str()), ("plan-changed", "replan"));
     assert_eq!(told[1].1, "rollout wave is to be planned again as wave-replan-1");
+    let waits = |world: &World, host: u8| {
+        let waits = waited_for_by(world.controller.ledger(), signer(host).id(), world.now.wall);
+        waits.map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!((waits(&world, 1), waits(&world, 2)), (vec![ID], vec![]));
     world.replans(SECOND, ID);
+    assert_eq!(waits(&world, 1), []);
     let told = chain(&world);
     let again = told.iter().find(|cause| cause.0 == "replanned").expect("it is told");
     assert_eq!(
