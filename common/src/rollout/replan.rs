@@ -33,6 +33,9 @@ pub const HEARD: Duration = Duration::from_secs(300);
 /// How long after its end a plan must hold all the hosts that it left out: one whose package manager is locked, or whose repository
 /// is being synchronized, is asked again. After that a plan is started that holds any of them.
 pub const PATIENCE: Duration = Duration::from_secs(600);
+/// How long after its end whatever waits for a run waits for the rollout that plans it again: for some tries, of which one is after
+/// [`PATIENCE`], and the hosts' answers. What is tried longer than that keeps nothing from its turn.
+pub const AWAITED: Duration = Duration::from_secs(1200);
 /// How it is tried: without end before [`WITHIN`], since a mirror may take hours to be whole again.
 pub const PERSISTENCE: Persistence = Persistence { tries: None, longest: Duration::from_secs(3600) };
 
@@ -160,6 +163,12 @@ pub fn waited_for_by(ledger: &Ledger, node: NodeId, now: WallTime) -> impl Itera
         left_out(state).any(|one| one == node) && matches!(next(ledger, id, now), Some(Next::Due(_)))
     };
     ledger.rollouts.iter().map(|(id, state)| (*id, state)).filter(move |(id, state)| waits(*id, state))
+}
+
+/// Whether what comes after the rollout waits at `now` for the one that is to plan it again. For [`AWAITED`] at most.
+pub(super) fn is_awaited(ledger: &Ledger, id: RolloutId, state: &RolloutState, now: WallTime) -> bool {
+    let recent = state.ended_at.is_some_and(|ended| ended <= now && now <= ended.plus(AWAITED));
+    recent && matches!(next(ledger, id, now), Some(Next::Due(_) | Next::Held))
 }
 
 /// Whether the hosts are heard for whose sake the rollout is planned again.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Operation, ledger::Ledger, policy::OPERATIONS, policy::word};
+use super::{Operation, ledger::Ledger, policy::OPERATIONS, policy::word, replan};
 use crate::{id::RolloutId, schedule::recurring::Run, time::WallTime};
 
 /// What follows `-` at the end of every name: the time.
@@ -77,20 +77,28 @@ fn time(text: &str) -> Option<WallTime> {
     WallTime::parse(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
 }
 
-/// The newest run of everything that starts some.
+/// The newest run of everything that starts some, with the rollout that shows how it stands.
 pub type Runs = BTreeMap<Key, (RolloutId, Run)>;
 
 /// The newest run of everything that started one, which `ledger` knows at `now`. A run of a time that has not come by this clock
 /// counts while it is on its way, and then not until that time comes: the clock was ahead when it was started, and what is due
 /// meanwhile must not wait for it.
+///
+/// A rollout that plans another one again is of the same run, which ends with the newest of them. A run of which one is still to be
+/// planned is on its way, but for [`replan::AWAITED`] at most.
 pub fn runs(ledger: &Ledger, now: WallTime) -> Runs {
     let mut newest = Runs::new();
     for (id, state) in &ledger.rollouts {
-        let Some((key, of)) = Key::of(&state.by, &state.plan.name) else { continue };
-        if of > now && state.ended_at.is_some() {
+        if state.replanned_as.is_some_and(|follower| ledger.rollouts.contains_key(&follower)) {
             continue;
         }
-        let run = Run { of, started: state.started_at, ended: state.ended_at };
+        let (first, _) = replan::lineage(ledger, state);
+        let Some((key, of)) = Key::of(&first.by, &first.plan.name) else { continue };
+        let ended = state.ended_at.filter(|_| !replan::is_awaited(ledger, *id, state, now));
+        if of > now && ended.is_some() {
+            continue;
+        }
+        let run = Run { of, started: state.started_at, ended };
         let known = newest.entry(key).or_insert((*id, run));
         if (known.1.of, known.1.started) < (run.of, run.started) {
             *known = (*id, run);
@@ -104,10 +112,11 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         rollout::{
-            ledger::{LedgerAct, LedgerEntry},
-            plan::Rollout,
-            tests::plan_of,
+            ledger::{LedgerAct, LedgerEntry, Progress},
+            plan::{Plan, Rollout, Superseded},
+            tests::{plan_of, replanned::spec},
         },
+        run::message::{Refusal, RefusalCode, StopScope},
         schedule::Opening,
     };
 
@@ -130,6 +139,24 @@ pub(super) mod tests {
         let act = LedgerAct::Started(Box::new(Rollout { id, plan, by: by.to_owned(), replans: None }));
         ledger.fold(&LedgerEntry { at: started, act }).unwrap();
         ledger.rollouts.get_mut(&id).unwrap().ended_at = ended;
+    }
+
+    /// The only host of the rollout is left out, since its version is gone, and it is to be planned again.
+    pub(in crate::rollout) fn supersede(ledger: &mut Ledger, id: u8) {
+        let state = ledger.rollouts.get_mut(&RolloutId([id; 8])).unwrap();
+        let refusal = Refusal { code: RefusalCode::VersionGone, text: "gone".into(), remedy: "wait".into() };
+        state.hosts[0].progress = Progress::Refused(refusal);
+        state.tally.refused = 1;
+        state.plan.on_superseded = Superseded::Replan(Box::new(spec()));
+    }
+
+    /// Puts the rollout `id` into `ledger`, which plans the rollout `of` again.
+    pub(in crate::rollout) fn follow(ledger: &mut Ledger, id: u8, of: u8, started: WallTime) {
+        let of = RolloutId([of; 8]);
+        let plan = Plan { name: "again-replan-1".into(), ..plan_of(1, 1, 0, vec![Opening::endless(WallTime(0))]) };
+        let by = format!("replan of {of}");
+        let act = LedgerAct::Started(Box::new(Rollout { id: RolloutId([id; 8]), plan, by, replans: Some(of) }));
+        ledger.fold(&LedgerEntry { at: started, act }).unwrap();
     }
 
     fn policy(policy: &str, operation: Operation) -> Key {
@@ -205,6 +232,42 @@ pub(super) mod tests {
             RolloutId([2; 8]),
             "nothing is started for it again"
         );
+    }
+
+    #[test]
+    fn a_run_ends_with_the_newest_rollout_that_plans_it_again_and_waits_for_one_that_is_due_for_a_while() {
+        let (mut ledger, install) = (Ledger::default(), policy("nightly", Operation::Install));
+        let (of, ended) = (at("2026-12-02T02:00:00Z"), at("2026-12-02T02:30:00Z"));
+        start(&mut ledger, 1, &install.by(), &install.run_name(false, of), of, Some(ended));
+        assert_eq!(runs(&ledger, ended)[&install].1.ended, Some(ended), "nobody was left out");
+        supersede(&mut ledger, 1);
+        let run = |ledger: &Ledger, now: WallTime| runs(ledger, now)[&install];
+        let first = RolloutId([1; 8]);
+        let going = Run { of, started: of, ended: None };
+        let late = ended.plus(replan::AWAITED);
+        for now in [ended, late] {
+            assert_eq!(run(&ledger, now), (first, going), "it is still to be planned again");
+        }
+        let over = Run { ended: Some(ended), ..going };
+        assert_eq!(run(&ledger, WallTime(late.0 + 1)), (first, over), "nothing waits for it any longer");
+        assert_eq!(run(&ledger, WallTime(ended.0 - 1)).1.ended, Some(ended), "the clock was set back");
+        ledger.orders.insert(StopScope::All, (1, true));
+        assert_eq!(run(&ledger, ended), (first, going), "nor while a STOP of every rollout stands");
+        assert_eq!(run(&ledger, WallTime(late.0 + 1)), (first, over), "and no longer for that");
+
+        let (second, again) = (RolloutId([2; 8]), WallTime(late.0 + 5000));
+        follow(&mut ledger, 2, 1, again);
+        let going = Run { started: again, ..going };
+        assert_eq!(run(&ledger, again), (second, going), "and it goes on, for the same time");
+        let done = again.plus(core::time::Duration::from_secs(60));
+        ledger.rollouts.get_mut(&second).unwrap().ended_at = Some(done);
+        assert_eq!(run(&ledger, done), (second, Run { ended: Some(done), ..going }));
+
+        let mut halted = Ledger::default();
+        start(&mut halted, 1, &install.by(), &install.run_name(false, of), of, Some(ended));
+        supersede(&mut halted, 1);
+        halted.rollouts.get_mut(&first).unwrap().halted = true;
+        assert_eq!(run(&halted, ended), (first, over), "it is never planned again");
     }
 
     /// The clock is set back by two hours between the time for which a run is planned and its start.

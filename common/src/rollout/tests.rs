@@ -41,7 +41,7 @@ mod laws;
 mod operated;
 mod planned;
 mod released;
-mod replanned;
+pub(super) mod replanned;
 mod ring_gates;
 mod rings;
 mod services;

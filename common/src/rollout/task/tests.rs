@@ -11,9 +11,10 @@ use crate::{
         attempts::{Attempts, Kept, PAUSE, TRIES},
         ledger::{Ledger, MAX_BY},
         planner::Desk,
+        replan::AWAITED,
         started::{
             runs,
-            tests::{at, start},
+            tests::{at, follow, start, supersede},
         },
     },
     schedule::window::{MaintenanceWindow, Window},
@@ -246,6 +247,37 @@ fn tasks_go_by_priority_and_targets_one_after_the_other() {
     assert!(world.start_due().is_empty());
     world.to("2026-12-02T02:00:00Z");
     assert_eq!(world.start_due(), ["nightly-scan-20261202t020000z"]);
+}
+
+#[test]
+fn the_next_target_waits_for_what_plans_the_one_before_it_again_but_not_for_ever() {
+    let to_web = || {
+        let mut world = World::new(window(), at("2026-12-01T00:00:00Z"));
+        world.to("2026-12-01T02:00:00Z");
+        assert_eq!(world.start_due(), [SCAN]);
+        world.end(SCAN);
+        assert_eq!(world.start_due(), [WEB]);
+        world.pass(Duration::from_secs(600));
+        supersede(&mut world.ledger, 2);
+        world.end(WEB);
+        world
+    };
+    let mut world = to_web();
+    let web = Standing::Waits(window().tasks[1].key("nightly", "web"));
+    assert!(world.start_due().is_empty(), "it is to be planned again");
+    assert_eq!(world.standing()[2], web);
+    world.ids = 9;
+    follow(&mut world.ledger, 9, 2, world.now.wall);
+    world.pass(AWAITED * 2);
+    assert!(world.start_due().is_empty(), "that goes on");
+    world.end("again-replan-1");
+    assert_eq!(world.start_due(), [DB]);
+
+    let mut world = to_web();
+    world.pass(AWAITED);
+    assert!(world.start_due().is_empty());
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.start_due(), [DB], "whatever comes of the other");
 }
 
 #[test]
