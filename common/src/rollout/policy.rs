@@ -8,6 +8,7 @@ use super::{
     OnSuperseded, Operation, RebootOption,
     attempts::Start,
     limit::{Limit, Ramp},
+    replan,
     spec::{Asked, MAX_NAME as MAX_ROLLOUT, RolloutSpec, Targets, is_name},
     started::{Key, Runs},
 };
@@ -36,8 +37,8 @@ pub use written::{Hooks, Labels, Spec, TargetsText, Timing};
 
 /// What follows a policy's name in the name of a run at most.
 const TAIL: usize = "-install-20261201t020000z".len();
-/// Longest name, in characters: those of its runs are names of rollouts.
-pub const MAX_NAME: usize = MAX_ROLLOUT - TAIL;
+/// Longest name, in characters: those of its runs are names of rollouts, also of those that plan a run again.
+pub const MAX_NAME: usize = MAX_ROLLOUT - TAIL - replan::TAIL;
 
 /// A policy as it is written: `metadata.name` and `spec` of a manifest of kind `PatchPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]

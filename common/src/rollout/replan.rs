@@ -38,6 +38,10 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const AWAITED: Duration = Duration::from_secs(1200);
 /// How it is tried: without end before [`WITHIN`], since a mirror may take hours to be whole again.
 pub const PERSISTENCE: Persistence = Persistence { tries: None, longest: Duration::from_secs(3600) };
+/// What a name has at its end, at most, when it is that of a rollout that plans another one again. Names that the coordinator makes
+/// leave room for it, so that those of different times and targets remain different.
+pub const TAIL: usize = "-replan-3".len();
+const _: () = assert!(MOST < 10, "TAIL has one digit");
 
 /// What becomes of the hosts that a rollout left out because their versions were superseded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,8 +193,8 @@ pub(super) fn lineage<'a>(ledger: &'a Ledger, state: &'a RolloutState) -> (&'a R
     (first, number)
 }
 
-/// What the `number`th rollout is called that plans `first` again. A long name is cut, so that it remains one.
-fn name(first: &str, number: u32) -> String {
+/// What the `number`th rollout is called that plans `first` again. A long name that somebody gave is cut, so that it remains one.
+pub(super) fn name(first: &str, number: u32) -> String {
     let end = format!("-replan-{number}");
     let begin = first.get(..MAX_NAME.saturating_sub(end.len())).unwrap_or(first);
     format!("{}{end}", begin.trim_end_matches(['-', '.']))

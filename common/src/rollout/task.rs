@@ -10,6 +10,7 @@ use super::{
     attempts::Start,
     limit::{Limit, Ramp},
     policy::parts,
+    replan,
     spec::{Asked, MAX_NAME, RolloutSpec, Targets, bounded, is_name},
     started::{Key, TIME},
 };
@@ -135,10 +136,12 @@ impl TaskText {
         }
         let targets = self.targets(known, told);
         let longest = if targets.len() > 1 { targets.iter().map(|(name, _)| 1 + name.len()).max() } else { None };
-        let length = window.len() + 1 + self.name.len() + longest.unwrap_or(0) + 1 + TIME;
+        // Those of scans are never planned again.
+        let (again, tail) = if self.operation == Operation::Scan { ("", 0) } else { ("-replan-N", replan::TAIL) };
+        let length = window.len() + 1 + self.name.len() + longest.unwrap_or(0) + 1 + TIME + tail;
         if length > MAX_NAME {
             let limit = format!(
-                "a rollout of it would be called WINDOW-TASK{}-TIME, in {length} characters: {MAX_NAME} are allowed",
+                "a rollout of it would be called WINDOW-TASK{}-TIME{again}, in {length} characters: {MAX_NAME} are allowed",
                 if longest.is_some() { "-TARGET" } else { "" }
             );
             told.wrong("name", &self.name, limit);

@@ -37,6 +37,7 @@ fn a_run_asks_for_what_the_policy_says_under_a_name_that_says_whose_it_is() {
     assert_eq!((scan.name.as_str(), scan.windows.len()), ("nightly-scan-20261206t020000z", 0), "scans wait for none");
     let longest = PatchPolicy { name: "n".repeat(MAX_NAME), ..policy() };
     longest.check().unwrap().rollout(Operation::Install, of).check().unwrap();
+    assert_eq!(MAX_NAME + TAIL + replan::TAIL, MAX_ROLLOUT, "what plans it again is called so to the end");
 }
 
 /// In order: a canary and the rest, a gate, a blackout, and hosts that wait.

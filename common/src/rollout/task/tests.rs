@@ -80,9 +80,14 @@ fn everything_that_is_wrong_is_named_with_its_place() {
         (Box::new(|w| w.spec.tasks[1].name = "patch".into()), "tasks[1].name \"patch\": an earlier task has this name"),
         (Box::new(|w| w.spec.tasks[0].name = "Patch".into()), "tasks[0].name \"Patch\": write a-z, 0-9"),
         (
-            Box::new(|w| w.spec.tasks[0].name = "p".repeat(36)),
-            "tasks[0].name \"pppppppppppppppppppppppppppppppppppp\": a rollout of it would be called \
-             WINDOW-TASK-TARGET-TIME, in 65 characters: 63 are allowed",
+            Box::new(|w| w.spec.tasks[0].name = "p".repeat(26)),
+            "tasks[0].name \"pppppppppppppppppppppppppp\": a rollout of it would be called \
+             WINDOW-TASK-TARGET-TIME-replan-N, in 64 characters: 63 are allowed",
+        ),
+        (
+            Box::new(|w| w.spec.tasks[1].name = "s".repeat(39)),
+            "tasks[1].name \"sssssssssssssssssssssssssssssssssssssss\": a rollout of it would be called \
+             WINDOW-TASK-TIME, in 64 characters: 63 are allowed",
         ),
         (
             Box::new(|w| w.spec.tasks[1].targets[0] = "dbs".into()),
@@ -157,11 +162,13 @@ fn a_task_asks_for_a_rollout_on_each_of_its_targets_in_one_opening() {
     let window = manifest.check().unwrap();
     assert_eq!(window.tasks[0].cutoff_behavior, CutoffBehavior::CancelTask, "that of the window");
     // The longest names that are taken are names of rollouts.
-    manifest.spec.tasks[0].name = "p".repeat(34);
+    manifest.spec.tasks[0].name = "p".repeat(25);
+    manifest.spec.tasks[1].name = "s".repeat(38);
     let window = manifest.check().unwrap();
     let patch = &window.tasks[1];
     let longest = patch.start(patch.key("nightly", "web"), &patch.targets[0].1, opening);
     longest.spec.check().unwrap();
+    assert_eq!(longest.spec.name.len() + replan::TAIL, MAX_NAME, "what plans it again is called so to the end");
     assert!(longest.key.by().len() <= MAX_BY);
 }
 

@@ -8,9 +8,11 @@ use super::{
         ledger::FoldError,
         limit::Limit,
         plan::Rollout,
-        replan::{Due, HEARD, MOST, Never, Next, PATIENCE, WITHIN, due, next, waited_for_by},
+        policy,
+        replan::{Due, HEARD, MOST, Never, Next, PATIENCE, TAIL, WITHIN, due, name as again, next, waited_for_by},
         ring::Rejection,
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_NAME, RolloutSpec, SpecError, Targets},
+        started::Key,
         why::Scene,
     },
     *,
@@ -216,6 +218,20 @@ fn a_long_name_is_cut_so_that_it_remains_a_name() {
     let Some(Next::Due(spec)) = world.next(ID) else { panic!("due") };
     assert_eq!(spec.name, format!("{}-replan-1", "a".repeat(53)));
     assert!(long.len() == MAX_NAME && spec.check().is_ok());
+}
+
+/// Were it cut at its end, the time would be lost, and what plans the runs of two days again would have one name.
+#[test]
+fn the_longest_names_of_runs_keep_their_time_when_they_are_planned_again() {
+    let policy = Key::Policy { policy: "p".repeat(policy::MAX_NAME), operation: Operation::Install };
+    let task = Key::Task { window: "w".repeat(20), task: "t".repeat(10), target: "g".repeat(5) };
+    for (key, several) in [(policy, false), (task, true)] {
+        for number in [1, MOST] {
+            let name = key.run_name(several, WallTime(1_800_000_000_000));
+            assert_eq!(name.len() + TAIL, MAX_NAME);
+            assert_eq!(again(&name, number), format!("{name}-replan-{number}"));
+        }
+    }
 }
 
 #[test]
