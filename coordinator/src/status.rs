@@ -160,7 +160,7 @@ impl View<'_> {
             replans: state.replans.and_then(|of| self.named(of)),
             replanned_as: self.replanned_as(id),
             results,
-            outside_window: outside_window(state),
+            outside_window: self.outside_window(state),
         }
     }
 
@@ -171,6 +171,11 @@ impl View<'_> {
             Next::Due(spec) => Some(ReplanDocument { name: spec.name, id: None }),
             Next::Later | Next::Held | Next::Never(_) => None,
         }
+    }
+
+    fn outside_window(&self, state: &Standing) -> Option<OutsideWindow> {
+        let because = state.plan.because.clone()?;
+        Some(OutsideWindow { because, by: replan::asked_by(self.ledger, state) })
     }
 
     fn named(&self, id: RolloutId) -> Option<ReplanDocument> {
@@ -188,7 +193,7 @@ impl View<'_> {
             hosts: self.counts(state),
             started_at: Some(Time(state.started_at)),
             ended_at: state.ended_at.map(Time),
-            outside_window: outside_window(state),
+            outside_window: self.outside_window(state),
         }
     }
 
@@ -279,10 +284,6 @@ fn lost(count: u32) -> String {
 fn is_cut_short(state: &Standing) -> bool {
     let over = |end| schedule::standing(&state.plan.openings, end) == schedule::Standing::Over;
     state.halted || state.stopped.is_some() || state.course.rejected.is_some() || state.ended_at.is_some_and(over)
-}
-
-fn outside_window(state: &Standing) -> Option<OutsideWindow> {
-    state.plan.because.clone().map(|because| OutsideWindow { because, by: state.by.clone() })
 }
 
 fn limit(limit: &ResolvedLimit) -> LimitDocument {

@@ -193,6 +193,12 @@ pub(super) fn lineage<'a>(ledger: &'a Ledger, state: &'a RolloutState) -> (&'a R
     (first, number)
 }
 
+/// Who asked for the rollout, for people: of one that plans another one again whoever asked for the first.
+pub fn asked_by(ledger: &Ledger, state: &RolloutState) -> String {
+    let (first, number) = lineage(ledger, state);
+    if number == 0 { first.by.clone() } else { format!("{} (planned again)", first.by) }
+}
+
 /// What the `number`th rollout is called that plans `first` again. A long name that somebody gave is cut, so that it remains one.
 pub(super) fn name(first: &str, number: u32) -> String {
     let end = format!("-replan-{number}");

@@ -19,6 +19,7 @@ use super::{
     ledger::{Ledger, Progress, RolloutState},
     plan::ResolvedLimit,
     planner::Desk,
+    replan::asked_by,
 };
 
 /// Hosts that one cause names; the rest is counted.
@@ -85,12 +86,12 @@ impl<'a> Scene<'a> {
     }
 
     /// The root of every chain: that somebody asked for it.
-    fn applied(id: RolloutId, state: &RolloutState) -> Cause {
+    fn applied(&self, id: RolloutId, state: &RolloutState) -> Cause {
         let plan = &state.plan;
         let text = format!(
             "rollout {} was applied by {}: {}, {} at once, halts if more than {} fail{}",
             plan.name,
-            state.by,
+            asked_by(self.ledger, state),
             hosts(plan.hosts.len()),
             limit(&plan.max_concurrency),
             limit(&plan.max_errors),

@@ -406,13 +406,15 @@ fn a_rollout_that_is_planned_again_and_the_one_that_does_so_name_each_other() {
     assert_eq!(world.recap().replanned_as, Some(ReplanDocument { name: name.clone(), id: None }));
 
     let again = RolloutId([8; 8]);
-    let plan = Plan { name: name.clone(), ..world.ledger.rollouts[&ID].plan.clone() };
-    let rollout = Rollout { id: again, plan, by: "ops".into(), replans: Some(ID) };
+    let because = Some("CVE-2026-0001 is exploited".to_owned());
+    let plan = Plan { name: name.clone(), because, ..world.ledger.rollouts[&ID].plan.clone() };
+    let rollout = Rollout { id: again, plan, by: format!("replan of {ID}"), replans: Some(ID) };
     world.act(LedgerAct::Started(Box::new(rollout)));
     assert_eq!(world.recap().replanned_as, Some(ReplanDocument { name, id: Some(again.to_string()) }));
     let recap = world.view().recap(again, &world.ledger.rollouts[&again]);
     assert_eq!(recap.replans, Some(ReplanDocument { name: "wave".into(), id: Some(ID.to_string()) }));
     assert_eq!(recap.replanned_as, None);
+    assert_eq!(recap.outside_window.unwrap().by, "ops (planned again)", "who gave the reason");
 }
 
 #[test]

@@ -337,6 +337,7 @@ fn why_leads_from_a_host_that_was_left_out_to_the_rollout_that_plans_it_again() 
         ("rollout wave-replan-1 plans wave again", format!("patchmesh rollout status {SECOND}"))
     );
     assert!(told[0].1.contains("wave-replan-1"), "the newest first: {told:?}");
+    assert!(told[1].1.starts_with("rollout wave-replan-1 was applied by ops (planned again): "), "{told:?}");
 
     let mut halted = ended(RefusalCode::PlanChanged);
     let mut ledger = halted.controller.ledger().clone();

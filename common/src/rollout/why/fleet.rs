@@ -56,7 +56,7 @@ impl Scene<'_> {
         chain.extend(ring_failure(state));
         chain.extend(left_out(state));
         if state.ended_at.is_none() || !chain.is_empty() {
-            chain.push(Self::applied(id, state));
+            chain.push(self.applied(id, state));
         }
         without_repeats(chain)
     }
@@ -87,7 +87,7 @@ impl Scene<'_> {
             told += 1;
             standing.chain.extend(self.groups(id, state, open.into_iter()));
             standing.chain.extend(left_out(state));
-            standing.chain.push(Self::applied(id, state));
+            standing.chain.push(self.applied(id, state));
         }
         if standing.planned == 0 {
             let text = format!("no rollout of this ledger was planned to install {name}");

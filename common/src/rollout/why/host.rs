@@ -47,7 +47,7 @@ impl Scene<'_> {
                     let open = matches!(state.hosts[at].progress, Progress::NotStarted | Progress::Running { .. });
                     under_way |= open && state.ended_at.is_none();
                     chain.extend(self.in_rollout(id, state, at));
-                    chain.push(Self::applied(id, state));
+                    chain.push(self.applied(id, state));
                 }
                 Place::LeftOut(host) => chain.push(left_out(state, host)),
             }

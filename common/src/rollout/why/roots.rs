@@ -115,7 +115,7 @@ impl Scene<'_> {
             Waiting::Claimed(other) => {
                 let Some(state) = self.ledger.rollouts.get(other) else { return Vec::new() };
                 let running = state.index.get(node).and_then(|at| self.running(*other, state, *at));
-                running.into_iter().chain([Self::applied(*other, state)]).collect()
+                running.into_iter().chain([self.applied(*other, state)]).collect()
             }
             _ => Vec::new(),
         }

@@ -193,7 +193,7 @@ pub struct HostResult {
 pub struct OutsideWindow {
     /// As an operator said.
     pub because: String,
-    /// Who that was: whoever applied it.
+    /// Who that was: whoever applied it, or the first of those that were planned again one after the other.
     pub by: String,
 }
 
