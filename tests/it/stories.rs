@@ -65,7 +65,8 @@ fn answer(world: &World, ask: &str) -> String {
         return render::recap(&view.recap(*id, state));
     }
     let name = ask.strip_prefix("why host ").unwrap_or_else(|| panic!("stories do not ask {ask:?}"));
-    render::why(&why::host(&view, &world.members(), name).unwrap_or_else(|| panic!("no such host: {name}")))
+    let (document, _) = why::host(&view, &world.members(), name).unwrap_or_else(|| panic!("no such host: {name}"));
+    render::why(&document)
 }
 
 fn play(name: &str) {
