@@ -15,9 +15,9 @@ use patchmesh_common::{
 };
 use patchmesh_node::clock;
 
-use super::{Coordinator, Starts, replans::nobody};
+use super::{Coordinator, Starts};
 use crate::{
-    api::document::{NotStarted, RecurringRun, RecurringRuns, Time},
+    api::document::{NotStarted, PlanDocument, RecurringRun, RecurringRuns, Time},
     fault::Fault,
     status::View,
     store::{policies::KeptPolicy, windows::KeptWindow},
@@ -121,6 +121,14 @@ impl Coordinator {
 fn left_out<T>(failed: &mut Option<Fault>, fault: Fault) -> Vec<T> {
     *failed = Some(fault);
     Vec::new()
+}
+
+/// A plan without a host.
+pub(super) fn nobody(plan: &PlanDocument) -> Fault {
+    let first = plan.excluded.first();
+    let first = first.map(|one| format!(", first of all {} ({})", one.host, one.waiting.code)).unwrap_or_default();
+    let text = format!("every target was left out{first}");
+    Fault::new("nobody-planned", text, "no rollout was started", "see why with patchmesh plan -f FILE")
 }
 
 fn too_late(last_start: WallTime) -> Fault {

@@ -179,6 +179,9 @@ fn a_ring_without_hosts_is_no_plan_and_says_who_is_left_out() {
         "ring canary has no host that could be planned; left out are out-20 (silent), out-21 (observe-mode), out-22 (locked)"
     );
     assert!(empty_ring("rest", &[]).message.contains("selects no target"));
+    let fault = super::due::nobody(&plan_of(&[], "1"));
+    let told = (fault.code, fault.message.as_str());
+    assert_eq!(told, ("nobody-planned", "every target was left out, first of all out-20 (silent)"));
 }
 
 /// A right hash only says that nobody edited it since somebody hashed it.
