@@ -183,7 +183,7 @@ pub fn is_heard(state: &RolloutState, desk: &Desk, now: WallTime) -> bool {
 }
 
 /// The rollout that an operator or a policy asked for, of which `state` comes, and how many came of it up to `state`.
-pub(super) fn lineage<'a>(ledger: &'a Ledger, state: &'a RolloutState) -> (&'a RolloutState, u32) {
+pub fn lineage<'a>(ledger: &'a Ledger, state: &'a RolloutState) -> (&'a RolloutState, u32) {
     let (mut first, mut number) = (state, 0);
     while number < MOST
         && let Some(before) = first.replans.and_then(|of| ledger.rollouts.get(&of))

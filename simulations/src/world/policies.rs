@@ -14,6 +14,7 @@ use patchmesh_common::{
         ledger::Ledger,
         plan::{Plan, ResolvedLimit, Superseded},
         policy::{OPERATIONS, Policy},
+        replan::{AWAITED, lineage},
         spec::RolloutSpec,
         started::Key,
         survey::Found,
@@ -90,11 +91,15 @@ fn run_for(key: &Key, of: WallTime) -> Option<PolicyRun> {
     }
 }
 
-/// Whether a run of `key` that `ledger` knows at `now` was on its way at the time `of`: that time is passed over.
+/// Whether a run of `key` that `ledger` knows at `now` was on its way at the time `of`: that time is passed over. What plans a run
+/// again is of it, and for a while it may still be to be planned.
 fn is_busy(ledger: &Ledger, key: &Key, of: WallTime, now: WallTime) -> bool {
     ledger.rollouts.values().any(|state| {
-        let own = Key::of(&state.by, &state.plan.name).is_some_and(|(other, _)| other == *key);
-        own && state.ended_at.is_none_or(|ended| of <= ended && ended <= now)
+        let (first, _) = lineage(ledger, state);
+        let own = Key::of(&first.by, &first.plan.name).is_some_and(|(other, _)| other == *key);
+        let again = matches!(state.plan.on_superseded, Superseded::Replan(_)) && state.tally.refused > 0;
+        let until = |ended: WallTime| if again { ended.plus(AWAITED) } else { ended };
+        own && state.ended_at.is_none_or(|ended| of <= until(ended) && ended <= now)
     })
 }
 
