@@ -295,7 +295,6 @@ impl Judge {
         let Some(rules) = self.rules.get_mut(&report.rollout) else { return };
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
         // A run that another ledger permitted counts too, unless the host holds a slot of this one.
-        rules.order.changes(&rules.plan, host);
         let counts = planned && !rules.held.contains(&host) && report.outcome != Outcome::Deferred;
         if counts {
             rules.order.over(host);

@@ -5,7 +5,7 @@ use patchmesh_common::{
     rollout::{
         controller::Event,
         plan::Plan,
-        replan::{Due, Next, due, is_heard, next},
+        replan::{AWAITED, Due, Next, due, is_heard, next},
         survey::Found,
     },
     schedule::Opening,
@@ -41,7 +41,12 @@ impl Desk {
     /// Those of them whose hosts are heard: the others wait for somebody who may never come back.
     pub(super) fn replannable(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
         let heard = move |id: &RolloutId| is_heard(&self.shadow.rollouts[id], self.talk(), now);
-        self.to_replan(now).filter(heard)
+        // What is tried longer than that keeps nobody waiting, and no world either.
+        let awaited = move |id: &RolloutId| {
+            let ended = self.shadow.rollouts.get(id).and_then(|state| state.ended_at);
+            ended.is_some_and(|ended| now <= ended.plus(AWAITED))
+        };
+        self.to_replan(now).filter(heard).filter(awaited)
     }
 }
 

@@ -87,7 +87,9 @@ impl Order {
     /// nothing to be shown: no gates, or hosts that are not done.
     pub(super) fn ended(&self, plan: &Plan, begun: &dyn Fn(&NodeId) -> bool) -> Option<Result<(), String>> {
         let done = plan.hosts.iter().all(|host| self.over.contains(&host.node));
-        if plan.ring_gates.is_empty() || self.rejected || self.rings.has_failed() || !done {
+        // A ring that was never to begin, because its hosts were let go while it was closed, is asked for by nobody.
+        let closed = self.place.ring > 0 && !self.opened;
+        if plan.ring_gates.is_empty() || self.rejected || self.rings.has_failed() || !done || closed {
             return None;
         }
         let at = plan.hosts.iter().rposition(|host| begun(&host.node))?;
