@@ -135,12 +135,14 @@ impl Judge {
                 let grew = self.epoch.is_none_or(|before| epoch.rank() > before.rank());
                 self.demand("fencing", grew, None, || "an epoch does not rank above the one before".into());
                 self.epoch = Some(*epoch);
+                self.watch.opened(self.entries);
                 if !continued {
                     self.gap = Some(self.entries);
                     self.elsewhere.opened();
                 }
             }
             LedgerAct::Adopted { host, held } => {
+                self.watch.adopted(*host, held.map(|(lease, _)| lease));
                 let own = self.held.get(host).copied();
                 self.elsewhere.adopted(*host, held.map(|(lease, _)| lease), own);
             }
@@ -161,7 +163,8 @@ impl Judge {
                 self.granted(*rollout, *host, (*lease, *attempt, *opening), entry.at);
             }
             LedgerAct::Reported { evidence } => self.reported(evidence),
-            LedgerAct::Returned { host, lease, .. } => {
+            LedgerAct::Returned { rollout, host, lease, .. } => {
+                self.begins_again(*rollout, *host, *lease);
                 self.watch.heard(*lease);
                 self.free(*host, *lease);
             }
@@ -197,8 +200,7 @@ impl Judge {
                 let stopped = self.is_stopped(*rollout);
                 if let Some(rules) = self.rules.get_mut(rollout) {
                     let again = core::mem::replace(&mut rules.ended, true);
-                    // Who let go of hosts by name took it on himself that nobody asks about them.
-                    let off = stopped || rules.halted || !self.excused.is_empty();
+                    let off = stopped || rules.halted;
                     let begun = |host: &NodeId| rules.attempts.contains_key(host) || rules.done.contains(host);
                     let shown = rules.order.ended(&rules.plan, &begun).filter(|_| !off);
                     self.demand("liveness", !again, None, || "ended twice".into());
@@ -289,6 +291,9 @@ impl Judge {
     fn reported(&mut self, evidence: &Sealed) {
         let Ok(report) = report_of(evidence) else { return };
         let host = evidence.author;
+        if report.outcome == Outcome::Deferred {
+            self.begins_again(report.rollout, host, report.lease);
+        }
         let ours = self.held.get(&host) == Some(&report.lease);
         self.watch.heard(report.lease);
         self.free(host, report.lease);
@@ -297,6 +302,9 @@ impl Judge {
         let planned = rules.plan.hosts.iter().any(|planned| planned.node == host);
         // A run that another ledger permitted counts too, unless the host holds a slot of this one.
         let counts = planned && !rules.held.contains(&host) && report.outcome != Outcome::Deferred;
+        if counts && !rules.done.contains(&host) {
+            rules.order.changes(&rules.plan, host);
+        }
         if counts {
             rules.order.over(host);
             if report.error.as_ref().is_some_and(|error| error.code == GATE_FAILED) {
@@ -318,6 +326,13 @@ impl Judge {
         }
     }
 
+    /// The host did nothing under `lease`: if that was released, somebody waits for it again.
+    fn begins_again(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId) {
+        if let Some(rules) = self.rules.get_mut(&rollout).filter(|_| self.elsewhere.was_released(lease)) {
+            rules.order.again(host);
+        }
+    }
+
     fn released(&mut self, host: NodeId, lease: Option<LeaseId>, because: &str) {
         self.excused.push(Excused { entry: self.entries, host, lease, because: because.to_owned() });
         self.elsewhere.released(host, lease);
@@ -326,7 +341,8 @@ impl Judge {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
             own.for_each(|rules| rules.order.over(host));
             if self.is_at_work(&host) {
-                self.watch.released(host, lease);
+                let granted = self.used.get(&lease).map_or(u64::MAX, |(_, entry)| *entry);
+                self.watch.released(host, lease, granted);
             }
         }
         self.free(host, lease);

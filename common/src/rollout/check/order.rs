@@ -48,6 +48,11 @@ impl Order {
         self.over.insert(host);
     }
 
+    /// The host did nothing before its slot was released: it is started again.
+    pub(super) fn again(&mut self, host: NodeId) {
+        self.over.remove(&host);
+    }
+
     /// The host did everything and failed a gate.
     pub(super) fn gate_failed(&mut self, host: NodeId) {
         self.gate_failed.extend(self.index.get(&host));
@@ -87,9 +92,7 @@ impl Order {
     /// nothing to be shown: no gates, or hosts that are not done.
     pub(super) fn ended(&self, plan: &Plan, begun: &dyn Fn(&NodeId) -> bool) -> Option<Result<(), String>> {
         let done = plan.hosts.iter().all(|host| self.over.contains(&host.node));
-        // A ring that was never to begin, because its hosts were let go while it was closed, is asked for by nobody.
-        let closed = self.place.ring > 0 && !self.opened;
-        if plan.ring_gates.is_empty() || self.rejected || self.rings.has_failed() || !done || closed {
+        if plan.ring_gates.is_empty() || self.rejected || self.rings.has_failed() || !done {
             return None;
         }
         let at = plan.hosts.iter().rposition(|host| begun(&host.node))?;

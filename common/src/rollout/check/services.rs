@@ -15,7 +15,10 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Watch {
     services: Services,
-    unheard: BTreeMap<LeaseId, NodeId>,
+    /// With the entries that granted them.
+    unheard: BTreeMap<LeaseId, (NodeId, u64)>,
+    /// The entry that opened the present epoch.
+    opened: u64,
 }
 
 impl Watch {
@@ -23,8 +26,20 @@ impl Watch {
         self.services.fold(act);
     }
 
-    pub(super) fn released(&mut self, host: NodeId, lease: LeaseId) {
-        self.unheard.insert(lease, host);
+    /// `granted` is the entry that granted the lease.
+    pub(super) fn released(&mut self, host: NodeId, lease: LeaseId, granted: u64) {
+        self.unheard.insert(lease, (host, granted));
+    }
+
+    /// The entry `at` opens a new epoch.
+    pub(super) fn opened(&mut self, at: u64) {
+        self.opened = at;
+    }
+
+    /// The host says what it holds, and obeys the present epoch: no `Go` of an earlier one can start it any more.
+    pub(super) fn adopted(&mut self, host: NodeId, held: Option<LeaseId>) {
+        let opened = self.opened;
+        self.unheard.retain(|lease, (of, granted)| *of != host || *granted > opened || held == Some(*lease));
     }
 
     pub(super) fn heard(&mut self, lease: LeaseId) {
@@ -33,7 +48,7 @@ impl Watch {
 
     /// What a grant to `host` breaks, while others are at work.
     fn breaks(&self, host: NodeId, at_work: impl Fn(&NodeId) -> bool) -> Result<(), String> {
-        let unheard: BTreeSet<&NodeId> = self.unheard.values().collect();
+        let unheard: BTreeSet<&NodeId> = self.unheard.values().map(|(host, _)| host).collect();
         let down = |node: &NodeId| {
             *node == host || at_work(node) || unheard.contains(node) || self.services.seen.contains_key(node)
         };

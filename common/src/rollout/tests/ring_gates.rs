@@ -408,6 +408,26 @@ fn the_judge_demands_a_passed_verdict_before_the_next_ring() {
     assert_eq!(judged(vec![next]), order("the gates of ring 2 were asked before it began"));
 }
 
+/// Found by the simulator: a host whose slot was released gives the lease back, and is waited for again.
+#[test]
+fn the_judge_does_not_take_a_released_host_for_done_that_says_it_did_nothing() {
+    let (host, lease) = (signer(3).id(), LeaseId([3; 16]));
+    let refusal = |code| Refusal { code, text: "no".into(), remedy: "wait".into() };
+    let because = "it does not come back".to_owned();
+    let held = crate::rollout::slots::Hold::Busy;
+    let released = LedgerAct::Released { host, lease: Some(lease), held, by: "ops".into(), because };
+    let returned = LedgerAct::Returned { rollout: ID, host, lease, refusal: refusal(RefusalCode::StaleGo) };
+    let left = LedgerAct::Refused { rollout: ID, host: signer(4).id(), refusal: refusal(RefusalCode::PlanChanged) };
+    let acts = |returned: Option<LedgerAct>| {
+        let passed = LedgerAct::RingGated { rollout: ID, ring: 0, attempt: 1, verdict: RingVerdict::Passed };
+        let shown = [LedgerAct::RingAsked { rollout: ID, ring: 0, attempt: 1 }, passed];
+        let begun = [grant(3), released.clone()].into_iter().chain(returned);
+        shown.into_iter().chain(begun).chain([left.clone(), LedgerAct::Ended { rollout: ID }]).collect()
+    };
+    assert_eq!(judged(acts(Some(returned))), []);
+    assert_eq!(judged(acts(None)), [("order", "ended before the gates of ring 1 had passed".to_owned())]);
+}
+
 #[test]
 fn the_judge_demands_that_a_ring_bakes_before_it_is_asked_and_the_last_one_before_the_end() {
     let mut world = World::new(4);

@@ -571,6 +571,15 @@ fn the_judge_names_a_service_that_a_grant_breaks() {
     assert_eq!(judged(vec![spec("2"), same(), granted(1), granted(2)]), ["availability"]);
     assert_eq!(judged(vec![spec("2"), same(), silent.clone(), granted(1)]), ["availability"]);
     assert_eq!(judged(vec![spec("2"), same(), silent, back, granted(1)]), [""; 0]);
+    // Under a newer epoch than that of its `Go` it says that it holds nothing: nothing can start it any more.
+    let epoch = |counter| Epoch { serial: 1, counter, incarnation: Incarnation(1) };
+    let opened = |counter| act(LedgerAct::EpochOpened { epoch: epoch(counter), continued: true });
+    let free = act(LedgerAct::Adopted { host: signer(1).id(), held: None });
+    for (epochs, broken) in [(vec![], vec!["availability"]), (vec![opened(2)], vec![])] {
+        let begin = [opened(1), spec("2"), same(), granted(1), released.clone()];
+        let entries = begin.into_iter().chain(epochs).chain([free.clone(), granted(2)]).collect();
+        assert_eq!(judged(entries), broken);
+    }
     assert_eq!(judged(vec![spec("2"), same(), granted(1), released, granted(2)]), ["availability"]);
     assert_eq!(judged(vec![spec("0"), members(["a", "b", "a"]), granted(1), granted(3)]), [""; 0]);
     assert_eq!(judged(vec![spec("0"), members(["a", "b", "a"]), granted(1), granted(2)]), ["availability"]);
