@@ -117,6 +117,11 @@ impl Promise for Availability {
                 self.free(spot, *host, *lease);
                 self.unheard.remove(&(spot, *lease));
             }
+            // It has said what it holds: what is still at work counts as that.
+            Truth::Adopted(host) => {
+                let live = |lease: &LeaseId| self.live.values().any(|(live, _)| live == lease);
+                self.unheard.retain(|(desk, lease), of| (*desk, *of) != (spot, *host) || live(lease));
+            }
             Truth::Released { host, lease: Some(lease) } if self.free(spot, *host, *lease) => {
                 self.unheard.insert((spot, *lease), *host);
             }

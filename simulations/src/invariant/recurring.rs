@@ -42,7 +42,9 @@ impl Promise for Recurring {
         match truth {
             Truth::RunStarted { run, .. } => {
                 self.runs.insert((key(spot, run), run.of));
-                self.answered(&key(spot, run), run.of, at, record);
+                // What was being planned for an earlier time when the open one came was on its way then, which passes it over.
+                let open = self.open.get(&key(spot, run)).map_or(run.of, |(open, _)| *open);
+                self.answered(&key(spot, run), run.of.max(open), at, record);
             }
             Truth::NotStarted { run, .. } => {
                 self.refused.insert(key(spot, run), run.of);

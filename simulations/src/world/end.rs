@@ -102,6 +102,10 @@ impl World {
         let broken = !self.observers.record.violations.is_empty();
         self.resume_all();
         self.look_after_services();
+        // A coordinator looks all the time, also when its clock was wrong at the last look.
+        if let Some(primary) = self.primary().filter(|spot| self.awake(*spot)) {
+            self.look_for_replans(primary);
+        }
         self.give_up_lost();
         let late = self.now >= self.scenario.heal + self.scenario.patience;
         if self.now < self.scenario.least && !late {

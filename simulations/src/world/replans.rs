@@ -5,7 +5,7 @@ use patchmesh_common::{
     rollout::{
         controller::Event,
         plan::Plan,
-        replan::{AWAITED, Due, Next, due, is_heard, next},
+        replan::{Due, Next, due, is_heard, next},
         survey::Found,
     },
     schedule::Opening,
@@ -41,21 +41,17 @@ impl Desk {
     /// Those of them whose hosts are heard: the others wait for somebody who may never come back.
     pub(super) fn replannable(&self, now: WallTime) -> impl Iterator<Item = RolloutId> + '_ {
         let heard = move |id: &RolloutId| is_heard(&self.shadow.rollouts[id], self.talk(), now);
-        // What is tried longer than that keeps nobody waiting, and no world either.
-        let awaited = move |id: &RolloutId| {
-            let ended = self.shadow.rollouts.get(id).and_then(|state| state.ended_at);
-            ended.is_some_and(|ended| now <= ended.plus(AWAITED))
-        };
-        self.to_replan(now).filter(heard).filter(awaited)
+        self.to_replan(now).filter(heard)
     }
 }
 
 impl World {
     /// A coordinator has something to look for: a rollout has ended, or it has just started.
     pub(super) fn look_for_replans(&mut self, spot: Spot) {
-        let now = self.seats[spot as usize].clock.now(self.now).wall;
-        let life = self.seats[spot as usize].life;
-        let Some(desk) = self.seats[spot as usize].desk_mut() else { return };
+        let seat = &mut self.seats[spot as usize];
+        let (now, life) = (seat.clock.now(self.now).wall, seat.life);
+        // A process that died of its own start looks for nothing.
+        let Some(desk) = Some(seat).filter(|seat| seat.up).and_then(|seat| seat.desk_mut()) else { return };
         if !desk.looks && desk.to_replan(now).next().is_some() {
             desk.looks = true;
             self.after(LOOK, Happening::Replan { spot, life });
