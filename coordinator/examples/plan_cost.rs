@@ -379,6 +379,7 @@ impl Fleet {
             min_available: "90%".parse().unwrap(),
             spread: None,
             last: vec![],
+            probe: None,
         };
         let member = |host: &Candidate| Member {
             node: host.node,

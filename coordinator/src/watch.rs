@@ -160,6 +160,7 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Service(ServiceAct::Fleet { .. }) => "fleet-limited",
         LedgerAct::Service(ServiceAct::Members { .. }) => "members",
         LedgerAct::Service(ServiceAct::Seen { .. }) => "members-seen",
+        LedgerAct::Service(ServiceAct::Probed { .. }) => "members-probed",
     }
 }
 

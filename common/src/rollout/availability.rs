@@ -1,7 +1,8 @@
 //! Whether a grant leaves every service of the host with as many members as it must keep up.
 //!
-//! Whatever takes a member down counts, in every rollout: that it is silent, that it holds a lease, that its slot was released and it has not said since what became of it, that it has not said which lease it holds. A Scan
-//! takes nobody down, and is granted to whom it may.
+//! Whatever takes a member down counts, in every rollout: that it is silent, that it holds a lease, that its slot was released
+//! and it has not said since what became of it, that it has not said which lease it holds, that it fails the service's probe or
+//! has not passed it since it last held a lease. A Scan takes nobody down, and is granted to whom it may.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use super::{
     Operation,
     ledger::{Ledger, Progress, RolloutState},
     planner::{Contact, Desk, Handshake, OFFER_SLOW},
+    probe::PROBE_FRESH,
     service::{Absent, Part, ServiceSpec},
 };
 use crate::{
@@ -20,38 +22,59 @@ use crate::{
 const MAX_NAMED: usize = 3;
 
 /// Why a member counts as down. In the order in which they are named: first what somebody has to do something about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Down {
     /// The mesh does not hear it.
     Silent,
     /// Its slot was released, and it has not said since what became of that lease.
     Released,
+    /// It does not pass the service's probe.
+    Failing {
+        /// What is asked.
+        probe: String,
+        /// What it said.
+        shown: String,
+    },
     /// It has not said which lease it holds, or it holds one of another ledger.
     Unclear,
+    /// It has been asked, and has not said whether it passes the service's probe, or not for too long.
+    Unproved {
+        /// What is asked.
+        probe: String,
+    },
     /// It holds a lease of this rollout.
     Leased(RolloutId),
 }
 
 impl Down {
     /// The stable word.
-    pub fn code(self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Silent => "silent",
             Self::Released => "released",
+            Self::Failing { .. } => "failing",
             Self::Unclear => "reconciling",
+            Self::Unproved { .. } => "unproved",
             Self::Leased(_) => "leased",
         }
     }
 
     /// What it is, and what to do about it.
-    pub fn text(self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Silent => "is silent: start its daemon there".into(),
             Self::Released => {
                 "was released and has not said since what became of that lease: start its daemon there".into()
             }
+            Self::Failing { probe, shown } => format!("fails the probe {probe}: {shown}; mend that there"),
             Self::Unclear => {
                 "has not said which lease it holds: start its daemon there, or see patchmesh slots ls".into()
+            }
+            Self::Unproved { probe } => {
+                let fresh = PROBE_FRESH.as_secs();
+                format!(
+                    "has not passed the probe {probe} in the last {fresh} s: wait for its answer, or read its daemon's log"
+                )
             }
             Self::Leased(rollout) => {
                 format!("holds a lease of rollout {rollout}: wait until it has reported, or see patchmesh slots ls")
@@ -60,16 +83,26 @@ impl Down {
     }
 
     /// The command that would change it.
-    pub fn command(self) -> String {
+    pub fn command(&self) -> String {
         match self {
             Self::Silent | Self::Released => "systemctl start patchmeshd".into(),
+            Self::Failing { probe, .. } => match probe.strip_prefix("systemdUnit ") {
+                Some(unit) => format!("systemctl status {unit}"),
+                None => "journalctl -u patchmeshd".into(),
+            },
+            Self::Unproved { .. } => "journalctl -u patchmeshd".into(),
             Self::Unclear | Self::Leased(_) => "patchmesh slots ls".into(),
         }
     }
 }
 
-/// Why `node` counts as down, if it does.
-pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
+/// Why `node` counts as down in `spec`, if it does.
+pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId, spec: &ServiceSpec, now: BootTime) -> Option<Down> {
+    taken(ledger, desk, node).or_else(|| failing(desk, node, spec, now))
+}
+
+/// Why `node` counts as down in every service, if it does.
+pub(super) fn taken(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
     // First, because a host at work may be silent while it reboots, and reports by itself.
     if let Some((rollout, _)) = ledger.leased.get(node).filter(|(rollout, _)| disrupts(ledger, rollout)) {
         return Some(Down::Leased(*rollout));
@@ -86,8 +119,19 @@ pub fn down(ledger: &Ledger, desk: &Desk, node: &NodeId) -> Option<Down> {
     None
 }
 
+/// Why `node` counts as down for the sake of the service's probe, if it does.
+pub(super) fn failing(desk: &Desk, node: &NodeId, spec: &ServiceSpec, now: BootTime) -> Option<Down> {
+    let probe = spec.probe.as_ref()?;
+    let shown = desk.probes.get(node).and_then(|probes| probes.get(&spec.name)).and_then(|probing| probing.shown(now));
+    match shown {
+        Some(Ok(())) => None,
+        Some(Err(shown)) => Some(Down::Failing { probe: probe.name(), shown: shown.clone() }),
+        None => Some(Down::Unproved { probe: probe.name() }),
+    }
+}
+
 /// Whether a lease of the rollout takes its host down. Of one that is not known it may.
-fn disrupts(ledger: &Ledger, rollout: &RolloutId) -> bool {
+pub(super) fn disrupts(ledger: &Ledger, rollout: &RolloutId) -> bool {
     ledger.rollouts.get(rollout).is_none_or(|state| state.plan.operation == Operation::Install)
 }
 
@@ -194,7 +238,7 @@ impl Room {
         for member in ledger.services.members_of(&spec.name) {
             let value = member.of.get(&spec.name).and_then(|part| part.value.clone());
             room.members += 1;
-            match down(ledger, desk, &member.node) {
+            match down(ledger, desk, &member.node, spec, now) {
                 Some(why) => room.fell(ledger, member.node, why, value),
                 None => {
                     room.up += 1;
@@ -209,7 +253,7 @@ impl Room {
     }
 
     fn fell(&mut self, ledger: &Ledger, node: NodeId, why: Down, value: Option<String>) {
-        self.down.insert(node, why);
+        self.down.insert(node, why.clone());
         *self.values.entry(value).or_default() += 1;
         let name = ledger.services.members.get(&node).map_or_else(String::new, |member| member.name.clone());
         let one = Fallen { why, name, node };

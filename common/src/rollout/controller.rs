@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     approval::SignedVerdict,
+    availability::disrupts,
     chain::Head,
     lease::make_lease,
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
@@ -27,6 +28,7 @@ use crate::{
 
 mod answers;
 mod gates;
+mod probes;
 mod release;
 mod replan;
 mod rings;
@@ -240,6 +242,8 @@ pub struct Controller {
     view: std::collections::BTreeMap<NodeId, Seen>,
     /// After a pause without a new epoch, until when no answer makes a member of a service up.
     deaf_until: BootTime,
+    /// When probes were last asked.
+    probed_at: BootTime,
     wake: Option<BootTime>,
 }
 
@@ -256,6 +260,7 @@ impl Controller {
             jumps: 0,
             view: Default::default(),
             deaf_until: BootTime::default(),
+            probed_at: BootTime::default(),
             wake: None,
         }
     }
@@ -461,6 +466,7 @@ impl Controller {
                 self.desk.asking.remove(&id);
             }
         }
+        self.ask_probes(cx);
         self.repeat(cx);
         self.wake = self.next_wake(cx);
     }
@@ -481,7 +487,11 @@ impl Controller {
         contact.progress = None;
         contact.resent = cx.now.boot;
         self.testify(cx, host);
+        self.testify_probes(cx, host);
         self.save(cx, LedgerAct::Granted { rollout: id, host, lease, attempt, opening });
+        if disrupts(&self.ledger, &id) {
+            self.desk.probes.remove(&host);
+        }
         cx.emit(Effect::Tell { to: host, body: ToHost::Go { lease, nonce } });
     }
 
@@ -554,7 +564,8 @@ impl Controller {
         });
         let fenced = self.ledger.released.values().any(|node| self.is_reached(node, cx.now.boot));
         let unsure = self.unsure_members(cx.now.boot).next().is_some();
-        let busy = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty() || fenced || unsure;
+        let work = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty();
+        let busy = work || fenced || unsure || self.has_probes();
         let tick = busy.then_some(TICK.as_millis() as u64);
         let soonest = opens.chain(tick).min()?;
         Some(cx.now.boot.plus(Duration::from_millis(soonest)))

@@ -402,8 +402,12 @@ impl Ledger {
                 state.hosts[at].attempts = *attempt;
                 state.settle(at, Progress::Running { lease: *lease, since: entry.at, opening: *opening });
                 state.peak = state.peak.max(u32::try_from(state.tally.busy.len()).unwrap_or(u32::MAX));
+                let disrupts = state.plan.operation == Operation::Install;
                 self.leased.insert(*host, (*rollout, *lease));
                 self.known.insert(*lease);
+                if disrupts {
+                    self.services.taken_down(host);
+                }
             }
             LedgerAct::Reported { evidence } => self.fold_report(evidence)?,
             LedgerAct::Returned { rollout, host, lease, .. } => {

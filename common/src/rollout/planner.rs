@@ -9,6 +9,7 @@ use super::{
     Operation,
     availability::{Rooms, goes_before},
     ledger::{Ledger, Progress, RolloutState},
+    probe::Probes,
     reboot,
     ring::Place,
     service::Absent,
@@ -114,6 +115,8 @@ pub struct Desk {
     pub asking: BTreeMap<RolloutId, (u16, u32)>,
     /// Members of services that are down although the ledger does not say so, as the mesh was last seen.
     pub absent: BTreeMap<NodeId, Absent>,
+    /// What members of services with a probe have shown.
+    pub probes: BTreeMap<NodeId, Probes>,
 }
 
 /// What may happen next.

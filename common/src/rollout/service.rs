@@ -11,7 +11,7 @@ use super::{
     limit::Limit,
     spec::{MAX_LABELS, SpecError, bounded, name, word},
 };
-use crate::{id::NodeId, time::WallTime};
+use crate::{id::NodeId, run::gate::Gate, time::WallTime};
 
 /// Most services of a mesh: every grant to a host looks at those of the host.
 pub const MAX_SERVICES: usize = 256;
@@ -35,6 +35,8 @@ pub struct ServiceSpec {
     /// Members that are selected here start after the others in every rollout, e.g. the primaries of a database; those of a
     /// later selector after those of an earlier one.
     pub last: Vec<Labels>,
+    /// What a member must show to count as up: see [`super::probe`]. `None`: it is up as long as the mesh hears it.
+    pub probe: Option<Gate>,
 }
 
 impl ServiceSpec {
@@ -49,7 +51,8 @@ impl ServiceSpec {
             word("label of spread", tag)?;
         }
         bounded("selectors of last", self.last.len(), MAX_LAST)?;
-        self.last.iter().try_for_each(|one| labels("a selector of last", one))
+        self.last.iter().try_for_each(|one| labels("a selector of last", one))?;
+        self.probe.as_ref().map_or(Ok(()), |probe| probe.check_probe().map_err(SpecError::Probe))
     }
 
     /// What a host with `tags` is in this service; `None` if it is no member.
@@ -139,6 +142,15 @@ pub enum ServiceAct {
         /// Up again.
         back: Vec<NodeId>,
     },
+    /// Saved before a grant that depends on it: what members of a service with a probe have shown, as far as that has changed.
+    Probed {
+        /// Which service.
+        service: String,
+        /// These passed lately. Whoever is granted a lease that takes it down has to pass again.
+        passed: Vec<NodeId>,
+        /// These count as down: they failed, or have not answered.
+        failed: Vec<NodeId>,
+    },
 }
 
 /// The fold of every [`ServiceAct`].
@@ -154,6 +166,9 @@ pub struct Services {
     pub of: BTreeMap<String, BTreeSet<NodeId>>,
     /// Whom the coordinator saw to be down when it last granted something that depended on it.
     pub seen: BTreeMap<NodeId, Absent>,
+    /// By service with a probe, whom the coordinator saw to pass it when it last granted something that depended on it. Nobody
+    /// else is up.
+    pub passed: BTreeMap<String, BTreeSet<NodeId>>,
 }
 
 impl Services {
@@ -163,8 +178,11 @@ impl Services {
             ServiceAct::Kept { spec, .. } => {
                 // Who is a member by other tags is said anew.
                 let before = self.specs.insert(spec.name.clone(), (**spec).clone());
-                if before.is_none_or(|before| before.selector != spec.selector) {
+                if before.as_ref().is_none_or(|before| before.selector != spec.selector) {
                     self.disband(&spec.name);
+                }
+                if before.is_none_or(|before| before.probe != spec.probe) {
+                    self.passed.remove(&spec.name);
                 }
                 self.of.entry(spec.name.clone()).or_default();
             }
@@ -172,6 +190,7 @@ impl Services {
                 self.specs.remove(name);
                 self.disband(name);
                 self.of.remove(name);
+                self.passed.remove(name);
             }
             ServiceAct::Fleet { limit } => self.fleet = *limit,
             ServiceAct::Members { changed } => changed.iter().for_each(|member| self.join(member)),
@@ -181,7 +200,26 @@ impl Services {
                     self.seen.remove(node);
                 });
             }
+            ServiceAct::Probed { service, passed, failed } => {
+                let known = self.passed.entry(service.clone()).or_default();
+                known.extend(passed);
+                failed.iter().for_each(|node| {
+                    known.remove(node);
+                });
+            }
         }
+    }
+
+    /// A grant takes `node` down: what it showed before says nothing of what it is afterwards.
+    pub(super) fn taken_down(&mut self, node: &NodeId) {
+        self.passed.values_mut().for_each(|passed| {
+            passed.remove(node);
+        });
+    }
+
+    /// Whether `node` counts as down in `spec` for its probe's sake, as far as the ledger says.
+    pub(super) fn fails_probe(&self, spec: &ServiceSpec, node: &NodeId) -> bool {
+        spec.probe.is_some() && !self.passed.get(&spec.name).is_some_and(|passed| passed.contains(node))
     }
 
     fn disband(&mut self, name: &str) {
@@ -199,6 +237,9 @@ impl Services {
         let left = self.members.remove(&member.node).map(|before| before.of).unwrap_or_default();
         for name in left.keys() {
             self.of.get_mut(name).map(|nodes| nodes.remove(&member.node));
+            if !member.of.contains_key(name) {
+                self.passed.get_mut(name).map(|passed| passed.remove(&member.node));
+            }
         }
         for name in member.of.keys() {
             self.of.entry(name.clone()).or_default().insert(member.node);
@@ -238,6 +279,7 @@ impl Services {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::gate::{Ask, GateError};
 
     fn tags(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -250,6 +292,7 @@ mod tests {
             min_available: "2".parse().unwrap(),
             spread: Some("zone".into()),
             last: vec![tags(&[("role", "standby")]), tags(&[("role", "primary")])],
+            probe: None,
         }
     }
 
@@ -278,6 +321,8 @@ mod tests {
         assert!(matches!(wrong(|s| s.spread = Some("a b".into())), SpecError::Word(..)));
         assert!(matches!(wrong(|s| s.last = vec![Labels::new()]), SpecError::NoLabels(_)));
         assert!(matches!(wrong(|s| s.last = vec![s.selector.clone(); MAX_LAST + 1]), SpecError::TooMany { .. }));
+        let probe = Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 1 };
+        assert_eq!(ServiceSpec { probe: Some(probe), ..pg() }.check(), Err(SpecError::Probe(GateError::ProbeOfNew)));
     }
 
     #[test]
@@ -305,5 +350,29 @@ mod tests {
         assert_eq!((services.members_of("pg").count(), services.members.len()), (0, 0));
         services.fold(&ServiceAct::Dropped { name: "pg".into(), by: "ops".into() });
         assert_eq!(services, Services::default());
+    }
+
+    #[test]
+    fn nobody_passes_a_probe_before_it_is_said_and_not_after_a_lease_or_another_probe() {
+        let mut services = Services::default();
+        let ask = |unit: &str| Gate { ask: Ask::SystemdUnit(unit.into()), timeout_seconds: 5 };
+        let spec = ServiceSpec { probe: Some(ask("pg.service")), ..pg() };
+        kept(&mut services, spec.clone());
+        let (one, two) = (NodeId([1; 32]), NodeId([2; 32]));
+        let fails = |services: &Services| [one, two].map(|node| services.fails_probe(&spec, &node));
+        assert_eq!(fails(&services), [true, true]);
+        let said = |passed, failed| ServiceAct::Probed { service: "pg".into(), passed, failed };
+        services.fold(&said(vec![one, two], vec![]));
+        assert_eq!(fails(&services), [false, false]);
+        services.fold(&said(vec![], vec![two]));
+        assert_eq!(fails(&services), [false, true]);
+        services.taken_down(&one);
+        assert_eq!(fails(&services), [true, true]);
+        services.fold(&said(vec![one], vec![]));
+        kept(&mut services, ServiceSpec { spread: None, ..spec.clone() });
+        assert_eq!(fails(&services), [false, true], "the same probe");
+        kept(&mut services, ServiceSpec { probe: Some(ask("other.service")), ..spec.clone() });
+        assert_eq!(fails(&services), [true, true]);
+        assert!(!services.fails_probe(&pg(), &one), "nothing is asked of it");
     }
 }

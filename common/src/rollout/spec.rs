@@ -201,6 +201,9 @@ pub enum SpecError {
     /// Zero, too long, or not whole seconds.
     #[error("the hook time-out {0:?} is not allowed: write whole seconds, between 1s and 24h")]
     HookTimeout(Duration),
+    /// The probe of a service.
+    #[error("probe: {0}")]
+    Probe(GateError),
     /// One of the rings, counted from 0.
     #[error("ring {1:?}: {2}")]
     Ring(usize, String, RingError),

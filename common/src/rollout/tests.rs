@@ -40,6 +40,7 @@ mod gates;
 mod laws;
 mod operated;
 mod planned;
+mod probes;
 mod released;
 pub(super) mod replanned;
 mod ring_gates;
@@ -133,6 +134,8 @@ struct World {
     /// Gates of rings that the shell is to ask: ring and attempt.
     asked: Vec<(u16, u32)>,
     words: BTreeMap<NodeId, Words>,
+    /// What hosts say that do not pass their probe.
+    sick: BTreeMap<NodeId, String>,
     /// Crash and rebuild whenever this many effects were performed; 0 never.
     crash_every: usize,
     performed: usize,
@@ -154,6 +157,7 @@ impl World {
             told: vec![],
             asked: vec![],
             words: BTreeMap::new(),
+            sick: BTreeMap::new(),
             crash_every: 0,
             performed: 0,
             crashes: 0,
@@ -303,6 +307,10 @@ impl World {
                 }
                 (ToHost::Go { lease, .. }, _) => {
                     self.running.insert(to, lease);
+                }
+                (ToHost::Probe { request, .. }, _) => {
+                    let result = self.sick.get(&to).map_or(Ok(()), |shown| Err(shown.clone()));
+                    self.answer(seed, ToCoordinator::Probed { request, result });
                 }
                 (ToHost::Adopt, _) => {
                     let held = self.running.get(&to).map(|lease| (*lease, self.rollout_of(*lease)));

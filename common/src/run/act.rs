@@ -47,6 +47,11 @@ pub enum Act {
     Patches,
     /// Read when the host first met the versions that it is offered. Ends as [`ActEnd::Sightings`].
     Sightings,
+    /// Ask a service's probe. Changes nothing. Ends as [`ActEnd::Probed`].
+    Probe {
+        /// Which.
+        probe: Gate,
+    },
     /// Of a Scan: whether the host could be judged. Of an Install also: whether its gates can be asked here; simulate again and
     /// compare with the lease's transaction. Changes nothing. Ends as [`ActEnd::Checked`].
     Check {
@@ -189,6 +194,8 @@ pub enum ActEnd {
     Patches(Result<Box<HostReport>, Refusal>),
     /// Of [`Act::Sightings`].
     Sightings(Vec<(Seen, Sighting)>),
+    /// Of [`Act::Probe`]: whether it is passed, or in one line why not.
+    Probed(Result<(), String>),
     /// Of [`Act::Check`].
     Checked(Result<(), Refusal>),
     /// Of [`Act::Hooks`].

@@ -8,6 +8,10 @@ pub const MAX_GATES: usize = 16;
 pub const MAX_TIMEOUT: u32 = 60 * 60;
 /// Time-out of one gate if none is given, in seconds.
 pub const DEFAULT_TIMEOUT: u32 = 30;
+/// Longest time-out of a service's probe, in seconds: it is asked again before its last answer is too old.
+pub const MAX_PROBE_TIMEOUT: u32 = 30;
+/// Time-out of a service's probe if none is given, in seconds.
+pub const DEFAULT_PROBE_TIMEOUT: u32 = 10;
 /// Most words of a command.
 pub const MAX_ARGV: usize = 32;
 /// Longest word of a command, in bytes.
@@ -35,7 +39,8 @@ pub struct Gate {
 pub enum Ask {
     /// An executable in the folder `gate` of the host's hooks ends with 0: its name, then its arguments. Run once. Nothing else
     /// can be named, so that a coordinator runs only what the host's owner put there. After a ring: one in the folder `gates` of
-    /// the coordinator, so that whoever may apply a rollout runs only what the coordinator's owner put there.
+    /// the coordinator, so that whoever may apply a rollout runs only what the coordinator's owner put there. Of a service's probe:
+    /// one in the folder `probe` of the host's hooks.
     Command(Vec<String>),
     /// systemd calls this unit active. Asked again until it does.
     SystemdUnit(String),
@@ -74,6 +79,20 @@ pub enum GateError {
          owner put there is run"
     )]
     RingFile(String),
+    /// A path, of a probe.
+    #[error(
+        "the command {0:?} is no file name: name an executable in the folder probe of the host's hooks, so that only what the \
+         host's owner put there is run"
+    )]
+    ProbeFile(String),
+    /// Never, or longer than an answer may be awaited.
+    #[error("the time-out {0}s is not allowed: write 1s to {MAX_PROBE_TIMEOUT}s")]
+    ProbeTimeout(u32),
+    /// Nothing to compare with.
+    #[error(
+        "noNewFailedUnits compares with what was before a transaction, and a probe has none: name a unit, a command or a URL"
+    )]
+    ProbeOfNew,
     /// The coordinator cannot ask it.
     #[error(
         "{0} is asked on a host: write it under afterHost, which every host of a ring must pass before the next ring begins"
@@ -167,6 +186,23 @@ impl Gate {
         })
     }
 
+    /// Of a service's probe.
+    ///
+    /// # Errors
+    /// [`GateError`] names the first value that is wrong.
+    pub fn check_probe(&self) -> Result<(), GateError> {
+        if self.ask == Ask::NoNewFailedUnits {
+            return Err(GateError::ProbeOfNew);
+        }
+        if self.timeout_seconds == 0 || self.timeout_seconds > MAX_PROBE_TIMEOUT {
+            return Err(GateError::ProbeTimeout(self.timeout_seconds));
+        }
+        self.check().map_err(|error| match error {
+            GateError::File(file) => GateError::ProbeFile(file),
+            error => error,
+        })
+    }
+
     /// In words, for people.
     pub fn name(&self) -> String {
         match &self.ask {
@@ -251,5 +287,17 @@ mod tests {
         assert_eq!(path, Err((Some(0), GateError::RingFile("/bin/sh".into()))));
         let tls = after_ring(Ask::Http { url: "https://shop/".into(), status: 200 });
         assert_eq!(tls, Err((Some(0), GateError::Https("https://shop/".into()))));
+    }
+
+    #[test]
+    fn a_probe_is_short_and_needs_nothing_from_before() {
+        let probe = |ask, timeout_seconds| Gate { ask, timeout_seconds }.check_probe();
+        let unit = || Ask::SystemdUnit("pg.service".into());
+        assert_eq!((probe(unit(), 1), probe(unit(), 30)), (Ok(()), Ok(())));
+        assert_eq!(probe(unit(), 0), Err(GateError::ProbeTimeout(0)));
+        assert_eq!(probe(unit(), 31), Err(GateError::ProbeTimeout(31)));
+        assert_eq!(probe(Ask::NoNewFailedUnits, 1), Err(GateError::ProbeOfNew));
+        let path = Ask::Command(vec!["/bin/true".into()]);
+        assert_eq!(probe(path, 1), Err(GateError::ProbeFile("/bin/true".into())));
     }
 }

@@ -28,6 +28,8 @@ use crate::{
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// How many questions may be in flight: each may be a package manager process.
 const MAX_LOOKING: usize = 2;
+/// How many probes may be in flight: as many services of one host are asked about at once. Each may be a process.
+const MAX_PROBING: usize = 16;
 /// How many checks may be in flight: that of the offer, and that of one which a newer coordinator made stale.
 const MAX_CHECKING: usize = 2;
 
@@ -40,6 +42,8 @@ pub(super) enum Look {
     Patches,
     /// Since when versions are offered.
     Sightings,
+    /// Whether the host passes a service's probe.
+    Probe,
 }
 
 impl Look {
@@ -48,7 +52,13 @@ impl Look {
             Self::Resolve => ToCoordinator::Resolved { request, result: Err(why) },
             Self::Patches => ToCoordinator::Patches { request, result: Err(why) },
             Self::Sightings => ToCoordinator::Sightings { request, result: Err(why) },
+            Self::Probe => ToCoordinator::Probed { request, result: Err(why.text) },
         }
+    }
+
+    /// How many of its kind may be in flight. Probes neither wait for the package manager nor keep anybody from asking it.
+    fn most(self) -> usize {
+        if self == Self::Probe { MAX_PROBING } else { MAX_LOOKING }
     }
 }
 
@@ -121,6 +131,7 @@ impl PatchRun {
             }
             ToHost::Patches { request } => self.look(cx, from, Look::Patches, request, Act::Patches),
             ToHost::Sightings { request } => self.look(cx, from, Look::Sightings, request, Act::Sightings),
+            ToHost::Probe { request, probe } => self.look(cx, from, Look::Probe, request, Act::Probe { probe }),
             ToHost::Offer(lease) if lease.host != self.settings.me => {
                 return Err(FrameError::OtherAddressee(lease.host));
             }
@@ -148,6 +159,7 @@ impl PatchRun {
             }
             ToHost::Patches { request } => self.answer(cx, from, Look::Patches.refused(*request, why)),
             ToHost::Sightings { request } => self.answer(cx, from, Look::Sightings.refused(*request, why)),
+            ToHost::Probe { request, .. } => self.answer(cx, from, Look::Probe.refused(*request, why)),
             _ => {}
         }
     }
@@ -194,10 +206,12 @@ impl PatchRun {
         if self.safe {
             return self.answer(cx, from, look.refused(request, safe_mode()));
         }
-        if self.looking.len() >= MAX_LOOKING {
+        let most = look.most();
+        let kind = |(other, ..): &&(Look, CommandId, NodeId)| (*other == Look::Probe) == (look == Look::Probe);
+        if self.looking.values().filter(kind).count() >= most {
             let busy = refusal(
                 RefusalCode::Busy,
-                format!("{MAX_LOOKING} other questions are being answered already"),
+                format!("{most} other questions are being answered already"),
                 "ask again when they have ended",
             );
             return self.answer(cx, from, look.refused(request, busy));
@@ -214,6 +228,7 @@ impl PatchRun {
             ActEnd::Sightings(seen) => {
                 self.answer(cx, from, ToCoordinator::Sightings { request, result: Ok(seen) });
             }
+            ActEnd::Probed(result) => self.answer(cx, from, ToCoordinator::Probed { request, result }),
             _ => {}
         }
     }

@@ -202,6 +202,13 @@ pub enum ToHost {
         /// Echoed in the answer.
         request: CommandId,
     },
+    /// Say whether you pass the probe of a service whose member you are. Changes nothing.
+    Probe {
+        /// Echoed in the answer.
+        request: CommandId,
+        /// What is asked.
+        probe: Gate,
+    },
 }
 
 /// Largest encoded [`SignedStop`]: an order and two memberships at their limits, with room for lengths and signatures.
@@ -487,6 +494,13 @@ pub enum ToCoordinator {
         request: CommandId,
         /// By what was seen.
         result: Result<Vec<(Seen, Sighting)>, Refusal>,
+    },
+    /// Answer to `Probe`.
+    Probed {
+        /// Of the request.
+        request: CommandId,
+        /// Whether the host passes it, or in one line why not.
+        result: Result<(), String>,
     },
 }
 

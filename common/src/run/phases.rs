@@ -142,7 +142,7 @@ impl PatchRun {
 
     pub(super) fn ended(&mut self, cx: &mut Cx<'_, Effect>, act: ActId, end: ActEnd) {
         match end {
-            end @ (ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_)) => {
+            end @ (ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_) | ActEnd::Probed(_)) => {
                 return self.looked(cx, act, end);
             }
             ActEnd::Checked(result) => return self.checked(cx, act, result),
@@ -192,7 +192,11 @@ impl PatchRun {
                 let found = self.found.take().map(|found| *found).unwrap_or_default();
                 self.end(cx, gates_result(found, end));
             }
-            ActEnd::Resolved(_) | ActEnd::Patches(_) | ActEnd::Sightings(_) | ActEnd::Checked(_) => return,
+            ActEnd::Resolved(_)
+            | ActEnd::Patches(_)
+            | ActEnd::Sightings(_)
+            | ActEnd::Probed(_)
+            | ActEnd::Checked(_) => return,
         }
         self.advance(cx);
     }

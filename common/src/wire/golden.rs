@@ -279,6 +279,7 @@ fn lease_messages(lines: &mut Lines) {
         ),
         ("patches", ToHost::Patches { request: CommandId([6; 16]) }),
         ("sightings", ToHost::Sightings { request: CommandId([6; 16]) }),
+        ("probe", ToHost::Probe { request: CommandId([6; 16]), probe: probe() }),
     ];
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     let head = Head { entries: 300, hash: [8; 32] };
@@ -304,6 +305,8 @@ fn lease_messages(lines: &mut Lines) {
         ("patches", ToCoordinator::Patches { request, result: Ok(Box::new(host_report())) }),
         ("sightings", ToCoordinator::Sightings { request, result: Ok(vec![sighting()]) }),
         ("no-sightings", ToCoordinator::Sightings { request, result: Err(refusal()) }),
+        ("probed", ToCoordinator::Probed { request, result: Ok(()) }),
+        ("not-passed", ToCoordinator::Probed { request, result: Err(text("down")) }),
         ("no-patches", ToCoordinator::Patches { request, result: Err(refusal()) }),
     ];
     for (name, body) in to_coordinator {
@@ -402,7 +405,12 @@ fn service() -> ServiceSpec {
         min_available: "50%".parse().expect("a limit"),
         spread: Some(text("zone")),
         last: vec![label("role", "primary")],
+        probe: Some(probe()),
     }
+}
+
+fn probe() -> Gate {
+    Gate { ask: Ask::Command(vec![text("pg"), text("-q")]), timeout_seconds: 10 }
 }
 
 fn member(node: NodeId) -> Member {
@@ -456,6 +464,10 @@ fn ledger(lines: &mut Lines) {
         (
             "service.seen",
             LedgerAct::Service(ServiceAct::Seen { absent: vec![(host, Absent::Silent)], back: vec![host] }),
+        ),
+        (
+            "service.probed",
+            LedgerAct::Service(ServiceAct::Probed { service: text("pg"), passed: vec![host], failed: vec![host] }),
         ),
         ("ring-asked", LedgerAct::RingAsked { rollout, ring: 1, attempt: 2 }),
         ("ring-passed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: RingVerdict::Passed }),

@@ -201,6 +201,7 @@ impl World {
         let host = &mut self.hosts[at];
         match act {
             Act::Check { .. } => Some(ActEnd::Checked(Ok(()))),
+            Act::Probe { .. } => Some(ActEnd::Probed(Ok(()))),
             Act::Hooks { guard, .. } => {
                 Some(guard.as_ref().and_then(refuses).unwrap_or(ActEnd::Hooks(HooksEnd::default())))
             }

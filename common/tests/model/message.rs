@@ -73,6 +73,7 @@ fn record_down(epoch: Epoch, body: &ToHost, r: &mut Recorder) {
         | ToHost::ResolveBy { .. }
         | ToHost::Patches { .. }
         | ToHost::Sightings { .. }
+        | ToHost::Probe { .. }
         | ToHost::Stop(_) => {}
     }
 }
@@ -90,7 +91,8 @@ fn record_up(answer: &Answer, r: &mut Recorder) {
         ToCoordinator::Resolved { .. }
         | ToCoordinator::StopSaved { .. }
         | ToCoordinator::Patches { .. }
-        | ToCoordinator::Sightings { .. } => {}
+        | ToCoordinator::Sightings { .. }
+        | ToCoordinator::Probed { .. } => {}
     }
 }
 

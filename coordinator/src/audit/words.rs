@@ -183,6 +183,11 @@ fn service(act: &ServiceAct, names: &Names) -> About {
             let down = absent.iter().map(|(node, _)| format!("{} is down", name(names, node)));
             seen(listed(down.chain(back.iter().map(|node| format!("{} is up", name(names, node))))))
         }
+        ServiceAct::Probed { service, passed, failed } => {
+            let told = |word: &'static str| move |node| format!("{} {word}", name(names, node));
+            let said = failed.iter().map(told("does not pass")).chain(passed.iter().map(told("passes")));
+            seen(format!("the probe of service {service}: {}", listed(said)))
+        }
     }
 }
 
@@ -201,7 +206,9 @@ fn kept(spec: &ServiceSpec) -> String {
     let selector = listed(spec.selector.iter().map(|(key, value)| format!("{key}={value}")));
     let spread = spec.spread.as_ref().map(|tag| format!(", those down with one {tag}"));
     let least = spec.min_available.given();
-    format!("service {}: {least} of {selector} stay up{}", spec.name, spread.unwrap_or_default())
+    let probe = spec.probe.as_ref().map(|probe| format!(", members must pass {}", probe.name()));
+    let (spread, probe) = (spread.unwrap_or_default(), probe.unwrap_or_default());
+    format!("service {}: {least} of {selector} stay up{spread}{probe}", spec.name)
 }
 
 fn settled(what: &str, without: &[NodeId], names: &Names) -> String {

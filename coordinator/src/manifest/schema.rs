@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use patchmesh_common::{
     patch::baseline::schema::{self, manifest},
     rollout::{
-        policy::{GatesText, schema::patch_policy},
+        policy::{GatesText, HttpText, schema::patch_policy},
         ring::{MAX_APPROVALS, MAX_RINGS, MAX_STEPS},
         service::MAX_LAST,
         spec::{MAX_BLACKOUTS, MAX_LABELS, MAX_NAME, MAX_NAMES, MAX_OPENINGS, MAX_WINDOWS, MAX_WORD},
@@ -60,6 +60,24 @@ struct ServiceSpec {
     /// Members that start after the others in every rollout; those of a later selector after those of an earlier one.
     #[schemars(length(max = MAX_LAST))]
     last: Option<Vec<Selector>>,
+    /// What a member must show to count as up, asked every 30 seconds. Left out: it is up as long as the mesh hears it and no rollout
+    /// has it.
+    probe: Option<Probe>,
+}
+
+/// Exactly one of command, systemdUnit and http.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Probe {
+    /// An executable in the folder probe of the host's hooks ends with 0: its name, then its arguments.
+    command: Option<Vec<String>>,
+    /// This unit is active.
+    systemd_unit: Option<String>,
+    /// A GET from the host is answered as this says.
+    http: Option<HttpText>,
+    /// How long it may take: 1s to 30s. Left out: 10s.
+    timeout: Option<String>,
 }
 
 /// What is done, on which hosts, how many at once and when.

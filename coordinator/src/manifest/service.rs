@@ -6,7 +6,10 @@ use patchmesh_common::rollout::{limit::Limit, service::ServiceSpec, spec::SpecEr
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
-use super::{API_VERSION, Head, Place, clip};
+use super::{
+    API_VERSION, Head, Place, clip,
+    gates::{self, GateYaml},
+};
 use crate::fault::Fault;
 
 /// The kind.
@@ -37,7 +40,7 @@ struct Spec {
     min_available: Limit,
     spread: Option<Spanned<String>>,
     last: Option<Spanned<Vec<Selector>>>,
-    probe: Option<Spanned<IgnoredAny>>,
+    probe: Option<Spanned<GateYaml>>,
 }
 
 #[derive(Deserialize)]
@@ -62,23 +65,23 @@ pub fn parse(file: &str, text: &str) -> Result<ServiceSpec, Fault> {
     if let Some(labels) = metadata.labels {
         return Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out"));
     }
-    if let Some(probe) = spec.probe {
-        let instead = "leave it out: a member counts as up while the mesh hears it and no rollout has it";
-        return Err(place.not_built(probe.referenced, "field spec.probe", instead));
-    }
     let (selector_at, spread_at) = (spec.selector.referenced, spec.spread.as_ref().map(|tag| tag.referenced));
     let last_at = spec.last.as_ref().map(|last| last.referenced);
+    let probe_at = spec.probe.as_ref().map(|probe| probe.referenced);
+    let probe = spec.probe.map(|written| gates::probe(&place, written)).transpose()?;
     let service = ServiceSpec {
         name: metadata.name.value,
         selector: spec.selector.value.match_labels,
         min_available: spec.min_available,
         spread: spec.spread.map(|tag| tag.value),
         last: spec.last.map(|last| last.value).unwrap_or_default().into_iter().map(|one| one.match_labels).collect(),
+        probe,
     };
     let told = |at, error: SpecError| place.fault(at, error.to_string());
     // What is wrong lies where a service without it is right.
     match service.check() {
         Ok(()) => Ok(service),
+        Err(error @ SpecError::Probe(_)) => Err(told(probe_at, error)),
         Err(error @ SpecError::Name(_)) => Err(told(Some(metadata.name.referenced), error)),
         Err(error) => {
             let without_last = ServiceSpec { last: Vec::new(), ..service.clone() };
@@ -145,9 +148,24 @@ spec:
     }
 
     #[test]
-    fn a_probe_is_refused_by_name() {
-        let fault = parse("s.yaml", &format!("{GOOD}  probe: [pg_isready]\n")).unwrap_err();
-        assert_eq!(fault.exit, Exit::Usage);
-        assert!(fault.message.starts_with("s.yaml:9:10: field spec.probe"), "{}", fault.message);
+    fn a_probe_is_a_command_a_unit_or_a_url_and_short() {
+        let probe = |written: &str| parse("s.yaml", &format!("{GOOD}  probe: {written}\n"));
+        let read = |written: &str| probe(written).unwrap().probe.map(|probe| (probe.name(), probe.timeout_seconds));
+        assert_eq!(read("{command: [pg-ready, -q]}"), Some(("command pg-ready -q".into(), 10)));
+        assert_eq!(read("{systemdUnit: pg.service, timeout: 30s}"), Some(("systemdUnit pg.service".into(), 30)));
+        assert_eq!(read("{http: {url: \"http://localhost/up\"}}"), Some(("http http://localhost/up (200)".into(), 10)));
+        for (written, told) in [
+            ("{}", "s.yaml:9:10: a probe must hold exactly one of command: […], systemdUnit: NAME and http"),
+            ("{noNewFailedUnits: true}", "s.yaml:9:10: probe: noNewFailedUnits compares with what was before"),
+            ("{command: [/bin/true]}", "s.yaml:9:10: probe: the command \"/bin/true\" is no file name"),
+            ("{systemdUnit: pg.service, timeout: 31s}", "s.yaml:9:45: timeout \"31s\" is not allowed: write 1s to 30s"),
+            ("{systemdUnit: pg}", "s.yaml:9:10: probe: the unit \"pg\" is not allowed"),
+            ("[pg_isready]", "s.yaml:9:10: "),
+        ] {
+            let fault = probe(written).unwrap_err();
+            assert!(fault.message.starts_with(told), "{}", fault.message);
+        }
+        let tls = probe("{http: {url: \"https://localhost/\"}}").unwrap_err();
+        assert_eq!((tls.exit, tls.message.contains("https in a probe")), (Exit::Usage, true), "{}", tls.message);
     }
 }

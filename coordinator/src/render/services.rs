@@ -1,8 +1,10 @@
 //! Services.
 
+use patchmesh_common::run::gate::Gate;
+
 use super::one_line;
 use crate::{
-    api::document::{LimitDocument, SelectorDocument, ServiceDocument, ServicesDocument},
+    api::document::{LimitDocument, SelectorDocument, ServiceDocument, ServiceRow, ServicesDocument},
     output::Rows,
 };
 
@@ -19,9 +21,15 @@ fn least(limit: &LimitDocument, members: u32) -> String {
     }
 }
 
-/// `get services`; with `wide` also what restricts the order.
+/// `-` without one.
+fn probe(row: &ServiceRow) -> String {
+    let told = |probe: &Gate| one_line(&format!("{}, within {} s", probe.name(), probe.timeout_seconds));
+    row.probe.as_ref().map_or_else(|| "-".to_owned(), told)
+}
+
+/// `get services`; with `wide` also what restricts the order, and what members must show.
 pub fn services(document: &ServicesDocument, wide: bool) -> Rows {
-    let header = ["service", "selector", "min available", "members", "up", "spread", "last"];
+    let header = ["service", "selector", "min available", "members", "up", "spread", "last", "probe"];
     let mut rows = Rows::new(&header[..if wide { header.len() } else { 5 }]);
     for row in &document.services {
         let mut cells = vec![
@@ -34,6 +42,7 @@ pub fn services(document: &ServicesDocument, wide: bool) -> Rows {
         if wide {
             cells.push(row.spread.clone().unwrap_or_default());
             cells.push(row.last.iter().map(labels).collect::<Vec<_>>().join("; "));
+            cells.push(probe(row));
         }
         rows.push(cells);
     }
@@ -49,6 +58,7 @@ pub fn service(document: &ServiceDocument) -> String {
         ("min available", least(&row.min_available, row.members)),
         ("spread", row.spread.clone().unwrap_or_else(|| "-".to_owned())),
         ("last", row.last.iter().map(labels).collect::<Vec<_>>().join("; ")),
+        ("probe", probe(row)),
         ("up", format!("{} of {}", row.up, row.members)),
     ];
     let mut text: String = lines

@@ -97,6 +97,7 @@ fn row(spec: &ServiceSpec, room: &Room) -> ServiceRow {
         min_available: LimitDocument { given: spec.min_available.given().to_owned(), resolved: room.least },
         spread: spec.spread.clone(),
         last: spec.last.iter().map(selector).collect(),
+        probe: spec.probe.clone(),
         members: room.members,
         up: room.up,
     }

@@ -73,8 +73,8 @@ fn trusted(path: &Path, about: &std::fs::Metadata) -> Result<(), String> {
 #[derive(Clone, Copy)]
 pub(super) struct Told<'a> {
     pub(super) phase: &'a str,
-    pub(super) rollout: RolloutId,
-    pub(super) attempt: u32,
+    /// In which rollout, and at which attempt; `None` of a service's probe.
+    pub(super) run: Option<(RolloutId, u32)>,
     /// Variables of its kind.
     pub(super) more: &'a [(&'static str, &'a OsStr)],
 }
@@ -116,15 +116,16 @@ async fn spawn(file: &Path, arguments: &[String], told: Told<'_>) -> io::Result<
         .args(arguments)
         .env_clear()
         .env("PATH", DEFAULT_PATH)
-        .env("PATCHMESH_ROLLOUT", told.rollout.to_string())
         .env("PATCHMESH_PHASE", told.phase)
-        .env("PATCHMESH_ATTEMPT", told.attempt.to_string())
         .envs(told.more.iter().copied())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if let Some((rollout, attempt)) = told.run {
+        command.env("PATCHMESH_ROLLOUT", rollout.to_string()).env("PATCHMESH_ATTEMPT", attempt.to_string());
+    }
     for _ in 0..BUSY_TRIES {
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => tokio::time::sleep(BUSY_PAUSE).await,

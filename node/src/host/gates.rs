@@ -1,7 +1,9 @@
-//! Gates: what a host must show after a run, and a ring after its bake. They change nothing, and may be asked again.
+//! Gates: what a host must show after a run, and a ring after its bake; and probes, which a member of a service must pass to
+//! count as up. They change nothing, and may be asked again.
 //!
-//! A command is an executable in `HOOKS/gate/`, trusted as far as hooks are: a coordinator names it, and the host's owner put it
-//! there. After a ring the coordinator asks, on its own machine: then it is one in `gates/` of the coordinator's folder.
+//! A command is an executable in `HOOKS/gate/`, of a probe in `HOOKS/probe/`, trusted as far as hooks are: a coordinator names it,
+//! and the host's owner put it there. After a ring the coordinator asks, on its own machine: then it is one in `gates/` of the
+//! coordinator's folder.
 
 use std::{
     collections::BTreeSet,
@@ -35,6 +37,8 @@ use crate::store::durable;
 
 /// The folder of a host's commands, among those of the hooks, and the `PATCHMESH_PHASE` of every command.
 const PHASE: &str = "gate";
+/// The same of probes.
+const PROBE: &str = "probe";
 /// The folder of a coordinator's commands, in its own.
 const RING_FOLDER: &str = "gates";
 /// Where systemd says that it has booted the machine.
@@ -91,8 +95,9 @@ pub struct NotPassed {
 
 /// What one asking is about.
 struct Asking<'a> {
-    rollout: RolloutId,
-    attempt: u32,
+    phase: &'static str,
+    /// In which rollout, and at which attempt; `None` of a probe, which is asked once: it is asked again anyway.
+    run: Option<(RolloutId, u32)>,
     /// Variables of its kind.
     more: &'a [(&'static str, &'a OsStr)],
     /// Where it is noted what was so before; `None` after a ring.
@@ -102,14 +107,12 @@ struct Asking<'a> {
 impl Gates {
     /// The gates of the host whose hooks are in `hooks` and whose packages are in `root`.
     pub fn new(hooks: &Path, root: &Path) -> Self {
-        let systemctl = if root != Path::new("/") {
-            Err(format!("the packages are in {}, of whose services no systemd knows", root.display()))
-        } else if !Path::new(BOOTED).exists() || !Path::new(SYSTEMCTL).exists() {
-            Err("this host was not booted by systemd".to_owned())
-        } else {
-            Ok(PathBuf::from(SYSTEMCTL))
-        };
-        Self { home: hooks.to_owned(), folder: PHASE, systemctl }
+        Self { home: hooks.to_owned(), folder: PHASE, systemctl: systemctl(root) }
+    }
+
+    /// The probes of the same host.
+    pub fn of_probes(hooks: &Path, root: &Path) -> Self {
+        Self { home: hooks.to_owned(), folder: PROBE, systemctl: systemctl(root) }
     }
 
     /// The gates of rings, asked by the coordinator whose folder is `home`.
@@ -140,8 +143,8 @@ impl Gates {
     /// Asks up to the first gate that is not passed, and keeps what was seen in the run's folder.
     pub async fn ask(&self, gates: &[Gate], context: &GateContext<'_>) -> HooksEnd {
         let asking = Asking {
-            rollout: context.rollout,
-            attempt: context.attempt,
+            phase: PHASE,
+            run: Some((context.rollout, context.attempt)),
             more: &[("PATCHMESH_ROOT", context.root.as_os_str())],
             notes: Some(&context.folder),
         };
@@ -162,10 +165,22 @@ impl Gates {
     pub async fn ask_ring(&self, gates: &[Gate], context: &RingContext<'_>) -> Result<(), NotPassed> {
         let mesh = context.mesh.to_string();
         let more = [("PATCHMESH_RING", OsStr::new(context.ring)), ("PATCHMESH_MESH", OsStr::new(&mesh))];
-        let asking = Asking { rollout: context.rollout, attempt: context.attempt, more: &more, notes: None };
+        let run = Some((context.rollout, context.attempt));
+        let asking = Asking { phase: PHASE, run, more: &more, notes: None };
         let (end, failed) = self.ask_all(gates, &asking).await;
         tracing::info!(rollout = %context.rollout, ring = context.ring, attempt = context.attempt, output = end.output, "the gates of a ring were asked");
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Asks a probe.
+    ///
+    /// # Errors
+    /// In one line, why it is not passed, with the first line of what it printed.
+    pub async fn probe(&self, probe: &Gate, root: &Path) -> Result<(), String> {
+        probe.check_probe().map_err(|error| error.to_string())?;
+        let asking = Asking { phase: PROBE, run: None, more: &[("PATCHMESH_ROOT", root.as_os_str())], notes: None };
+        let why = |why: String| printable(why.lines().take(2).collect::<Vec<_>>().join(": ").as_bytes());
+        self.ask_one(probe, &asking).await.map(|_| ()).map_err(why)
     }
 
     async fn ask_all(&self, gates: &[Gate], asking: &Asking<'_>) -> (HooksEnd, Option<NotPassed>) {
@@ -200,7 +215,7 @@ impl Gates {
             Ask::Command(argv) => {
                 let file = self.command(argv)?;
                 let arguments = argv.get(1..).unwrap_or_default();
-                let told = Told { phase: PHASE, rollout: asking.rollout, attempt: asking.attempt, more: asking.more };
+                let told = Told { phase: asking.phase, run: asking.run, more: asking.more };
                 match executable::run_one(&file, arguments, told, timeout).await {
                     (output, None) => Ok(output),
                     (output, Some(failure)) => Err(format!("it {failure}{}", said(&output))),
@@ -208,7 +223,8 @@ impl Gates {
             }
             Ask::SystemdUnit(unit) => {
                 let arguments = ["is-active", "--", unit].map(str::to_owned);
-                self.until(timeout, || self.systemctl(&arguments, timeout)).await.map_err(|(state, failure)| {
+                let patience = asking.patience(timeout);
+                self.until(patience, || self.systemctl(&arguments, timeout)).await.map_err(|(state, failure)| {
                     if state.is_empty() { failure } else { format!("the unit is {state}, not active") }
                 })
             }
@@ -228,7 +244,7 @@ impl Gates {
             }
             Ask::Http { url, status } => {
                 let end = Instant::now() + timeout;
-                self.until(timeout, || get(url, *status, end)).await.map_err(|(_, failure)| failure)
+                self.until(asking.patience(timeout), || get(url, *status, end)).await.map_err(|(_, failure)| failure)
             }
         }
     }
@@ -263,7 +279,7 @@ impl Gates {
     }
 
     async fn systemctl(&self, arguments: &[String], timeout: Duration) -> (String, Option<String>) {
-        let told = Told { phase: PHASE, rollout: RolloutId([0; 8]), attempt: 1, more: &[] };
+        let told = Told { phase: PHASE, run: None, more: &[] };
         match &self.systemctl {
             Ok(program) => executable::run_one(program, arguments, told, timeout).await,
             Err(why) => (String::new(), Some(why.clone())),
@@ -292,6 +308,24 @@ impl Gates {
         let failed = self.failed_units(NOTE_WITHIN).await?;
         let write = || durable::write(&path, &serde_json::to_vec(&failed).map_err(io::Error::other)?);
         durable::make_folder(folder).and_then(|()| write()).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+impl Asking<'_> {
+    /// For how long what is not shown yet is asked again.
+    fn patience(&self, timeout: Duration) -> Duration {
+        self.run.map_or(Duration::ZERO, |_| timeout)
+    }
+}
+
+/// `systemctl`, or why systemd cannot be asked about the services of `root`.
+fn systemctl(root: &Path) -> Result<PathBuf, String> {
+    if root != Path::new("/") {
+        Err(format!("the packages are in {}, of whose services no systemd knows", root.display()))
+    } else if !Path::new(BOOTED).exists() || !Path::new(SYSTEMCTL).exists() {
+        Err("this host was not booted by systemd".to_owned())
+    } else {
+        Ok(PathBuf::from(SYSTEMCTL))
     }
 }
 

@@ -48,8 +48,7 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
     for hook in found {
         let told = Told {
             phase: context.point.as_str(),
-            rollout: context.rollout,
-            attempt: context.attempt,
+            run: Some((context.rollout, context.attempt)),
             more: &[("PATCHMESH_ROOT", context.root.as_os_str())],
         };
         let (output, failure) = run_one(&hook, &[], told, context.timeout).await;

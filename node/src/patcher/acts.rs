@@ -79,6 +79,9 @@ impl Host {
             }
             Act::Patches => ActEnd::Patches(self.patches()),
             Act::Sightings => ActEnd::Sightings(self.sightings()),
+            Act::Probe { probe } => {
+                ActEnd::Probed(Gates::of_probes(&self.hooks, &self.root).probe(&probe, &self.root).await)
+            }
             Act::Check { operation, baseline, transaction, gates } => {
                 if let Some(refusal) = self.gates().hindrance(&gates) {
                     return ActEnd::Checked(Err(refusal));

@@ -52,7 +52,14 @@ impl Watch {
         let down = |node: &NodeId| {
             *node == host || at_work(node) || unheard.contains(node) || self.services.seen.contains_key(node)
         };
-        self.services.of_host(&host).try_for_each(|(spec, _)| self.holds(spec, down))
+        self.services.of_host(&host).try_for_each(|(spec, _)| {
+            self.holds(spec, |node: &NodeId| down(node) || self.services.fails_probe(spec, node))
+        })
+    }
+
+    /// A grant takes `host` down.
+    pub(super) fn taken_down(&mut self, host: &NodeId) {
+        self.services.taken_down(host);
     }
 
     fn holds(&self, spec: &ServiceSpec, down: impl Fn(&NodeId) -> bool) -> Result<(), String> {
@@ -92,6 +99,7 @@ impl Judge {
         if !scans {
             let kept = self.watch.breaks(host, |node| self.is_at_work(node));
             self.demand("availability", kept.is_ok(), Some(host), || kept.err().unwrap_or_default());
+            self.watch.taken_down(&host);
         }
     }
 }

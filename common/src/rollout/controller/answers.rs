@@ -40,6 +40,7 @@ impl Controller {
                     self.unstopped.remove(&from);
                 }
             }
+            ToCoordinator::Probed { request, result } => self.probed(from, request, &result),
             // Planning is the shell's talk with a host: it changes nothing that the ledger holds.
             ToCoordinator::Resolved { .. } | ToCoordinator::Patches { .. } | ToCoordinator::Sightings { .. } => {}
         }

@@ -22,7 +22,11 @@ const DEAF_FOR: Duration = Duration::from_secs(300);
 impl Controller {
     /// Keeps a service; one that is so already is not written again. Its members are known before anything is granted.
     pub(super) fn keep(&mut self, cx: &mut Cx<'_, Effect>, spec: Box<ServiceSpec>, by: String) {
-        if self.ledger.services.specs.get(&spec.name) != Some(&*spec) {
+        let known = self.ledger.services.specs.get(&spec.name);
+        if known != Some(&*spec) {
+            if known.is_some_and(|known| known.probe != spec.probe) {
+                self.forget_probe(&spec.name);
+            }
             self.save(cx, LedgerAct::Service(ServiceAct::Kept { spec, by }));
             self.see_again(cx);
         }
@@ -30,6 +34,7 @@ impl Controller {
 
     pub(super) fn drop_service(&mut self, cx: &mut Cx<'_, Effect>, name: String, by: String) {
         if self.ledger.services.specs.contains_key(&name) {
+            self.forget_probe(&name);
             self.save(cx, LedgerAct::Service(ServiceAct::Dropped { name, by }));
             self.see_again(cx);
         }

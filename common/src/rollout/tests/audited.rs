@@ -12,7 +12,10 @@ use super::{
     },
     *,
 };
-use crate::run::message::{OrderStamp, SignedStop, StepReport, StopOrder, StopScope};
+use crate::run::{
+    gate::{Ask, Gate},
+    message::{OrderStamp, SignedStop, StepReport, StopOrder, StopScope},
+};
 
 const LONG: Opening = Opening { opens: WallTime(0), last_start: WallTime(9_000), closes: WallTime(9_999) };
 pub(super) const WINDOW: Opening = Opening { opens: WallTime(0), last_start: WallTime(100), closes: WallTime(200) };
@@ -112,12 +115,22 @@ fn serves(act: ServiceAct) -> LedgerEntry {
 
 /// Two hosts that say `app=pg` stay up.
 fn kept() -> LedgerEntry {
+    keeps(None)
+}
+
+/// The same, of those that pass a probe.
+fn probed() -> LedgerEntry {
+    keeps(Some(Gate { ask: Ask::SystemdUnit("pg.service".into()), timeout_seconds: 10 }))
+}
+
+fn keeps(probe: Option<Gate>) -> LedgerEntry {
     let pg = ServiceSpec {
         name: "pg".into(),
         selector: [("app".to_owned(), "pg".to_owned())].into(),
         min_available: "2".parse().unwrap(),
         spread: None,
         last: vec![],
+        probe,
     };
     serves(ServiceAct::Kept { spec: Box::new(pg), by: "ops".into() })
 }
@@ -277,6 +290,11 @@ fn every_promise_that_a_ledger_can_show_is_named_where_it_breaks() {
         ("availability", "a member that nobody hears", {
             let silent = ServiceAct::Seen { absent: vec![(third, Absent::Silent)], back: vec![] };
             with(&[kept(), members(&[1, 2, 3]), serves(silent), granted(1, 1, 1, 10)])
+        }),
+        ("availability", "a member that no entry says to pass its probe", {
+            let shown = |passed, failed| serves(ServiceAct::Probed { service: "pg".into(), passed, failed });
+            let shown = [shown(vec![first, third], vec![]), shown(vec![], vec![third])];
+            with(&[&[probed(), members(&[1, 2, 3])], &shown[..], &[granted(1, 1, 1, 10)]].concat())
         }),
         ("concurrency", "a host more than the fleet's limit", {
             with(&[serves(ServiceAct::Fleet { limit: Some(0) }), granted(1, 1, 1, 10)])

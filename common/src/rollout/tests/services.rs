@@ -8,36 +8,37 @@ use crate::rollout::{
     service::{Absent, Labels, ServiceAct, ServiceSpec},
 };
 
-const OTHER: RolloutId = RolloutId([8; 8]);
+pub(super) const OTHER: RolloutId = RolloutId([8; 8]);
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn service(least: &str) -> ServiceSpec {
+pub(super) fn service(least: &str) -> ServiceSpec {
     ServiceSpec {
         name: "pg".into(),
         selector: labels(&[("app", "pg")]),
         min_available: least.parse().unwrap(),
         spread: None,
         last: vec![],
+        probe: None,
     }
 }
 
 /// A plan for these hosts only.
-fn plan_for(hosts: &[u8], concurrency: u32) -> Plan {
+pub(super) fn plan_for(hosts: &[u8], concurrency: u32) -> Plan {
     let mut plan = plan_of(9, concurrency, 9, open());
     plan.hosts.retain(|host| hosts.iter().any(|seed| host.node == signer(*seed).id()));
     plan
 }
 
-fn fallen(seed: u8, why: Down) -> Fallen {
+pub(super) fn fallen(seed: u8, why: Down) -> Fallen {
     Fallen { why, name: format!("host-{seed:02}"), node: signer(seed).id() }
 }
 
 impl World {
     /// Hosts of one service, all of them up.
-    fn serving(hosts: u8, spec: ServiceSpec) -> Self {
+    pub(super) fn serving(hosts: u8, spec: ServiceSpec) -> Self {
         let mut world = Self::new(hosts);
         (1..=hosts).for_each(|seed| world.tag(seed, &[("app", "pg")]));
         world.see_all();
@@ -50,21 +51,21 @@ impl World {
         self.words.insert(signer(seed).id(), words);
     }
 
-    fn keep(&mut self, spec: ServiceSpec) {
+    pub(super) fn keep(&mut self, spec: ServiceSpec) {
         self.send(Event::Keep { spec: Box::new(spec), by: "ops".into() });
         self.settle();
     }
 
-    fn apply_as(&mut self, id: RolloutId, plan: Plan) {
+    pub(super) fn apply_as(&mut self, id: RolloutId, plan: Plan) {
         self.send(Event::Apply { id, plan: Box::new(plan), by: "ops".into() });
     }
 
-    fn blocked_by(&self, id: RolloutId, at: usize) -> Option<Waiting> {
+    pub(super) fn blocked_by(&self, id: RolloutId, at: usize) -> Option<Waiting> {
         planner::waiting(self.controller.ledger(), id, at, self.controller.desk(), self.now)
     }
 
     /// Nothing ends; what may be granted is.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..6 {
             self.round();
             self.pass(500);
@@ -91,7 +92,7 @@ impl World {
         self.controller.ledger().active.is_empty()
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for _ in 0..2000 {
             if self.is_over() {
                 return;
@@ -191,7 +192,7 @@ fn who_is_released_or_left_the_mesh_is_down() {
     world.apply(plan_for(&[1, 2], 2));
     world.settle();
     let named = |world: &World, at| match world.blocked_by(ID, at) {
-        Some(Waiting::Service(short)) => short.down.first().map(|first| first.why),
+        Some(Waiting::Service(short)) => short.down.first().map(|first| first.why.clone()),
         other => panic!("{other:?}"),
     };
     assert_eq!(world.running.len(), 1);

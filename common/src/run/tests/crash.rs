@@ -164,9 +164,12 @@ impl World {
                 verified(&[])
             }
             Act::Gates { .. } => ActEnd::Gates(HooksEnd::default()),
-            Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings | Act::Check { .. } => {
-                panic!("not after Go")
-            }
+            Act::Resolve { .. }
+            | Act::ResolveBy { .. }
+            | Act::Patches
+            | Act::Sightings
+            | Act::Probe { .. }
+            | Act::Check { .. } => panic!("not after Go"),
         };
         self.send(Event::Ended { act: id, end });
     }

@@ -1,7 +1,10 @@
 //! Who may command, the fence, and the start.
 
 use super::*;
-use crate::run::message::{Refusal, RefusalCode, Resolution};
+use crate::run::{
+    gate::{Ask, Gate},
+    message::{Refusal, RefusalCode, Resolution},
+};
 use crate::{
     id::SnapshotId,
     patch::{
@@ -311,4 +314,26 @@ fn a_host_keeps_the_head_of_the_last_go_and_says_it_to_that_coordinator_only() {
     // Another life of the process still knows.
     bench.rebuild(false);
     assert_eq!(said(&bench.say(ToHost::Adopt)), [Some(HEAD)]);
+}
+
+#[test]
+fn a_probe_is_asked_beside_the_package_manager_and_answered_with_what_it_showed() {
+    let mut bench = Bench::new();
+    let probe = |byte| ToHost::Probe {
+        request: CommandId([byte; 16]),
+        probe: Gate { ask: Ask::SystemdUnit("pg.service".into()), timeout_seconds: 10 },
+    };
+    let look = |byte| ToHost::Resolve { request: CommandId([byte; 16]), baseline: Baseline::Security };
+    bench.say(look(1));
+    bench.say(look(2));
+    let effects = bench.say(probe(3));
+    assert_eq!(words(&effects), ["start probe systemdUnit pg.service"], "two questions wait for the package manager");
+    assert_eq!(words(&bench.say(probe(3))), [""; 0], "it is asked once");
+    let end = bench.end(started(&effects), ActEnd::Probed(Err("the unit is failed".into())));
+    assert_eq!(words(&end), ["answer probed Err(\"the unit is failed\")"]);
+    (10..26).for_each(|byte| assert_eq!(words(&bench.say(probe(byte))).len(), 1));
+    assert_eq!(words(&bench.say(probe(26))), ["answer probed Err(\"16 other questions are being answered already\")"]);
+    bench.send(Event::Safe(true));
+    let refused = words(&bench.say(probe(27)));
+    assert!(refused[0].starts_with("answer probed Err(\"the daemon aborted three times"), "{refused:?}");
 }

@@ -90,6 +90,7 @@ fn end(act: &Act, seed: u8) -> ActEnd {
         Act::Resolve { .. } | Act::ResolveBy { .. } | Act::Patches | Act::Sightings | Act::Check { .. } => {
             ActEnd::Checked(Ok(()))
         }
+        Act::Probe { .. } => ActEnd::Probed(Ok(())),
         Act::Hooks { .. } => ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
         Act::Gates { .. } => ActEnd::Gates(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
         Act::Transaction { .. } => {

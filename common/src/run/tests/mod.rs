@@ -308,6 +308,7 @@ fn act_word(act: &Act) -> String {
         Act::ResolveBy { operation, .. } => format!("resolve by snapshot {operation:?}"),
         Act::Patches => "patches".into(),
         Act::Sightings => "sightings".into(),
+        Act::Probe { probe } => format!("probe {}", probe.name()),
         Act::Check { .. } => "check".into(),
         Act::Hooks { point, attempt, .. } => format!("hooks {} {attempt}", point.as_str()),
         Act::Transaction { attempt, .. } => format!("transaction {attempt}"),
@@ -331,6 +332,7 @@ fn answer_word(body: &ToCoordinator) -> String {
         ToCoordinator::StopSaved { sequence, .. } => format!("stop-saved {sequence}"),
         ToCoordinator::Patches { result, .. } => format!("patches {}", result.is_ok()),
         ToCoordinator::Sightings { result, .. } => format!("sightings {}", result.is_ok()),
+        ToCoordinator::Probed { result, .. } => format!("probed {result:?}"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Services: what must stay up, and how it stands.
 
-use patchmesh_common::rollout::{limit::Limit, service::ServiceSpec};
+use patchmesh_common::{
+    rollout::{limit::Limit, service::ServiceSpec},
+    run::gate::Gate,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{LimitDocument, SelectorDocument};
@@ -17,6 +20,8 @@ pub struct ServiceRequest {
     pub spread: Option<String>,
     /// Whose members start last.
     pub last: Vec<SelectorDocument>,
+    /// What a member must show to count as up.
+    pub probe: Option<Gate>,
 }
 
 impl ServiceRequest {
@@ -28,6 +33,7 @@ impl ServiceRequest {
             min_available: spec.min_available,
             spread: spec.spread,
             last: spec.last.into_iter().map(selector).collect(),
+            probe: spec.probe,
         }
     }
 
@@ -39,6 +45,7 @@ impl ServiceRequest {
             min_available: self.min_available,
             spread: self.spread,
             last: self.last.into_iter().map(|one| one.match_labels).collect(),
+            probe: self.probe,
         }
     }
 }
@@ -57,6 +64,8 @@ pub struct ServiceRow {
     pub spread: Option<String>,
     /// Whose members start last.
     pub last: Vec<SelectorDocument>,
+    /// What a member must show to count as up; null if it is up as long as the mesh hears it.
+    pub probe: Option<Gate>,
     /// How many members it has.
     pub members: u32,
     /// How many of them are up.
@@ -71,6 +80,7 @@ impl ServiceRow {
             min_available: self.min_available.given.parse().ok()?,
             spread: self.spread.clone(),
             last: self.last.clone(),
+            probe: self.probe.clone(),
         })
     }
 }

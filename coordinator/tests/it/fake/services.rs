@@ -1,6 +1,9 @@
 //! One service with a member down, and what becomes of those that are kept or dropped.
 
-use patchmesh_common::rollout::service::ServiceSpec;
+use patchmesh_common::{
+    rollout::service::ServiceSpec,
+    run::gate::{Ask, Gate},
+};
 use patchmesh_coordinator::{
     api::{document::*, not_found},
     fault::Fault,
@@ -19,6 +22,7 @@ fn row() -> ServiceRow {
         min_available: LimitDocument { given: "60%".into(), resolved: 2 },
         spread: Some("zone".into()),
         last: vec![selector("pg-role", "primary")],
+        probe: Some(Gate { ask: Ask::SystemdUnit("pg.service".into()), timeout_seconds: 10 }),
         members: 3,
         up: 2,
     }

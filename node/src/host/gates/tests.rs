@@ -12,7 +12,7 @@ struct Place(tempfile::TempDir);
 impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        for name in ["hooks", "hooks/gate", "run"] {
+        for name in ["hooks", "hooks/gate", "hooks/probe", "run"] {
             std::fs::create_dir_all(place.path(name)).unwrap();
             std::fs::set_permissions(place.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -215,4 +215,43 @@ async fn after_a_ring_a_coordinator_runs_what_its_owner_put_into_its_own_folder_
         "{}",
         not.text
     );
+}
+
+impl Place {
+    fn probes(&self) -> Gates {
+        Gates { home: self.path("hooks"), folder: PROBE, systemctl: Ok(self.path("systemctl")) }
+    }
+
+    async fn probe(&self, ask: Ask) -> Result<(), String> {
+        let probe = Gate { ask, timeout_seconds: 5 };
+        self.probes().probe(&probe, Path::new("/srv/root")).await
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_an_executable_of_its_own_folder_and_belongs_to_no_run() {
+    let place = Place::new();
+    place.script("hooks/gate/pg", "true");
+    let missing = place.probe(command(&["pg"])).await.unwrap_err();
+    assert!(missing.starts_with("there is no ") && missing.ends_with("hooks/probe/pg"), "{missing}");
+    place.script(
+        "hooks/probe/pg",
+        "[ \"$1 $PATCHMESH_PHASE $PATCHMESH_ROOT\" = '-q probe /srv/root' ] && [ -z \"$PATCHMESH_ROLLOUT\" ]",
+    );
+    assert_eq!(place.probe(command(&["pg", "-q"])).await, Ok(()));
+    place.script("hooks/probe/pg", "echo 'no response'; echo more; exit 2");
+    assert_eq!(place.probe(command(&["pg"])).await, Err("it exited with 2: no response".into()));
+    std::fs::set_permissions(place.path("hooks/probe/pg"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let open = place.probe(command(&["pg"])).await.unwrap_err();
+    assert!(open.contains("hooks/probe/pg") && open.ends_with("nothing was run"), "{open}");
+    assert!(place.probe(command(&["../gate/pg"])).await.unwrap_err().contains("folder probe of the host's hooks"));
+}
+
+#[tokio::test]
+async fn a_probe_of_a_unit_is_asked_once() {
+    let place = Place::new();
+    place.script("systemctl", &format!("echo x >> {}; echo activating; exit 3", place.path("asked").display()));
+    let unit = Ask::SystemdUnit("pg.service".into());
+    assert_eq!(place.probe(unit).await, Err("the unit is activating, not active".into()));
+    assert_eq!(std::fs::read_to_string(place.path("asked")).unwrap(), "x\n");
 }
