@@ -150,6 +150,8 @@ kinds! {
     /// A member sends one host the same message over and over, and a daemon that handles it aborts; a second message, if it lasts
     /// long.
     PoisonMessage "poison-message" Busy 2,
+    /// What a member of a service serves fails for a while: it does not pass its probe.
+    ServiceSick "service-sick" Busy 1,
 }
 
 /// Faults of the network that strike single messages.

@@ -140,6 +140,9 @@ pub struct Group {
     pub hosts: u32,
     /// How many of them stay up.
     pub least: u32,
+    /// Whether its members must pass a probe to count as up.
+    #[serde(default)]
+    pub probed: bool,
 }
 
 /// The pace of the mesh, in milliseconds.
@@ -394,7 +397,9 @@ impl Scenario {
         while first < self.hosts && self.services.len() < MAX_SERVICES {
             let hosts = (3 + chance.below(4) as u32).min(self.hosts - first);
             let least = hosts - hosts.min(1 + chance.below(2) as u32);
-            self.services.push(Group { first, hosts, least });
+            // One always: somebody has to feel it when a member fails its probe.
+            let probed = self.services.is_empty() || chance.once_in(2);
+            self.services.push(Group { first, hosts, least, probed });
             first += 2 * hosts;
         }
     }
@@ -427,6 +432,8 @@ impl Scenario {
                     // Two messages are four deaths, and those are an hour of safe mode.
                     Kind::PoisonMessage => [POISON_AGAIN, MINUTE][usize::from(!chance.once_in(6))],
                     Kind::Suspend => 5_000 + chance.below(5 * MINUTE),
+                    // Longer than what was shown before counts.
+                    Kind::ServiceSick => 2 * MINUTE + chance.below(6 * MINUTE),
                     _ => 5_000 + chance.below(2 * MINUTE),
                 };
                 self.faults.push(Fault { at, kind, host: None, lasts, skip: None });

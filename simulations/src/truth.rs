@@ -126,6 +126,13 @@ pub enum Truth {
         least: Option<u32>,
         /// Identities of its members, as the scenario has them.
         members: Vec<NodeId>,
+        /// Whether they must pass a probe to count as up.
+        probed: bool,
+    },
+    /// A host fails its probe from now on, until then in milliseconds.
+    Ails {
+        /// When it passes again.
+        until: u64,
     },
     /// Operators allow so many hosts at a coordinator that starts, over all rollouts.
     FleetLimited(u32),

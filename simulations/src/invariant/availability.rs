@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
     id::{LeaseId, NodeId},
-    rollout::Operation,
+    rollout::{Operation, probe::PROBE_FRESH},
 };
 
 use super::{DeskBook, Promise, Record, Seen};
@@ -15,7 +15,8 @@ use crate::{
 
 /// The promise.
 pub(super) const STATEMENT: &str = "no Go is saved that would leave a service below its minAvailable, counting as down every host \
-    that is down for longer than its silence takes to be noticed, leased, at work, or released but unheard";
+    that is down for longer than its silence takes to be noticed, leased, at work, released but unheard, or failing its probe for \
+    longer than what it showed before counts";
 
 /// How long a dead host may count as up after its last word has arrived, in milliseconds: a link that is cut is noticed late, and
 /// silence later. A partition may hold the word itself back for longer.
@@ -25,6 +26,7 @@ const NOTICED: u64 = SILENT_AFTER + 60_000;
 struct Kept {
     least: u32,
     members: BTreeSet<NodeId>,
+    probed: bool,
 }
 
 /// Knows which hosts run, what they are at work on, and what every ledger holds; members are those of the scenario.
@@ -40,6 +42,8 @@ pub(super) struct Availability {
     /// When a view last took a newer record of a member.
     believed: BTreeMap<(Spot, NodeId), u64>,
     unheard: BTreeMap<(Spot, LeaseId), NodeId>,
+    /// Since when, and until when, an identity fails its probe.
+    ails: BTreeMap<NodeId, (u64, u64)>,
 }
 
 impl Availability {
@@ -52,7 +56,11 @@ impl Availability {
     }
 
     /// Why `node` counts as down for this coordinator, if it does.
-    fn why_down(&self, desk: Spot, node: NodeId, at: u64) -> Option<&'static str> {
+    fn why_down(&self, desk: Spot, node: NodeId, at: u64, probed: bool) -> Option<&'static str> {
+        let fails = |(since, until): &(u64, u64)| at < *until && u128::from(at - since) > PROBE_FRESH.as_millis();
+        if probed && self.ails.get(&node).is_some_and(fails) {
+            return Some("failing its probe");
+        }
         let word = self.believed.get(&(desk, node)).copied().unwrap_or(0);
         if self.down.get(&node).is_some_and(|since| at - word.max(*since) > NOTICED) {
             return Some("down");
@@ -68,9 +76,10 @@ impl Availability {
 
     fn go(&mut self, desk: Spot, host: NodeId, at: u64, record: &mut Record) {
         let kept = self.kept.get(&desk).into_iter().flatten().filter(|(_, kept)| kept.members.contains(&host));
-        for (name, Kept { least, members }) in kept {
+        for (name, Kept { least, members, probed }) in kept {
             let others = || members.iter().filter(|node| **node != host);
-            let down: Vec<_> = others().filter_map(|node| Some((*node, self.why_down(desk, *node, at)?))).collect();
+            let down: Vec<_> =
+                others().filter_map(|node| Some((*node, self.why_down(desk, *node, at, *probed)?))).collect();
             let up = others().count() - down.len();
             record.demand("availability", at, &[desk], up >= *least as usize, || {
                 let down: Vec<_> = down.iter().map(|(node, why)| format!("{node} {why}")).collect();
@@ -85,12 +94,15 @@ impl Promise for Availability {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
         let Seen { at, spot, node, truth, excused } = seen;
         match truth {
-            Truth::Serves { service, least: Some(least), members } => {
-                let kept = Kept { least: *least, members: members.iter().copied().collect() };
+            Truth::Serves { service, least: Some(least), members, probed } => {
+                let kept = Kept { least: *least, members: members.iter().copied().collect(), probed: *probed };
                 self.kept.entry(spot).or_default().insert(service.clone(), kept);
             }
             Truth::Serves { service, least: None, .. } => {
                 self.kept.entry(spot).or_default().remove(service);
+            }
+            Truth::Ails { until } => {
+                self.ails.insert(node, (at, *until));
             }
             Truth::Believed { author, .. } => {
                 let serves = |kept: &BTreeMap<_, Kept>| kept.values().any(|kept| kept.members.contains(author));

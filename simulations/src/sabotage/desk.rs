@@ -50,6 +50,18 @@ impl Sabotage for TagsUnread {
     }
 }
 
+pub(super) struct ProbesUnread;
+
+impl Sabotage for ProbesUnread {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Heard(frame) = event else { return };
+        edit(frame, |body| {
+            let ToCoordinator::Probed { result, .. } = body else { return false };
+            core::mem::replace(result, Ok(())).is_err()
+        });
+    }
+}
+
 pub(super) struct FleetUnheard;
 
 impl Sabotage for FleetUnheard {

@@ -84,6 +84,7 @@ pub const ALL: &[Entry] = &[
         limited
     ),
     entry!("tags-unread", "availability", "the coordinator reads no host's tags", desk::TagsUnread, serving),
+    entry!("probes-unread", "availability", "whatever a probe shows is read as good", desk::ProbesUnread, ailing),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
     entry!("rings-forgotten", "order", "the coordinator reads every plan as one ring", desk::RingsForgotten, ringed),

@@ -47,7 +47,17 @@ pub(super) fn wave() -> Scenario {
 /// The three are one service, of which two stay up, and the wave wants all of them.
 pub(super) fn serving() -> Scenario {
     let mut scenario = all_at_once();
-    scenario.services = vec![Group { first: 0, hosts: 3, least: 2 }];
+    scenario.services = vec![Group { first: 0, hosts: 3, least: 2, probed: false }];
+    scenario
+}
+
+/// One of them falls ill while the others are at work, and a second wave comes much later.
+pub(super) fn ailing() -> Scenario {
+    let mut scenario = serving();
+    scenario.services[0].probed = true;
+    scenario.faults = vec![Fault { at: 0, kind: Kind::ServiceSick, host: None, lasts: HOUR, skip: None }];
+    scenario.heal = 12 * MINUTE;
+    scenario.waves.push(Wave { at: 6 * MINUTE, ..scenario.waves[0].clone() });
     scenario
 }
 

@@ -74,6 +74,7 @@ pub(super) enum Look {
     Verify(LeaseId, Transaction),
     Repair(LeaseId, Transaction, String),
     Gates(LeaseId, RolloutId),
+    Probe,
 }
 
 impl World {
@@ -95,6 +96,7 @@ impl World {
             Act::Resolve { .. } | Act::ResolveBy { .. } => look(self, 300, 3_000, Look::Resolve),
             // Nobody asks: reports are no part of what is proved here.
             Act::Patches | Act::Sightings => {}
+            Act::Probe { .. } => self.ask_probe(spot, id),
             Act::Check { transaction, .. } => look(self, 300, 3_000, Look::Check(transaction)),
             Act::Verify { lease, expected, .. } => look(self, 200, 1_500, Look::Verify(lease, expected)),
             Act::Repair { lease, transaction, because, .. } => {
@@ -328,6 +330,10 @@ impl World {
             let error = (!ok).then(|| String::from("noNewFailedUnits: web.service has failed"));
             return self.act_ended(spot, act, ActEnd::Gates(HooksEnd { error, output: String::new() }));
         }
+        if let Look::Probe = look {
+            let shown = self.probed(spot);
+            return self.act_ended(spot, act, ActEnd::Probed(shown));
+        }
         let now = self.now;
         let repository = &self.repository;
         let seat = &mut self.seats[spot as usize];
@@ -351,7 +357,7 @@ impl World {
             remedy: String::from(if code == RefusalCode::PlanChanged { "plan again" } else { "wait until it is over" }),
         };
         let end = match look {
-            Look::Gates(..) => return,
+            Look::Gates(..) | Look::Probe => return,
             Look::Resolve => {
                 let transaction = host.installed.resolve(repository);
                 let resolution = Resolution { transaction, counters: PatchCounters::default() };

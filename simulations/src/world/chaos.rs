@@ -118,7 +118,7 @@ impl Chaos {
         }
     }
 
-    fn take_back(&mut self, name: &'static str) {
+    pub(super) fn take_back(&mut self, name: &'static str) {
         if let Some(count) = self.counts.get_mut(name) {
             count.injected -= 1;
             if count.injected == 0 {
@@ -356,6 +356,7 @@ impl World {
             }
             Kind::StopEverything => return self.stop_everything(primary, lasts),
             Kind::Forge => return self.forge(),
+            Kind::ServiceSick => return self.fall_ill(lasts),
             Kind::PoisonMessage => return self.send_poison(lasts),
             Kind::Replay | Kind::Flood => {
                 let count = if kind == Kind::Flood { 600 } else { 60 };
@@ -461,6 +462,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.chaos.end();
+        self.recover_all();
         for cut in self.net.heal().into_iter().filter(|cut| !cut.felt) {
             self.chaos.take_back(cut.name);
         }

@@ -2,6 +2,7 @@
 //! happened.
 
 mod acts;
+mod ailing;
 mod chaos;
 mod desk;
 mod end;
@@ -215,6 +216,7 @@ pub struct World {
     sabotage: Option<Box<dyn Sabotage>>,
     /// What daemons die of.
     poisons: poison::Poisons,
+    ailing: ailing::Ailing,
     poisoner: Chance,
     /// How long gates of rings take.
     gates: Chance,
@@ -296,6 +298,7 @@ impl World {
             observers: Observers::default(),
             sabotage: None,
             poisons: poison::Poisons::default(),
+            ailing: ailing::Ailing::default(),
             poisoner,
             gates,
             trace: Trace::default(),

@@ -8,6 +8,7 @@ use patchmesh_common::{
         controller::Event,
         service::{ServiceAct, ServiceSpec},
     },
+    run::gate::{Ask, DEFAULT_PROBE_TIMEOUT, Gate},
 };
 
 use super::World;
@@ -22,7 +23,7 @@ fn tag(number: usize) -> String {
     format!("service-{number}")
 }
 
-fn members(group: &Group) -> impl Iterator<Item = u32> {
+pub(super) fn members(group: &Group) -> impl Iterator<Item = u32> {
     group.first..group.first.saturating_add(group.hosts)
 }
 
@@ -45,7 +46,10 @@ impl World {
             let event = if !self.healed || members(&group).all(returns) {
                 let selector = [(name.clone(), String::from("yes"))].into();
                 let Ok(min_available) = group.least.to_string().parse() else { continue };
-                let spec = Box::new(ServiceSpec { name, selector, min_available, spread: None, last: Vec::new() });
+                let ask = Ask::SystemdUnit(format!("{name}.service"));
+                let probe = group.probed.then_some(Gate { ask, timeout_seconds: DEFAULT_PROBE_TIMEOUT });
+                let spec = ServiceSpec { name, selector, min_available, spread: None, last: Vec::new(), probe };
+                let spec = Box::new(spec);
                 Event::Keep { spec, by }
             } else {
                 Event::Drop { name, by }
@@ -87,7 +91,10 @@ impl World {
         match act {
             ServiceAct::Kept { spec, .. } => Some(self.serves(&spec.name, Some(spec))),
             ServiceAct::Dropped { name, .. } => Some(self.serves(name, None)),
-            ServiceAct::Fleet { .. } | ServiceAct::Members { .. } | ServiceAct::Seen { .. } => None,
+            ServiceAct::Fleet { .. }
+            | ServiceAct::Members { .. }
+            | ServiceAct::Seen { .. }
+            | ServiceAct::Probed { .. } => None,
         }
     }
 
@@ -100,6 +107,7 @@ impl World {
             service: name.to_owned(),
             least: spec.map(|spec| spec.min_available.resolve_least(count)),
             members,
+            probed: group.is_some_and(|group| group.probed),
         }
     }
 }
