@@ -106,7 +106,8 @@ impl Scene<'_> {
             Waiting::Fleet { .. } => self.told(self.held(|_| true), "slots are held"),
             Waiting::Service(short) => {
                 let told = |one: &Fallen| {
-                    Cause::new(one.why.code(), one.text(), self.down_since(one), Some(one.why.command()))
+                    let command = one.why.command().unwrap_or_else(|| short.describe());
+                    Cause::new(one.why.code(), one.text(), self.down_since(one), Some(command))
                 };
                 short.down.iter().map(told).collect()
             }
