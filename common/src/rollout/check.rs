@@ -81,6 +81,8 @@ struct Rules {
     ended: bool,
     /// How many leases of each host got a `Go`.
     attempts: BTreeMap<NodeId, u32>,
+    /// Leases granted here that were released, and whose hosts have not said since what came of them.
+    let_go: BTreeMap<NodeId, LeaseId>,
 }
 
 /// Reads a ledger entry by entry and keeps its own books.
@@ -156,6 +158,7 @@ impl Judge {
                     order: Order::new(&rollout.plan),
                     ended: false,
                     attempts: BTreeMap::new(),
+                    let_go: BTreeMap::new(),
                 };
                 self.rules.insert(rollout.id, rules);
             }
@@ -306,6 +309,7 @@ impl Judge {
             rules.order.changes(&rules.plan, host);
         }
         if counts {
+            rules.let_go.remove(&host);
             rules.order.over(host);
             if report.error.as_ref().is_some_and(|error| error.code == GATE_FAILED) {
                 rules.order.gate_failed(host);
@@ -326,9 +330,12 @@ impl Judge {
         }
     }
 
-    /// The host did nothing under `lease`: if that was released, somebody waits for it again.
+    /// The host did nothing under `lease`: if that was granted here and released, and nothing else came of the host since,
+    /// somebody waits for it again.
     fn begins_again(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId) {
-        if let Some(rules) = self.rules.get_mut(&rollout).filter(|_| self.elsewhere.was_released(lease)) {
+        let Some(rules) = self.rules.get_mut(&rollout) else { return };
+        if rules.let_go.get(&host) == Some(&lease) {
+            rules.let_go.remove(&host);
             rules.order.again(host);
         }
     }
@@ -339,7 +346,10 @@ impl Judge {
         let Some(lease) = lease else { return };
         if self.held.get(&host) == Some(&lease) {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
-            own.for_each(|rules| rules.order.over(host));
+            own.for_each(|rules| {
+                rules.let_go.insert(host, lease);
+                rules.order.over(host);
+            });
             if self.is_at_work(&host) {
                 let granted = self.used.get(&lease).map_or(u64::MAX, |(_, entry)| *entry);
                 self.watch.released(host, lease, granted);
