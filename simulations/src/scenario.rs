@@ -268,13 +268,13 @@ fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
-/// The rings of some waves are asked about after their bake, and some of them are sick; not those of the first one, which gives the
-/// faults hosts at work. Most of the canaries are while they bake, but not from its beginning to its end.
-fn show(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+/// The rings of some waves are asked about after their bake, and if it is not calm some of them are sick; not those of the first one,
+/// which gives the faults hosts at work. Most of the canaries are while they bake, but not from its beginning to its end.
+fn show(waves: &mut [Wave], rank: u8, chance: &mut crate::chance::Chance) {
     for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
         wave.shown = chance.once_in(2);
         let ring = u16::from(chance.once_in(2));
-        let sick = chance.once_in(3) && wave.shown && at > 0;
+        let sick = chance.once_in(3) && wave.shown && at > 0 && rank > 0;
         let bake = wave.rings.get(usize::from(ring)).map_or(0, |ring| ring.bake);
         let turn = chance.below(bake.max(1));
         let (after, lasts) = [(turn, 0), (0, turn), (0, 0)][chance.below(3) as usize];
@@ -390,9 +390,7 @@ impl Scenario {
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
         postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));
-        if rank >= 2 {
-            show(&mut waves, &mut Seeds::new(seed, false).chance("ring gates"));
-        }
+        show(&mut waves, rank, &mut Seeds::new(seed, false).chance("ring gates"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,
