@@ -216,8 +216,8 @@ impl World {
         // Never that of a wave, which counts up from 1 in the lower half.
         let id = RolloutId((desk.chance.next_u64() | 1 << 31).to_be_bytes());
         let plan = plan_of(&start.spec, openings, found, now.wall);
-        if let Some(steps) = rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        if let Some(ringed) = rings::ringed(id, &plan) {
+            self.tell(spot, ringed);
         }
         self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: start.key.by() });
         self.run_tried(spot, &start.key, None);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The ring after which nothing begins any more, if it has yet to show that all is well: every host is done, or silent and passed
-/// over.
+/// over. If all are done, it does not matter whether a step is still closed: nobody is left for whom it would open.
 pub(super) fn last(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<u16> {
     let complete = || {
         let mut open = state.tally.eligible.iter();
@@ -17,7 +17,7 @@ pub(super) fn last(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &
     };
     if state.plan.ring_gates.is_empty()
         || state.is_latched()
-        || front::gate(id, state, desk, now).is_some()
+        || (!state.tally.eligible.is_empty() && front::gate(id, state, desk, now).is_some())
         || !complete()
     {
         return None;
