@@ -44,6 +44,7 @@ mod probes;
 mod released;
 pub(super) mod replanned;
 mod ring_gates;
+mod ring_gates_elsewhere;
 mod rings;
 mod services;
 mod statuses;

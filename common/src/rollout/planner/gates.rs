@@ -22,7 +22,9 @@ pub(super) fn last(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &
     {
         return None;
     }
-    state.last_begun().filter(|ring| !state.has_shown(*ring))
+    // While others are awaited, only what has had its turn is asked about.
+    let had_turn = |ring: &u16| state.tally.eligible.is_empty() || *ring <= state.course.place.ring;
+    state.last_begun().filter(|ring| !state.has_shown(*ring)).filter(had_turn)
 }
 
 /// The ring before the present one, if its bake is over and it has yet to show that all is well.

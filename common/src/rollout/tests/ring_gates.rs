@@ -13,7 +13,7 @@ use crate::{
 const MINUTE: u64 = 60_000;
 
 /// Two canaries, five minutes later the two others; after each ring the shop is looked at.
-fn gated(errors: u32) -> Plan {
+pub(super) fn gated(errors: u32) -> Plan {
     let rings = vec![ring("canary", 2, &[], 0, 300), ring("fleet", 2, &[], 0, 0)];
     let look = |word: &str| Gate { ask: Ask::Command(vec![word.into()]), timeout_seconds: 60 };
     Plan { rings, ring_gates: vec![look("check-shop"), look("check-tills")], ..plan_of(4, 4, errors, open()) }
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Whoever may go goes, and ends.
-    fn work(&mut self) {
+    pub(super) fn work(&mut self) {
         for _ in 0..8 {
             self.round();
             self.finish_one();
