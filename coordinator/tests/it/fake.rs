@@ -16,7 +16,8 @@ use patchmesh_common::{
     inventory::{PackageChange, Transaction},
     membership::Role,
     rollout::{
-        Operation, RebootOption, approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec, status::Command,
+        Operation, RebootOption, approval::SignedVerdict, intent::Intent, service::ServiceSpec, spec::RolloutSpec,
+        status::Command,
     },
     run::{
         Phase,
@@ -118,14 +119,29 @@ pub(crate) struct Fake {
     pub(crate) folder: tempfile::TempDir,
     /// Who gave orders, in order.
     pub(crate) by: Arc<Mutex<Vec<String>>>,
+    /// What they were about to change in the store, in order.
+    pub(crate) intents: Arc<Mutex<Vec<Intent>>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(folder.path()));
-        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder, by: Arc::default() }
+        Self {
+            ending: None,
+            breaks: AtomicU32::new(0),
+            hangs: false,
+            store,
+            folder,
+            by: Arc::default(),
+            intents: Arc::default(),
+        }
     }
+}
+
+/// Of a test that looks at files alone.
+pub(crate) fn unnoted(_: Intent) -> Result<(), Fault> {
+    Ok(())
 }
 
 fn time(text: &str) -> Time {
@@ -625,6 +641,12 @@ impl Service for Fake {
     fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {
         let given = OrderStamp { scope, sequence: orders().next_sequence, stop: true };
         say(Ok(StopDocument { order: given.into(), ..standing() }))
+    }
+
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()> {
+        self.ordered(by);
+        self.intents.lock().unwrap().push(intent);
+        say(Ok(()))
     }
 
     fn store(&self) -> Arc<Store> {
