@@ -86,7 +86,7 @@ impl Store {
 
     fn kept_window(&self, written: MaintenanceWindow) -> Result<KeptWindow, Fault> {
         let since = self.windows.since(&written.name)?;
-        Ok(KeptWindow { window: checked(&written)?, since, written })
+        Ok(KeptWindow { window: checked(&written)?.kept_since(since), since, written })
     }
 
     /// Keeps `window`, the baselines of whose tasks must be there.
@@ -137,7 +137,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        time::{Duration, UNIX_EPOCH},
+    };
 
     use patchmesh_common::schedule::window::Spec;
 
@@ -184,6 +187,27 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(dir.path().join("windows")).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(left, ["weekly.yaml"], "no temporary files stay behind");
+    }
+
+    #[test]
+    fn an_offset_counts_from_days_that_came_after_the_window_was_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let mut late = window("late", "cron(0 2 ? * TUE#2 *)");
+        late.spec.offset_days = Some(3);
+        store.put_window(late, &unnoted).unwrap();
+        let next = |since: &str| {
+            let file = fs::File::options().write(true).open(dir.path().join("windows/late.yaml")).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_millis(at(since).0 as u64)).unwrap();
+            let now = at("2026-12-09T00:00:00Z");
+            let found = store.openings(&["late".into()], &[], now, 1).unwrap()[0];
+            for kept in store.windows().unwrap().into_iter().chain([store.window("late").unwrap()]) {
+                assert_eq!(kept.window.openings(now).next().unwrap().opening, found);
+            }
+            found.opens.rfc3339()
+        };
+        assert_eq!(next("2026-12-08T01:00:00Z"), "2026-12-11T02:00:00Z");
+        assert_eq!(next("2026-12-08T03:00:00Z"), "2027-01-15T02:00:00Z", "the day of the schedule had passed");
     }
 
     #[test]

@@ -445,6 +445,17 @@ impl Fake {
         rollout(RolloutState::Running)
     }
 
+    /// The store, with windows that are as they are since the first of December 2026.
+    pub(crate) fn aged(&self) -> &Store {
+        let files = std::fs::read_dir(self.folder.path().join("windows")).into_iter().flatten();
+        for file in files {
+            let file = std::fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+            let since = u64::try_from(time("2026-12-01T00:00:00Z").0.0).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_millis(since)).unwrap();
+        }
+        &self.store
+    }
+
     fn ordered(&self, by: String) {
         self.by.lock().unwrap().push(by);
     }
@@ -506,10 +517,10 @@ impl Service for Fake {
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
         let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
-        if let Err(fault) = urgent::refuse_covered(&spec, &known, &self.store, now) {
+        if let Err(fault) = urgent::refuse_covered(&spec, &known, self.aged(), now) {
             return say(Err(fault));
         }
-        say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
+        say(freeze::openings(&spec, self.aged(), now).map(|openings| plan_in(&spec, openings)))
     }
 
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
@@ -563,11 +574,11 @@ impl Service for Fake {
     }
 
     fn windows(&self) -> Answer<'_, WindowListDocument> {
-        say(windows::list(&self.store))
+        say(windows::list(self.aged()))
     }
 
     fn window(&self, name: String) -> Answer<'_, WindowDocument> {
-        say(windows::one(&self.store, &name))
+        say(windows::one(self.aged(), &name))
     }
 
     fn policies(&self) -> Answer<'_, PoliciesDocument> {

@@ -353,8 +353,8 @@ fn what_is_said_of_kept_windows_is_what_is_published() {
     published!("kept").holds(&change);
     fake.store.put_window(manifest("closing.yaml", include_str!("../scripts/closing.yaml")), &fake::unnoted).unwrap();
     fake.store.put_window(manifest("tasks.yaml", include_str!("../scripts/tasks.yaml")), &fake::unnoted).unwrap();
-    published!("window-list").holds(&fake::windows::list(&fake.store).unwrap());
-    published!("window").holds(&fake::windows::one(&fake.store, "patch-tuesday").unwrap());
+    published!("window-list").holds(&fake::windows::list(fake.aged()).unwrap());
+    published!("window").holds(&fake::windows::one(fake.aged(), "patch-tuesday").unwrap());
 }
 
 #[test]
