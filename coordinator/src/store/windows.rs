@@ -1,7 +1,7 @@
 //! The maintenance windows that are kept.
 
 use patchmesh_common::{
-    rollout::intent::Kind,
+    rollout::{intent::Kind, policy::PatchPolicy},
     schedule::{
         Opening,
         blackout::Blackout,
@@ -11,7 +11,7 @@ use patchmesh_common::{
 };
 
 use super::{
-    Note, Store,
+    Note, Store, UNCHANGED,
     folder::Kept,
     judged::{Judged, checked, find},
 };
@@ -104,9 +104,22 @@ impl Store {
     /// Takes the window `name` away. Plans that were made by it keep their openings.
     ///
     /// # Errors
-    /// As [`Self::window`]; a file that cannot be removed.
+    /// As [`Self::window`]; `window-in-use` if a policy installs in it, a file that cannot be removed.
     pub fn delete_window(&self, name: &str, note: Note<'_>) -> Result<KeptDocument, Fault> {
         let changing = self.changing(note);
+        let policies: Vec<PatchPolicy> = self.policies.load()?;
+        let needs = |one: &&PatchPolicy| one.spec.windows.iter().any(|window| window == name);
+        let needed_by: Vec<_> = policies.iter().filter(needs).map(|one| one.name.as_str()).collect();
+        if let [first, more @ ..] = needed_by.as_slice() {
+            let (more, verb) = match more.len() {
+                0 => (String::new(), "installs"),
+                count => (format!(" and {count} more"), "install"),
+            };
+            let text = format!("window {name} cannot be deleted: policy {first}{more} {verb} in it");
+            let remedy =
+                format!("take it out of that policy's windows, or patchmesh delete policy {first}, then try again");
+            return Err(Fault::new("window-in-use", text, UNCHANGED, remedy));
+        }
         self.windows.take(name, &changing)
     }
 
@@ -142,7 +155,7 @@ mod tests {
         time::{Duration, UNIX_EPOCH},
     };
 
-    use patchmesh_common::schedule::window::Spec;
+    use patchmesh_common::{rollout::policy::predefined::host_management, schedule::window::Spec};
 
     use super::*;
     use crate::{
@@ -187,6 +200,31 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(dir.path().join("windows")).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(left, ["weekly.yaml"], "no temporary files stay behind");
+    }
+
+    #[test]
+    fn what_a_policy_installs_in_is_not_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.put_window(window("sundays", "cron(0 2 ? * SUN *)"), &unnoted).unwrap();
+        store.put_window(window("nightly", "cron(0 2 * * ? *)"), &unnoted).unwrap();
+        let mut policy = host_management();
+        policy.spec.install = policy.spec.scan.clone();
+        policy.spec.windows = vec!["nightly".into(), "sundays".into()];
+        for name in ["db", "web"] {
+            policy.name = name.into();
+            store.put_policy(policy.clone(), &unnoted).unwrap();
+        }
+        let fault = store.delete_window("sundays", &unnoted).unwrap_err();
+        let said = "window sundays cannot be deleted: policy db and 1 more install in it";
+        assert_eq!((fault.code, fault.message.as_str()), ("window-in-use", said));
+        assert!(store.window("sundays").is_ok());
+        assert_eq!(store.delete_window("none", &unnoted).unwrap_err().code, "not-found");
+        store.delete_policy("db", &unnoted).unwrap();
+        policy.spec.windows.pop();
+        store.put_policy(policy, &unnoted).unwrap();
+        assert_eq!(store.delete_window("sundays", &unnoted).unwrap().change, Change::Deleted);
+        assert_eq!(store.delete_window("nightly", &unnoted).unwrap_err().code, "window-in-use");
     }
 
     #[test]
