@@ -15,6 +15,7 @@ use patchmesh_common::{
         Operation, RebootOption,
         approval::SignedVerdict,
         controller::{Event, last_step},
+        intent::Intent,
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedHost, PlannedHost},
         service::ServiceSpec,
@@ -435,6 +436,10 @@ impl Service for Coordinator {
 
     fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument> {
         Box::pin(self.delete_service(name, by))
+    }
+
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()> {
+        Box::pin(self.note_intent(intent, by))
     }
 
     fn store(&self) -> Arc<Store> {

@@ -164,6 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_twice_at_the_same_time_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Snapshots::new(folder.path());
+        std::thread::scope(|scope| {
+            let keep = || (1..20).for_each(|at| assert_eq!(store.keep(&snapshot(at)).unwrap(), snapshot(at).id()));
+            (0..4).for_each(|_| drop(scope.spawn(keep)));
+        });
+        assert_eq!(listed(&store).0.len(), 19);
+    }
+
+    #[test]
     fn what_is_not_what_its_name_says_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let store = Snapshots::new(folder.path());

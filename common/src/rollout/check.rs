@@ -222,7 +222,7 @@ impl Judge {
                 let gated = rules.order.gated(*ring, *attempt, verdict);
                 self.demand("order", gated.is_ok(), None, || gated.err().unwrap_or_default());
             }
-            LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } => {}
+            LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } | LedgerAct::Intent { .. } => {}
         }
         self.entries += 1;
     }

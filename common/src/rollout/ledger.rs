@@ -13,6 +13,7 @@ use super::{
     Operation,
     approval::SignedVerdict,
     estimate::Durations,
+    intent::Intent,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
     ring_gate::RingVerdict,
@@ -214,6 +215,14 @@ pub enum LedgerAct {
         attempt: u32,
         /// What they showed.
         verdict: RingVerdict,
+    },
+    /// An operator changes what is kept in the coordinator's files. Saved before the file is written: what took effect is in the
+    /// ledger, and what a crash or a full disk kept from its file was asked for all the same.
+    Intent {
+        /// What changes.
+        intent: Intent,
+        /// Who asked for it.
+        by: String,
     },
 }
 
@@ -459,6 +468,8 @@ impl Ledger {
             LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
                 self.fold_gated(*rollout, *ring, *attempt, verdict, entry.at)?;
             }
+            // The files are the truth of what is kept.
+            LedgerAct::Intent { .. } => {}
         }
         self.note_since(entry);
         Ok(())

@@ -7,7 +7,8 @@
 //! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
 //! host is lost, `reboot` when a host reboots, `policy` what comes again and again, `task` what is done in a window, `attempts` what
 //! of both is to be started and `started` what was, `replan` what is planned again because versions moved, `urgent` what cannot wait,
-//! `why` the chain of causes behind a host, rollout or patch that is not done, `status` how all that is called by AWS, `check` the
+//! `why` the chain of causes behind a host, rollout or patch that is not done, `status` how all that is called by AWS,
+//! `intent` what operators keep beside rollouts, `check` the
 //! judge that knows the rules of a valid ledger and
 //! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
@@ -20,6 +21,7 @@ pub mod check;
 pub mod claim;
 pub mod controller;
 pub mod estimate;
+pub mod intent;
 mod lease;
 pub mod ledger;
 pub mod limit;

@@ -26,6 +26,7 @@ use crate::{
         OnSuperseded, Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
         chain::Head,
+        intent::{Intent, Kind},
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
@@ -422,6 +423,7 @@ fn ledger(lines: &mut Lines) {
     let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     let opening = Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX };
+    let intent = |intent| LedgerAct::Intent { intent, by: text("ops") };
     let failed = RingVerdict::Failed { gate: 3, text: "no".into() };
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
@@ -472,6 +474,12 @@ fn ledger(lines: &mut Lines) {
         ("ring-asked", LedgerAct::RingAsked { rollout, ring: 1, attempt: 2 }),
         ("ring-passed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: RingVerdict::Passed }),
         ("ring-failed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: failed }),
+        ("intent.created", intent(Intent::Created { kind: Kind::Baseline, name: text("web"), digest: [7; 32] })),
+        ("intent.replaced", intent(Intent::Replaced { kind: Kind::Window, name: text("sundays"), digest: [7; 32] })),
+        ("intent.deleted", intent(Intent::Deleted { kind: Kind::Policy, name: text("nightly") })),
+        ("intent.registered", intent(Intent::Registered { group: text("prod"), baseline: text("web") })),
+        ("intent.deregistered", intent(Intent::Deregistered { group: text("prod"), baseline: text("web") })),
+        ("intent.made-default", intent(Intent::MadeDefault { baseline: text("web") })),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });

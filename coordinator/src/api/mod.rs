@@ -57,7 +57,7 @@ pub mod who;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use patchmesh_common::{
-    rollout::{approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec},
+    rollout::{approval::SignedVerdict, intent::Intent, service::ServiceSpec, spec::RolloutSpec},
     run::message::{SignedStop, StopScope},
     selector::Selector,
 };
@@ -180,6 +180,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Drops a service. Answers once it is in the ledger.
     fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument>;
+
+    /// Saves what `by` is about to change in the store. Answers once it is in the ledger.
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()>;
 
     /// What is kept of baselines and patch groups.
     fn store(&self) -> Arc<Store>;

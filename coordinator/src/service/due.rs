@@ -17,6 +17,7 @@ use patchmesh_node::clock;
 
 use super::{Coordinator, Starts};
 use crate::{
+    actor::EMPTY_TARGETS,
     api::document::{NotStarted, PlanDocument, RecurringRun, RecurringRuns, Time},
     fault::Fault,
     status::View,
@@ -100,6 +101,10 @@ impl Coordinator {
             Ok(id) => {
                 tracing::info!(by, rollout = id, name, "what was due was started");
                 None
+            }
+            Err(fault) if fault.code == EMPTY_TARGETS => {
+                tracing::info!(by, name, "what was due is over: {}", fault.message);
+                return self.trying.all().was_empty(&key, fault.message);
             }
             Err(fault) => {
                 tracing::warn!(by, name, remedy = fault.remedy, "what was due was not started: {}", fault.chain());

@@ -227,6 +227,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::store::tests::unnoted;
 
     fn asked(list: Option<String>) -> Snapshot {
         Snapshot { at: WallTime(7), rules: Rules { list, ..Rules::plain(Choice::All) }, versions: None }
@@ -292,7 +293,7 @@ mod tests {
         };
         for (name, spec) in [("nightly", schedule("cron(0 2 * * ? *)")), ("once", schedule("at(2026-12-01T02:00:00)"))]
         {
-            store.put_window(MaintenanceWindow { name: name.into(), spec }).unwrap();
+            store.put_window(MaintenanceWindow { name: name.into(), spec }, &unnoted).unwrap();
         }
         let now = at("2026-12-01T03:00:00.250Z");
         let found = openings(&spec(&["nightly"], &[]), &store, now).unwrap();

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use patchmesh_common::{rollout::spec::RolloutSpec, selector::Selector};
+use patchmesh_common::{
+    rollout::{intent::Intent, spec::RolloutSpec},
+    selector::Selector,
+};
 use patchmesh_coordinator::{
     api::{MAX_BODY, client::Client, document::*, server},
     fault::{Exit, Fault},
@@ -50,6 +53,58 @@ fn whoever_gives_an_order_is_named_by_what_they_say_and_by_what_the_kernel_says(
     assert_eq!(named.len(), 5);
     assert!(named.iter().all(|by| by.contains(&kernel)), "{named:?}");
     assert_eq!(named[4], format!("maria ({kernel})"));
+}
+
+#[test]
+fn whoever_changes_what_is_kept_is_named_and_so_is_the_change() {
+    let fake = Fake::default();
+    let (by, intents) = (fake.by.clone(), fake.intents.clone());
+    let served = Served::start(fake);
+    let client = Client::new(&served.socket);
+    let window = manifest::window::parse("last.yaml", include_str!("../scripts/last.yaml")).unwrap();
+    let policy = manifest::policy::parse("weekly.yaml", include_str!("../scripts/weekly-policy.yaml")).unwrap();
+    let baseline = manifest::baseline::parse("mesh.yaml", include_str!("../scripts/mesh.yaml")).unwrap();
+    let names = [window.name.clone(), policy.name.clone(), baseline.name.clone()];
+    let [window_name, policy_name, baseline_name] = &names;
+    block_on(async {
+        for _ in 0..2 {
+            client.put_window(window_name, &window.clone().into()).await.unwrap();
+        }
+        client.put_policy(policy_name, &policy.into()).await.unwrap();
+        client.put_baseline(baseline_name, &Written::from(baseline)).await.unwrap();
+        let asked = RegisterRequest { baseline: baseline_name.clone(), operating_system: None };
+        client.register("prod", &asked).await.unwrap();
+        client.deregister("prod", &asked).await.unwrap();
+        client.delete_baseline(baseline_name).await.unwrap();
+        client.delete_policy(policy_name).await.unwrap();
+        client.delete_window(window_name).await.unwrap();
+    });
+    let told: Vec<_> = intents
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|intent| match intent {
+            Intent::Created { kind, name, digest } => {
+                assert_ne!(*digest, [0; 32]);
+                format!("created {} {name}", kind.as_str())
+            }
+            Intent::Deleted { kind, name } => format!("deleted {} {name}", kind.as_str()),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        format!("created window {window_name}"),
+        format!("created policy {policy_name}"),
+        format!("created baseline {baseline_name}"),
+        format!("{:?}", Intent::Registered { group: "prod".into(), baseline: baseline_name.clone() }),
+        format!("{:?}", Intent::Deregistered { group: "prod".into(), baseline: baseline_name.clone() }),
+        format!("deleted baseline {baseline_name}"),
+        format!("deleted policy {policy_name}"),
+        format!("deleted window {window_name}"),
+    ];
+    assert_eq!(told, expected);
+    let named = by.lock().unwrap().clone();
+    assert!(named.len() == told.len() && named.iter().all(|by| by.contains("uid ")), "{named:?}");
 }
 
 #[test]

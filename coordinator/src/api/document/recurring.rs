@@ -46,7 +46,8 @@ impl RecurringRun {
 pub struct RecurringResult {
     /// That time.
     pub at: Time,
-    /// The state of its rollout, or `Skipped`, `Missed` or `NotStarted`; of a task also `Pending`.
+    /// The state of its rollout, or `Skipped`, `Missed`, `NotStarted`, or `NoInstancesInTag` (AWS's word: its targets matched no
+    /// host, and nothing was to be done); of a task also `Pending`.
     pub result: String,
     /// Why there is no rollout; null if there is one.
     pub text: Option<String>,
@@ -63,7 +64,8 @@ impl RecurringResult {
     }
 
     pub(super) fn not_started(one: &attempts::NotStarted) -> Self {
-        Self::new(one.of, "NotStarted", Some(one.because.clone()))
+        let result = if one.is_empty { "NoInstancesInTag" } else { "NotStarted" };
+        Self::new(one.of, result, Some(one.because.clone()))
     }
 }
 
