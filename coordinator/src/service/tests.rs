@@ -63,8 +63,9 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
 
 #[test]
 fn a_plan_document_thaws_into_what_it_froze() {
-    let plan = thaw(plan_of(&[("b", 2), ("a", 1), ("c", 3), ("d", 4)], "50%"), NOW).unwrap();
-    assert_eq!(plan.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    let plan = thaw(plan_of(&[("b", 2), ("c", 3), ("d", 4), ("a", 1)], "50%"), NOW).unwrap();
+    let names: Vec<_> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(names, ["b", "c", "d", "a"], "in the order that somebody reviewed");
     assert_eq!((plan.max_concurrency.resolved, plan.max_errors.resolved), (2, 2), "of the four that are planned");
     assert_eq!(plan.openings, [Opening::endless(NOW)], "none means from now on");
     let because: Vec<_> = plan.excluded.iter().map(|host| host.because).collect();
@@ -113,7 +114,7 @@ fn ringed() -> PlanDocument {
         bake: std::time::Duration::ZERO,
         approvals: 0,
     };
-    let mut document = plan_of(&[("c", 3), ("b", 2), ("a", 1)], "1");
+    let mut document = plan_of(&[("a", 1), ("b", 2), ("c", 3)], "1");
     let mut spec = RolloutSpec::try_from(document.spec.clone()).unwrap();
     spec.rings = vec![ring("canary", &[]), ring("fleet", &["50%", "100%"])];
     let rest = document.rings[0].hosts.split_off(2);

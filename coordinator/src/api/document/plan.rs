@@ -337,14 +337,13 @@ pub struct PlanRing {
     pub bake_seconds: u32,
     /// How many operators must approve before it begins.
     pub approvals: u8,
-    /// By name, which is also the order in which they start.
+    /// In the order in which they start: by name, but those that their services start last come last.
     pub hosts: Vec<PlanHost>,
 }
 
 impl PlanRing {
-    /// `ring` with its hosts, by name.
-    pub fn new(ring: PlannedRing, mut hosts: Vec<PlanHost>) -> Self {
-        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+    /// `ring` with its hosts, in the order in which they start.
+    pub fn new(ring: PlannedRing, hosts: Vec<PlanHost>) -> Self {
         let step = |step: ResolvedLimit| LimitDocument { given: step.given, resolved: step.resolved };
         Self {
             name: ring.name,
