@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
+    gossip::{Mode, NodeRecord, RecordBody},
     rollout::{
         plan::{ExcludedBecause, ExcludedHost},
-        why::{Cause, MAX_NAMED, Scene},
+        why::{Cause, Heard, MAX_NAMED, Scene},
     },
-    run::message::{StepReport, StopScope},
+    run::message::{RunError, StepReport, StopScope},
 };
 
 const OTHER: RolloutId = RolloutId([8; 8]);
@@ -298,4 +299,48 @@ fn many_hosts_that_wait_for_the_same_are_one_cause_and_a_patch_names_what_lacks_
     assert_eq!((lab.planned, lab.done, lab.chain), (12, 12, vec![]));
     let nobody = world.scene().patch("nginx");
     assert_eq!((nobody.planned, codes(&nobody.chain)), (0, vec!["not-planned"]));
+}
+
+#[test]
+fn nobody_is_told_to_reboot_on_an_unclean_package_database() {
+    let mut world = World::new(2);
+    let mend = crate::run::message::MEND_DATABASE;
+    let record = NodeRecord {
+        mesh: mesh(),
+        incarnation: Incarnation(1),
+        version: 1,
+        sealed_at: WallTime(0),
+        body: RecordBody { mode: Mode::Enforce, reboot_required: true, ..RecordBody::default() },
+    };
+    let heard = Heard { record: &record, alive: true };
+    let commands = |world: &World, scene: Scene<'_>| {
+        let chain = scene.host(signer(1).id(), Some(heard));
+        assert!(world.state().ended_at.is_some(), "{chain:?}");
+        let of = |code: &str| chain.iter().find(|cause| cause.code == code).and_then(|cause| cause.command.clone());
+        (of("transaction-failed").or_else(|| of("dirty-database")), of("reboot-required").unwrap())
+    };
+    world.script(1, Script::Bad);
+    world.apply(plan_of(2, 1, 2, open()));
+    world.run();
+    assert_eq!(commands(&world, world.scene()).1, "systemctl reboot", "it failed, and left nothing unclean");
+    let with = |code: &str, text: &str| {
+        let mut ledger = world.controller.ledger().clone();
+        let host = &mut ledger.rollouts.get_mut(&ID).unwrap().hosts[0];
+        let report = host.report.as_mut().unwrap();
+        report.error = Some(RunError { code: code.into(), text: text.into(), log: String::new() });
+        ledger
+    };
+    let left = format!("dpkg ended with 1; {}: lab is half-configured", crate::run::message::LEFT_UNCLEAN);
+    for ledger in [with("transaction-failed", &left), with("dirty-database", "the package database is unclean: lab")] {
+        let scene = Scene { ledger: &ledger, ..world.scene() };
+        assert_eq!(commands(&world, scene), (Some(mend.into()), mend.into()));
+    }
+    // A newer run has looked at it since, and found it clean.
+    let mut ledger = with("dirty-database", "unclean");
+    let mut newer = ledger.rollouts[&ID].clone();
+    newer.started_at = WallTime(9);
+    newer.hosts[0].report.as_mut().unwrap().error =
+        Some(RunError { code: "hook-failed".into(), text: "no".into(), log: String::new() });
+    ledger.rollouts.insert(OTHER, newer);
+    assert_eq!(commands(&world, Scene { ledger: &ledger, ..world.scene() }).1, "systemctl reboot");
 }

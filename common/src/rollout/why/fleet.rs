@@ -7,7 +7,9 @@ use super::{
         ledger::{Progress, RolloutState},
         planner::{self, Waits},
     },
-    Cause, MAX_NAMED, MAX_ROLLOUTS, Scene, hosts, is_done, named,
+    Cause, MAX_NAMED, MAX_ROLLOUTS, Scene,
+    host::mended,
+    hosts, is_done, named,
     roots::{asked_since, ring_failure},
 };
 use crate::{
@@ -160,7 +162,7 @@ fn left_out(state: &RolloutState) -> Vec<Cause> {
     let cause = |((code, text), names): ((&str, &str), Vec<&str>)| {
         let (count, names) = (names.len(), named(names));
         let text = format!("rollout {} left out {} ({names}): {text}", state.plan.name, hosts(count));
-        Cause::new(code, text, Some(state.plan.created_at), Some("patchmesh plan -f FILE".to_owned()))
+        Cause::new(code, text, Some(state.plan.created_at), Some(mended(code)))
     };
     groups.into_iter().map(cause).collect()
 }
