@@ -267,12 +267,14 @@ impl CoordinatorActor {
     /// # Errors
     /// A [`Fault`] if no host matches.
     pub fn survey(&mut self, spec: &RolloutSpec, question: Question) -> Result<oneshot::Receiver<Found>, Fault> {
+        let services = &self.controller.ledger().services;
         let candidates = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),
             tags: tags(host),
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
+            rank: services.rank(&host.node),
         });
         let now = clock::now();
         let survey = Survey::begin(spec, candidates.collect(), now.boot).map_err(|error| {

@@ -256,6 +256,7 @@ impl Coordinator {
             }
             // Of what nobody has read nothing has to be read again: hosts of another rollout are waited for.
             if matches!(starts, Starts::By(_)) {
+                freeze::still_open(&plan.openings, now)?;
                 recheck::unclaimed(actor.status().ledger, &claims, &plan.hosts)?;
             }
             let id = RolloutId(actor.draw());

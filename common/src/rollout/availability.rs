@@ -354,7 +354,7 @@ pub(super) fn goes_before<'a>(
     desk: &Desk,
     now: BootTime,
 ) -> Option<(&'a str, &'a str)> {
-    let rank = ledger.services.members.get(host).map_or(0, |member| member.rank);
+    let rank = ledger.services.rank(host);
     if rank == 0 || state.plan.operation == Operation::Scan {
         return None;
     }

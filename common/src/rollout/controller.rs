@@ -377,10 +377,12 @@ impl Controller {
         }
     }
 
-    fn apply(&mut self, cx: &mut Cx<'_, Effect>, rollout: Rollout) {
+    fn apply(&mut self, cx: &mut Cx<'_, Effect>, mut rollout: Rollout) {
         if self.ledger.rollouts.contains_key(&rollout.id) {
             return;
         }
+        // Services may have changed since it was planned.
+        rollout.plan.put_last(&self.ledger.services);
         for host in &rollout.plan.hosts {
             self.contact(host.node, cx.now.boot);
         }

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     id::{NodeId, RolloutId},
     run::message::RefusalCode,
-    schedule::{self, Standing},
     time::{Now, WallTime},
 };
 
@@ -208,11 +207,7 @@ pub(super) fn name(first: &str, number: u32) -> String {
 
 /// Whether the openings that were written are over. Those of windows are found when it is planned.
 fn is_over(asked: &RolloutSpec, now: WallTime) -> bool {
-    if !asked.windows.is_empty() {
-        return false;
-    }
-    let own = asked.own_openings(now);
-    own.is_none_or(|openings| !openings.is_empty() && schedule::standing(&openings, now) == Standing::Over)
+    asked.windows.is_empty() && asked.own_openings(now).is_none()
 }
 
 /// A rollout that is to be planned again.

@@ -9,6 +9,7 @@ use super::{
     limit::{Limit, Ramp},
     plan::{Plan, ResolvedLimit},
     ring_gate::RingGates,
+    service::Services,
 };
 use crate::{id::NodeId, time::WallTime};
 
@@ -77,6 +78,17 @@ pub struct Place {
 }
 
 impl Plan {
+    /// Puts those of every ring that start last in their services behind the others, so that no step before the last of them has
+    /// one of them first. Otherwise the order stays.
+    pub fn put_last(&mut self, services: &Services) {
+        let mut left = &mut self.hosts[..];
+        for ring in &self.rings {
+            let (own, rest) = left.split_at_mut((ring.hosts as usize).min(left.len()));
+            own.sort_by_key(|host| services.rank(&host.node));
+            left = rest;
+        }
+    }
+
     /// The ring of `place`.
     pub fn ring(&self, place: Place) -> Option<&PlannedRing> {
         self.rings.get(usize::from(place.ring))

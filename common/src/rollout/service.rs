@@ -264,6 +264,11 @@ impl Services {
         (known != Some(&member)).then_some(member)
     }
 
+    /// How late `node` starts: after members of its services with a lower rank.
+    pub fn rank(&self, node: &NodeId) -> u8 {
+        self.members.get(node).map_or(0, |member| member.rank)
+    }
+
     /// The services of a host, by name.
     pub fn of_host(&self, node: &NodeId) -> impl Iterator<Item = (&ServiceSpec, &Part)> {
         let of = self.members.get(node).map(|member| &member.of);

@@ -338,7 +338,8 @@ impl RolloutSpec {
     /// `None` that nothing is left.
     pub fn own_openings(&self, now: WallTime) -> Option<Vec<Opening>> {
         if self.blackouts.is_empty() {
-            return Some(self.openings.clone());
+            let over = !self.openings.is_empty() && self.openings.iter().all(|opening| opening.last_start <= now);
+            return (!over).then(|| self.openings.clone());
         }
         let endless = [Opening::endless(now)];
         let given = if self.openings.is_empty() { &endless[..] } else { &self.openings };
@@ -505,7 +506,8 @@ mod tests {
             last_start: WallTime(last_start),
             closes: WallTime(last_start),
         };
-        assert_eq!(spec.own_openings(WallTime(5000)), Some(vec![opening(0, 1000)]), "as they are written");
+        assert_eq!(spec.own_openings(WallTime(5000)), None, "its last start has passed");
+        assert_eq!(spec.own_openings(WallTime(999)), Some(vec![opening(0, 1000)]), "as they are written");
         spec.blackouts = vec![Blackout { from: WallTime(200), to: WallTime(300) }];
         assert_eq!(spec.own_openings(WallTime(0)), Some(vec![opening(0, 200), opening(300, 1000)]));
         assert_eq!(spec.own_openings(WallTime(200)), Some(vec![opening(300, 1000)]), "what is past is left out");

@@ -34,6 +34,8 @@ pub struct Candidate {
     pub mode: Mode,
     /// Whether the mesh hears it.
     pub alive: bool,
+    /// How late it starts for its services' sake: see [`super::service::Services::rank`].
+    pub rank: u8,
 }
 
 /// Why nothing is asked.
@@ -50,7 +52,7 @@ pub enum SurveyError {
 /// What came of the questions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// By ring, then by name.
+    /// By ring; in each those that start last come last, otherwise by name.
     pub planned: Vec<PlannedHost>,
     /// Targets that are left out.
     pub excluded: Vec<ExcludedHost>,
@@ -97,7 +99,7 @@ impl Survey {
         if targets.is_empty() {
             return Err(SurveyError::Nobody(all));
         }
-        targets.sort_by(|(_, a), (_, b)| (&a.name, a.node).cmp(&(&b.name, b.node)));
+        targets.sort_by(|(_, a), (_, b)| (a.rank, &a.name, a.node).cmp(&(b.rank, &b.name, b.node)));
         let (operation, asks, deadline) = (spec.operation, spec.asks(), now.plus(PATIENCE));
         let asked =
             |(ring, host): &&(Option<usize>, Candidate)| asks && ring.is_some() && host.alive && may(operation, host);
@@ -153,7 +155,7 @@ impl Survey {
         now >= self.deadline || self.open.is_empty()
     }
 
-    /// The planned hosts by ring and name, and the targets that are left out.
+    /// The planned hosts by ring, rank and name, and the targets that are left out.
     pub fn freeze(mut self) -> Found {
         let mut found = Found { rings: vec![0; self.rings], ..Found::default() };
         let mut planned = Vec::new();
@@ -172,7 +174,7 @@ impl Survey {
                 }
             }
         }
-        // By name within a ring, as the targets are.
+        // By rank and name within a ring, as the targets are.
         planned.sort_by_key(|(ring, _)| *ring);
         found.planned = planned.into_iter().map(|(_, host)| host).collect();
         found
@@ -249,7 +251,7 @@ mod tests {
 
     fn candidate(seed: u8, mode: Mode, alive: bool) -> Candidate {
         let tags = BTreeMap::from([("role".to_owned(), format!("r{}", seed % 2))]);
-        Candidate { node: NodeId([seed; 32]), name: format!("host-{seed}"), tags, mode, alive }
+        Candidate { node: NodeId([seed; 32]), name: format!("host-{seed}"), tags, mode, alive, rank: 0 }
     }
 
     #[test]
@@ -323,6 +325,26 @@ mod tests {
         ringed.rings[0].selects = Targets::Names(["host-9".to_owned()].into());
         let error = Survey::begin(&ringed, known(), BootTime(0)).unwrap_err();
         assert_eq!(error, SurveyError::Unknown(vec!["host-9".into()]), "a canary that does not exist is a mistake");
+    }
+
+    #[test]
+    fn whoever_starts_last_comes_last_in_its_ring_and_no_earlier_step_has_it() {
+        let ranked = |seed: u8, rank: u8| Candidate { rank, ..candidate(seed, Mode::Enforce, true) };
+        let ring = |name: &str, selects: Targets| RingSpec {
+            name: name.into(),
+            selects,
+            steps: vec![],
+            wait: Duration::ZERO,
+            bake: Duration::ZERO,
+            approvals: 0,
+        };
+        let mut ringed = spec(Targets::All, Operation::Scan);
+        let canary = Targets::Names(["host-1".to_owned(), "host-2".to_owned()].into());
+        ringed.rings = vec![ring("canary", canary), ring("rest", Targets::All)];
+        let known = vec![ranked(1, 1), ranked(2, 0), ranked(3, 2), ranked(4, 1), ranked(5, 0)];
+        let found = Survey::begin(&ringed, known, BootTime(0)).unwrap().freeze();
+        let names: Vec<_> = found.planned.iter().map(|host| host.name.as_str()).collect();
+        assert_eq!(names, ["host-2", "host-1", "host-5", "host-4", "host-3"]);
     }
 
     #[test]

@@ -280,6 +280,18 @@ pub struct RunError {
     pub log: String,
 }
 
+/// What a failed transaction is told with if its package database is left unclean, before what is wrong with it.
+pub const LEFT_UNCLEAN: &str = "the package database is left unclean";
+/// What mends a package database that a run could not repair. Nothing is installed and nobody reboots before that.
+pub const MEND_DATABASE: &str = "dpkg --configure -a && apt-get -f install";
+
+impl RunError {
+    /// Whether the package database of the host was unclean when the run ended.
+    pub fn left_unclean(&self) -> bool {
+        self.code == RefusalCode::DirtyDatabase.as_str() || self.text.contains(LEFT_UNCLEAN)
+    }
+}
+
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StepReport {
@@ -378,7 +390,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// The stable word for outputs.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ObserveMode => "observe-mode",
             Self::Busy => "busy",

@@ -7,7 +7,7 @@ use super::{
     guard::Permit,
     journal::{Fault, Journal, JournalEntry, Run, StepResult},
     machine::{Effect, PatchRun, REBOOT_PATIENCE, REPORT_AGAIN, SKEW_PATIENCE},
-    message::{MAX_TEXT, Outcome, Report, RunError},
+    message::{LEFT_UNCLEAN, MAX_TEXT, Outcome, Report, RunError},
     recovery::{self, MAX_ATTEMPTS, Next, Stage},
 };
 use crate::{
@@ -350,7 +350,7 @@ fn transaction_result(end: TransactionEnd) -> StepResult {
             Some(Fault { outcome: Outcome::Deferred, error })
         }
         (Verdict::Failed(text), dirty) => {
-            let dirty = dirty.map(|what| format!("; the package database is left unclean: {what}")).unwrap_or_default();
+            let dirty = dirty.map(|what| format!("; {LEFT_UNCLEAN}: {what}")).unwrap_or_default();
             Some(failed("transaction-failed", format!("{text}{dirty}"), &output))
         }
         (Verdict::Ok, Some(what)) => {

@@ -73,6 +73,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("plan", &[Format::Table, Format::Json, Format::Yaml])?;
     let spec = manifest::read_rollout(&args.file)?;
     let plan = block_on(args.socket.client().plan(&spec))?;
+    warn(&plan);
     match format {
         Format::Table => output::print(&render::plan(&plan))?,
         _ => output::print_document(&plan, format)?,
@@ -112,9 +113,17 @@ pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, 
     block_on(async {
         let plan = client.plan(spec).await?;
         output::talk(&render::plan(&plan));
+        warn(&plan);
         let id = client.apply_unasked(&plan).await?;
         follow(client, &id, detach, format).await
     })
+}
+
+/// What is no reason to refuse the plan, and somebody should know all the same.
+fn warn(plan: &PlanDocument) {
+    if let Some(warning) = plan.warning() {
+        output::talk(&format!("warning: {warning}\n"));
+    }
 }
 
 async fn follow(client: &Client, id: &str, detach: bool, format: Format) -> Result<Exit, Fault> {

@@ -18,7 +18,13 @@ use patchmesh_common::{
     time::WallTime,
 };
 
-use crate::{api::document::OpeningDocument, fault::Fault, manifest, snapshots::Snapshots, store::Store};
+use crate::{
+    api::document::OpeningDocument,
+    fault::{Exit, Fault},
+    manifest,
+    snapshots::Snapshots,
+    store::Store,
+};
 
 /// What hosts are asked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,10 +119,16 @@ pub fn openings(spec: &RolloutSpec, store: &Store, now: WallTime) -> Result<Vec<
     // Documents tell whole seconds.
     let now = WallTime(now.0 - now.0.rem_euclid(1000));
     if spec.windows.is_empty() {
-        let remedy = "write later openings, or shorter blackouts";
-        return spec
-            .own_openings(now)
-            .ok_or_else(|| Fault::new("no-opening", "the blackouts leave no opening", NOTHING, remedy));
+        return spec.own_openings(now).ok_or_else(|| {
+            let last = spec.openings.iter().map(|opening| opening.last_start).max().filter(|last| *last <= now);
+            match last {
+                Some(last) => Fault::new("no-opening", passed(last), NOTHING, "write later openings"),
+                None => {
+                    let remedy = "write later openings, or shorter blackouts";
+                    Fault::new("no-opening", "the blackouts leave no opening", NOTHING, remedy)
+                }
+            }
+        });
     }
     let found = store.openings(&spec.windows, &spec.blackouts, now, MAX_OPENINGS)?;
     if found.is_empty() {
@@ -125,6 +137,21 @@ pub fn openings(spec: &RolloutSpec, store: &Store, now: WallTime) -> Result<Vec<
         return Err(Fault::new("no-opening", text, NOTHING, "see patchmesh describe window NAME"));
     }
     Ok(found)
+}
+
+/// Refuses a plan none of whose openings is left when it is applied: it would end without a start.
+///
+/// # Errors
+/// `no-opening`, as of a plan that is stale.
+pub fn still_open(openings: &[Opening], now: WallTime) -> Result<(), Fault> {
+    let last = openings.iter().map(|opening| opening.last_start).max().filter(|last| *last <= now);
+    let fault =
+        |last| Fault::new("no-opening", passed(last), "no rollout was started", "plan again with later openings");
+    last.map_or(Ok(()), |last| Err(fault(last).exit(Exit::StalePlan)))
+}
+
+fn passed(last_start: WallTime) -> String {
+    format!("no opening is left: the last start of the last one, {}, has passed", last_start.rfc3339())
 }
 
 /// Refuses a time for reboots that comes after every one of `openings`.
@@ -313,6 +340,15 @@ mod tests {
         let mut covered = spec(&[], &[freeze]);
         covered.openings = vec![Opening { opens: at(freeze.0), last_start: at(freeze.1), closes: at(freeze.1) }];
         assert_eq!(code(&covered), "no-opening");
+        let mut past = spec(&[], &[]);
+        past.openings = vec![Opening { opens: at("2026-12-01T01:00:00Z"), last_start: now, closes: at(freeze.1) }];
+        let fault = openings(&past, &store, now).unwrap_err();
+        assert_eq!((fault.code, fault.exit), ("no-opening", Exit::Error));
+        assert!(fault.message.contains("the last start of the last one, 2026-12-01T03:00:00"), "{}", fault.message);
+        past.openings.push(Opening::endless(at(freeze.1)));
+        assert_eq!(openings(&past, &store, now).unwrap(), past.openings, "as they are written");
+        still_open(&past.openings, now).unwrap();
+        assert_eq!(still_open(&past.openings[..1], now).unwrap_err().exit, Exit::StalePlan);
         assert_eq!(openings(&spec(&[], &[]), &store, now).unwrap(), [], "from apply on");
         let rest = openings(&spec(&[], &[freeze]), &store, now).unwrap();
         assert_eq!(rest, [Opening::endless(at(freeze.1))], "what is closed at once is no opening");

@@ -63,8 +63,9 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
 
 #[test]
 fn a_plan_document_thaws_into_what_it_froze() {
-    let plan = thaw(plan_of(&[("b", 2), ("a", 1), ("c", 3), ("d", 4)], "50%"), NOW).unwrap();
-    assert_eq!(plan.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    let plan = thaw(plan_of(&[("b", 2), ("c", 3), ("d", 4), ("a", 1)], "50%"), NOW).unwrap();
+    let names: Vec<_> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(names, ["b", "c", "d", "a"], "in the order that somebody reviewed");
     assert_eq!((plan.max_concurrency.resolved, plan.max_errors.resolved), (2, 2), "of the four that are planned");
     assert_eq!(plan.openings, [Opening::endless(NOW)], "none means from now on");
     let because: Vec<_> = plan.excluded.iter().map(|host| host.because).collect();
@@ -103,6 +104,31 @@ fn a_plan_goes_by_the_openings_that_it_froze() {
     assert_eq!(frozen(&blackout(1200, 3000), &[]), misfit);
 }
 
+#[test]
+fn openings_that_are_too_short_for_every_host_are_told_and_refuse_nothing() {
+    let opens = |seconds: &[i64]| {
+        let opening = |seconds: &i64| {
+            let end = Time(WallTime(NOW.0 + seconds * 1000));
+            OpeningDocument { opens: Time(WallTime(NOW.0 - 60_000)), last_start: end, closes: end }
+        };
+        seconds.iter().map(opening).collect::<Vec<_>>()
+    };
+    let warned = |openings: &[i64], needs: [Option<u64>; 2]| {
+        let mut plan = plan_of(&[("a", 1), ("b", 2)], "1");
+        plan.openings = opens(openings);
+        for (host, needs) in plan.rings[0].hosts.iter_mut().zip(needs) {
+            host.estimate_seconds = Estimate { p50: needs, p95: needs };
+        }
+        plan.warning()
+    };
+    let told = warned(&[60, 90], [Some(100), Some(120)]).unwrap();
+    assert!(told.contains("has 90 s,") && told.contains("up to 100 s"), "{told}");
+    assert!(warned(&[60, 90], [Some(0), Some(120)]).is_some(), "one has nothing to do");
+    assert_eq!(warned(&[60, 100], [Some(100), Some(120)]), None);
+    assert_eq!(warned(&[60], [None, Some(120)]), None, "nobody knows");
+    assert_eq!((warned(&[], [Some(100); 2]), warned(&[60], [Some(0); 2])), (None, None));
+}
+
 /// Two rings, one of them in steps: the hosts of the second come after those of the first, whatever they are called.
 fn ringed() -> PlanDocument {
     let ring = |name: &str, steps: &[&str]| RingSpec {
@@ -113,7 +139,7 @@ fn ringed() -> PlanDocument {
         bake: std::time::Duration::ZERO,
         approvals: 0,
     };
-    let mut document = plan_of(&[("c", 3), ("b", 2), ("a", 1)], "1");
+    let mut document = plan_of(&[("a", 1), ("b", 2), ("c", 3)], "1");
     let mut spec = RolloutSpec::try_from(document.spec.clone()).unwrap();
     spec.rings = vec![ring("canary", &[]), ring("fleet", &["50%", "100%"])];
     let rest = document.rings[0].hosts.split_off(2);

@@ -45,7 +45,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
     if let Some(twice) = hosts.iter().find(|host| !seen.insert(host.node)) {
         return Err(wrong("second row of host", &twice.name));
     }
-    let rings = rings(&document, &spec, &mut hosts).map_err(|ring| wrong("ring", &ring))?;
+    let rings = rings(&document, &spec).map_err(|ring| wrong("ring", &ring))?;
     let targets = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let resolved = LimitsDocument::resolve(&spec.max_concurrency, &spec.max_errors, targets);
     if resolved != document.limits {
@@ -97,9 +97,9 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
     })
 }
 
-/// The rings that `spec` means for as many hosts as the document has in each, whose `hosts` are put in order. The error names the
+/// The rings that `spec` means for as many hosts as the document has in each, in the order that somebody reviewed. The error names the
 /// ring that the document shows otherwise.
-fn rings(document: &PlanDocument, spec: &RolloutSpec, hosts: &mut [PlannedHost]) -> Result<Vec<PlannedRing>, String> {
+fn rings(document: &PlanDocument, spec: &RolloutSpec) -> Result<Vec<PlannedRing>, String> {
     let counts: Vec<u32> =
         document.rings.iter().map(|ring| u32::try_from(ring.hosts.len()).unwrap_or(u32::MAX)).collect();
     let rings = spec.planned_rings(&counts);
@@ -112,14 +112,8 @@ fn rings(document: &PlanDocument, spec: &RolloutSpec, hosts: &mut [PlannedHost])
     if let Some(other) = shown.zip(meant).position(|(shown, meant)| shown != meant) {
         return Err(name(other));
     }
-    let mut left = hosts;
-    for (ring, count) in document.rings.iter().zip(&counts) {
-        if *count == 0 && !spec.rings.is_empty() {
-            return Err(ring.name.clone());
-        }
-        let (own, rest) = left.split_at_mut((*count as usize).min(left.len()));
-        own.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
-        left = rest;
+    match document.rings.iter().find(|ring| ring.hosts.is_empty() && !spec.rings.is_empty()) {
+        Some(empty) => Err(empty.name.clone()),
+        None => Ok(rings),
     }
-    Ok(rings)
 }

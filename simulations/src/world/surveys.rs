@@ -66,12 +66,14 @@ impl World {
         let (now, life) = (seat.clock.now(self.now), seat.life);
         let hosts = seat.gossip.as_ref().map(|gossip| gossip.hosts())?;
         let desk = seat.desk_mut()?;
+        let ledger = desk.ledger();
         let known = hosts.into_iter().filter(|host| !host.own).map(|host| Candidate {
             node: host.node,
             name: host.membership.name.clone(),
             tags: host.record.body.tags.clone(),
             mode: host.record.body.mode,
             alive: host.presence == Presence::Alive,
+            rank: ledger.services.rank(&host.node),
         });
         let survey = match Survey::begin(spec, known.collect(), now.boot) {
             Ok(survey) => survey,

@@ -448,14 +448,32 @@ fn members_that_are_down_have_one_value_of_spread_and_the_last_come_last() {
     let mut zones = running(&world);
     zones.sort_unstable();
     assert_eq!(zones, [2, 4], "of zone b both, of zone a none");
-    let Some(Waiting::Service(short)) = world.blocked_by(ID, 2) else { panic!("{:?}", world.blocked_by(ID, 2)) };
+    let Some(Waiting::Service(short)) = world.blocked_by(ID, 1) else { panic!("{:?}", world.blocked_by(ID, 1)) };
     assert!(short.text().starts_with("members of service pg with another zone are down: host-0"), "{}", short.text());
     for _ in 0..2 {
         world.finish_one();
         world.settle();
     }
     assert_eq!(running(&world), [3]);
-    assert_eq!(world.blocked_by(ID, 0), Some(Waiting::Last { service: "pg".into(), before: "host-03".into() }));
+    assert_eq!(world.blocked_by(ID, 3), Some(Waiting::Last { service: "pg".into(), before: "host-03".into() }));
+    world.finish();
+    assert_eq!((world.state().tally.succeeded, world.judge.violations()), (4, &[][..]));
+}
+
+/// The first step of a ring is no way around `last`.
+#[test]
+fn a_member_that_comes_last_is_no_canary_of_its_ring() {
+    let mut world = World::new(4);
+    let role = |seed| if seed == 1 { "primary" } else { "standby" };
+    (1..=4).for_each(|seed| world.tag(seed, &[("app", "pg"), ("role", role(seed))]));
+    world.see_all();
+    world.keep(ServiceSpec { last: vec![labels(&[("role", "primary")])], ..service("1") });
+    let rings = vec![super::rings::ring("all", 4, &["1", "100%"], 0, 0)];
+    world.apply(Plan { rings, ..plan_of(4, 4, 0, open()) });
+    let order: Vec<_> = world.state().plan.hosts.iter().map(|host| host.name.clone()).collect();
+    assert_eq!(order, ["host-02", "host-03", "host-04", "host-01"]);
+    world.settle();
+    assert_eq!(world.running.keys().map(|node| world.scripts[node].0).collect::<Vec<_>>(), [2]);
     world.finish();
     assert_eq!((world.state().tally.succeeded, world.judge.violations()), (4, &[][..]));
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
+    gossip::{Mode, NodeRecord, RecordBody},
     rollout::{
         plan::{ExcludedBecause, ExcludedHost},
-        why::{Cause, MAX_NAMED, Scene},
+        service::ServiceSpec,
+        why::{Cause, Heard, MAX_NAMED, Scene},
     },
-    run::message::{StepReport, StopScope},
+    run::message::{RunError, StepReport, StopScope},
 };
 
 const OTHER: RolloutId = RolloutId([8; 8]);
@@ -298,4 +300,92 @@ fn many_hosts_that_wait_for_the_same_are_one_cause_and_a_patch_names_what_lacks_
     assert_eq!((lab.planned, lab.done, lab.chain), (12, 12, vec![]));
     let nobody = world.scene().patch("nginx");
     assert_eq!((nobody.planned, codes(&nobody.chain)), (0, vec!["not-planned"]));
+}
+
+/// Two services, each with a member that is down: what helps the one does not help the other.
+#[test]
+fn hosts_that_wait_for_the_same_word_with_another_text_are_told_apart() {
+    let mut world = World::new(6);
+    let tags = |app: &str| [("app".to_owned(), app.to_owned())].into();
+    for seed in 1..=6u8 {
+        let (name, app) = (format!("host-{seed:02}"), if seed <= 3 { "pg" } else { "web" });
+        world.words.insert(signer(seed).id(), Words { name, tags: tags(app), expires: WallTime(9 * HOUR) });
+    }
+    world.see_all();
+    for app in ["pg", "web"] {
+        world.keep(ServiceSpec { name: app.into(), selector: tags(app), ..super::services::service("2") });
+    }
+    world.script(3, Script::Silent);
+    world.script(6, Script::Silent);
+    world.see_all();
+    world.apply(super::services::plan_for(&[1, 2, 4, 5], 4));
+    world.settle();
+    let chain = world.scene().rollout(ID);
+    let waits: Vec<_> = chain.iter().filter(|cause| cause.code == "service").map(|cause| &cause.text).collect();
+    assert_eq!(waits.len(), 2, "{chain:?}");
+    assert!(waits[0].starts_with("2 hosts (host-01, host-02): waits") && waits[0].contains("service pg"), "{waits:?}");
+    assert!(waits[1].starts_with("2 hosts (host-04, host-05): waits") && waits[1].contains("service web"), "{waits:?}");
+}
+
+/// However many texts there are, the chain does not grow with the fleet.
+#[test]
+fn of_very_many_texts_the_largest_groups_are_told_and_the_rest_is_counted() {
+    let mut world = World::new(9);
+    world.apply(plan_of(9, 9, 9, open()));
+    let refused = |seed: u8| Refusal {
+        code: RefusalCode::Locked,
+        text: format!("held by {}", seed.min(8)),
+        remedy: "wait".into(),
+    };
+    let mut ledger = world.controller.ledger().clone();
+    let state = ledger.rollouts.get_mut(&ID).unwrap();
+    (1..=9u8).for_each(|seed| state.hosts[usize::from(seed) - 1].progress = Progress::Refused(refused(seed)));
+    let chain = Scene { ledger: &ledger, ..world.scene() }.rollout(ID);
+    assert_eq!(codes(&chain), ["locked", "locked", "locked", "locked", "locked", "more", "applied"]);
+    assert!(chain[0].text.starts_with("2 hosts (host-08, host-09): refused"), "{chain:?}");
+    assert_eq!(chain[5].text, "something like it goes for 3 hosts more: host-05, host-06, host-07");
+}
+
+#[test]
+fn nobody_is_told_to_reboot_on_an_unclean_package_database() {
+    let mut world = World::new(2);
+    let mend = crate::run::message::MEND_DATABASE;
+    let record = NodeRecord {
+        mesh: mesh(),
+        incarnation: Incarnation(1),
+        version: 1,
+        sealed_at: WallTime(0),
+        body: RecordBody { mode: Mode::Enforce, reboot_required: true, ..RecordBody::default() },
+    };
+    let heard = Heard { record: &record, alive: true };
+    let commands = |world: &World, scene: Scene<'_>| {
+        let chain = scene.host(signer(1).id(), Some(heard));
+        assert!(world.state().ended_at.is_some(), "{chain:?}");
+        let of = |code: &str| chain.iter().find(|cause| cause.code == code).and_then(|cause| cause.command.clone());
+        (of("transaction-failed").or_else(|| of("dirty-database")), of("reboot-required").unwrap())
+    };
+    world.script(1, Script::Bad);
+    world.apply(plan_of(2, 1, 2, open()));
+    world.run();
+    assert_eq!(commands(&world, world.scene()).1, "systemctl reboot", "it failed, and left nothing unclean");
+    let with = |code: &str, text: &str| {
+        let mut ledger = world.controller.ledger().clone();
+        let host = &mut ledger.rollouts.get_mut(&ID).unwrap().hosts[0];
+        let report = host.report.as_mut().unwrap();
+        report.error = Some(RunError { code: code.into(), text: text.into(), log: String::new() });
+        ledger
+    };
+    let left = format!("dpkg ended with 1; {}: lab is half-configured", crate::run::message::LEFT_UNCLEAN);
+    for ledger in [with("transaction-failed", &left), with("dirty-database", "the package database is unclean: lab")] {
+        let scene = Scene { ledger: &ledger, ..world.scene() };
+        assert_eq!(commands(&world, scene), (Some(mend.into()), mend.into()));
+    }
+    // A newer run has looked at it since, and found it clean.
+    let mut ledger = with("dirty-database", "unclean");
+    let mut newer = ledger.rollouts[&ID].clone();
+    newer.started_at = WallTime(9);
+    newer.hosts[0].report.as_mut().unwrap().error =
+        Some(RunError { code: "hook-failed".into(), text: "no".into(), log: String::new() });
+    ledger.rollouts.insert(OTHER, newer);
+    assert_eq!(commands(&world, Scene { ledger: &ledger, ..world.scene() }).1, "systemctl reboot");
 }

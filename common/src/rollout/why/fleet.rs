@@ -7,7 +7,9 @@ use super::{
         ledger::{Progress, RolloutState},
         planner::{self, Waits},
     },
-    Cause, MAX_NAMED, MAX_ROLLOUTS, Scene, hosts, is_done, named,
+    Cause, MAX_NAMED, MAX_ROLLOUTS, Scene,
+    host::mended,
+    hosts, is_done, named,
     roots::{asked_since, ring_failure},
 };
 use crate::{
@@ -19,16 +21,32 @@ use crate::{
 /// How a host that is not done stands; in the order in which they are told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Waits(&'static str),
+    Waits(Said),
     NeverStarted,
     Running,
     Lost,
     Failed,
-    Refused(&'static str),
+    Refused(Said),
     Released,
 }
 
+/// What a host says, or is said of it. Two hosts stand alike if nothing of it differs: what helps one may not help the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    code: &'static str,
+    text: String,
+    command: Option<String>,
+}
+
 impl Kind {
+    /// The word that groups with different texts share.
+    fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Waits(said) | Self::Refused(said) => Some(said.code),
+            _ => None,
+        }
+    }
+
     /// Whether every host of the group has something of its own to tell.
     fn is_told_one_by_one(&self) -> bool {
         matches!(self, Self::Lost | Self::Failed | Self::Released)
@@ -103,48 +121,79 @@ impl Scene<'_> {
         let waits = Waits::of(self.ledger, id, self.desk, self.now).filter(|_| state.ended_at.is_none());
         let mut groups: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
         for at in among.filter(|at| !is_done(state, *at)) {
-            groups.entry(self.kind(waits.as_ref(), state, at)).or_default().push(at);
+            groups.entry(self.kind(waits.as_ref(), id, state, at)).or_default().push(at);
         }
-        let name = |at: &usize| state.plan.hosts[*at].name.as_str();
+        let groups: Vec<_> = groups.into_iter().collect();
+        let alike = |(a, _): &(Kind, _), (b, _): &(Kind, _)| {
+            core::mem::discriminant(a) == core::mem::discriminant(b) && a.word() == b.word()
+        };
         let mut chain = Vec::new();
-        for (kind, members) in groups {
-            let shown = if kind.is_told_one_by_one() { members.len().min(MAX_NAMED) } else { 1 };
-            for at in &members[..shown] {
-                let who = match members.len() {
-                    many if many > shown && shown == 1 => {
-                        format!("{} ({})", hosts(many), named(members.iter().map(name)))
-                    }
-                    _ => name(at).to_owned(),
-                };
-                let mut causes = self.in_rollout(id, state, *at);
-                if let Some(first) = causes.first_mut() {
-                    first.text = format!("{who}: {}", first.text);
-                }
-                chain.extend(causes);
+        for alike in groups.chunk_by(alike) {
+            let mut alike: Vec<_> = alike.iter().collect();
+            // The largest first; of very many with a text of their own the rest is counted.
+            alike.sort_by_key(|(_, members)| core::cmp::Reverse(members.len()));
+            let rest = alike.split_off(alike.len().min(MAX_NAMED));
+            for (kind, members) in alike {
+                chain.extend(self.group(id, state, kind, members));
             }
-            if kind.is_told_one_by_one() && members.len() > shown {
-                let rest = named(members[shown..].iter().map(name));
-                let text = format!("the same goes for {} more: {rest}", hosts(members.len() - shown));
-                chain.push(Cause::new("more", text, None, Some(format!("patchmesh rollout status {id}"))));
-            }
+            let rest: Vec<usize> = rest.into_iter().flat_map(|(_, members)| members).copied().collect();
+            chain.extend((!rest.is_empty()).then(|| more(id, state, "something like it goes", &rest)));
         }
         chain
     }
 
-    fn kind(&self, waits: Option<&Waits<'_>>, state: &RolloutState, at: usize) -> Kind {
+    /// What one group is told with.
+    fn group(&self, id: RolloutId, state: &RolloutState, kind: &Kind, members: &[usize]) -> Vec<Cause> {
+        let shown = if kind.is_told_one_by_one() { members.len().min(MAX_NAMED) } else { 1 };
+        let mut chain = Vec::new();
+        for at in &members[..shown] {
+            let who = match members.len() {
+                many if many > shown && shown == 1 => format!("{} ({})", hosts(many), names(state, members)),
+                _ => state.plan.hosts[*at].name.clone(),
+            };
+            let mut causes = self.in_rollout(id, state, *at);
+            if let Some(first) = causes.first_mut() {
+                first.text = format!("{who}: {}", first.text);
+            }
+            chain.extend(causes);
+        }
+        let rest = &members[shown..];
+        if kind.is_told_one_by_one() && !rest.is_empty() {
+            chain.push(more(id, state, "the same goes", rest));
+        }
+        chain
+    }
+
+    fn kind(&self, waits: Option<&Waits<'_>>, id: RolloutId, state: &RolloutState, at: usize) -> Kind {
         let lost = || state.ended_at.is_some() || self.desk.is_lost(self.ledger, state, at, self.now.boot);
         match &state.hosts[at].progress {
             Progress::NotStarted => {
                 let waiting = waits.and_then(|waits| waits.at(at));
-                waiting.map_or(Kind::NeverStarted, |waiting| Kind::Waits(waiting.code()))
+                waiting.map_or(Kind::NeverStarted, |waiting| {
+                    let (code, text, command) = (waiting.code(), waiting.text(), waiting.command(id));
+                    Kind::Waits(Said { code, text, command })
+                })
             }
             Progress::Running { .. } if lost() => Kind::Lost,
             Progress::Running { .. } => Kind::Running,
-            Progress::Refused(Refusal { code, .. }) => Kind::Refused(code.as_str()),
+            Progress::Refused(Refusal { code, text, remedy }) => {
+                Kind::Refused(Said { code: code.as_str(), text: text.clone(), command: Some(remedy.clone()) })
+            }
             Progress::Released(_) => Kind::Released,
             Progress::Reported | Progress::Skipped => Kind::Failed,
         }
     }
+}
+
+/// The first of these hosts by name, and how many more.
+fn names(state: &RolloutState, of: &[usize]) -> String {
+    named(of.iter().map(|at| state.plan.hosts[*at].name.as_str()))
+}
+
+/// Hosts that are not told of one by one.
+fn more(id: RolloutId, state: &RolloutState, what: &str, rest: &[usize]) -> Cause {
+    let text = format!("{what} for {} more: {}", hosts(rest.len()), names(state, rest));
+    Cause::new("more", text, None, Some(format!("patchmesh rollout status {id}")))
 }
 
 fn has(transaction: &Transaction, name: &str) -> bool {
@@ -160,7 +209,7 @@ fn left_out(state: &RolloutState) -> Vec<Cause> {
     let cause = |((code, text), names): ((&str, &str), Vec<&str>)| {
         let (count, names) = (names.len(), named(names));
         let text = format!("rollout {} left out {} ({names}): {text}", state.plan.name, hosts(count));
-        Cause::new(code, text, Some(state.plan.created_at), Some("patchmesh plan -f FILE".to_owned()))
+        Cause::new(code, text, Some(state.plan.created_at), Some(mended(code)))
     };
     groups.into_iter().map(cause).collect()
 }

@@ -16,8 +16,12 @@ use crate::{
     id::{NodeId, RolloutId},
     patch::PatchCounters,
     poison::{QUARANTINE_TAG, SAFE_TAG},
+    run::message::{MEND_DATABASE, RefusalCode, RunError},
     schedule::{self, Standing},
 };
+
+/// The word for a package database that needs repair.
+const DIRTY: &str = RefusalCode::DirtyDatabase.as_str();
 
 /// How a rollout knows a host.
 enum Place<'a> {
@@ -31,13 +35,15 @@ impl Scene<'_> {
         let outside = slots(self.ledger, self.desk, self.now.boot).into_iter();
         let outside = outside.filter(|slot| slot.host == node && matches!(slot.held, Hold::Foreign | Hold::Unknown));
         let mut chain: Vec<Cause> = outside.map(|slot| self.holder(&slot)).collect();
-        let (mut told, mut outdone, mut under_way) = (0, false, false);
+        let (mut told, mut outdone, mut under_way, mut unclean) = (0, false, false, None);
         for (id, state) in self.newest_first() {
             // What failed before an install went well explains nothing any more.
             if outdone && state.ended_at.is_some() {
                 continue;
             }
             let Some(place) = place(state, node) else { continue };
+            // The newest word counts: it may have been mended since.
+            unclean = unclean.or_else(|| self.is_unclean(state, &place));
             match place {
                 Place::At(at) if is_done(state, at) => {
                     outdone |= state.plan.operation == Operation::Install;
@@ -60,7 +66,7 @@ impl Scene<'_> {
             Some(heard) => {
                 let told = chain.first().is_some_and(|first| ["lost", "silent"].contains(&first.code.as_str()));
                 chain.extend(silence(heard).filter(|_| !told));
-                chain.extend(own_words(heard, under_way));
+                chain.extend(own_words(heard, under_way, unclean.unwrap_or(false)));
             }
             None => chain.push(Cause::new(
                 "unheard",
@@ -70,6 +76,25 @@ impl Scene<'_> {
             )),
         }
         chain
+    }
+
+    /// Whether the host said in the rollout that its package database is unclean; `None` if it said nothing of it.
+    fn is_unclean(&self, state: &RolloutState, place: &Place<'_>) -> Option<bool> {
+        let Place::At(at) = place else {
+            return matches!(place, Place::LeftOut(host) if host.code == DIRTY).then_some(true);
+        };
+        let host = &state.hosts[*at];
+        let refused = || self.desk.contacts.get(&state.plan.hosts[*at].node)?.refused.as_ref();
+        match &host.progress {
+            Progress::Refused(refusal) => (refusal.code == RefusalCode::DirtyDatabase).then_some(true),
+            Progress::NotStarted => refused().filter(|(no, ..)| no.code == RefusalCode::DirtyDatabase).map(|_| true),
+            // A run ends by looking at it.
+            Progress::Reported => {
+                let error = host.report.as_ref().and_then(|report| report.error.as_ref());
+                Some(error.is_some_and(RunError::left_unclean))
+            }
+            Progress::Running { .. } | Progress::Skipped | Progress::Released(_) => None,
+        }
     }
 
     /// Why the host at `at` is not done in the rollout. Never empty for one that is not.
@@ -153,7 +178,12 @@ fn place(state: &RolloutState, node: NodeId) -> Option<Place<'_>> {
 
 fn left_out(state: &RolloutState, host: &ExcludedHost) -> Cause {
     let text = format!("rollout {} left it out: {}", state.plan.name, host.text);
-    Cause::new(&host.code, text, Some(state.plan.created_at), Some("patchmesh plan -f FILE".to_owned()))
+    Cause::new(&host.code, text, Some(state.plan.created_at), Some(mended(&host.code)))
+}
+
+/// What has to be done first about a host that was left out for the reason `code`.
+pub(super) fn mended(code: &str) -> String {
+    if code == DIRTY { MEND_DATABASE } else { "patchmesh plan -f FILE" }.to_owned()
 }
 
 /// Why a host of a rollout that has ended never started.
@@ -189,8 +219,9 @@ fn silence(heard: Heard<'_>) -> Option<Cause> {
     (!heard.alive).then(cause)
 }
 
-/// What its own record says. What it lacks is not told while a rollout is `under_way` that sees to it.
-fn own_words(heard: Heard<'_>, under_way: bool) -> Vec<Cause> {
+/// What its own record says. What it lacks is not told while a rollout is `under_way` that sees to it. On a `dirty` package database
+/// nobody reboots: it is mended first.
+fn own_words(heard: Heard<'_>, under_way: bool, dirty: bool) -> Vec<Cause> {
     let body = &heard.record.body;
     let mut chain = Vec::new();
     // Since when the rest holds, a record does not say.
@@ -214,7 +245,11 @@ fn own_words(heard: Heard<'_>, under_way: bool) -> Vec<Cause> {
     }
     let PatchCounters { missing, blocked, failed, installed_pending_reboot, .. } = body.counters;
     if body.reboot_required || installed_pending_reboot > 0 {
-        add("reboot-required", "a reboot is pending".into(), Some("systemctl reboot"));
+        let (text, mend) = match dirty {
+            true => ("a reboot is pending, and its package database is unclean: mend that first", MEND_DATABASE),
+            false => ("a reboot is pending", "systemctl reboot"),
+        };
+        add("reboot-required", text.into(), Some(mend));
     }
     if missing + failed > 0 {
         let text = format!("its last scan found {missing} missing, {failed} failed, and {blocked} blocked on the host");

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     id::{NodeId, RolloutId},
-    run::message::Outcome,
+    run::message::{MEND_DATABASE, Outcome},
     time::WallTime,
 };
 
@@ -249,6 +249,9 @@ pub(super) fn failure(state: &RolloutState, at: usize) -> Option<Cause> {
     // What is left to do after a failure, such as the hooks of its end, goes on: it is not what failed.
     let phase = report.steps.iter().find(|step| !step.ok).map_or(report.phase, |step| step.phase);
     let text = format!("failed in rollout {plan}, in phase {}{said}", phase.as_str());
-    let steps = format!("patchmesh rollout steps {} --host {name}", report.rollout);
-    Some(Cause::new(code, text, Some(report.ended), Some(steps)))
+    let command = match &report.error {
+        Some(error) if error.left_unclean() => MEND_DATABASE.to_owned(),
+        _ => format!("patchmesh rollout steps {} --host {name}", report.rollout),
+    };
+    Some(Cause::new(code, text, Some(report.ended), Some(command)))
 }

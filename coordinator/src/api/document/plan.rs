@@ -337,14 +337,13 @@ pub struct PlanRing {
     pub bake_seconds: u32,
     /// How many operators must approve before it begins.
     pub approvals: u8,
-    /// By name, which is also the order in which they start.
+    /// In the order in which they start: by name, but those that their services start last come last.
     pub hosts: Vec<PlanHost>,
 }
 
 impl PlanRing {
-    /// `ring` with its hosts, by name.
-    pub fn new(ring: PlannedRing, mut hosts: Vec<PlanHost>) -> Self {
-        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+    /// `ring` with its hosts, in the order in which they start.
+    pub fn new(ring: PlannedRing, hosts: Vec<PlanHost>) -> Self {
         let step = |step: ResolvedLimit| LimitDocument { given: step.given, resolved: step.resolved };
         Self {
             name: ring.name,
@@ -484,6 +483,19 @@ impl PlanDocument {
             self.hash = self.computed_hash()?;
         }
         Ok(self)
+    }
+
+    /// Why nothing of it would start although it can be applied: no opening is as long as the shortest run of a host may take. `None`
+    /// while one of them fits, or may: nothing is known of a host that ran nothing like it.
+    pub fn warning(&self) -> Option<String> {
+        let start = self.created_at.0;
+        let length = |one: &OpeningDocument| one.closes.0.0.saturating_sub(one.opens.0.max(start).0).max(0) / 1000;
+        let longest = u64::try_from(self.openings.iter().map(length).max()?).ok()?;
+        let work = self.hosts().map(|host| host.estimate_seconds.p95).filter(|needs| *needs != Some(0));
+        let shortest = work.collect::<Option<Vec<u64>>>()?.into_iter().min().filter(|needs| *needs > longest)?;
+        Some(format!(
+            "nothing would start: the longest opening has {longest} s, and by its earlier runs every host that has something to do              needs up to {shortest} s or more"
+        ))
     }
 
     /// The hash that this document should carry.
