@@ -8,7 +8,10 @@ use super::{
     plan::{ExcludedBecause, ExcludedHost},
 };
 use crate::{
-    run::message::{Outcome, RefusalCode, Report},
+    run::{
+        HOOK_TIMED_OUT,
+        message::{Outcome, RefusalCode, Report},
+    },
     schedule::{self, Standing},
     time::WallTime,
 };
@@ -171,7 +174,7 @@ fn reported(report: &Report) -> Invocation {
     let code = report.error.as_ref().map(|error| error.code.as_str());
     match (report.outcome, code) {
         (Outcome::Succeeded, _) => Invocation::Success,
-        (_, Some("past-deadline" | "outside-opening")) => Invocation::ExecutionTimedOut,
+        (_, Some("past-deadline" | "outside-opening" | HOOK_TIMED_OUT)) => Invocation::ExecutionTimedOut,
         _ => Invocation::Failed,
     }
 }

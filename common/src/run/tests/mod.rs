@@ -143,7 +143,7 @@ pub(super) fn stop_order(sequence: u64, stop: bool, signer: Key, role: Role) -> 
 }
 
 pub(super) fn hooks_ok() -> ActEnd {
-    ActEnd::Hooks(HooksEnd { error: None, output: "hello".into() })
+    ActEnd::Hooks(HooksEnd { error: None, output: "hello".into(), timed_out: false })
 }
 
 pub(super) fn transaction_end(verdict: Verdict) -> TransactionEnd {
