@@ -153,6 +153,8 @@ pub fn invocation(state: &RolloutState, at: usize) -> Invocation {
         Progress::Running { .. } => Invocation::InProgress,
         Progress::Reported => host.report.as_deref().map_or(Invocation::Failed, reported),
         Progress::Refused(refusal) => refused(refusal.code),
+        // Its owner's hook said no before anything began.
+        Progress::LeftOut => Invocation::Undeliverable,
         Progress::Skipped => Invocation::Success,
         Progress::Released(_) => Invocation::DeliveryTimedOut,
         Progress::NotStarted if state.halted => Invocation::Terminated,
@@ -212,7 +214,7 @@ pub fn command(state: &RolloutState) -> Command {
     let stopped = state.is_called_off() && !state.halted;
     let rolled_up = roll_up(&invocations(state), state.plan.max_errors.resolved, stopped);
     // Ours, and no case of theirs: however well every target ended, what it was for is not there, or nobody looked.
-    let failed = state.halted && state.failed_ring().is_some();
+    let failed = state.halted && (state.failed_ring().is_some() || state.failed_hook().is_some());
     if (failed || state.unshown().is_some()) && rolled_up.is_over() { Command::Failed } else { rolled_up }
 }
 

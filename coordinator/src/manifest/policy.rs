@@ -9,7 +9,8 @@ use super::{
     gates::GatesToCome,
     reboot::{RebootYaml, refuse_aws},
     rings::refuse_gates,
-    rollout, written,
+    rollout::{self, HooksToCome},
+    written,
 };
 use crate::fault::Fault;
 
@@ -45,6 +46,7 @@ struct SpecToCome {
     services: NotYet,
     rings: Option<Vec<RingToCome>>,
     gates: Option<GatesToCome>,
+    hooks: Option<HooksToCome>,
     on_limit: Option<Spanned<String>>,
     on_superseded: Option<Spanned<String>>,
     reboot: Option<Spanned<RebootYaml>>,
@@ -73,6 +75,7 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
         }
         spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
         spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
+        spec.hooks.map_or(Ok(()), |hooks| hooks.refuse(&place))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
         refuse_aws(&place, spec.reboot.as_ref())?;

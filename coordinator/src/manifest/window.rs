@@ -11,7 +11,8 @@ use super::{
     gates::GatesToCome,
     read_text,
     reboot::{RebootYaml, refuse_aws},
-    rollout, written,
+    rollout::{self, HooksToCome},
+    written,
 };
 use crate::fault::Fault;
 
@@ -52,6 +53,7 @@ struct SpecToCome {
 #[serde(rename_all = "camelCase")]
 struct TaskToCome {
     gates: Option<GatesToCome>,
+    hooks: Option<HooksToCome>,
     on_superseded: Option<Spanned<String>>,
     reboot: Option<Spanned<RebootYaml>>,
 }
@@ -59,6 +61,7 @@ struct TaskToCome {
 impl TaskToCome {
     fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
         self.gates.map_or(Ok(()), |gates| gates.refuse(place))?;
+        self.hooks.map_or(Ok(()), |hooks| hooks.refuse(place))?;
         rollout::on_superseded(place, self.on_superseded.as_ref())?;
         refuse_aws(place, self.reboot.as_ref())
     }

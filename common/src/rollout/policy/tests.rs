@@ -138,7 +138,7 @@ fn everything_that_is_wrong_is_named() {
         (Box::new(|p| p.spec.targets.names = Some(vec!["a".into()])), "targets"),
         (Box::new(|p| p.spec.targets = TargetsText { names: Some(Vec::new()), ..TargetsText::default() }), "targets"),
         (Box::new(|p| p.spec.max_concurrency = Limit::count(0)), "maxConcurrency"),
-        (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()) })), "hooks \"5\""),
+        (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()), on_failure: None })), "hooks \"5\""),
         (Box::new(|p| p.spec.windows = vec!["a b".into()]), "windows"),
         (
             Box::new(|p| {

@@ -142,7 +142,7 @@ impl Scene<'_> {
             Progress::Running { .. } => Kind::Running,
             Progress::Refused(Refusal { code, .. }) => Kind::Refused(code.as_str()),
             Progress::Released(_) => Kind::Released,
-            Progress::Reported | Progress::Skipped => Kind::Failed,
+            Progress::Reported | Progress::LeftOut | Progress::Skipped => Kind::Failed,
         }
     }
 }

@@ -115,6 +115,7 @@ fn a_failing_pre_install_hook_means_no_install_and_on_exit() {
     assert_eq!(steps[2][1], "save began on-exit 1");
     assert_eq!(steps[3], ["save ended on-exit ok", "save settled Failed", "answer reported Failed"]);
     let report = bench.machine.journal().run.clone().unwrap().report.unwrap();
+    assert!(OnHookFailure::Skip.leaves_out(&report), "it says that nothing was changed");
     let error = report.error.unwrap();
     assert_eq!((error.code.as_str(), error.log.as_str()), ("hook-failed", "no"));
     assert_eq!(error.text, "hook 10-drain exited with 7; no package was changed");

@@ -30,7 +30,7 @@ use crate::{
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
     patch::{Approval, PatchCounters},
-    rollout::{Operation, RebootOption, chain::Head},
+    rollout::{OnHookFailure, Operation, RebootOption, chain::Head},
     schedule::Opening,
     seal::{Sealed, Signature, Signer, Verifier},
     time::{BootTime, Now, WallTime},
