@@ -76,6 +76,8 @@ struct Rules {
     /// Hosts that are done.
     done: BTreeSet<NodeId>,
     failed: u32,
+    /// Whether a hook failed that ends the rollout.
+    hook_failed: bool,
     halted: bool,
     order: Order,
     ended: bool,
@@ -154,6 +156,7 @@ impl Judge {
                     held: BTreeSet::new(),
                     done: BTreeSet::new(),
                     failed: 0,
+                    hook_failed: false,
                     halted: false,
                     order: Order::new(&rollout.plan),
                     ended: false,
@@ -176,8 +179,9 @@ impl Judge {
             LedgerAct::Halted { rollout } => {
                 let Some(rules) = self.rules.get_mut(rollout) else { return };
                 rules.halted = true;
-                let exceeded = rules.failed > rules.plan.max_errors.resolved || rules.order.is_shut(&rules.plan);
-                self.demand("errors", exceeded, None, || "halted without too many failures".into());
+                let exceeded = rules.failed > rules.plan.max_errors.resolved;
+                let right = exceeded || rules.hook_failed || rules.order.is_shut(&rules.plan);
+                self.demand("errors", right, None, || "halted without too many failures".into());
             }
             LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.ordered(OrderStamp { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true });
@@ -266,7 +270,13 @@ impl Judge {
             false => 0,
         };
         let room = rules.held.len() + unknown < limit as usize;
-        let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
+        let errors = match () {
+            () if rules.hook_failed => Err("granted after a hook had failed that ends the rollout"),
+            () if rules.halted || rules.failed > rules.plan.max_errors.resolved => {
+                Err("granted after too many hosts failed")
+            }
+            () => Ok(()),
+        };
         let window = rules.plan.openings.contains(&opening) && opening.admits_start(at);
         let (ended, done) = (rules.ended, rules.done.contains(&host));
         rules.held.insert(host);
@@ -276,7 +286,7 @@ impl Judge {
         self.demand("concurrency", room, Some(host), || {
             format!("granted while {limit} hosts held a slot, or may have")
         });
-        self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());
+        self.demand("errors", errors.is_ok(), Some(host), || errors.err().unwrap_or_default().to_owned());
         self.demand("window", window, Some(host), || format!("granted at {}, outside every opening", at.rfc3339()));
         self.demand("stop", !stopped, Some(host), || "granted after the rollout was stopped".into());
         self.demand("liveness", !ended, Some(host), || "granted after the rollout had ended".into());
@@ -316,7 +326,9 @@ impl Judge {
             }
         }
         if counts && rules.done.insert(host) {
-            rules.failed += u32::from(report.outcome == Outcome::Failed);
+            let on_hook_failure = rules.plan.on_hook_failure;
+            rules.failed += u32::from(report.outcome == Outcome::Failed && !on_hook_failure.leaves_out(&report));
+            rules.hook_failed |= on_hook_failure.halts(&report);
         }
         if !ours && !self.excused.iter().any(|excused| excused.lease == Some(report.lease)) {
             return;

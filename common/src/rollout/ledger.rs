@@ -126,7 +126,8 @@ pub enum LedgerAct {
         /// Who resumed it.
         by: String,
     },
-    /// More hosts failed than allowed, or a host or ring failed a gate that guards what comes next: nothing is granted any more.
+    /// More hosts failed than allowed, a host or ring failed a gate that guards what comes next, or a hook failed that ends the
+    /// rollout: nothing is granted any more.
     Halted {
         /// Which rollout.
         rollout: RolloutId,
@@ -249,6 +250,8 @@ pub enum Progress {
     Reported,
     /// Refused for good.
     Refused(Refusal),
+    /// A pre-install hook of its owner's failed, nothing was changed on it, and the plan says that such a host is left out.
+    LeftOut,
     /// Nothing to do.
     Skipped,
     /// An operator released its slot, and what became of it is not known.
@@ -298,7 +301,7 @@ pub struct RolloutState {
     pub ended_at: Option<WallTime>,
     /// Whether grants are paused.
     pub paused: bool,
-    /// Whether more hosts failed than allowed, or a gate that guards what comes next.
+    /// Whether more hosts failed than allowed, or a gate that guards what comes next, or a hook that ends the rollout.
     pub halted: bool,
     /// The sequence of the STOP of this rollout. A STOP of every rollout is not in here: it ends nothing.
     pub stopped: Option<u64>,

@@ -156,6 +156,7 @@ impl PatchPolicy {
             blackouts,
             reboot: spec.reboot.unwrap_or(RebootOption::IfNeeded),
             hook_timeout: parts::hook_timeout(spec.hooks.as_ref()),
+            on_hook_failure: parts::on_hook_failure(spec.hooks.as_ref()),
             rings,
             ramp: Ramp::Full,
             gates,

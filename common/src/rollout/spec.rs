@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    OnSuperseded, Operation, RebootOption,
+    OnHookFailure, OnSuperseded, Operation, RebootOption,
     limit::{Limit, Ramp},
     ring::MAX_RINGS,
 };
@@ -107,6 +107,8 @@ pub struct RolloutSpec {
     pub reboot: RebootOption,
     /// Time-out of every single hook; whole seconds.
     pub hook_timeout: Duration,
+    /// What the failure of a hook means for the rollout.
+    pub on_hook_failure: OnHookFailure,
     /// In order. Empty: one ring of every target.
     pub rings: Vec<RingSpec>,
     /// How fast each ring reaches `max_concurrency`.
@@ -397,6 +399,7 @@ mod tests {
             blackouts: Vec::new(),
             reboot: RebootOption::IfNeeded,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
+            on_hook_failure: Default::default(),
             rings: vec![ring("canary", &["1", "10%", "100%"]), RingSpec { bake: Duration::ZERO, ..ring("fleet", &[]) }],
             ramp: Ramp::Full,
             gates: vec![Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 }],

@@ -172,6 +172,7 @@ impl TaskText {
             blackouts: Vec::new(),
             reboot: self.reboot.unwrap_or(RebootOption::IfNeeded),
             hook_timeout: parts::hook_timeout(self.hooks.as_ref()),
+            on_hook_failure: parts::on_hook_failure(self.hooks.as_ref()),
             rings: Vec::new(),
             ramp: Ramp::Full,
             gates,

@@ -23,7 +23,7 @@ use crate::{
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
     },
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
         chain::Head,
         intent::{Intent, Kind},
@@ -350,6 +350,7 @@ fn plan() -> Plan {
         baseline: Approval::Security,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
+        on_hook_failure: OnHookFailure::Skip,
         max_concurrency: limit("10%", 1),
         max_errors: limit("2", 2),
         openings: vec![Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX }],
@@ -385,6 +386,7 @@ fn spec() -> RolloutSpec {
         blackouts: vec![Blackout { from: WALL, to: WallTime::MAX }],
         reboot: RebootOption::IfNeeded,
         hook_timeout: Duration::from_secs(300),
+        on_hook_failure: OnHookFailure::Halt,
         rings: vec![ring],
         ramp: Ramp::Aws,
         urgent: Some(Urgent { because: Some(text("cve")) }),
@@ -535,6 +537,7 @@ fn words(lines: &mut Lines) {
     lines.add("words.ramp", &vec![Ramp::Full, Ramp::Aws]);
     lines.add("words.planned-superseded", &vec![Superseded::Skip, Superseded::Wait]);
     lines.add("words.superseded", &vec![OnSuperseded::Skip, OnSuperseded::Wait, OnSuperseded::Replan]);
+    lines.add("words.hook-failure", &vec![OnHookFailure::Fail, OnHookFailure::Skip, OnHookFailure::Halt]);
     lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 

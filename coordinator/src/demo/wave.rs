@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use patchmesh_common::rollout::{
-    OnSuperseded, Operation, RebootOption,
+    OnHookFailure, OnSuperseded, Operation, RebootOption,
     limit::Ramp,
     spec::{Asked, RolloutSpec, Targets},
 };
@@ -66,6 +66,7 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         blackouts: Vec::new(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: HOOK_TIMEOUT,
+        on_hook_failure: OnHookFailure::Fail,
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),

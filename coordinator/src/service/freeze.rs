@@ -295,6 +295,7 @@ mod tests {
             blackouts: blackouts.iter().map(|(from, to)| Blackout { from: at(from), to: at(to) }).collect(),
             reboot: RebootOption::Never,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
+            on_hook_failure: Default::default(),
             rings: Vec::new(),
             ramp: Ramp::Full,
             gates: Vec::new(),

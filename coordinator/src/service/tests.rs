@@ -41,6 +41,7 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         blackouts: vec![],
         reboot: RebootOption::Never,
         hook_timeout: std::time::Duration::from_secs(60),
+        on_hook_failure: Default::default(),
         rings: vec![],
         ramp: Ramp::Full,
         gates: vec![],

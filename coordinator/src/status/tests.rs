@@ -80,6 +80,7 @@ impl World {
             baseline: Approval::All,
             reboot: RebootOption::Never,
             hook_timeout: 1,
+            on_hook_failure: Default::default(),
             max_concurrency: limit(2),
             max_errors: limit(errors),
             openings: vec![Opening { opens: WallTime(0), last_start: hour, closes: hour }],

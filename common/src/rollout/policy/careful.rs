@@ -224,3 +224,7 @@ pub(super) fn on_limit_schema(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn superseded_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["replan", "wait", "skip"] })
 }
+
+pub(super) fn hook_failure_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["fail", "skip", "halt"] })
+}

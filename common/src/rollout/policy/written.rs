@@ -6,13 +6,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    careful::{BlackoutText, GatesText, OnLimit, RingText, on_limit_schema, superseded_schema},
+    careful::{BlackoutText, GatesText, OnLimit, RingText, hook_failure_schema, on_limit_schema, superseded_schema},
     logs::LogsText,
 };
 use crate::{
     patch::baseline::OperatingSystem,
     rollout::{
-        OnSuperseded, RebootOption,
+        OnHookFailure, OnSuperseded, RebootOption,
         limit::Limit,
         ring::MAX_RINGS,
         spec::{MAX_BLACKOUTS, MAX_WINDOWS, Targets},
@@ -149,6 +149,11 @@ pub struct Hooks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
     pub timeout: Option<String>,
+    /// What the failure of one means, or that it ran out of its time: `fail` (default) counts against `maxErrors`; `skip` leaves out
+    /// a host that nothing was changed on yet, and counts no error; `halt` ends the rollout for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "hook_failure_schema")]
+    pub on_failure: Option<OnHookFailure>,
 }
 
 impl TargetsText {

@@ -7,7 +7,7 @@ use patchmesh_common::{
     inventory::{PackageChange, PackageRemoval, Transaction},
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
         policy::{Labels, TargetsText},
@@ -81,6 +81,8 @@ pub struct SpecDocument {
     pub reboot: RebootOption,
     /// Time-out of every single hook.
     pub hook_timeout_seconds: u64,
+    /// What the failure of a hook means: the host fails, is left out if nothing was changed on it, or ends the rollout.
+    pub on_hook_failure: OnHookFailure,
     /// In order; empty: one ring of every target.
     pub rings: Vec<RingDocument>,
     /// How fast each ring reaches the limit.
@@ -202,6 +204,7 @@ impl From<&RolloutSpec> for SpecDocument {
             blackouts: spec.blackouts.iter().copied().map(BlackoutDocument::from).collect(),
             reboot: spec.reboot,
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
+            on_hook_failure: spec.on_hook_failure,
             rings: spec.rings.iter().map(RingDocument::from).collect(),
             ramp: spec.ramp,
             urgent: spec.urgent.clone(),
@@ -241,6 +244,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             blackouts: document.blackouts.into_iter().map(Into::into).collect(),
             reboot: document.reboot,
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
+            on_hook_failure: document.on_hook_failure,
             rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
             ramp: document.ramp,
             urgent: document.urgent,

@@ -72,6 +72,7 @@ fn plan() -> Plan {
         baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
+        on_hook_failure: Default::default(),
         max_concurrency: ResolvedLimit { given: "34%".into(), resolved: 1 },
         max_errors: ResolvedLimit { given: "1".into(), resolved: 1 },
         openings: vec![opening()],
