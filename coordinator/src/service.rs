@@ -217,10 +217,8 @@ impl Coordinator {
         now: WallTime,
     ) -> Result<Frozen, Fault> {
         let rules = match question {
-            Question::Plain(Baseline::All) => Snapshot { at: now, rules: Rules::plain(Choice::All), versions: None },
-            Question::Plain(Baseline::Security) => {
-                Snapshot { at: now, rules: Rules::plain(Choice::Security), versions: None }
-            }
+            Question::Plain(Baseline::All) => Snapshot::new(now, Rules::plain(Choice::All), None),
+            Question::Plain(Baseline::Security) => Snapshot::new(now, Rules::plain(Choice::Security), None),
             Question::By(snapshot) => *snapshot,
         };
         let facts = self.ask(|actor, _| facts(actor.members())).await?;

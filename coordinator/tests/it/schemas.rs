@@ -231,7 +231,7 @@ fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
     published!("snapshots").holds(&listed);
     let document = |row: &SnapshotRow| {
         let (id, snapshot) = kept.find(&row.id).unwrap();
-        SnapshotDocument::new(id, snapshot)
+        SnapshotDocument::new(id, snapshot, kept.written(id))
     };
     published!("snapshot").holds(&document(&listed.snapshots[0]));
     for row in &listed.snapshots {
