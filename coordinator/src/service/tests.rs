@@ -107,7 +107,7 @@ fn a_plan_goes_by_the_openings_that_it_froze() {
 fn ringed() -> PlanDocument {
     let ring = |name: &str, steps: &[&str]| RingSpec {
         name: name.into(),
-        selects: Targets::All,
+        selects: Targets::Names([name.to_owned()].into()),
         steps: steps.iter().map(|step| step.parse().unwrap()).collect(),
         wait: std::time::Duration::ZERO,
         bake: std::time::Duration::ZERO,
