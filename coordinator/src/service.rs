@@ -40,11 +40,11 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument,
-            HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument, PlanHost,
-            PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
-            ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument, WatchEvent,
-            WhyDocument, WindowDocument, WindowListDocument,
+            AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen,
+            HistoryDocument, HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument,
+            PlanHost, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
+            RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument,
+            WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
         },
         not_found,
     },
@@ -238,7 +238,7 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument, starts: Starts) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, starts: Starts) -> Result<AppliedDocument, Fault> {
         let now = clock::now().wall;
         recheck::unexpired(&document, now)?;
         if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
@@ -249,7 +249,7 @@ impl Coordinator {
         self.judge_ring_gates(&plan.ring_gates, "nothing was started").await?;
         self.ask(move |actor, cx| {
             if let Some(known) = recheck::applied(&actor.status(), &plan) {
-                return Ok(known.to_string());
+                return Ok(AppliedDocument::new(known.to_string(), false));
             }
             // Of what nobody has read nothing has to be read again: hosts of another rollout are waited for.
             if matches!(starts, Starts::By(_)) {
@@ -266,7 +266,7 @@ impl Coordinator {
                     }
                 }
             }
-            Ok(id.to_string())
+            Ok(AppliedDocument::new(id.to_string(), true))
         })
         .await?
     }
@@ -336,7 +336,7 @@ impl Service for Coordinator {
         Box::pin(self.make_plan(spec))
     }
 
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {
         Box::pin(self.start(plan, Starts::By(by)))
     }
 

@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 40] = [
     ("replan.yaml", include_str!("../scripts/replan.yaml")),
     ("rings.yaml", include_str!("../scripts/rings.yaml")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
+    ("applied.yaml", include_str!("../scripts/applied.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
     ("large.yaml", include_str!("../scripts/large.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),
