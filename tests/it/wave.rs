@@ -87,6 +87,8 @@ fn a_package_that_breaks_halts_the_wave() {
     let failed = results.iter().find(|result| result["outcome"] == "failed").expect("a host that failed");
     assert_eq!(failed["error"]["code"], "transaction-failed");
     assert!(failed["error"]["log"].as_str().unwrap().contains("pm-demo-service"), "{failed}");
+    let changed: Vec<_> = failed["packages"].as_array().unwrap().iter().map(|package| &package["name"]).collect();
+    assert_eq!(changed, ["pm-demo-kernel", "pm-demo-lib"], "the service is half-configured");
 }
 
 #[test]

@@ -263,7 +263,9 @@ pub enum Progress {
 pub struct Release {
     /// The fenced lease.
     pub lease: LeaseId,
-    /// When.
+    /// When it got its `Go`.
+    pub since: WallTime,
+    /// When it was released.
     pub at: WallTime,
     /// Who did it, as they say.
     pub by: String,
@@ -454,7 +456,7 @@ impl Ledger {
             }
             LedgerAct::Released { host, lease, by, because, .. } => {
                 let (at, by, because) = (entry.at, by.clone(), because.clone());
-                self.fold_release(*host, *lease, |lease| Release { lease, at, by, because });
+                self.fold_release(*host, *lease, |lease, since| Release { lease, since, at, by, because });
             }
             LedgerAct::StepSettled { rollout, ring, step, .. } => {
                 self.fold_settled(*rollout, Place { ring: *ring, step: *step }, entry.at)?;

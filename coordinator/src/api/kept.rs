@@ -177,7 +177,7 @@ async fn snapshots<S: Service>(State(service): State<Arc<S>>) -> Response {
 
 async fn snapshot<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>) -> Response {
     let kept = service.snapshots();
-    read(move || kept.find(&id).map(|(id, snapshot)| SnapshotDocument::new(id, snapshot))).await
+    read(move || kept.find(&id).map(|(id, snapshot)| SnapshotDocument::new(id, snapshot, kept.written(id)))).await
 }
 
 async fn register<S: Service>(

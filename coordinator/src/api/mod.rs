@@ -64,10 +64,10 @@ use patchmesh_common::{
 use tokio::sync::mpsc;
 
 use self::document::{
-    CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument,
-    OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
-    RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, StopDocument,
-    WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+    AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
+    HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument,
+    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument,
+    SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -122,9 +122,9 @@ pub trait Service: Send + Sync + 'static {
     /// that is already a rollout is not asked about.
     fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()>;
 
-    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked;
-    /// whether it expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String>;
+    /// Starts what `plan` froze, in the name of `by`. The plan's schema, spec and hash have been checked;
+    /// whether it expired has not. Applying a plan (by hash) that is already a rollout starts nothing, and answers that rollout's id again.
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument>;
 
     /// Every rollout of the ledger.
     fn rollouts(&self) -> Answer<'_, RolloutsDocument>;

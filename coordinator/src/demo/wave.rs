@@ -44,7 +44,7 @@ pub(super) async fn ride(args: &DemoArgs, fleet: &Fleet, board: &Board) -> Resul
     board.publish(fleet).map_err(board_failed)?;
     let plan = plan(&client, &spec(args, names), fleet, deadline).await?;
     output::talk(&format!("planned {} hosts ({})\n", plan.hosts().count(), plan.hash.get(..12).unwrap_or_default()));
-    let id = client.apply_unasked(&plan).await?;
+    let id = client.apply_unasked(&plan).await?.id;
     board.set_rollout(fleet, &id).map_err(board_failed)?;
     let format = args.output.format;
     let mut live = Live::new(format != crate::output::Format::Jsonl);

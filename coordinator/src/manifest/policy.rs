@@ -182,7 +182,7 @@ spec:
         );
         assert!(said("Europe/Paris", "Paris").starts_with("p.yaml:5:13: spec.timezone \"Paris\""));
         assert!(said("10%", "0").starts_with("p.yaml:10:19: spec.maxConcurrency: \"0\" would never start a host"));
-        assert!(said("  maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(said("  maxConcurrency: 10%\n", "").ends_with("field spec.maxConcurrency is missing"));
         assert!(said("DEBIAN", "DEBIEN").contains("\"DEBIEN\" is no operating system: write WINDOWS"));
         assert!(said("catchUp", "catchup").contains("unknown field \"catchup\": known here are schedule, catchUp"));
         assert!(
@@ -197,7 +197,8 @@ spec:
         assert!(said("reboot: never", "reboot: {at: 2026-12-01T04:00:00Z}").starts_with(
             "p.yaml:12:11: spec.reboot \"at 2026-12-01T04:00:00Z\": a policy comes again and again: write ifNeeded"
         ));
-        assert!(said("{folder: /var/log/patchmesh}", "{}").ends_with("field folder is missing"));
+        assert_eq!(said("{folder: /var/log/patchmesh}", "{}"), "p.yaml:15:9: field spec.logs.folder is missing");
+        assert_eq!(said("{schedule: cron(0 1 * * ? *)}", "{}"), "p.yaml:6:9: field spec.scan.schedule is missing");
     }
 
     #[test]

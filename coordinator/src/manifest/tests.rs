@@ -95,8 +95,11 @@ fn defaults_are_only_those_that_are_documented() {
     let spec = parse(GOOD).unwrap();
     assert_eq!((spec.max_errors.given(), spec.openings.len()), ("0", 0));
     assert_eq!((spec.reboot, spec.hook_timeout), (RebootOption::IfNeeded, Duration::from_secs(300)));
-    assert_eq!(message(&GOOD.replace("  targets: {all: true}\n", "")), "r.yaml: field targets is missing");
-    assert_eq!(message(&GOOD.replace("  maxConcurrency: 10%\n", "")), "r.yaml: field maxConcurrency is missing");
+    assert_eq!(message(&GOOD.replace("  targets: {all: true}\n", "")), "r.yaml:5:3: field spec.targets is missing");
+    assert_eq!(
+        message(&GOOD.replace("  maxConcurrency: 10%\n", "")),
+        "r.yaml:5:3: field spec.maxConcurrency is missing"
+    );
 }
 
 #[test]

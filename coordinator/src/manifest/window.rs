@@ -198,7 +198,7 @@ spec:
         assert!(
             message("endDate: null", "endDate: 2026-12-01").starts_with("w.yaml:11:12: spec.endDate \"2026-12-01\"")
         );
-        assert!(message("  duration: 4h\n", "").ends_with("field duration is missing"));
+        assert!(message("  duration: 4h\n", "").ends_with("field spec.duration is missing"));
         let unknown = message("  duration: 4h\n", "  duratoin: 4h\n");
         assert!(unknown.starts_with("w.yaml:7:3: unknown field \"duratoin\": known here are description, schedule"));
         assert!(message("MaintenanceWindow", "Rollout").contains("is no window: MaintenanceWindow is expected"));
@@ -224,7 +224,7 @@ spec:
             "w.yaml:25:39: hooks.onFailure \"stop\" is unknown: write fail or skip or halt"
         );
         assert!(message("priority: 1", "priority: -1").starts_with("w.yaml:19:17: "));
-        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field spec.tasks[0].maxConcurrency is missing"));
         assert!(
             message("CANCEL_TASK", "STOP").starts_with("w.yaml:28:23: spec.tasks[1].cutoffBehavior \"STOP\": write")
         );

@@ -94,7 +94,7 @@ impl Coordinator {
             // Planning takes its time, and what has come to its last start meanwhile is not started.
             match last_start.filter(|last| *last <= clock::now().wall) {
                 Some(last) => Err(too_late(last)),
-                None => self.start(plan, Starts::Due(by.clone())).await,
+                None => self.start(plan, Starts::Due(by.clone())).await.map(|applied| applied.id),
             }
         };
         let fault = match started.await {

@@ -69,7 +69,7 @@ pub fn question(
         })?),
         None => None,
     };
-    Ok(Question::By(Box::new(Snapshot { at, rules, versions })))
+    Ok(Question::By(Box::new(Snapshot::new(at, rules, versions))))
 }
 
 const NOTHING: &str = "nothing was planned";

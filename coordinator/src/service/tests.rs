@@ -134,7 +134,7 @@ fn openings_that_are_too_short_for_every_host_are_told_and_refuse_nothing() {
 fn ringed() -> PlanDocument {
     let ring = |name: &str, steps: &[&str]| RingSpec {
         name: name.into(),
-        selects: Targets::All,
+        selects: Targets::Names([name.to_owned()].into()),
         steps: steps.iter().map(|step| step.parse().unwrap()).collect(),
         wait: std::time::Duration::ZERO,
         bake: std::time::Duration::ZERO,

@@ -11,6 +11,7 @@ use patchmesh_common::{
         planner::Contact,
         ring::PlannedRing,
         ring_gate::RingVerdict,
+        slots::Hold,
     },
     run::{
         gate::{Ask, Gate},
@@ -131,6 +132,11 @@ impl World {
         let body = ToCoordinator::Reported(Box::new(report));
         let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, head: None, body };
         self.act(LedgerAct::Reported { evidence: Sealed::seal(&signer(host), &answer) });
+    }
+
+    pub(crate) fn release(&mut self, host: u8) {
+        let (lease, by, because) = (Some(lease(host)), "ops".to_owned(), "dead".to_owned());
+        self.act(LedgerAct::Released { host: node(host), lease, held: Hold::Lost, by, because });
     }
 
     pub(crate) fn refuse(&mut self, host: u8) {

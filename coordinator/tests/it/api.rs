@@ -126,7 +126,7 @@ fn every_question_is_answered_as_the_service_said() {
         assert_eq!(client.history("db-1").await.unwrap().reports.len(), 2);
         let plan = client.plan(&spec()).await.unwrap();
         assert_eq!(plan, fake::plan(&spec()));
-        assert_eq!(client.apply(&plan).await.unwrap(), ID);
+        assert_eq!(client.apply(&plan).await.unwrap().id, ID);
         assert_eq!(client.rollouts().await.unwrap().rollouts[0].id, ID);
         assert_eq!(client.rollout("weekly").await.unwrap(), fake::rollout(RolloutState::Running));
         for (act, state) in
@@ -180,7 +180,7 @@ fn an_edited_plan_is_refused_before_the_service_sees_it() {
     // Its times are no part of the hash.
     let mut plan = fake::plan(&spec());
     plan.created_at = plan.expires_at;
-    assert_eq!(block_on(client.apply(&plan)).unwrap(), ID);
+    assert_eq!(block_on(client.apply(&plan)).unwrap().id, ID);
 }
 
 #[test]

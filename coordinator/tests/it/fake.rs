@@ -523,7 +523,7 @@ impl Service for Fake {
         say(freeze::openings(&spec, self.aged(), now).map(|openings| plan_in(&spec, openings)))
     }
 
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {
         self.ordered(by);
         say(match plan.rollout.as_str() {
             "stale" => Err(Fault::new(
@@ -533,7 +533,8 @@ impl Service for Fake {
                 "plan again",
             )
             .exit(Exit::StalePlan)),
-            _ => Ok(ID.to_owned()),
+            // Somebody has applied it already.
+            name => Ok(AppliedDocument::new(ID.to_owned(), name != "again")),
         })
     }
 

@@ -177,7 +177,7 @@ fn what_the_api_answers_is_what_is_published() {
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());
-    published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
+    published!("applied").holds(&AppliedDocument::new(ID.into(), true));
     let urgent = fake::urgent(RolloutState::Halted);
     assert_eq!(published!("rollout").misfits(&serde_json::to_value(&urgent).unwrap()), [""; 0]);
     let rows = [fake::rollout(RolloutState::Running), urgent].map(fake::listed);
@@ -231,7 +231,7 @@ fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
     published!("snapshots").holds(&listed);
     let document = |row: &SnapshotRow| {
         let (id, snapshot) = kept.find(&row.id).unwrap();
-        SnapshotDocument::new(id, snapshot)
+        SnapshotDocument::new(id, snapshot, kept.written(id))
     };
     published!("snapshot").holds(&document(&listed.snapshots[0]));
     for row in &listed.snapshots {

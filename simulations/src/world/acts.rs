@@ -379,6 +379,7 @@ impl World {
             }
             Look::Verify(lease, expected) => {
                 let comparison = compare(host.before.get(lease), &host.installed.set(), expected);
+                let comparison = comparison.finished(&host.installed.unfinished());
                 let dirty = host.installed.dirty();
                 ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }.into()))
             }

@@ -138,6 +138,10 @@ fn everything_that_is_wrong_is_named() {
             "targets",
         ),
         (Box::new(|p| p.spec.targets.names = Some(vec!["a".into()])), "targets"),
+        (
+            Box::new(|p| p.spec.targets = TargetsText { names: Some(vec!["a".into(); 2]), ..TargetsText::default() }),
+            "targets \"\": names holds \"a\" twice",
+        ),
         (Box::new(|p| p.spec.targets = TargetsText { names: Some(Vec::new()), ..TargetsText::default() }), "targets"),
         (Box::new(|p| p.spec.max_concurrency = Limit::count(0)), "maxConcurrency"),
         (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()), on_failure: None })), "hooks \"5\""),

@@ -1,6 +1,6 @@
 //! A policy as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -157,18 +157,32 @@ pub struct Hooks {
 }
 
 impl TargetsText {
-    /// What is meant; `None` unless exactly one member is given.
-    pub fn targets(&self) -> Option<Targets> {
+    /// What is meant.
+    ///
+    /// # Errors
+    /// What to write instead, unless exactly one member is given and names nothing twice.
+    pub fn targets(&self) -> Result<Targets, String> {
         let Self { all, names, selector, matching, patch_groups } = self.clone();
         match (all, names, selector, matching, patch_groups) {
-            (Some(true), None, None, None, None) => Some(Targets::All),
-            (None, Some(names), None, None, None) => Some(Targets::Names(names.into_iter().collect())),
-            (None, None, Some(labels), None, None) => Some(Targets::Labels(labels.match_labels)),
-            (None, None, None, Some(selector), None) => Some(Targets::Matching(selector)),
-            (None, None, None, None, Some(groups)) => Some(Targets::Groups(groups.into_iter().collect())),
-            _ => None,
+            (Some(true), None, None, None, None) => Ok(Targets::All),
+            (None, Some(names), None, None, None) => Ok(Targets::Names(once("names", names)?)),
+            (None, None, Some(labels), None, None) => Ok(Targets::Labels(labels.match_labels)),
+            (None, None, None, Some(selector), None) => Ok(Targets::Matching(selector)),
+            (None, None, None, None, Some(groups)) => Ok(Targets::Groups(once("patchGroups", groups)?)),
+            _ => Err("write exactly one of all: true, names, selector, matching and patchGroups".to_owned()),
         }
     }
+}
+
+/// `words`, none of which is there twice.
+fn once(field: &str, words: Vec<String>) -> Result<BTreeSet<String>, String> {
+    let mut all = BTreeSet::new();
+    for word in words {
+        if let Some(word) = all.replace(word) {
+            return Err(format!("{field} holds {:?} twice", word.chars().take(80).collect::<String>()));
+        }
+    }
+    Ok(all)
 }
 
 pub(crate) fn limit_schema(_: &mut SchemaGenerator) -> Schema {

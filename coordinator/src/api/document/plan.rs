@@ -135,7 +135,9 @@ impl TryFrom<TargetsDocument> for Targets {
     fn try_from(document: TargetsDocument) -> Result<Self, SpecDocumentError> {
         let TargetsDocument { all, names, selector, matching, patch_groups } = document;
         let labels = selector.map(|selector| Labels { match_labels: selector.match_labels });
-        TargetsText { all, names, selector: labels, matching, patch_groups }.targets().ok_or(SpecDocumentError::Targets)
+        TargetsText { all, names, selector: labels, matching, patch_groups }
+            .targets()
+            .map_err(|_| SpecDocumentError::Targets)
     }
 }
 
