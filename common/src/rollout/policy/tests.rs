@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{predefined::host_management, *};
+use crate::rollout::OnHookFailure;
 
 pub(super) fn policy() -> PatchPolicy {
     let mut policy = host_management();

@@ -90,7 +90,7 @@ impl Scene<'_> {
             Progress::Refused(refusal) => (refusal.code == RefusalCode::DirtyDatabase).then_some(true),
             Progress::NotStarted => refused().filter(|(no, ..)| no.code == RefusalCode::DirtyDatabase).map(|_| true),
             // A run ends by looking at it.
-            Progress::Reported => {
+            Progress::Reported | Progress::LeftOut => {
                 let error = host.report.as_ref().and_then(|report| report.error.as_ref());
                 Some(error.is_some_and(RunError::left_unclean))
             }
