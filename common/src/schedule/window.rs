@@ -17,7 +17,7 @@ use super::{
     zone::{Note, Zone},
 };
 use crate::{
-    duration,
+    duration, labels,
     rollout::task::{MAX_TARGETS, MAX_TASKS, TargetText, Task, TaskText, check as check_tasks},
     time::WallTime,
 };
@@ -51,6 +51,8 @@ const EARLY_DAYS: i64 = 2;
 pub struct MaintenanceWindow {
     /// 3 to 128 letters, digits and `_-.`.
     pub name: String,
+    /// What people note of it.
+    pub labels: labels::Labels,
     /// Everything else.
     pub spec: Spec,
 }
