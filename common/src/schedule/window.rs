@@ -445,7 +445,8 @@ mod tests {
     fn opens(offset_days: Option<i64>, since: Option<&str>) -> String {
         let spec =
             Spec { schedule: "cron(0 2 ? * TUE#2 *)".into(), duration: "2h".into(), offset_days, ..Spec::default() };
-        let window = MaintenanceWindow { name: "patch-tuesday".into(), spec, labels: Default::default() }.check().unwrap();
+        let window =
+            MaintenanceWindow { name: "patch-tuesday".into(), spec, labels: Default::default() }.check().unwrap();
         let kept = since.map_or(window.clone(), |since| window.kept_since(at(since)));
         let (from, next) = (at("2026-12-10T00:00:00Z"), kept.openings(at("2026-12-08T00:00:00Z")).next().unwrap());
         let newest = kept.newest(from, next.opening.opens).filter(|_| offset_days.is_some());

@@ -321,7 +321,9 @@ mod tests {
         };
         for (name, spec) in [("nightly", schedule("cron(0 2 * * ? *)")), ("once", schedule("at(2026-12-01T02:00:00)"))]
         {
-            store.put_window(MaintenanceWindow { name: name.into(), spec, labels: Default::default() }, &unnoted).unwrap();
+            store
+                .put_window(MaintenanceWindow { name: name.into(), spec, labels: Default::default() }, &unnoted)
+                .unwrap();
         }
         let now = at("2026-12-01T03:00:00.250Z");
         let found = openings(&spec(&["nightly"], &[]), &store, now).unwrap();
@@ -342,7 +344,11 @@ mod tests {
         covered.openings = vec![Opening { opens: at(freeze.0), last_start: at(freeze.1), closes: at(freeze.1) }];
         assert_eq!(code(&covered), "no-opening");
         let mut past = spec(&[], &[]);
-        past.openings = vec![Opening { opens: at("2026-12-01T01:00:00Z"), last_start: now, closes: at(freeze.1) }];
+        past.openings = vec![Opening {
+            opens: at("2026-12-01T01:00:00Z"),
+            last_start: at("2026-12-01T03:00:00Z"),
+            closes: at(freeze.1),
+        }];
         let fault = openings(&past, &store, now).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("no-opening", Exit::Error));
         assert!(fault.message.contains("the last start of the last one, 2026-12-01T03:00:00"), "{}", fault.message);
