@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     ledger::{Ledger, Progress, RolloutState},
+    limit::based,
     plan::ResolvedLimit,
     planner::Desk,
     replan::asked_by,
@@ -93,8 +94,8 @@ impl<'a> Scene<'a> {
             plan.name,
             asked_by(self.ledger, state),
             hosts(plan.hosts.len()),
-            limit(&plan.max_concurrency),
-            limit(&plan.max_errors),
+            limit(&plan.max_concurrency, plan.hosts.len()),
+            limit(&plan.max_errors, plan.hosts.len()),
             plan.because.as_ref().map(|because| format!("; outside of windows: {because}")).unwrap_or_default(),
         );
         Cause::new("applied", text, Some(state.started_at), Some(format!("patchmesh rollout status {id}")))
@@ -120,10 +121,9 @@ fn hosts(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
 }
 
-/// What it is, and what was written if that is a share.
-fn limit(limit: &ResolvedLimit) -> String {
-    let ResolvedLimit { given, resolved } = limit;
-    if *given == resolved.to_string() { given.clone() } else { format!("{resolved} (given {given})") }
+/// What it is, and of what if it was written as a share.
+fn limit(limit: &ResolvedLimit, of: usize) -> String {
+    based(&limit.given, limit.resolved, of)
 }
 
 /// The first of them by name, and how many more.

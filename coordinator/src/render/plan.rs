@@ -5,7 +5,7 @@ use patchmesh_common::{
     rollout::{
         OnSuperseded, Operation, RebootOption,
         estimate::makespan,
-        limit::{Ramp, stops_at_error},
+        limit::{Ramp, based, stops_at_error},
         spec::MAX_OPENINGS,
     },
     time::WallTime,
@@ -130,9 +130,9 @@ fn openings(plan: &PlanDocument) -> String {
 
 /// How a limit was written; a share with what it is of.
 fn given(limit: &LimitDocument, of: usize) -> String {
-    match limit.given.strip_suffix('%') {
-        Some(share) => format!("{share} % of {of} = {}", limit.resolved),
-        None => format!("given {}", limit.given),
+    match limit.given.ends_with('%') {
+        true => based(&limit.given, limit.resolved, of),
+        false => format!("given {}", limit.given),
     }
 }
 
@@ -141,10 +141,7 @@ fn course(ring: &PlanRing) -> String {
     let mut parts = Vec::new();
     if ring.steps.len() > 1 {
         let of = ring.hosts.len();
-        let steps = ring.steps.iter().map(|step| match step.given.strip_suffix('%') {
-            Some(share) => format!("{share} % of {of} = {}", step.resolved),
-            None => step.resolved.to_string(),
-        });
+        let steps = ring.steps.iter().map(|step| based(&step.given, step.resolved, of));
         parts.push(format!("steps {}", steps.collect::<Vec<_>>().join(", ")));
     }
     if ring.wait_seconds > 0 {
