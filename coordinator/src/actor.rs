@@ -395,6 +395,7 @@ impl Handler<ViewChanged> for CoordinatorActor {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            sealed: host.record.sealed_at,
             words: Words { name: host.membership.name.clone(), tags: tags(host), expires: host.membership.expires },
         });
         self.feed(Event::View(seen.collect()), cx);

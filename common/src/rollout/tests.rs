@@ -177,6 +177,7 @@ impl World {
             node: *node,
             alive: *script != Script::Silent,
             held: None,
+            sealed: WallTime(0),
             words: self.words.get(node).cloned().unwrap_or_default(),
         };
         self.send(Event::View(self.scripts.iter().map(seen).collect()));

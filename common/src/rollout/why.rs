@@ -15,12 +15,15 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+use core::time::Duration;
+
 use super::{
     ledger::{Ledger, Progress, RolloutState},
     limit::based,
     plan::ResolvedLimit,
     planner::Desk,
     replan::asked_by,
+    slots::{Slot, slots},
 };
 
 /// Hosts that one cause names; the rest is counted.
@@ -76,7 +79,21 @@ impl<'a> Scene<'a> {
 
     /// When `node` was last heard; `None` if it never was.
     fn heard_at(&self, node: &NodeId) -> Option<WallTime> {
-        self.desk.contacts.get(node).map(|contact| self.wall(contact.heard))
+        self.desk.contacts.get(node)?.last
+    }
+
+    /// Every held slot, with the silence of hosts that were last heard before this process started.
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = slots(self.ledger, self.desk, self.now.boot);
+        for slot in &mut slots {
+            let quiet =
+                self.heard_at(&slot.host).map(|heard| self.now.wall.0.saturating_sub(heard.0).max(0).unsigned_abs());
+            slot.silent = quiet
+                .map(Duration::from_millis)
+                .filter(|_| slot.silent != Duration::MAX)
+                .map_or(slot.silent, |quiet| quiet.max(slot.silent));
+        }
+        slots
     }
 
     /// Every rollout, the newest first.

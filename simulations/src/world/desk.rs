@@ -490,6 +490,7 @@ impl World {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            sealed: host.record.sealed_at,
             words: Words {
                 name: host.membership.name.clone(),
                 tags: host.record.body.tags.clone(),
