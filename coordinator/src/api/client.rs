@@ -20,7 +20,7 @@ use super::{
         AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
         HostsDocument, OrdersDocument, PatchesDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
         RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument,
-        StopDocument, VerdictRequest, WatchEvent, WhyDocument,
+        StopDocument, SurveysDocument, VerdictRequest, WatchEvent, WhyDocument,
     },
     who,
 };
@@ -116,6 +116,14 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn plan(&self, spec: &RolloutSpec) -> Result<PlanDocument, Fault> {
         self.post("/v1/plans", Some(&SpecDocument::from(spec))).await
+    }
+
+    /// The plans that are being made.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn surveys(&self) -> Result<SurveysDocument, Fault> {
+        self.get("/v1/plans").await
     }
 
     /// Starts a plan, if its hosts would still do what it says; the rollout's id.

@@ -12,7 +12,7 @@ use patchmesh_common::{
 };
 
 use super::{counted, duration, one_line};
-use crate::api::document::{Estimate, LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument};
+use crate::api::document::{Estimate, LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument, SurveyRow};
 
 /// Openings of windows before the rest is counted.
 const MAX_SHOWN: usize = 5;
@@ -76,6 +76,17 @@ pub fn plan(plan: &PlanDocument) -> String {
     ));
     out.push_str(&format!("The plan ({}) can be applied until {}.\n", short(&plan.hash), plan.expires_at));
     out
+}
+
+/// Whose answers a plan waits for.
+pub fn survey(survey: &SurveyRow) -> String {
+    let waits_for = survey.waits_for.iter().map(String::as_str);
+    format!(
+        "waiting for {} of {} to say what they would do: {}\n",
+        survey.waits_for.len(),
+        counted(survey.targets as usize, "host"),
+        one_line(&some(waits_for))
+    )
 }
 
 /// What hosts must show after their run and rings after their bake, and what becomes of those whose versions are superseded.

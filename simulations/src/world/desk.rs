@@ -486,6 +486,9 @@ impl World {
         let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return };
         let Some(desk) = seat.desk_mut() else { return };
         desk.view_due = false;
+        let alive: BTreeSet<_> =
+            hosts.iter().filter(|host| host.presence == Presence::Alive).map(|host| host.node).collect();
+        desk.asking.iter_mut().for_each(|asking| asking.survey.see(&alive));
         let seen = hosts.into_iter().filter(|host| !host.own).map(|host| Seen {
             node: host.node,
             alive: host.presence == Presence::Alive,
