@@ -41,6 +41,7 @@ mod laws;
 mod operated;
 mod planned;
 mod probes;
+mod reasons;
 mod released;
 pub(super) mod replanned;
 mod ring_gates;

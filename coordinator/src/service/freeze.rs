@@ -340,10 +340,14 @@ mod tests {
         covered.openings = vec![Opening { opens: at(freeze.0), last_start: at(freeze.1), closes: at(freeze.1) }];
         assert_eq!(code(&covered), "no-opening");
         let mut past = spec(&[], &[]);
-        past.openings = vec![Opening { opens: at("2026-12-01T01:00:00Z"), last_start: now, closes: at(freeze.1) }];
+        past.openings = vec![Opening {
+            opens: at("2026-12-01T01:00:00Z"),
+            last_start: at("2026-12-01T03:00:00Z"),
+            closes: at(freeze.1),
+        }];
         let fault = openings(&past, &store, now).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("no-opening", Exit::Error));
-        assert!(fault.message.contains("the last start of the last one, 2026-12-01T03:00:00"), "{}", fault.message);
+        assert!(fault.message.contains("the last one, 2026-12-01T03:00:00Z, has passed"), "{}", fault.message);
         past.openings.push(Opening::endless(at(freeze.1)));
         assert_eq!(openings(&past, &store, now).unwrap(), past.openings, "as they are written");
         still_open(&past.openings, now).unwrap();

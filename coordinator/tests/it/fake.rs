@@ -337,6 +337,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
         ..result("web-2", 2, HostOutcome::Failed)
     };
     let waiting = HostResult {
+        detail: Some("1 of 1 slots are held".into()),
         phase: None,
         attempts: 0,
         rebooted: false,
