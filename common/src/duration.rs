@@ -19,9 +19,28 @@ pub fn parse(text: &str) -> Option<Duration> {
     (seconds <= 10 * 366 * 24 * 60 * 60).then(|| Duration::from_secs(seconds))
 }
 
+/// The same in the largest unit that has no rest: `25h`, `90s`. What is no whole number of seconds is told in milliseconds.
+pub fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() != 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let units = [(24 * 60 * 60, 'd'), (60 * 60, 'h'), (60, 'm')];
+    let fits = units.into_iter().find(|(unit, _)| seconds != 0 && seconds.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_told_as_they_are_written() {
+        for text in ["0s", "90s", "15m", "25h", "31d"] {
+            assert_eq!(words(parse(text).unwrap()), text);
+        }
+        assert_eq!(words(Duration::from_millis(1_500)), "1500ms");
+    }
 
     #[test]
     fn durations() {

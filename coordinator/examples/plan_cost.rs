@@ -156,6 +156,7 @@ fn plan(count: usize) -> Plan {
         baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 60,
+        on_hook_failure: Default::default(),
         max_concurrency: limit(100),
         max_errors: limit(10),
         // So short that every start is held against what the host needs.
@@ -274,6 +275,7 @@ impl Fleet {
                 ramp: Ramp::Full,
                 reboot: RebootOption::IfNeeded,
                 hook_timeout: Duration::from_secs(60),
+                on_hook_failure: Default::default(),
                 gates: vec![],
                 ring_gates: vec![],
                 on_superseded: OnSuperseded::Skip,

@@ -19,7 +19,7 @@ use patchmesh_common::{
         controller::{self, Controller, Effect, Event, Seen, Settings, Words},
         ledger::LedgerAct,
         spec::RolloutSpec,
-        survey::{Candidate, Found, Survey},
+        survey::{Candidate, Found, Survey, SurveyError},
         waiting::Waiting,
     },
     run::message::{LeaseFrame, OrderStamp, SignedStop, StopOrder, ToCoordinator, ToHost},
@@ -46,6 +46,8 @@ use crate::{
 
 /// Messages that may wait for the actor. A host sends one every two seconds while it works.
 const MAILBOX: usize = 4096;
+/// Code of the fault that the targets match none of the hosts, of which some are known.
+pub const EMPTY_TARGETS: &str = "empty-targets";
 /// How often watchers are shown what changed.
 const SHOW: Duration = Duration::from_millis(100);
 
@@ -278,7 +280,11 @@ impl CoordinatorActor {
         let now = clock::now();
         let survey = Survey::begin(spec, candidates.collect(), now.boot).map_err(|error| {
             let remedy = "see patchmesh get hosts; a host is known once its daemon has joined the mesh";
-            Fault::new("no-targets", error.to_string(), "nothing was planned", remedy)
+            let code = match error {
+                SurveyError::Nobody(known) if known > 0 => EMPTY_TARGETS,
+                SurveyError::Nobody(_) | SurveyError::Unknown(_) => "no-targets",
+            };
+            Fault::new(code, error.to_string(), "nothing was planned", remedy)
         })?;
         let (reply, answer) = oneshot::channel();
         let (request, name, operation) = (CommandId(self.draw()), spec.name.clone(), spec.operation);

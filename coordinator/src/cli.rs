@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     api::{DAEMON_SOCKET, DEFAULT_SOCKET, client::Client},
@@ -229,7 +229,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     Fault::new("usage", "a verb or kind is missing", "nothing was done", "choose one of the commands");
                 Err(fault.exit(Exit::Usage))
             }
-            _ => Err(usage(&error, json)),
+            _ => Err(usage(&error, json, &args)),
         },
     };
     match ended {
@@ -295,7 +295,7 @@ fn report(fault: &Fault, json: bool) {
 }
 
 /// What clap says, as a fault: the whole text for people, its first line for scripts.
-fn usage(error: &clap::Error, json: bool) -> Fault {
+fn usage(error: &clap::Error, json: bool, args: &[OsString]) -> Fault {
     let text = error.to_string();
     let text = text
         .trim_start_matches("error: ")
@@ -304,7 +304,20 @@ fn usage(error: &clap::Error, json: bool) -> Fault {
         .trim_end();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let message = if json { first.as_str() } else { text };
-    Fault::new("usage", message, "nothing was done", "see patchmesh VERB --help").exit(Exit::Usage)
+    Fault::new("usage", message, "nothing was done", format!("see {} --help", verb(args))).exit(Exit::Usage)
+}
+
+/// The program and the verb that `args` begin with, as somebody types them.
+fn verb(args: &[OsString]) -> String {
+    let mut command = Cli::command();
+    let mut words = vec![command.get_name().to_owned()];
+    for word in args.iter().skip(1) {
+        if let Some(found) = command.find_subcommand(word).cloned() {
+            words.push(found.get_name().to_owned());
+            command = found;
+        }
+    }
+    words.join(" ")
 }
 
 /// Whether the command line asks for JSON, even if the rest of it cannot be parsed.
@@ -325,8 +338,6 @@ fn wants_json(args: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -345,6 +356,17 @@ mod tests {
         let mut missing = Vec::new();
         every(&command, "patchmesh", &mut missing);
         assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn help_is_named_by_the_verb_that_was_typed() {
+        for (line, known) in [
+            ("/usr/bin/patchmesh slots --socket plan release", "patchmesh slots release"),
+            ("patchmesh plan -f", "patchmesh plan"),
+            ("patchmesh paln plan.json", "patchmesh"),
+        ] {
+            assert_eq!(verb(&line.split(' ').map(OsString::from).collect::<Vec<_>>()), known, "{line}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use patchmesh_common::{
         Operation, RebootOption,
         approval::SignedVerdict,
         controller::{Event, last_step},
+        intent::Intent,
         ledger::{Ledger, Progress, RolloutState as Standing},
         plan::{ExcludedHost, PlannedHost},
         service::ServiceSpec,
@@ -40,11 +41,11 @@ use crate::{
     api::{
         Answer, Service, WATCH_QUEUE,
         document::{
-            CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen, HistoryDocument,
-            HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument, PlanHost,
-            PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument,
-            ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, SurveysDocument, Time, WaitingDocument,
-            WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+            AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen,
+            HistoryDocument, HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument,
+            PlanHost, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
+            RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, SurveysDocument, Time,
+            WaitingDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
         },
         not_found,
     },
@@ -217,10 +218,8 @@ impl Coordinator {
         now: WallTime,
     ) -> Result<Frozen, Fault> {
         let rules = match question {
-            Question::Plain(Baseline::All) => Snapshot { at: now, rules: Rules::plain(Choice::All), versions: None },
-            Question::Plain(Baseline::Security) => {
-                Snapshot { at: now, rules: Rules::plain(Choice::Security), versions: None }
-            }
+            Question::Plain(Baseline::All) => Snapshot::new(now, Rules::plain(Choice::All), None),
+            Question::Plain(Baseline::Security) => Snapshot::new(now, Rules::plain(Choice::Security), None),
             Question::By(snapshot) => *snapshot,
         };
         let facts = self.ask(|actor, _| facts(actor.members())).await?;
@@ -240,7 +239,7 @@ impl Coordinator {
         .await
     }
 
-    async fn start(&self, document: PlanDocument, starts: Starts) -> Result<String, Fault> {
+    async fn start(&self, document: PlanDocument, starts: Starts) -> Result<AppliedDocument, Fault> {
         let now = clock::now().wall;
         recheck::unexpired(&document, now)?;
         if let Ok(spec) = RolloutSpec::try_from(document.spec.clone()) {
@@ -251,7 +250,7 @@ impl Coordinator {
         self.judge_ring_gates(&plan.ring_gates, "nothing was started").await?;
         self.ask(move |actor, cx| {
             if let Some(known) = recheck::applied(&actor.status(), &plan) {
-                return Ok(known.to_string());
+                return Ok(AppliedDocument::new(known.to_string(), false));
             }
             // Of what nobody has read nothing has to be read again: hosts of another rollout are waited for.
             if matches!(starts, Starts::By(_)) {
@@ -269,7 +268,7 @@ impl Coordinator {
                     }
                 }
             }
-            Ok(id.to_string())
+            Ok(AppliedDocument::new(id.to_string(), true))
         })
         .await?
     }
@@ -343,7 +342,7 @@ impl Service for Coordinator {
         Box::pin(self.ask(|actor, _| actor.surveys()))
     }
 
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {
         Box::pin(self.start(plan, Starts::By(by)))
     }
 
@@ -440,6 +439,10 @@ impl Service for Coordinator {
 
     fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument> {
         Box::pin(self.delete_service(name, by))
+    }
+
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()> {
+        Box::pin(self.note_intent(intent, by))
     }
 
     fn store(&self) -> Arc<Store> {

@@ -11,7 +11,8 @@ use std::{
 
 use patchmesh_common::{
     id::SnapshotId,
-    patch::snapshot::{MAX_SNAPSHOT, Snapshot},
+    patch::snapshot::{MAX_SNAPSHOT, Snapshot, TIMELESS},
+    time::WallTime,
     wire,
 };
 use patchmesh_node::store::durable;
@@ -83,12 +84,20 @@ impl Snapshots {
         }
     }
 
-    /// What `tell` makes of every snapshot, or of what is wrong with it; each is read when its turn comes. The first were written
-    /// last. Of more than [`MAX_LISTED`] those that were written last, and how many are left out.
+    /// When the snapshot `id` was written last, by its file; [`TIMELESS`] if nobody can say.
+    pub fn written(&self, id: SnapshotId) -> WallTime {
+        fs::metadata(self.path(id)).and_then(|about| about.modified()).map_or(TIMELESS, wall)
+    }
+
+    /// What `tell` makes of every snapshot, or of what is wrong with it, and of when it was written; each is read when its turn
+    /// comes. The first were written last. Of more than [`MAX_LISTED`] those that were written last, and how many are left out.
     ///
     /// # Errors
     /// `snapshot-damaged` if the folder cannot be read.
-    pub fn list<T>(&self, tell: impl Fn(SnapshotId, Result<Snapshot, Fault>) -> T) -> Result<(Vec<T>, usize), Fault> {
+    pub fn list<T>(
+        &self,
+        tell: impl Fn(SnapshotId, Result<Snapshot, Fault>, WallTime) -> T,
+    ) -> Result<(Vec<T>, usize), Fault> {
         let (mut newest, mut left_out) = (BTreeSet::new(), 0);
         for (id, entry) in self.entries()? {
             let written = entry.metadata().and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -98,7 +107,7 @@ impl Snapshots {
                 left_out += 1;
             }
         }
-        Ok((newest.into_iter().rev().map(|(_, id)| tell(id, self.read(id))).collect(), left_out))
+        Ok((newest.into_iter().rev().map(|(written, id)| tell(id, self.read(id), wall(written))).collect(), left_out))
     }
 
     fn path(&self, id: SnapshotId) -> PathBuf {
@@ -124,6 +133,11 @@ impl Snapshots {
     }
 }
 
+fn wall(time: SystemTime) -> WallTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 fn damaged(path: &Path, why: &str) -> Fault {
     let text = format!("{}: {why}", path.display());
     Fault::new("snapshot-damaged", text, "nothing was changed", "restore it from a backup, or remove it")
@@ -133,10 +147,7 @@ fn damaged(path: &Path, why: &str) -> Fault {
 mod tests {
     use std::time::Duration;
 
-    use patchmesh_common::{
-        patch::snapshot::{Choice, Rules},
-        time::WallTime,
-    };
+    use patchmesh_common::patch::snapshot::{Choice, Rules};
 
     use super::*;
 
@@ -144,7 +155,7 @@ mod tests {
     type Told = (SnapshotId, Result<i64, &'static str>);
 
     fn listed(store: &Snapshots) -> (Vec<Told>, usize) {
-        store.list(|id, read| (id, read.map(|snapshot| snapshot.at.0).map_err(|fault| fault.code))).unwrap()
+        store.list(|id, read, _| (id, read.map(|snapshot| snapshot.at.0).map_err(|fault| fault.code))).unwrap()
     }
 
     fn snapshot(at: i64) -> Snapshot {
@@ -161,6 +172,17 @@ mod tests {
         assert_eq!(store.find(&ids[0].to_string()).unwrap(), (ids[0], snapshot(1)));
         assert_eq!(store.find(&ids[1].to_string()[..5]).unwrap_err().code, "not-found");
         assert_eq!(store.find("0123456789").unwrap_err().code, "not-found");
+    }
+
+    #[test]
+    fn what_is_kept_twice_at_the_same_time_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Snapshots::new(folder.path());
+        std::thread::scope(|scope| {
+            let keep = || (1..20).for_each(|at| assert_eq!(store.keep(&snapshot(at)).unwrap(), snapshot(at).id()));
+            (0..4).for_each(|_| drop(scope.spawn(keep)));
+        });
+        assert_eq!(listed(&store).0.len(), 19);
     }
 
     #[test]

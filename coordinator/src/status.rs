@@ -57,7 +57,7 @@ impl View<'_> {
                 Some(Outcome::Succeeded) => HostOutcome::Succeeded,
                 _ => HostOutcome::Failed,
             },
-            Progress::Refused(_) => HostOutcome::Refused,
+            Progress::Refused(_) | Progress::LeftOut => HostOutcome::Refused,
             Progress::Skipped => HostOutcome::Skipped,
             Progress::Released(_) => HostOutcome::Lost,
         }
@@ -82,12 +82,11 @@ impl View<'_> {
     pub fn state(&self, id: RolloutId, state: &Standing) -> (RolloutState, Option<Reason>) {
         let reason = |code: &str, text: String| Some(Reason { code: code.to_owned(), text });
         let counts = self.counts(state);
-        let ring = state.failed_ring().filter(|_| state.tally.failed <= state.plan.max_errors.resolved);
-        if let Some(failed) = ring.filter(|_| state.halted) {
-            let waiting = Waiting::RingFailed(Box::new(failed));
-            return (RolloutState::Halted, reason(waiting.code(), waiting.text()));
-        }
         if state.halted {
+            let waiting = planner::halted(state);
+            if waiting != Waiting::Halted {
+                return (RolloutState::Halted, reason(waiting.code(), waiting.text()));
+            }
             let limit = &state.plan.max_errors;
             let limit = based(&limit.given, limit.resolved, state.plan.hosts.len());
             let text = format!("{} failed; maxErrors is {limit}", hosts(counts.failed));
@@ -230,7 +229,7 @@ impl View<'_> {
             Progress::Running { .. } => {
                 Some(contact.and_then(|contact| contact.progress.as_ref()).map_or(Phase::Granted, |(phase, _)| *phase))
             }
-            Progress::Reported => Some(Phase::Settled),
+            Progress::Reported | Progress::LeftOut => Some(Phase::Settled),
             _ => state.hosts[at].report.as_ref().map(|report| report.phase),
         }
     }
@@ -334,7 +333,7 @@ fn result_error(outcome: HostOutcome, host: &HostState, name: &str) -> Option<Re
             ),
             log: String::new(),
         }),
-        (Progress::Reported, _) => host.report.as_ref()?.error.as_ref().map(|error| ResultError {
+        (Progress::Reported | Progress::LeftOut, _) => host.report.as_ref()?.error.as_ref().map(|error| ResultError {
             code: error.code.clone(),
             text: error.text.clone(),
             log: error.log.clone(),

@@ -16,7 +16,10 @@ use patchmesh_common::{
         groups::{GroupError, Groups},
         library::{Library, LibraryError, MAX_BASELINES, Put},
     },
-    rollout::policy::PatchPolicy,
+    rollout::{
+        intent::{Intent, Kind},
+        policy::PatchPolicy,
+    },
     schedule::window::MaintenanceWindow,
 };
 use patchmesh_node::store::durable;
@@ -36,7 +39,30 @@ pub struct Store {
     windows: Folder<MaintenanceWindow>,
     policies: Folder<PatchPolicy>,
     groups: PathBuf,
+    /// Held while files are read that belong together, and while one is written.
     turn: Mutex<()>,
+    /// Held for the whole of a change: nobody else writes between its judgement and its file. Readers do not wait for the ledger.
+    alone: Mutex<()>,
+}
+
+/// Saves what is about to change, durably, before the file changes; a change that it refuses is not made. It is called on the
+/// thread that changes the store, and may wait.
+pub type Note<'a> = &'a dyn Fn(Intent) -> Result<(), Fault>;
+
+/// A change that is being made.
+struct Changing<'a> {
+    store: &'a Store,
+    note: Note<'a>,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Changing<'_> {
+    /// Notes `intent`, then does it.
+    fn make(&self, intent: Intent, write: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        (self.note)(intent)?;
+        let _turn = self.store.turn();
+        write()
+    }
 }
 
 impl Store {
@@ -48,6 +74,7 @@ impl Store {
             policies: Folder::new(dir),
             groups: dir.join(GROUPS),
             turn: Mutex::new(()),
+            alone: Mutex::new(()),
         }
     }
 
@@ -64,38 +91,50 @@ impl Store {
         }
     }
 
-    fn keep(&self, baseline: PatchBaseline) -> Result<Put, Fault> {
-        let _turn = self.turn();
+    fn keep(&self, baseline: PatchBaseline, note: Note<'_>) -> Result<Put, Fault> {
+        let changing = self.changing(note);
         let mut library = self.load()?;
         let name = baseline.name.clone();
         let put = library.put(baseline.clone()).map_err(|error| refused(error, &name))?;
         if put != Put::Unchanged {
-            self.baselines.write(baseline)?;
+            self.baselines.write(baseline, put == Put::Created, &changing)?;
         }
         Ok(put)
     }
 
-    fn remove(&self, name: &str) -> Result<PatchBaseline, Fault> {
-        let _turn = self.turn();
+    fn remove(&self, name: &str, note: Note<'_>) -> Result<PatchBaseline, Fault> {
+        let changing = self.changing(note);
         let mut library = self.load()?;
         let gone = library.delete(name).map_err(|error| refused(error, name))?;
-        self.baselines.remove(&gone.name)?;
+        self.baselines.remove(&gone.name, &changing)?;
         Ok(gone)
     }
 
     /// Changes registrations by `change`, which speaks of the baseline `name`, and keeps them; `false` if they were so already. A
     /// registration whose baseline is not there does not keep it from being taken back.
-    fn change(&self, name: &str, change: impl FnOnce(&mut Library) -> Result<(), LibraryError>) -> Result<bool, Fault> {
-        let _turn = self.turn();
+    fn change(
+        &self,
+        name: &str,
+        note: Note<'_>,
+        change: impl FnOnce(&mut Library) -> Result<Intent, LibraryError>,
+    ) -> Result<bool, Fault> {
+        let changing = self.changing(note);
         let mut library = self.load()?;
         let before = library.groups().clone();
-        change(&mut library).map_err(|error| refused(error, name))?;
+        let intent = change(&mut library).map_err(|error| refused(error, name))?;
         let is_new = *library.groups() != before;
         if is_new {
             let text = manifest::groups::text(library.groups())?;
-            durable::write_public(&self.groups, text.as_bytes()).map_err(|error| unwritable(&self.groups, error))?;
+            changing.make(intent, || {
+                durable::write_public(&self.groups, text.as_bytes()).map_err(|error| unwritable(&self.groups, error))
+            })?;
         }
         Ok(is_new)
+    }
+
+    fn changing<'a>(&'a self, note: Note<'a>) -> Changing<'a> {
+        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        Changing { store: self, note, _alone: alone }
     }
 
     /// Nothing of the store is in memory that a panic elsewhere could have left half done.
@@ -196,6 +235,7 @@ fn refused(error: LibraryError, name: &str) -> Fault {
 
 impl Kept for PatchBaseline {
     const FOLDER: &'static str = "baselines";
+    const INTENT: Kind = Kind::Baseline;
     const NOUN: &'static str = "baseline";
     const MOST: usize = MAX_BASELINES;
 
@@ -219,4 +259,4 @@ pub mod policies;
 pub mod windows;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use patchmesh_common::{
     id::RolloutId,
     rollout::{
+        intent::Intent,
         ledger::{LedgerAct, RolloutState as Standing},
         service::ServiceAct,
         why::release_command,
@@ -155,6 +156,14 @@ pub fn act_name(act: &LedgerAct) -> &'static str {
         LedgerAct::Rejected { .. } => "rejected",
         LedgerAct::RingAsked { .. } => "ring-asked",
         LedgerAct::RingGated { .. } => "ring-gated",
+        LedgerAct::Intent { intent, .. } => match intent {
+            Intent::Created { .. } => "created",
+            Intent::Replaced { .. } => "replaced",
+            Intent::Deleted { .. } => "deleted",
+            Intent::Registered { .. } => "registered",
+            Intent::Deregistered { .. } => "deregistered",
+            Intent::MadeDefault { .. } => "made-default",
+        },
         LedgerAct::Service(ServiceAct::Kept { .. }) => "service-kept",
         LedgerAct::Service(ServiceAct::Dropped { .. }) => "service-dropped",
         LedgerAct::Service(ServiceAct::Fleet { .. }) => "fleet-limited",

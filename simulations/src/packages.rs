@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use patchmesh_common::{
     inventory::{PackageChange, Transaction},
-    run::compare::PackageSet,
+    run::compare::{PackageSet, Unfinished},
 };
 
 /// How many packages every host has.
@@ -86,6 +86,12 @@ impl Installed {
     pub(crate) fn dirty(&self) -> Option<String> {
         let names: Vec<_> = self.unclean.keys().map(|package| package_name(*package)).collect();
         (!names.is_empty()).then(|| format!("half-configured: {}", names.join(", ")))
+    }
+
+    /// What is unpacked and not configured.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        let word = |package: &u32| ((package_name(*package), ARCH.into()), "half-configured".into());
+        self.unclean.keys().map(word).collect()
     }
 
     /// Whether a package of `transaction` asks for a reboot: every third version of a package does.

@@ -109,9 +109,30 @@ pub struct Wave {
     /// Whether every ring must show that all is well before the next one begins.
     #[serde(default)]
     pub shown: bool,
-    /// The ring, from 0, that fails then.
+    /// Which ring falls sick then, if one does.
     #[serde(default)]
-    pub sick: Option<u16>,
+    pub sick: Option<Sickness>,
+}
+
+/// A ring that is not well, though each of its hosts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sickness {
+    /// Which, from 0.
+    pub ring: u16,
+    /// It begins so long after a host of the ring was done, the last one so far, in milliseconds.
+    #[serde(default)]
+    pub after: u64,
+    /// It is over so long after that, in milliseconds; 0: never.
+    #[serde(default)]
+    pub lasts: u64,
+}
+
+impl Sickness {
+    /// Whether the ring is sick so many milliseconds after the last of its hosts was done.
+    pub fn shows(&self, since: u64) -> bool {
+        since.checked_sub(self.after).is_some_and(|sick| self.lasts == 0 || sick < self.lasts)
+    }
 }
 
 /// One ring of a wave.
@@ -250,13 +271,17 @@ fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
-/// The rings of some waves are asked about after their bake, and some of them are sick; not those of the first one, which gives the
-/// faults hosts at work.
-fn show(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+/// The rings of some waves are asked about after their bake, and if it is not calm some of them are sick; not those of the first one,
+/// which gives the faults hosts at work. Most of the canaries are while they bake, but not from its beginning to its end.
+fn show(waves: &mut [Wave], rank: u8, chance: &mut crate::chance::Chance) {
     for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
         wave.shown = chance.once_in(2);
         let ring = u16::from(chance.once_in(2));
-        wave.sick = (chance.once_in(4) && wave.shown && at > 0).then_some(ring);
+        let sick = chance.once_in(3) && wave.shown && at > 0 && rank > 0;
+        let bake = wave.rings.get(usize::from(ring)).map_or(0, |ring| ring.bake);
+        let turn = chance.below(bake.max(1));
+        let (after, lasts) = [(turn, 0), (0, turn), (0, 0)][chance.below(3) as usize];
+        wave.sick = sick.then_some(Sickness { ring, after, lasts });
     }
 }
 
@@ -368,9 +393,7 @@ impl Scenario {
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
         postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));
-        if rank >= 2 {
-            show(&mut waves, &mut Seeds::new(seed, false).chance("ring gates"));
-        }
+        show(&mut waves, rank, &mut Seeds::new(seed, false).chance("ring gates"));
         let mut scenario = Self {
             hosts,
             demanding: rank >= 2,

@@ -51,8 +51,6 @@ pub struct RingStep {
     pub pause: u64,
     /// Whether operators must approve it.
     pub approved: bool,
-    /// Whether the ring before must have shown that all is well.
-    pub shown: bool,
 }
 
 /// A run of a policy.
@@ -178,12 +176,14 @@ pub enum Truth {
         /// Whether it changed where the host stands in this ledger.
         counted: bool,
     },
-    /// Operators apply a rollout that does not go all at once.
+    /// Operators apply a rollout that does not go all at once, or whose rings must show that all is well.
     Ringed {
         /// Which.
         rollout: RolloutId,
         /// In order.
         steps: Vec<RingStep>,
+        /// Whether every ring must show that all is well: before the next one begins, and the last one before the rollout ends.
+        shown: bool,
     },
     /// An operator approves a ring.
     Approved {
@@ -219,19 +219,39 @@ pub enum Truth {
         /// Whether it is well.
         ok: bool,
     },
-    /// A coordinator asked the gates of a ring, and this is how it really is.
+    /// A coordinator begins to ask the gates of a ring.
+    RingAsked {
+        /// Of this rollout.
+        rollout: RolloutId,
+        /// Which ring.
+        ring: u16,
+        /// The first, second, … time, as its ledger says.
+        attempt: u32,
+        /// The coordinator's clocks.
+        now: Now,
+        /// How far its wall clock is wrong, in milliseconds.
+        error: i64,
+    },
+    /// A coordinator has asked the gates of a ring, and this is how it really was when it began to.
     RingShown {
         /// Of this rollout.
         rollout: RolloutId,
         /// Which ring.
         ring: u16,
-        /// Whether all is well.
+        /// As when it began.
+        attempt: u32,
+        /// Whether all was well.
         ok: bool,
     },
     /// A ledger has latched.
     Halted(RolloutId),
     /// A ledger says that nothing moves any more.
-    Ended(RolloutId),
+    Ended {
+        /// In this rollout.
+        rollout: RolloutId,
+        /// How many hosts of it might still begin, or are lost at work, as the ledger says.
+        left: u32,
+    },
     /// A host saved an epoch.
     EpochSaved(Epoch),
     /// A host saved a STOP or its end, or a coordinator's ledger has it.

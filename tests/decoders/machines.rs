@@ -176,6 +176,7 @@ fn well(act: Act) -> ActEnd {
         Act::Reboot { .. } => ActEnd::Reboot(Ok(())),
         Act::Verify { .. } => ActEnd::Verified(Ok(Looked::default())),
         Act::Gates { .. } => ActEnd::Gates(HooksEnd::default()),
+        Act::Probe { .. } => ActEnd::Probed(Ok(())),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use patchmesh_coordinator::demo::repository::BREAK_MARKER;
+
 use crate::{
     fleet::{Again, PACKAGES, versions, wait_for},
     wave::{manifest, unpatched},
@@ -99,4 +101,17 @@ fn a_fleet_shows_who_lacks_what_and_a_host_tells_its_patches_its_steps_and_its_p
         (code == "host-silent").then_some(())
     });
     assert_eq!(status_of(&again, "demo-02").as_deref(), Some("NON_COMPLIANT"), "what it said last stays");
+}
+
+#[test]
+fn a_package_that_a_run_left_half_configured_has_failed() {
+    let Some(mut again) = unpatched(1) else { return };
+    std::fs::write(again.folder().join("hosts/demo-01/root").join(BREAK_MARKER), "").unwrap();
+    let (code, recap) = again.apply(&manifest(&["demo-01"], 1, ""));
+    assert_eq!((code, &recap["results"][0]["error"]["code"]), (4, &"transaction-failed".into()), "{recap}");
+    let told = patches(&again, "demo-01");
+    assert_eq!(told["pm-demo-service"], ("Failed".into(), "1.1".into()), "{told:?}");
+    wait_for("the failure to be told", || status_of(&again, "demo-01").filter(|status| status == "NON_COMPLIANT"));
+    let reasons = asked(&again, "compliance")["fleet"]["byReason"].clone();
+    assert_eq!(reasons["failed"], 1, "{reasons}");
 }

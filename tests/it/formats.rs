@@ -156,6 +156,7 @@ fn told(journal: &Journal, ledger: &Ledger) -> String {
                 Progress::Running { lease, .. } => format!("running {lease}"),
                 Progress::Reported => "reported".to_owned(),
                 Progress::Refused(refusal) => format!("refused {}", refusal.code.as_str()),
+                Progress::LeftOut => "left out".to_owned(),
                 Progress::Skipped => "skipped".to_owned(),
                 Progress::Released(release) => format!("released {}", release.lease),
             };

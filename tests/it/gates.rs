@@ -12,8 +12,8 @@ use crate::{
     wave::{manifest, unpatched},
 };
 
-/// Puts a command where gates find it.
-fn put(folder: &Path, name: &str, script: &str) {
+/// Puts a command where gates and probes find it.
+pub(crate) fn put(folder: &Path, name: &str, script: &str) {
     let private = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is private");
     fs::create_dir_all(folder).expect("the folder is made");
     private(folder);

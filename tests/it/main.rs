@@ -17,6 +17,8 @@ mod formats;
 #[cfg(test)]
 mod gates;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod lab;

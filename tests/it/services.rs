@@ -1,11 +1,21 @@
 //! What must stay up: rollouts of real daemons over one service, of which one member is stopped.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use patchmesh_common::rollout::{
+    check::Judge,
+    ledger::{LedgerAct, LedgerEntry},
+    service::ServiceAct,
+};
 use serde_json::Value;
 
 use crate::{
     fleet::{Again, hooks_of, overlap, wait_for},
+    gates::put,
+    rings::entries,
     runs::runs_of,
     wave::{manifest, unpatched},
 };
@@ -82,4 +92,69 @@ fn two_rollouts_over_a_service_with_a_stopped_member_are_granted_nothing_until_i
         assert_eq!(runs_of(&demo, host).len(), 1);
     }
     assert_eq!(overlap(&demo), 1, "two of three are up at any moment");
+}
+
+/// The command `ready` of a host's probes: it passes as long as nobody wrote why not.
+fn probe(demo: &Path, host: &str) -> PathBuf {
+    let (hooks, why) = (demo.join("hosts").join(host).join("hooks/probe"), demo.join(format!("{host}.ill")));
+    put(&hooks, "ready", &format!("[ ! -e {0} ] || {{ cat {0}; exit 2; }}", why.display()));
+    why
+}
+
+#[test]
+fn a_member_that_fails_its_probe_keeps_the_others_from_being_taken_down_until_it_passes() {
+    let Some(again) = unpatched(3) else { return };
+    let demo = again.folder();
+    let ill = ["demo-01", "demo-02", "demo-03"].map(|host| probe(&demo, host));
+    fs::write(&ill[2], "no answer from the database\n").unwrap();
+    apply(&again, &format!("{SERVICE}  probe: {{command: [ready, now]}}\n"));
+    let service = wait_for_up(&again, 2);
+    assert_eq!(service["probe"]["ask"]["command"][0], "ready", "{service}");
+    let member = &service["hosts"][2];
+    let text =
+        "demo-03 fails the probe command ready now: it exited with 2: no answer from the database; mend that there";
+    assert_eq!((member["state"].as_str(), member["text"].as_str()), (Some("failing"), Some(text)), "{service}");
+    let id = apply(&again, &manifest(&["demo-01", "demo-02"], 2, ""));
+    let why = wait_for("the host to say why it waits", || {
+        let why = again.cli_json(&["why", "host", "demo-01", "-o", "json"])?;
+        (why["chain"][0]["code"] == "service").then_some(why)
+    });
+    assert_eq!(
+        (why["chain"][1]["code"].as_str(), why["chain"][1]["text"].as_str()),
+        (Some("failing"), Some(text)),
+        "{why}"
+    );
+    assert!(runs_of(&demo, "demo-01").is_empty() && runs_of(&demo, "demo-02").is_empty());
+
+    // From its first run on a host is ill until somebody looks after it: its run succeeded, and the other one waits all the same.
+    let sickens = |at: usize| fs::write(&ill[at], "it starts\n").unwrap();
+    fs::remove_file(&ill[2]).unwrap();
+    let first = wait_for("one of the two to begin", || {
+        ["demo-01", "demo-02"].iter().position(|host| !hooks_of(&demo, host).is_empty())
+    });
+    sickens(first);
+    wait_for("the first one to fail its probe after its run", || {
+        let service = again.cli_json(&["describe", "service", "demo", "-o", "json"])?;
+        (service["hosts"][first]["state"] == "failing").then_some(())
+    });
+    let status = again.cli_json(&["rollout", "status", &id, "-o", "json"]).unwrap();
+    assert_eq!(
+        (status["hosts"]["succeeded"].as_u64(), status["peakConcurrency"].as_u64()),
+        (Some(1), Some(1)),
+        "{status}"
+    );
+    assert!(hooks_of(&demo, ["demo-02", "demo-01"][first]).is_empty(), "two of three are up, and neither is spared");
+    fs::remove_file(&ill[first]).unwrap();
+    let status = again.end_of(&id);
+    assert_eq!(status["state"], "Succeeded", "{status}");
+
+    let entries = entries(&again);
+    let judged = |of: &dyn Fn(&LedgerEntry) -> bool| {
+        let mut judge = Judge::default();
+        entries.iter().filter(|entry| of(entry)).for_each(|entry| judge.read(entry));
+        judge.violations().first().map(|violation| violation.promise)
+    };
+    assert_eq!(judged(&|_| true), None);
+    let said = |entry: &LedgerEntry| matches!(&entry.act, LedgerAct::Service(ServiceAct::Probed { .. }));
+    assert_eq!(judged(&|entry| !said(entry)), Some("availability"), "without what they showed it is no valid ledger");
 }

@@ -87,6 +87,8 @@ fn a_package_that_breaks_halts_the_wave() {
     let failed = results.iter().find(|result| result["outcome"] == "failed").expect("a host that failed");
     assert_eq!(failed["error"]["code"], "transaction-failed");
     assert!(failed["error"]["log"].as_str().unwrap().contains("pm-demo-service"), "{failed}");
+    let changed: Vec<_> = failed["packages"].as_array().unwrap().iter().map(|package| &package["name"]).collect();
+    assert_eq!(changed, ["pm-demo-kernel", "pm-demo-lib"], "the service is half-configured");
 }
 
 #[test]
@@ -231,16 +233,16 @@ fn bad_hooks_fail_their_own_host_with_a_reason_and_disturb_nobody() {
     let hosts = ["demo-02", "demo-03", "demo-04", "demo-05", "demo-06", "demo-07"];
     let (code, recap) = again.apply(&manifest(&hosts, 3, "  hooks: {timeout: 60s}\n"));
     assert_eq!((code, recap["state"].as_str()), (4, Some("CompletedWithFailures")), "{recap}");
-    for (host, words) in [
-        ("demo-02", ["50-test", "60 s"]),
-        ("demo-03", ["50-test", "writable"]),
-        ("demo-05", ["50-test", "7"]),
-        ("demo-06", ["50-test", "7"]),
+    for (host, code, words) in [
+        ("demo-02", "hook-timed-out", ["50-test", "60 s"]),
+        ("demo-03", "hook-failed", ["50-test", "writable"]),
+        ("demo-05", "hook-failed", ["50-test", "7"]),
+        ("demo-06", "hook-failed", ["50-test", "7"]),
     ] {
         let result = result(&recap, host);
         assert_eq!(
             (result["outcome"].as_str(), result["error"]["code"].as_str()),
-            (Some("failed"), Some("hook-failed")),
+            (Some("failed"), Some(code)),
             "{result}"
         );
         let text = result["error"]["text"].as_str().unwrap();

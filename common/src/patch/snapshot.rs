@@ -28,11 +28,13 @@ type Contents<'a> = (&'a str, &'a str);
 
 /// Largest encoded snapshot: it travels in one message.
 pub const MAX_SNAPSHOT: usize = 1 << 20;
+/// The instant of a snapshot of which nothing is judged by the time.
+pub const TIMELESS: WallTime = WallTime(0);
 
 /// What is approved.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The instant at which date gates are judged.
+    /// The instant at which date gates are judged; [`TIMELESS`] if there are none.
     pub at: WallTime,
     /// What decides.
     pub rules: Rules,
@@ -198,6 +200,13 @@ pub enum BadSnapshot {
 }
 
 impl Snapshot {
+    /// What `rules` approve at `now`, and of that only `versions`. Where no gate reads the time, the same content has the same
+    /// name whenever it is asked for.
+    pub fn new(now: WallTime, rules: Rules, versions: Option<Vec<Pinned>>) -> Self {
+        let at = if rules.read_the_time() { now } else { TIMELESS };
+        Self { at, rules, versions }
+    }
+
     /// Its name.
     pub fn id(&self) -> SnapshotId {
         SnapshotId(*blake3::hash(&wire::encode(self)).as_bytes())
@@ -328,6 +337,11 @@ impl Rules {
         Ok(Some(list))
     }
 
+    /// Whether what is approved depends on when that is asked. A baseline that cannot be read counts as if.
+    fn read_the_time(&self) -> bool {
+        self.baselines.iter().any(|written| written.check().map_or(true, |checked| checked.waits()))
+    }
+
     /// Whether some baseline waits by the mesh's clock, so that sightings count.
     pub fn needs_sightings(&self) -> bool {
         let mesh = |written: &Written| {
@@ -439,6 +453,44 @@ mod tests {
             ..baseline("web", "DEBIAN")
         };
         assert_eq!(web().id(), snapshot(&[known], Choice::One).id(), "what only AWS knows is no part of it");
+    }
+
+    #[test]
+    fn when_it_was_asked_for_is_part_of_the_name_only_where_a_gate_reads_the_time() {
+        let ids = |os: &str, clock: &str, gate: &str| {
+            let text = format!(
+                r#"{{"operatingSystem":"{os}","approvalClock":"{clock}","approvalRules":{{"patchRules":[{{
+                    "patchFilterGroup":{{"patchFilters":[{{"key":"PRIORITY","values":["*"]}}]}}{gate}}}]}}}}"#
+            );
+            let text = if os == "DEBIAN" {
+                text
+            } else {
+                text.replace("PRIORITY", "SEVERITY").replace(r#""approvalClock":"aws","#, "")
+            };
+            let read = PatchBaseline { name: "own".into(), spec: serde_json::from_str(&text).unwrap() };
+            read.check().unwrap();
+            let rules = Rules { baselines: vec![Written::new(&read)], ..Rules::plain(Choice::One) };
+            [7, 8].map(|at| Snapshot::new(WallTime(at), rules.clone(), None).id())
+        };
+        let (days, until) = (r#","approveAfterDays":7"#, r#","approveUntilDate":"2026-01-01""#);
+        for (os, clock, gate, reads) in [
+            ("DEBIAN", "aws", "", false),
+            ("DEBIAN", "aws", days, false),
+            ("DEBIAN", "mesh", days, true),
+            ("DEBIAN", "mesh", until, false),
+            ("REDHAT_ENTERPRISE_LINUX", "aws", days, true),
+            ("REDHAT_ENTERPRISE_LINUX", "aws", until, false),
+        ] {
+            let [one, other] = ids(os, clock, gate);
+            assert_eq!(one != other, reads, "{os} {clock} {gate}");
+        }
+        for choice in [Choice::All, Choice::Security] {
+            let [one, other] = [7, 8].map(|at| Snapshot::new(WallTime(at), Rules::plain(choice.clone()), None).id());
+            assert_eq!(one, other);
+        }
+        let broken = Written { name: "own".into(), spec: "?".into() };
+        let rules = Rules { baselines: vec![broken], ..Rules::plain(Choice::One) };
+        assert_eq!(Snapshot::new(WallTime(7), rules, None).at, WallTime(7), "what cannot be read may read it");
     }
 
     #[test]

@@ -80,6 +80,13 @@ struct Attempt {
     under_way: bool,
     again: BootTime,
     fault: Option<String>,
+    is_empty: bool,
+}
+
+impl Attempt {
+    fn is_over(&self, persistence: Persistence) -> bool {
+        self.is_empty || persistence.is_over(self.tries)
+    }
 }
 
 /// A run that is to be started.
@@ -109,6 +116,8 @@ pub struct NotStarted {
     pub because: String,
     /// Whether it is tried no more.
     pub gave_up: bool,
+    /// Whether there was nothing to do: its targets matched none of the hosts that are known.
+    pub is_empty: bool,
 }
 
 impl<K: Ord> Default for Attempts<K> {
@@ -154,23 +163,29 @@ impl<K: Ord + Clone> Attempts<K> {
         }
         let tries = match all.get(key) {
             Some(known) if known.under_way => return false,
-            Some(known) if known.of == of && (persistence.is_over(known.tries) || now < known.again) => return false,
+            Some(known) if known.of == of && (known.is_over(persistence) || now < known.again) => return false,
             Some(known) if known.of == of => known.tries,
             _ => 0,
         };
         let fault = all.remove(key).and_then(|known| known.fault).filter(|_| tries > 0);
         all.insert(
             key.clone(),
-            Attempt { of, tries: tries.saturating_add(1), persistence, under_way: true, again: now, fault },
+            Attempt {
+                of,
+                tries: tries.saturating_add(1),
+                persistence,
+                under_way: true,
+                again: now,
+                fault,
+                is_empty: false,
+            },
         );
         true
     }
 
     /// Whether the run of `key` for `of` is tried no more.
     pub fn gave_up(&self, key: &K, of: WallTime) -> bool {
-        self.0
-            .get(key)
-            .is_some_and(|known| known.of == of && known.persistence.is_over(known.tries) && !known.under_way)
+        self.0.get(key).is_some_and(|known| known.of == of && known.is_over(known.persistence) && !known.under_way)
     }
 
     /// How often the run of `key` for `of` was tried in vain, or is being tried.
@@ -191,11 +206,18 @@ impl<K: Ord + Clone> Attempts<K> {
         }
     }
 
+    /// The try of `key` ended: its targets match no host, as `because` says. Nothing is left to do for this time.
+    pub fn was_empty(&mut self, key: &K, because: String) {
+        if let Some(known) = self.0.get_mut(key) {
+            (known.under_way, known.fault, known.is_empty) = (false, Some(because), true);
+        }
+    }
+
     /// What could not be started.
     pub fn not_started(&self) -> BTreeMap<K, NotStarted> {
         let told = |(key, one): (&K, &Attempt)| {
             let gave_up = self.gave_up(key, one.of);
-            Some((key.clone(), NotStarted { of: one.of, because: one.fault.clone()?, gave_up }))
+            Some((key.clone(), NotStarted { of: one.of, because: one.fault.clone()?, gave_up, is_empty: one.is_empty }))
         };
         self.0.iter().filter_map(told).collect()
     }
@@ -226,7 +248,8 @@ mod tests {
             attempts.ended(&key, Some("no host".into()), now);
             assert!(!attempts.begin(&key, of, RUNS, now), "not at once");
             let gave_up = tried + 1 == TRIES;
-            assert_eq!(attempts.not_started()[&key], NotStarted { of, because: "no host".into(), gave_up });
+            let because = "no host".into();
+            assert_eq!(attempts.not_started()[&key], NotStarted { of, because, gave_up, is_empty: false });
             assert_eq!(attempts.gave_up(&key, of), gave_up);
             now = now.plus(PAUSE);
         }
@@ -235,6 +258,21 @@ mod tests {
         assert!(attempts.not_started().is_empty());
         attempts.ended(&key, None, now);
         assert_eq!(attempts, Attempts::default());
+    }
+
+    #[test]
+    fn a_run_over_targets_that_match_no_host_is_over_at_once() {
+        let mut attempts = Attempts::default();
+        let key = key("nightly", Operation::Install);
+        let (now, of) = (BootTime(0), WallTime(1000));
+        assert!(attempts.begin(&key, of, RUNS, now));
+        attempts.was_empty(&key, "none of 3 hosts".into());
+        assert!(attempts.gave_up(&key, of));
+        let told = NotStarted { of, because: "none of 3 hosts".into(), gave_up: true, is_empty: true };
+        assert_eq!(attempts.not_started()[&key], told);
+        assert!(!attempts.begin(&key, of, RUNS, now.plus(PAUSE)), "no more of this time");
+        assert!(attempts.begin(&key, WallTime(2000), RUNS, now), "the next one");
+        assert!(attempts.not_started().is_empty() && !attempts.gave_up(&key, WallTime(2000)));
     }
 
     #[test]

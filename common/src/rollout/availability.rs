@@ -82,16 +82,15 @@ impl Down {
         }
     }
 
-    /// The command that would change it.
-    pub fn command(&self) -> String {
+    /// The command that would change it; `None` if only somebody who knows the service can say.
+    pub fn command(&self) -> Option<String> {
         match self {
-            Self::Silent | Self::Released => "systemctl start patchmeshd".into(),
-            Self::Failing { probe, .. } => match probe.strip_prefix("systemdUnit ") {
-                Some(unit) => format!("systemctl status {unit}"),
-                None => "journalctl -u patchmeshd".into(),
-            },
-            Self::Unproved { .. } => "journalctl -u patchmeshd".into(),
-            Self::Unclear | Self::Leased(_) => "patchmesh slots ls".into(),
+            Self::Silent | Self::Released => Some("systemctl start patchmeshd".into()),
+            Self::Failing { probe, .. } => {
+                probe.strip_prefix("systemdUnit ").map(|unit| format!("systemctl status {unit}"))
+            }
+            Self::Unproved { .. } => None,
+            Self::Unclear | Self::Leased(_) => Some("patchmesh slots ls".into()),
         }
     }
 }
@@ -210,8 +209,13 @@ impl Short {
 
     /// The command that would change it.
     pub fn command(&self) -> String {
-        let first = self.down.first().map(|first| first.why.command());
-        first.unwrap_or_else(|| format!("patchmesh describe service {}", self.service))
+        let first = self.down.first().and_then(|first| first.why.command());
+        first.unwrap_or_else(|| self.describe())
+    }
+
+    /// The command that shows every member.
+    pub(super) fn describe(&self) -> String {
+        format!("patchmesh describe service {}", self.service)
     }
 }
 

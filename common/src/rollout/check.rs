@@ -76,11 +76,15 @@ struct Rules {
     /// Hosts that are done.
     done: BTreeSet<NodeId>,
     failed: u32,
+    /// Whether a hook failed that ends the rollout.
+    hook_failed: bool,
     halted: bool,
     order: Order,
     ended: bool,
     /// How many leases of each host got a `Go`.
     attempts: BTreeMap<NodeId, u32>,
+    /// Leases granted here that were released, and whose hosts have not said since what came of them.
+    let_go: BTreeMap<NodeId, LeaseId>,
 }
 
 /// Reads a ledger entry by entry and keeps its own books.
@@ -152,10 +156,12 @@ impl Judge {
                     held: BTreeSet::new(),
                     done: BTreeSet::new(),
                     failed: 0,
+                    hook_failed: false,
                     halted: false,
                     order: Order::new(&rollout.plan),
                     ended: false,
                     attempts: BTreeMap::new(),
+                    let_go: BTreeMap::new(),
                 };
                 self.rules.insert(rollout.id, rules);
             }
@@ -173,8 +179,9 @@ impl Judge {
             LedgerAct::Halted { rollout } => {
                 let Some(rules) = self.rules.get_mut(rollout) else { return };
                 rules.halted = true;
-                let exceeded = rules.failed > rules.plan.max_errors.resolved || rules.order.is_shut(&rules.plan);
-                self.demand("errors", exceeded, None, || "halted without too many failures".into());
+                let exceeded = rules.failed > rules.plan.max_errors.resolved;
+                let right = exceeded || rules.hook_failed || rules.order.is_shut(&rules.plan);
+                self.demand("errors", right, None, || "halted without too many failures".into());
             }
             LedgerAct::Stopped { rollout, sequence, .. } => {
                 self.ordered(OrderStamp { scope: StopScope::Rollout(*rollout), sequence: *sequence, stop: true });
@@ -219,7 +226,7 @@ impl Judge {
                 let gated = rules.order.gated(*ring, *attempt, verdict);
                 self.demand("order", gated.is_ok(), None, || gated.err().unwrap_or_default());
             }
-            LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } => {}
+            LedgerAct::Paused { .. } | LedgerAct::Resumed { .. } | LedgerAct::Intent { .. } => {}
         }
         self.entries += 1;
     }
@@ -263,7 +270,13 @@ impl Judge {
             false => 0,
         };
         let room = rules.held.len() + unknown < limit as usize;
-        let errors = !rules.halted && rules.failed <= rules.plan.max_errors.resolved;
+        let errors = match () {
+            () if rules.hook_failed => Err("granted after a hook had failed that ends the rollout"),
+            () if rules.halted || rules.failed > rules.plan.max_errors.resolved => {
+                Err("granted after too many hosts failed")
+            }
+            () => Ok(()),
+        };
         let window = rules.plan.openings.contains(&opening) && opening.admits_start(at);
         let (ended, done) = (rules.ended, rules.done.contains(&host));
         rules.held.insert(host);
@@ -273,7 +286,7 @@ impl Judge {
         self.demand("concurrency", room, Some(host), || {
             format!("granted while {limit} hosts held a slot, or may have")
         });
-        self.demand("errors", errors, Some(host), || "granted after too many hosts failed".into());
+        self.demand("errors", errors.is_ok(), Some(host), || errors.err().unwrap_or_default().to_owned());
         self.demand("window", window, Some(host), || format!("granted at {}, outside every opening", at.rfc3339()));
         self.demand("stop", !stopped, Some(host), || "granted after the rollout was stopped".into());
         self.demand("liveness", !ended, Some(host), || "granted after the rollout had ended".into());
@@ -306,13 +319,16 @@ impl Judge {
             rules.order.changes(&rules.plan, host);
         }
         if counts {
+            rules.let_go.remove(&host);
             rules.order.over(host);
             if report.error.as_ref().is_some_and(|error| error.code == GATE_FAILED) {
                 rules.order.gate_failed(host);
             }
         }
         if counts && rules.done.insert(host) {
-            rules.failed += u32::from(report.outcome == Outcome::Failed);
+            let on_hook_failure = rules.plan.on_hook_failure;
+            rules.failed += u32::from(report.outcome == Outcome::Failed && !on_hook_failure.leaves_out(&report));
+            rules.hook_failed |= on_hook_failure.halts(&report);
         }
         if !ours && !self.excused.iter().any(|excused| excused.lease == Some(report.lease)) {
             return;
@@ -326,9 +342,12 @@ impl Judge {
         }
     }
 
-    /// The host did nothing under `lease`: if that was released, somebody waits for it again.
+    /// The host did nothing under `lease`: if that was granted here and released, and nothing else came of the host since,
+    /// somebody waits for it again.
     fn begins_again(&mut self, rollout: RolloutId, host: NodeId, lease: LeaseId) {
-        if let Some(rules) = self.rules.get_mut(&rollout).filter(|_| self.elsewhere.was_released(lease)) {
+        let Some(rules) = self.rules.get_mut(&rollout) else { return };
+        if rules.let_go.get(&host) == Some(&lease) {
+            rules.let_go.remove(&host);
             rules.order.again(host);
         }
     }
@@ -339,7 +358,10 @@ impl Judge {
         let Some(lease) = lease else { return };
         if self.held.get(&host) == Some(&lease) {
             let own = self.rules.values_mut().filter(|rules| rules.held.contains(&host));
-            own.for_each(|rules| rules.order.over(host));
+            own.for_each(|rules| {
+                rules.let_go.insert(host, lease);
+                rules.order.over(host);
+            });
             if self.is_at_work(&host) {
                 let granted = self.used.get(&lease).map_or(u64::MAX, |(_, entry)| *entry);
                 self.watch.released(host, lease, granted);

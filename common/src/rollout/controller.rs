@@ -7,6 +7,7 @@ use super::{
     approval::SignedVerdict,
     availability::disrupts,
     chain::Head,
+    intent::Intent,
     lease::make_lease,
     ledger::{Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
     plan::{Plan, Rollout},
@@ -172,6 +173,13 @@ pub enum Event {
     Drop {
         /// Its name.
         name: String,
+        /// Who, as they say.
+        by: String,
+    },
+    /// An operator is about to change what is kept in files. It has been judged.
+    Intend {
+        /// What changes.
+        intent: Intent,
         /// Who, as they say.
         by: String,
     },
@@ -630,6 +638,7 @@ impl Machine for Controller {
             Event::Judged(evidence) => self.judged(cx, evidence),
             Event::Keep { spec, by } => self.keep(cx, spec, by),
             Event::Drop { name, by } => self.drop_service(cx, name, by),
+            Event::Intend { intent, by } => self.save(cx, LedgerAct::Intent { intent, by }),
             Event::Gated { rollout, ring, attempt, verdict } => self.gated(cx, rollout, (ring, attempt), verdict),
             Event::Fleet(limit) => self.limit_fleet(cx, limit),
             Event::Tick => {}

@@ -13,6 +13,7 @@ use super::{
     Operation,
     approval::SignedVerdict,
     estimate::Durations,
+    intent::Intent,
     plan::{ExcludedBecause, Plan, Rollout},
     ring::{Course, Place},
     ring_gate::RingVerdict,
@@ -125,7 +126,8 @@ pub enum LedgerAct {
         /// Who resumed it.
         by: String,
     },
-    /// More hosts failed than allowed, or a host or ring failed a gate that guards what comes next: nothing is granted any more.
+    /// More hosts failed than allowed, a host or ring failed a gate that guards what comes next, or a hook failed that ends the
+    /// rollout: nothing is granted any more.
     Halted {
         /// Which rollout.
         rollout: RolloutId,
@@ -215,6 +217,14 @@ pub enum LedgerAct {
         /// What they showed.
         verdict: RingVerdict,
     },
+    /// An operator changes what is kept in the coordinator's files. Saved before the file is written: what took effect is in the
+    /// ledger, and what a crash or a full disk kept from its file was asked for all the same.
+    Intent {
+        /// What changes.
+        intent: Intent,
+        /// Who asked for it.
+        by: String,
+    },
 }
 
 impl Payload for LedgerEntry {
@@ -240,6 +250,8 @@ pub enum Progress {
     Reported,
     /// Refused for good.
     Refused(Refusal),
+    /// A pre-install hook of its owner's failed, nothing was changed on it, and the plan says that such a host is left out.
+    LeftOut,
     /// Nothing to do.
     Skipped,
     /// An operator released its slot, and what became of it is not known.
@@ -251,7 +263,9 @@ pub enum Progress {
 pub struct Release {
     /// The fenced lease.
     pub lease: LeaseId,
-    /// When.
+    /// When it got its `Go`.
+    pub since: WallTime,
+    /// When it was released.
     pub at: WallTime,
     /// Who did it, as they say.
     pub by: String,
@@ -289,7 +303,7 @@ pub struct RolloutState {
     pub ended_at: Option<WallTime>,
     /// Whether grants are paused.
     pub paused: bool,
-    /// Whether more hosts failed than allowed, or a gate that guards what comes next.
+    /// Whether more hosts failed than allowed, or a gate that guards what comes next, or a hook that ends the rollout.
     pub halted: bool,
     /// The sequence of the STOP of this rollout. A STOP of every rollout is not in here: it ends nothing.
     pub stopped: Option<u64>,
@@ -442,7 +456,7 @@ impl Ledger {
             }
             LedgerAct::Released { host, lease, by, because, .. } => {
                 let (at, by, because) = (entry.at, by.clone(), because.clone());
-                self.fold_release(*host, *lease, |lease| Release { lease, at, by, because });
+                self.fold_release(*host, *lease, |lease, since| Release { lease, since, at, by, because });
             }
             LedgerAct::StepSettled { rollout, ring, step, .. } => {
                 self.fold_settled(*rollout, Place { ring: *ring, step: *step }, entry.at)?;
@@ -459,6 +473,8 @@ impl Ledger {
             LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
                 self.fold_gated(*rollout, *ring, *attempt, verdict, entry.at)?;
             }
+            // The files are the truth of what is kept.
+            LedgerAct::Intent { .. } => {}
         }
         self.note_since(entry);
         Ok(())

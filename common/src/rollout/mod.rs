@@ -3,11 +3,13 @@
 //! `spec` is what was asked for, `survey` asks the hosts, `plan` is the frozen intent, `ledger` what was permitted and what
 //! came of it, `planner` the one function that says what may happen next and why the rest waits, `controller` the machine
 //! around it, `ring` which hosts go before which, `ring_gate` what must be shown in between, `approval` what operators say about that, `service` what must stay up and
-//! `availability` whether it does, `probe` what its members show of themselves, `estimate` how long hosts take, `claim` which other rollouts have them, `moved` what changed since
+//! `availability` whether it does, `probe` what its members show of themselves, `estimate` how long hosts take, `hook_failure` what a failed hook means for all of them,
+//! `claim` which other rollouts have them, `moved` what changed since
 //! a plan was made, `witness` asks since when versions exist, `slots` who holds what and may be released by name, `silence` when a
 //! host is lost, `reboot` when a host reboots, `policy` what comes again and again, `task` what is done in a window, `attempts` what
 //! of both is to be started and `started` what was, `replan` what is planned again because versions moved, `urgent` what cannot wait,
-//! `why` the chain of causes behind a host, rollout or patch that is not done, `status` how all that is called by AWS, `check` the
+//! `why` the chain of causes behind a host, rollout or patch that is not done, `status` how all that is called by AWS,
+//! `intent` what operators keep beside rollouts, `check` the
 //! judge that knows the rules of a valid ledger and
 //! nothing about how it was made, `chain` how its entries hang together, `audit` both over a real one.
 
@@ -20,6 +22,8 @@ pub mod check;
 pub mod claim;
 pub mod controller;
 pub mod estimate;
+pub mod hook_failure;
+pub mod intent;
 mod lease;
 pub mod ledger;
 pub mod limit;
@@ -50,6 +54,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use hook_failure::OnHookFailure;
 pub use reboot::RebootOption;
 
 /// The only two operations.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OnSuperseded, Operation, RebootOption, ring::PlannedRing, spec::RolloutSpec};
+use super::{OnHookFailure, OnSuperseded, Operation, RebootOption, ring::PlannedRing, spec::RolloutSpec};
 use crate::{
     id::{NodeId, RolloutId},
     inventory::Transaction,
@@ -105,6 +105,8 @@ pub struct Plan {
     pub reboot: RebootOption,
     /// Time-out of every single hook, in seconds.
     pub hook_timeout: u32,
+    /// What the failure of a hook means for the rollout.
+    pub on_hook_failure: OnHookFailure,
     /// Most hosts that hold a slot at once; at least 1.
     pub max_concurrency: ResolvedLimit,
     /// Most failed hosts that do not halt the rollout.

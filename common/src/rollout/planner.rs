@@ -129,7 +129,8 @@ pub struct Decision {
     pub go: Vec<(usize, Nonce, LeaseId, Opening)>,
     /// Offer a lease to these, in this opening.
     pub offer: Vec<(usize, Opening)>,
-    /// More hosts failed than allowed, or a host or ring failed a gate that guards what comes next: latch.
+    /// More hosts failed than allowed, a host or ring failed a gate that guards what comes next, or a hook that ends the rollout:
+    /// latch.
     pub halt: bool,
     /// Nothing moves any more.
     pub end: bool,
@@ -172,6 +173,7 @@ pub fn plan(ledger: &Ledger, id: RolloutId, desk: &Desk, now: Now) -> Decision {
         return Decision::default();
     };
     let exceeded = state.tally.failed > state.plan.max_errors.resolved
+        || state.failed_hook().is_some()
         || state.failed_gate().is_some()
         || state.failed_ring().is_some();
     let halt = !state.halted && exceeded;
@@ -280,15 +282,16 @@ fn ends(ledger: &Ledger, state: &RolloutState, halt: bool, closed: bool, desk: &
     !moving && !starts_again && !desk.stands_back(now.boot)
 }
 
-/// What the rollout was halted for.
-fn halted(state: &RolloutState) -> Waiting {
+/// What a rollout that is halted was halted for.
+pub fn halted(state: &RolloutState) -> Waiting {
     let plan = &state.plan;
     if state.tally.failed > plan.max_errors.resolved {
         return Waiting::Halted;
     }
-    let host = state.failed_gate().map(|at| Waiting::Gate { host: plan.hosts[at].name.clone() });
+    let hook = state.failed_hook().map(|at| Waiting::Hook { host: plan.hosts[at].name.clone() });
+    let host = || state.failed_gate().map(|at| Waiting::Gate { host: plan.hosts[at].name.clone() });
     let ring = || state.failed_ring().map(|failed| Waiting::RingFailed(Box::new(failed)));
-    host.or_else(ring).unwrap_or(Waiting::Halted)
+    hook.or_else(host).or_else(ring).unwrap_or(Waiting::Halted)
 }
 
 /// What holds the whole rollout up, whatever time it is: nothing starts, and no gate of a ring is asked.

@@ -133,9 +133,12 @@ impl PatchPolicy {
     /// What every run asks for, of which a rollout's own check has approved everything.
     fn template(&self, told: &mut Told) -> Option<RolloutSpec> {
         let spec = &self.spec;
-        let Some(targets) = spec.targets.targets() else {
-            told.wrong("targets", "", "write exactly one of all: true, names, selector, matching and patchGroups");
-            return None;
+        let targets = match spec.targets.targets() {
+            Ok(targets) => targets,
+            Err(why) => {
+                told.wrong("targets", "", why);
+                return None;
+            }
         };
         let baseline = parts::asked(told, spec.baseline.as_deref(), spec.baselines.as_ref())?;
         let rings = parts::each(told, "rings", &spec.rings, RingText::ring)?;
@@ -156,6 +159,7 @@ impl PatchPolicy {
             blackouts,
             reboot: spec.reboot.unwrap_or(RebootOption::IfNeeded),
             hook_timeout: parts::hook_timeout(spec.hooks.as_ref()),
+            on_hook_failure: parts::on_hook_failure(spec.hooks.as_ref()),
             rings,
             ramp: Ramp::Full,
             gates,

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    OnSuperseded, Operation, RebootOption,
+    OnHookFailure, OnSuperseded, Operation, RebootOption,
     limit::{Limit, Ramp},
     ring::MAX_RINGS,
 };
 use crate::{
+    duration,
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     run::gate::{Gate, GateError},
     schedule::{
@@ -107,6 +108,8 @@ pub struct RolloutSpec {
     pub reboot: RebootOption,
     /// Time-out of every single hook; whole seconds.
     pub hook_timeout: Duration,
+    /// What the failure of a hook means for the rollout.
+    pub on_hook_failure: OnHookFailure,
     /// In order. Empty: one ring of every target.
     pub rings: Vec<RingSpec>,
     /// How fast each ring reaches `max_concurrency`.
@@ -199,7 +202,7 @@ pub enum SpecError {
     #[error("{0} names no label: write at least one")]
     NoLabels(&'static str),
     /// Zero, too long, or not whole seconds.
-    #[error("the hook time-out {0:?} is not allowed: write whole seconds, between 1s and 24h")]
+    #[error("the hook time-out {told} is not allowed: write whole seconds, between 1s and 24h", told = duration::words(*.0))]
     HookTimeout(Duration),
     /// The probe of a service.
     #[error("probe: {0}")]
@@ -300,7 +303,12 @@ impl RolloutSpec {
         for (at, ring) in self.rings.iter().enumerate() {
             let twice = self.rings[..at].iter().any(|earlier| earlier.name == ring.name);
             let last = at + 1 == self.rings.len();
-            let checked = if twice { Err(RingError::Twice) } else { ring.check(last) };
+            let whole = self.rings[..at].iter().find(|earlier| earlier.selects == Targets::All);
+            let checked = match whole {
+                _ if twice => Err(RingError::Twice),
+                Some(whole) => Err(RingError::NobodyLeft(whole.name.clone())),
+                None => ring.check(last),
+            };
             checked.map_err(|error| SpecError::Ring(at, ring.name.chars().take(MAX_NAME + 1).collect(), error))?;
         }
         if self.operation == Operation::Scan && !(self.gates.is_empty() && self.ring_gates.is_empty()) {
@@ -397,7 +405,11 @@ mod tests {
             blackouts: Vec::new(),
             reboot: RebootOption::IfNeeded,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
-            rings: vec![ring("canary", &["1", "10%", "100%"]), RingSpec { bake: Duration::ZERO, ..ring("fleet", &[]) }],
+            on_hook_failure: Default::default(),
+            rings: vec![
+                ring("canary", &["1", "10%", "100%"]),
+                RingSpec { selects: Targets::All, bake: Duration::ZERO, ..ring("fleet", &[]) },
+            ],
             ramp: Ramp::Full,
             gates: vec![Gate { ask: Ask::NoNewFailedUnits, timeout_seconds: 30 }],
             ring_gates: vec![Gate { ask: Ask::Command(vec!["check-shop".into()]), timeout_seconds: 30 }],
@@ -408,7 +420,7 @@ mod tests {
     pub(super) fn ring(name: &str, steps: &[&str]) -> RingSpec {
         RingSpec {
             name: name.into(),
-            selects: Targets::All,
+            selects: Targets::Names([format!("{name}-1")].into()),
             steps: steps.iter().map(|step| step.parse().unwrap()).collect(),
             wait: if steps.is_empty() { Duration::ZERO } else { Duration::from_secs(60) },
             bake: Duration::from_secs(3600),

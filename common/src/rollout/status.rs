@@ -8,7 +8,10 @@ use super::{
     plan::{ExcludedBecause, ExcludedHost},
 };
 use crate::{
-    run::message::{Outcome, RefusalCode, Report},
+    run::{
+        HOOK_TIMED_OUT,
+        message::{Outcome, RefusalCode, Report},
+    },
     schedule::{self, Standing},
     time::WallTime,
 };
@@ -150,6 +153,8 @@ pub fn invocation(state: &RolloutState, at: usize) -> Invocation {
         Progress::Running { .. } => Invocation::InProgress,
         Progress::Reported => host.report.as_deref().map_or(Invocation::Failed, reported),
         Progress::Refused(refusal) => refused(refusal.code),
+        // Its owner's hook said no before anything began.
+        Progress::LeftOut => Invocation::Undeliverable,
         Progress::Skipped => Invocation::Success,
         Progress::Released(_) => Invocation::DeliveryTimedOut,
         Progress::NotStarted if state.halted => Invocation::Terminated,
@@ -171,7 +176,7 @@ fn reported(report: &Report) -> Invocation {
     let code = report.error.as_ref().map(|error| error.code.as_str());
     match (report.outcome, code) {
         (Outcome::Succeeded, _) => Invocation::Success,
-        (_, Some("past-deadline" | "outside-opening")) => Invocation::ExecutionTimedOut,
+        (_, Some("past-deadline" | "outside-opening" | HOOK_TIMED_OUT)) => Invocation::ExecutionTimedOut,
         _ => Invocation::Failed,
     }
 }
@@ -209,7 +214,7 @@ pub fn command(state: &RolloutState) -> Command {
     let stopped = state.is_called_off() && !state.halted;
     let rolled_up = roll_up(&invocations(state), state.plan.max_errors.resolved, stopped);
     // Ours, and no case of theirs: however well every target ended, what it was for is not there, or nobody looked.
-    let failed = state.halted && state.failed_ring().is_some();
+    let failed = state.halted && (state.failed_ring().is_some() || state.failed_hook().is_some());
     if (failed || state.unshown().is_some()) && rolled_up.is_over() { Command::Failed } else { rolled_up }
 }
 

@@ -258,6 +258,7 @@ mod tests {
             blackouts: vec![],
             reboot: RebootOption::Never,
             hook_timeout: Duration::from_secs(1),
+            on_hook_failure: Default::default(),
             rings: vec![],
             ramp: Ramp::Full,
             gates: Vec::new(),

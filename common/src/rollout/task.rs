@@ -112,9 +112,9 @@ fn check_targets(spec: &Spec, told: &mut Told) -> Vec<(String, Targets)> {
         }
         let hosts = target.hosts().targets();
         match hosts.as_ref().map(Targets::check) {
-            None => inner.wrong("", "", "write exactly one of all: true, names, selector, matching and patchGroups"),
-            Some(Err(error)) => inner.wrong("", "", error.to_string()),
-            Some(Ok(())) => {}
+            Err(why) => inner.wrong("", "", why.clone()),
+            Ok(Err(error)) => inner.wrong("", "", error.to_string()),
+            Ok(Ok(())) => {}
         }
         // Tasks that name a wrong one are not wrong for that.
         targets.push((target.name.clone(), hosts.unwrap_or(Targets::All)));
@@ -172,6 +172,7 @@ impl TaskText {
             blackouts: Vec::new(),
             reboot: self.reboot.unwrap_or(RebootOption::IfNeeded),
             hook_timeout: parts::hook_timeout(self.hooks.as_ref()),
+            on_hook_failure: parts::on_hook_failure(self.hooks.as_ref()),
             rings: Vec::new(),
             ramp: Ramp::Full,
             gates,

@@ -37,6 +37,7 @@ mod audited;
 mod epochs;
 mod found;
 mod gates;
+mod hooks;
 mod laws;
 mod operated;
 mod planned;
@@ -45,6 +46,7 @@ mod reasons;
 mod released;
 pub(super) mod replanned;
 mod ring_gates;
+mod ring_gates_elsewhere;
 mod rings;
 mod services;
 mod statuses;
@@ -93,6 +95,7 @@ pub(super) fn plan_of(hosts: u8, concurrency: u32, errors: u32, openings: Vec<Op
         baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 60,
+        on_hook_failure: Default::default(),
         max_concurrency: limit(concurrency),
         max_errors: limit(errors),
         openings,

@@ -164,6 +164,11 @@ pub enum Waiting {
         /// The first of them, in the plan's order.
         host: String,
     },
+    /// `onFailure: halt`: a hook of a host failed, or ran out of its time: nothing is granted any more.
+    Hook {
+        /// The first of them, in the plan's order.
+        host: String,
+    },
     /// A ring has settled and baked, and the coordinator asks its gates.
     RingGates {
         /// Which one.
@@ -211,6 +216,7 @@ impl Waiting {
             Self::Fleet { .. } => "fleet",
             Self::NoTime { .. } => "no-time",
             Self::Gate { .. } => "gate",
+            Self::Hook { .. } => "hook",
             Self::RingGates { .. } => "ring-gates",
             Self::RingFailed(_) => "ring-gate-failed",
         }
@@ -343,6 +349,9 @@ impl Waiting {
             Self::Gate { host } => {
                 format!("halted: {host} failed its gate, so that no later step or ring begins; mend it and plan again")
             }
+            Self::Hook { host } => {
+                format!("halted: a hook of {host} failed, and hooks.onFailure is halt; mend it and plan again")
+            }
         }
     }
 
@@ -371,6 +380,7 @@ impl Waiting {
             | Self::NoTime { next: None, .. }
             | Self::Halted
             | Self::Gate { .. }
+            | Self::Hook { .. }
             | Self::RingFailed(_)
             | Self::Rejected(_) => "patchmesh plan -f FILE".to_owned(),
             Self::Outdated(_) => format!("patchmesh rollout stop {rollout}"),

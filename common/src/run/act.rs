@@ -226,6 +226,8 @@ pub enum ActEnd {
 pub struct HooksEnd {
     /// Which failed and how; `None` if all that were there succeeded.
     pub error: Option<String>,
+    /// Whether that one was killed because its time was over.
+    pub timed_out: bool,
     /// What they printed, capped.
     pub output: String,
 }

@@ -9,6 +9,9 @@ use crate::inventory::{PackageChange, Transaction};
 /// Installed versions by (name, architecture).
 pub type PackageSet = BTreeMap<(String, String), String>;
 
+/// The package manager's word for what it has begun and not finished, by (name, architecture).
+pub type Unfinished = BTreeMap<(String, String), String>;
+
 /// Most differences that are listed; the rest is counted. A report must stay readable.
 pub const MAX_DIFFERENCES: usize = 32;
 
@@ -20,6 +23,14 @@ pub struct Comparison {
     pub changed: Vec<PackageChange>,
     /// One sentence fragment per difference between what is installed and what was expected. Empty means exact.
     pub differences: Vec<String>,
+}
+
+impl Comparison {
+    /// Without what is `unfinished`: that is not installed, whatever version the package manager's database names.
+    pub fn finished(mut self, unfinished: &Unfinished) -> Self {
+        self.changed.retain(|change| !unfinished.contains_key(&(change.name.clone(), change.arch.clone())));
+        self
+    }
 }
 
 /// Compares the sets before and after with what `expected` leaves of the set before.
@@ -152,6 +163,15 @@ mod tests {
             [("new", None, "1", "hash-of-new"), ("old", Some("1"), "", ""), ("tool", Some("1"), "2", "hash-of-tool")]
         );
         assert_eq!(compare(None, &after, &planned()), exact);
+    }
+
+    #[test]
+    fn what_was_only_begun_has_not_changed() {
+        let after = set(&[("new", "1"), ("tool", "2")]);
+        let exact = compare(Some(&set(&[("tool", "1")])), &after, &planned());
+        let unfinished = Unfinished::from([(("tool".into(), "amd64".into()), "half-configured".into())]);
+        let finished = exact.clone().finished(&unfinished);
+        assert_eq!((finished.changed.as_slice(), finished.differences), (&exact.changed[..1], exact.differences));
     }
 
     #[test]

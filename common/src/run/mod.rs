@@ -65,6 +65,11 @@ impl Phase {
     }
 }
 
+/// The code of a run in which a hook ended badly, could not be run, or may not be.
+pub const HOOK_FAILED: &str = "hook-failed";
+/// The code of a run in which a hook ran out of its time.
+pub const HOOK_TIMED_OUT: &str = "hook-timed-out";
+
 /// Where hooks are attached to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,7 +1,7 @@
 //! What a run does next, and what the end of an act means for it.
 
 use super::{
-    HookPoint, Phase,
+    HOOK_FAILED, HOOK_TIMED_OUT, HookPoint, Phase,
     act::{Act, ActEnd, ActId, Adoption, HooksEnd, Looked, TransactionEnd, Verdict},
     gate::{Ask, GATE_FAILED},
     guard::Permit,
@@ -327,7 +327,8 @@ fn hooks_result(run: &Run, phase: Phase, end: HooksEnd) -> StepResult {
             Phase::PostInstall if run.reboot_required => "the packages are installed; the host was not rebooted",
             _ => "the packages stay as they are",
         };
-        failed("hook-failed", format!("{error}; {consequence}"), &output)
+        let code = if end.timed_out { HOOK_TIMED_OUT } else { HOOK_FAILED };
+        failed(code, format!("{error}; {consequence}"), &output)
     });
     StepResult { fault, output, ..StepResult::default() }
 }

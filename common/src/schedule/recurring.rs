@@ -72,6 +72,7 @@ impl Recurring {
             cutoff_behavior: CutoffBehavior::ContinueTask,
             enabled: true,
             tasks: Vec::new(),
+            since: None,
         };
         Self { times, catch_up }
     }

@@ -161,6 +161,8 @@ pub struct Window {
     pub enabled: bool,
     /// What is done in every opening, in the order in which it is.
     pub tasks: Vec<Task>,
+    /// Since when somebody keeps it as it is: see [`Window::kept_since`].
+    pub since: Option<WallTime>,
 }
 
 /// One opening of a window.
@@ -225,6 +227,7 @@ impl MaintenanceWindow {
                 cutoff_behavior,
                 enabled,
                 tasks,
+                since: None,
             }),
             _ => Err(told.0),
         }
@@ -327,6 +330,12 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 impl Window {
+    /// The window as it is kept since `since`. AWS's rule: if the day of the cron expression had passed by then, and only the day of
+    /// the offset was still ahead, that period has no opening.
+    pub fn kept_since(self, since: WallTime) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
     /// The openings that open at or after `from`, in order, no two at one instant. Ends with the end date, or with the year 2199.
     pub fn openings(&self, from: WallTime) -> impl Iterator<Item = WindowOpening> + '_ {
         let mut hits = self.hits(from).peekable();
@@ -402,6 +411,9 @@ impl Window {
             if self.offset_days == 0 {
                 return Some((hit, note));
             }
+            if self.since.is_some_and(|since| hit < since) {
+                return None;
+            }
             self.zone.instant(local.checked_add(self.offset_days.days()).ok()?)
         })
     }
@@ -419,3 +431,33 @@ impl Window {
 /// 2200-01-01T00:00:00Z, in milliseconds: no schedule goes on after that.
 const END: i64 = 7_258_118_400_000;
 const _: () = assert!(MAX_YEAR == 2199);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> WallTime {
+        WallTime::parse(text).unwrap()
+    }
+
+    fn opens(offset_days: Option<i64>, since: Option<&str>) -> String {
+        let spec =
+            Spec { schedule: "cron(0 2 ? * TUE#2 *)".into(), duration: "2h".into(), offset_days, ..Spec::default() };
+        let window = MaintenanceWindow { name: "patch-tuesday".into(), spec }.check().unwrap();
+        let kept = since.map_or(window.clone(), |since| window.kept_since(at(since)));
+        let (from, next) = (at("2026-12-10T00:00:00Z"), kept.openings(at("2026-12-08T00:00:00Z")).next().unwrap());
+        let newest = kept.newest(from, next.opening.opens).filter(|_| offset_days.is_some());
+        assert_eq!(newest.unwrap_or(next.opening), next.opening);
+        next.opening.opens.rfc3339()
+    }
+
+    #[test]
+    fn a_period_whose_day_had_passed_when_the_window_was_kept_has_no_opening() {
+        assert_eq!(opens(Some(3), None), "2026-12-11T02:00:00Z", "nobody keeps it");
+        assert_eq!(opens(Some(3), Some("2026-12-08T02:00:00Z")), "2026-12-11T02:00:00Z");
+        assert_eq!(opens(Some(3), Some("2026-12-08T02:00:00.001Z")), "2027-01-15T02:00:00Z");
+        assert_eq!(opens(Some(3), Some("2026-12-11T01:59:59Z")), "2027-01-15T02:00:00Z");
+        // Without an offset what is not over is on.
+        assert_eq!(opens(None, Some("2026-12-08T02:00:00.001Z")), "2026-12-08T02:00:00Z");
+    }
+}

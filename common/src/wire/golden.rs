@@ -23,9 +23,10 @@ use crate::{
         snapshot::{Choice, Pinned, Registered, Rules, Since, Snapshot, Written},
     },
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         approval::{SignedVerdict, Verdict},
         chain::Head,
+        intent::{Intent, Kind},
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{ExcludedBecause, ExcludedHost, Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
@@ -349,6 +350,7 @@ fn plan() -> Plan {
         baseline: Approval::Security,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
+        on_hook_failure: OnHookFailure::Skip,
         max_concurrency: limit("10%", 1),
         max_errors: limit("2", 2),
         openings: vec![Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX }],
@@ -384,6 +386,7 @@ fn spec() -> RolloutSpec {
         blackouts: vec![Blackout { from: WALL, to: WallTime::MAX }],
         reboot: RebootOption::IfNeeded,
         hook_timeout: Duration::from_secs(300),
+        on_hook_failure: OnHookFailure::Halt,
         rings: vec![ring],
         ramp: Ramp::Aws,
         urgent: Some(Urgent { because: Some(text("cve")) }),
@@ -422,6 +425,7 @@ fn ledger(lines: &mut Lines) {
     let (lease, rollout, host) = (LeaseId([4; 16]), RolloutId([5; 8]), NodeId([2; 32]));
     let epoch = Epoch { serial: 1, counter: 2, incarnation: Incarnation(3) };
     let opening = Opening { opens: WALL, last_start: WALL, closes: WallTime::MAX };
+    let intent = |intent| LedgerAct::Intent { intent, by: text("ops") };
     let failed = RingVerdict::Failed { gate: 3, text: "no".into() };
     let acts = [
         ("epoch-opened", LedgerAct::EpochOpened { epoch, continued: true }),
@@ -472,6 +476,12 @@ fn ledger(lines: &mut Lines) {
         ("ring-asked", LedgerAct::RingAsked { rollout, ring: 1, attempt: 2 }),
         ("ring-passed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: RingVerdict::Passed }),
         ("ring-failed", LedgerAct::RingGated { rollout, ring: 1, attempt: 2, verdict: failed }),
+        ("intent.created", intent(Intent::Created { kind: Kind::Baseline, name: text("web"), digest: [7; 32] })),
+        ("intent.replaced", intent(Intent::Replaced { kind: Kind::Window, name: text("sundays"), digest: [7; 32] })),
+        ("intent.deleted", intent(Intent::Deleted { kind: Kind::Policy, name: text("nightly") })),
+        ("intent.registered", intent(Intent::Registered { group: text("prod"), baseline: text("web") })),
+        ("intent.deregistered", intent(Intent::Deregistered { group: text("prod"), baseline: text("web") })),
+        ("intent.made-default", intent(Intent::MadeDefault { baseline: text("web") })),
     ];
     for (name, act) in acts {
         lines.add(&format!("ledger.{name}"), &LedgerEntry { at: WALL, act });
@@ -527,6 +537,7 @@ fn words(lines: &mut Lines) {
     lines.add("words.ramp", &vec![Ramp::Full, Ramp::Aws]);
     lines.add("words.planned-superseded", &vec![Superseded::Skip, Superseded::Wait]);
     lines.add("words.superseded", &vec![OnSuperseded::Skip, OnSuperseded::Wait, OnSuperseded::Replan]);
+    lines.add("words.hook-failure", &vec![OnHookFailure::Fail, OnHookFailure::Skip, OnHookFailure::Halt]);
     lines.add("words.hold", &vec![Hold::Busy, Hold::Lost, Hold::Foreign, Hold::Unknown]);
 }
 

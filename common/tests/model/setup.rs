@@ -130,6 +130,7 @@ pub(crate) fn plan() -> Plan {
         baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 1,
+        on_hook_failure: Default::default(),
         max_concurrency: limit(1),
         max_errors: limit(HOSTS as u32),
         openings: vec![Opening::endless(WallTime(0))],

@@ -126,20 +126,20 @@ impl Client {
         self.get("/v1/plans").await
     }
 
-    /// Starts a plan, if its hosts would still do what it says; the rollout's id.
+    /// Starts a plan, if its hosts would still do what it says.
     ///
     /// # Errors
     /// As [`Self::hosts`]; exit 6 with what moved.
-    pub async fn apply(&self, plan: &PlanDocument) -> Result<String, Fault> {
-        self.post::<_, AppliedDocument>("/v1/rollouts", Some(plan)).await.map(|applied| applied.id)
+    pub async fn apply(&self, plan: &PlanDocument) -> Result<AppliedDocument, Fault> {
+        self.post("/v1/rollouts", Some(plan)).await
     }
 
     /// Starts a plan without asking its hosts again: it was made just now, or every host is to refuse by itself.
     ///
     /// # Errors
     /// As [`Self::hosts`]; exit 6 if another rollout has taken its hosts.
-    pub async fn apply_unasked(&self, plan: &PlanDocument) -> Result<String, Fault> {
-        self.post::<_, AppliedDocument>("/v1/rollouts?recheck=false", Some(plan)).await.map(|applied| applied.id)
+    pub async fn apply_unasked(&self, plan: &PlanDocument) -> Result<AppliedDocument, Fault> {
+        self.post("/v1/rollouts?recheck=false", Some(plan)).await
     }
 
     /// Every rollout.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     fault::Fault,
     manifest::{self, baseline::Written},
-    store::{Kept, Store},
+    store::{Kept, Note, Store},
 };
 
 pub(super) fn routes<S: Service>() -> Router<Arc<S>> {
@@ -49,6 +49,18 @@ async fn keep<S: Service, T: Serialize + Send + 'static>(
     read(move || ask(&store)).await
 }
 
+/// Has the store change something, once it is in the ledger that `who` asked for it.
+async fn change<S: Service, T: Serialize + Send + 'static>(
+    service: Arc<S>,
+    who: &Who,
+    ask: impl FnOnce(&Store, Note<'_>) -> Result<T, Fault> + Send + 'static,
+) -> Response {
+    let (store, by) = (service.store(), who.name(""));
+    let runtime = tokio::runtime::Handle::current();
+    // On a thread of its own it may wait for the ledger, and goes on if the client has gone.
+    read(move || ask(&store, &|intent| runtime.block_on(service.intend(intent, by.clone())))).await
+}
+
 /// Works on files, on a thread that may wait for the disk.
 async fn read<T: Serialize + Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Response {
     let asked = tokio::task::spawn_blocking(work);
@@ -65,17 +77,23 @@ async fn one<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>
     keep(&*service, move |store| store.show(&name)).await
 }
 
-async fn put<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    put_kept(&*service, &name, body, Written::baseline, Store::put).await
+async fn put<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    Name(name): Name<String>,
+    body: Received,
+) -> Response {
+    put_kept(service, &who, &name, body, Written::baseline, Store::put).await
 }
 
 /// Keeps what `read` makes of the body, whose name must be that of the resource.
 async fn put_kept<S: Service, W: DeserializeOwned, K: Kept + Send + 'static, T: Serialize + Send + 'static>(
-    service: &S,
+    service: Arc<S>,
+    who: &Who,
     name: &str,
     body: Received,
     read: fn(W) -> Option<K>,
-    put: fn(&Store, K) -> Result<T, Fault>,
+    put: fn(&Store, K, Note<'_>) -> Result<T, Fault>,
 ) -> Response {
     let given = parse::<W>(body).and_then(|manifest| {
         let one = read(manifest).ok_or_else(|| bad_request("the manifest is of another kind or version"))?;
@@ -85,25 +103,30 @@ async fn put_kept<S: Service, W: DeserializeOwned, K: Kept + Send + 'static, T: 
         }
     });
     match given {
-        Ok(one) => keep(service, move |store| put(store, one)).await,
+        Ok(one) => change(service, who, move |store, note| put(store, one, note)).await,
         Err(fault) => refuse(&fault),
     }
 }
 
-async fn delete<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
-    keep(&*service, move |store| store.delete(&name)).await
+async fn delete<S: Service>(State(service): State<Arc<S>>, who: Who, Name(name): Name<String>) -> Response {
+    change(service, &who, move |store, note| store.delete(&name, note)).await
 }
 
 async fn window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
     answer(service.window(name)).await
 }
 
-async fn put_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    put_kept(&*service, &name, body, manifest::window::Written::window, Store::put_window).await
+async fn put_window<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    Name(name): Name<String>,
+    body: Received,
+) -> Response {
+    put_kept(service, &who, &name, body, manifest::window::Written::window, Store::put_window).await
 }
 
-async fn delete_window<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
-    keep(&*service, move |store| store.delete_window(&name)).await
+async fn delete_window<S: Service>(State(service): State<Arc<S>>, who: Who, Name(name): Name<String>) -> Response {
+    change(service, &who, move |store, note| store.delete_window(&name, note)).await
 }
 
 async fn service<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
@@ -130,16 +153,21 @@ async fn policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<Stri
     answer(service.policy(name)).await
 }
 
-async fn put_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>, body: Received) -> Response {
-    put_kept(&*service, &name, body, manifest::policy::Written::policy, Store::put_policy).await
+async fn put_policy<S: Service>(
+    State(service): State<Arc<S>>,
+    who: Who,
+    Name(name): Name<String>,
+    body: Received,
+) -> Response {
+    put_kept(service, &who, &name, body, manifest::policy::Written::policy, Store::put_policy).await
 }
 
-async fn delete_policy<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
-    keep(&*service, move |store| store.delete_policy(&name)).await
+async fn delete_policy<S: Service>(State(service): State<Arc<S>>, who: Who, Name(name): Name<String>) -> Response {
+    change(service, &who, move |store, note| store.delete_policy(&name, note)).await
 }
 
-async fn default<S: Service>(State(service): State<Arc<S>>, Name(name): Name<String>) -> Response {
-    keep(&*service, move |store| store.set_default(&name)).await
+async fn default<S: Service>(State(service): State<Arc<S>>, who: Who, Name(name): Name<String>) -> Response {
+    change(service, &who, move |store, note| store.set_default(&name, note)).await
 }
 
 async fn snapshots<S: Service>(State(service): State<Arc<S>>) -> Response {
@@ -149,18 +177,19 @@ async fn snapshots<S: Service>(State(service): State<Arc<S>>) -> Response {
 
 async fn snapshot<S: Service>(State(service): State<Arc<S>>, Name(id): Name<String>) -> Response {
     let kept = service.snapshots();
-    read(move || kept.find(&id).map(|(id, snapshot)| SnapshotDocument::new(id, snapshot))).await
+    read(move || kept.find(&id).map(|(id, snapshot)| SnapshotDocument::new(id, snapshot, kept.written(id)))).await
 }
 
 async fn register<S: Service>(
     State(service): State<Arc<S>>,
+    who: Who,
     Name((group, act)): Name<(String, String)>,
     body: Received,
 ) -> Response {
     match (parse::<RegisterRequest>(body), act.as_str()) {
         (_, act) if !["register", "deregister"].contains(&act) => refuse(&not_found("resource", act)),
         (Err(fault), _) => refuse(&fault),
-        (Ok(asked), "register") => keep(&*service, move |store| store.register(&group, &asked)).await,
-        (Ok(asked), _) => keep(&*service, move |store| store.deregister(&group, &asked)).await,
+        (Ok(asked), "register") => change(service, &who, move |store, note| store.register(&group, &asked, note)).await,
+        (Ok(asked), _) => change(service, &who, move |store, note| store.deregister(&group, &asked, note)).await,
     }
 }

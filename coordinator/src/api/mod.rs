@@ -58,17 +58,18 @@ pub mod who;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use patchmesh_common::{
-    rollout::{approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec},
+    rollout::{approval::SignedVerdict, intent::Intent, service::ServiceSpec, spec::RolloutSpec},
     run::message::{SignedStop, StopScope},
     selector::Selector,
 };
 use tokio::sync::mpsc;
 
 use self::document::{
-    CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument, HostsDocument, KeptDocument,
-    OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest,
-    RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, StopDocument,
-    SurveysDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+    AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
+    HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument,
+    ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument,
+    SlotsDocument, StepsDocument, StopDocument, SurveysDocument, WatchEvent, WhyDocument, WindowDocument,
+    WindowListDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -126,9 +127,9 @@ pub trait Service: Send + Sync + 'static {
     /// that is already a rollout is not asked about.
     fn recheck(&self, plan: PlanDocument) -> Answer<'_, ()>;
 
-    /// Starts what `plan` froze, in the name of `by`; answers the rollout's id. The plan's schema, spec and hash have been checked;
-    /// whether it expired has not. Applying a plan (by hash) that is already a rollout answers that rollout's id again.
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String>;
+    /// Starts what `plan` froze, in the name of `by`. The plan's schema, spec and hash have been checked;
+    /// whether it expired has not. Applying a plan (by hash) that is already a rollout starts nothing, and answers that rollout's id again.
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument>;
 
     /// Every rollout of the ledger.
     fn rollouts(&self) -> Answer<'_, RolloutsDocument>;
@@ -184,6 +185,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Drops a service. Answers once it is in the ledger.
     fn drop_service(&self, name: String, by: String) -> Answer<'_, KeptDocument>;
+
+    /// Saves what `by` is about to change in the store. Answers once it is in the ledger.
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()>;
 
     /// What is kept of baselines and patch groups.
     fn store(&self) -> Arc<Store>;

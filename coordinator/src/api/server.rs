@@ -24,7 +24,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use super::{
     Answer, MAX_BODY, Service, bad_request,
-    document::{AppliedDocument, PlanDocument, ReleaseRequest, SpecDocument, WatchEvent},
+    document::{PlanDocument, ReleaseRequest, SpecDocument, WatchEvent},
     kept, not_found, verdicts,
     who::{Peer, Who},
 };
@@ -185,8 +185,7 @@ async fn apply<S: Service>(
         if how.recheck.unwrap_or(true) {
             service.recheck(plan.clone()).await?;
         }
-        let id = service.apply(plan, who.name("")).await?;
-        Ok(AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id })
+        service.apply(plan, who.name("")).await
     };
     answer(Box::pin(applied)).await
 }
@@ -250,7 +249,6 @@ async fn release<S: Service>(
     body: Received,
 ) -> Response {
     match parse::<ReleaseRequest>(body) {
-        Ok(asked) if asked.by.trim().is_empty() => refuse(&bad_request("`by` is empty")),
         Ok(asked) => answer(service.release(host, ReleaseRequest { by: who.name(&asked.by), ..asked })).await,
         Err(fault) => refuse(&fault),
     }

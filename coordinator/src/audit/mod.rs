@@ -206,7 +206,8 @@ pub fn state(dir: &Path, at: WallTime) -> Result<StateDocument, Fault> {
     let heard = nodes.map(|node| (node, Contact { alive: true, ..Contact::default() }));
     let desk = Desk { contacts: heard.collect(), ..Desk::default() };
     let view = View { ledger: &then, desk: &desk, now: Now { wall: at, boot: BootTime::default() } };
-    let rollouts = then.rollouts.iter().map(|(id, state)| view.row(*id, state)).collect();
+    let mut rollouts: Vec<_> = then.rollouts.iter().map(|(id, state)| view.row(*id, state)).collect();
+    rollouts.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     Ok(StateDocument {
         schema: StateDocument::SCHEMA.to_owned(),
         at: Time(at),

@@ -8,6 +8,7 @@ use patchmesh_common::{
     rollout::{
         approval::SignedVerdict,
         audit::Audit,
+        intent::Intent,
         ledger::{Ledger, LedgerAct, LedgerEntry, report_of},
         limit::based,
         plan::{Plan, Rollout},
@@ -187,6 +188,24 @@ fn about(act: &LedgerAct, names: &Names) -> About {
             };
             let ring = names.ring(rollout, *ring);
             of(rollout, &format!("the gates of ring {ring}, attempt {attempt}: {said}"))
+        }
+        LedgerAct::Intent { intent, by } => About { by: Some(by.clone()), text: intended(intent), ..About::default() },
+    }
+}
+
+fn intended(intent: &Intent) -> String {
+    match intent {
+        Intent::Created { kind, name, digest } => {
+            format!("{} {name} is kept; blake3 {}", kind.as_str(), hex(digest))
+        }
+        Intent::Replaced { kind, name, digest } => {
+            format!("{} {name} is replaced; blake3 {}", kind.as_str(), hex(digest))
+        }
+        Intent::Deleted { kind, name } => format!("{} {name} is deleted", kind.as_str()),
+        Intent::Registered { group, baseline } => format!("patch group {group:?} gets baseline {baseline}"),
+        Intent::Deregistered { group, baseline } => format!("patch group {group:?} loses baseline {baseline}"),
+        Intent::MadeDefault { baseline } => {
+            format!("baseline {baseline} becomes the default of its operating system")
         }
     }
 }

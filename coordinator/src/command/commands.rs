@@ -45,10 +45,13 @@ pub fn run(verb: &CommandsVerb) -> Result<Exit, Fault> {
             output::print_rows(&document, &render::commands(&document, format != Format::Table), format)?;
         }
         CommandsVerb::Show(args) => {
-            let format = args.output.format.among("commands show", &[Format::Table, Format::Json, Format::Yaml])?;
+            let format = args
+                .output
+                .format
+                .among("commands show", &[Format::Table, Format::Wide, Format::Json, Format::Yaml])?;
             let document = block_on(args.socket.client().command(&args.id))?;
             match format {
-                Format::Table => output::print(&render::command(&document))?,
+                Format::Table | Format::Wide => output::print(&render::command(&document, format == Format::Wide))?,
                 _ => output::print_document(&document, format)?,
             }
         }

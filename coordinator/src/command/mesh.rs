@@ -126,7 +126,7 @@ enum RoleName {
     Node,
     /// May send leases.
     Coordinator,
-    /// May sign STOPs.
+    /// May sign STOPs, and approve or reject rings that wait for approvals.
     Operator,
 }
 

@@ -3,7 +3,7 @@
 use clap::{ArgGroup, Args, ValueEnum};
 use patchmesh_common::{
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         spec::{Asked, DEFAULT_HOOK_TIMEOUT, MAX_BECAUSE, RolloutSpec, Targets, Urgent},
         urgent::limits,
@@ -125,6 +125,7 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         blackouts: Vec::new(),
         reboot: args.reboot,
         hook_timeout: DEFAULT_HOOK_TIMEOUT,
+        on_hook_failure: OnHookFailure::Fail,
         rings: Vec::new(),
         ramp: Ramp::Full,
         urgent: Some(Urgent { because: args.because.clone() }),

@@ -20,7 +20,7 @@ use crate::{
     api::{
         MAX_BODY,
         client::Client,
-        document::{PlanDocument, ServiceRequest},
+        document::{AppliedDocument, PlanDocument, ServiceRequest},
         server::check_plan,
     },
     cli::{Output, Socket},
@@ -107,12 +107,12 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
     };
     match read {
         Ok(plan) => block_on(async {
-            let id = if args.no_recheck {
+            let applied = if args.no_recheck {
                 client.apply_unasked(&plan).await?
             } else {
                 asked(&client, &plan.rollout, client.apply(&plan)).await?
             };
-            follow(&client, &id, args.detach, format).await
+            follow(&client, &applied, args.detach, format).await
         }),
         Err(spec) => plan_and_start(&client, &spec, args.detach, format),
     }
@@ -127,8 +127,8 @@ pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, 
         let plan = asked(client, &spec.name, client.plan(spec)).await?;
         output::talk(&render::plan(&plan));
         warn(&plan);
-        let id = client.apply_unasked(&plan).await?;
-        follow(client, &id, detach, format).await
+        let applied = client.apply_unasked(&plan).await?;
+        follow(client, &applied, detach, format).await
     })
 }
 
@@ -162,15 +162,24 @@ fn warn(plan: &PlanDocument) {
     }
 }
 
-async fn follow(client: &Client, id: &str, detach: bool, format: Format) -> Result<Exit, Fault> {
+async fn follow(client: &Client, applied: &AppliedDocument, detach: bool, format: Format) -> Result<Exit, Fault> {
+    let id = &applied.id;
+    let ended = if applied.started { None } else { client.rollout(id).await?.ended_at };
+    if !applied.started {
+        let stands = ended.map_or_else(|| "is under way".to_owned(), |at| format!("ended at {at}"));
+        output::talk(&format!(
+            "the plan was applied before and {stands}: nothing was started; to run it again, plan again\n"
+        ));
+    }
     if detach {
         match format {
             Format::Table => output::print(&format!("{id}\n"))?,
-            _ => output::print_document(&applied(id), format)?,
+            _ => output::print_document(applied, format)?,
         }
         return Ok(Exit::Done);
     }
-    output::talk(&format!("rollout {id}; Ctrl-C detaches, the work goes on\n"));
+    let detaches = if ended.is_none() { "; Ctrl-C detaches, the work goes on" } else { "" };
+    output::talk(&format!("rollout {id}{detaches}\n"));
     watch::follow(client, id, format).await
 }
 
@@ -201,11 +210,6 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
             "name it in a Rollout as baselineOverride or installOverrideList",
         )),
     }
-}
-
-fn applied(id: &str) -> crate::api::document::AppliedDocument {
-    use crate::api::document::AppliedDocument;
-    AppliedDocument { schema: AppliedDocument::SCHEMA.to_owned(), id: id.to_owned() }
 }
 
 fn no_input() -> Fault {

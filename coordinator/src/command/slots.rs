@@ -55,8 +55,11 @@ pub fn run(verb: &SlotsVerb) -> Result<Exit, Fault> {
         }
         SlotsVerb::Release(args) => {
             let format = args.output.format.among("slots release", &[Format::Table, Format::Json, Format::Yaml])?;
-            let asked =
-                ReleaseRequest { by: named(), because: args.because.clone(), even_if_heard: args.even_if_heard };
+            let asked = ReleaseRequest {
+                by: who::own_name(),
+                because: args.because.clone(),
+                even_if_heard: args.even_if_heard,
+            };
             let document = block_on(args.socket.client().release(&args.host, &asked))?;
             match format {
                 Format::Table => output::print(&render::release(&document))?,
@@ -65,9 +68,4 @@ pub fn run(verb: &SlotsVerb) -> Result<Exit, Fault> {
         }
     }
     Ok(Exit::Done)
-}
-
-/// Who runs this command, as the ledger will name them.
-fn named() -> String {
-    Some(who::own_name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "nobody".to_owned())
 }

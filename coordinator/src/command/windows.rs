@@ -185,7 +185,8 @@ fn text(document: WindowDocument) -> Result<String, Fault> {
         lines.push(("enabled", "no".to_owned()));
     }
     let enabled = spec.enabled != Some(false);
-    let hosts = |target: &TargetText| target.hosts().targets().map(|hosts| targets(&TargetsDocument::from(&hosts)));
+    let hosts =
+        |target: &TargetText| target.hosts().targets().ok().map(|hosts| targets(&TargetsDocument::from(&hosts)));
     lines
         .extend(spec.targets.iter().map(|one| ("target", format!("{}: {}", one.name, hosts(one).unwrap_or_default()))));
     let mut out: String = lines.iter().map(|(label, value)| format!("{label:<17}{}\n", one_line(value))).collect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use patchmesh_common::rollout::{
-    OnSuperseded, Operation, RebootOption,
+    OnHookFailure, OnSuperseded, Operation, RebootOption,
     limit::Ramp,
     spec::{Asked, RolloutSpec, Targets},
 };
@@ -44,7 +44,7 @@ pub(super) async fn ride(args: &DemoArgs, fleet: &Fleet, board: &Board) -> Resul
     board.publish(fleet).map_err(board_failed)?;
     let plan = plan(&client, &spec(args, names), fleet, deadline).await?;
     output::talk(&format!("planned {} hosts ({})\n", plan.hosts().count(), plan.hash.get(..12).unwrap_or_default()));
-    let id = client.apply_unasked(&plan).await?;
+    let id = client.apply_unasked(&plan).await?.id;
     board.set_rollout(fleet, &id).map_err(board_failed)?;
     let format = args.output.format;
     let mut live = Live::new(format != crate::output::Format::Jsonl);
@@ -66,6 +66,7 @@ fn spec(args: &DemoArgs, names: BTreeSet<String>) -> RolloutSpec {
         blackouts: Vec::new(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: HOOK_TIMEOUT,
+        on_hook_failure: OnHookFailure::Fail,
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),

@@ -177,6 +177,7 @@ fn a_plan_for_a_large_fleet_fits() {
         baseline: Approval::All,
         reboot: RebootOption::Never,
         hook_timeout: 1,
+        on_hook_failure: Default::default(),
         max_concurrency: limit.clone(),
         max_errors: limit,
         openings: vec![Opening::endless(WallTime(0))],

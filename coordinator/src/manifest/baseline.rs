@@ -246,7 +246,7 @@ spec:
         assert!(with("approveAfterDays: 7", "approveAfterDays: soon").starts_with("b.yaml:10:27: "));
         assert!(with("PatchBaseline", "Rollout").starts_with("b.yaml:2:7: kind \"Rollout\" is no baseline"));
         assert!(with("patchmesh/v1", "v2").starts_with("b.yaml:1:13: apiVersion \"v2\""));
-        assert_eq!(message(&GOOD.replace("metadata: {name: web}\n", "")), "b.yaml: field metadata is missing");
+        assert_eq!(message(&GOOD.replace("metadata: {name: web}\n", "")), "b.yaml:1:1: field metadata is missing");
         let two = with("DEBIAN", "CENTOS");
         assert!(two.starts_with("b.yaml: 2 problems: b.yaml:6:18: spec.approvalClock \"mesh\": "), "{two}");
         let labels = parse("b.yaml", &GOOD.replace("web}", "web, labels: {a: b}}")).unwrap_err();

@@ -12,6 +12,7 @@ mod rollout;
 pub mod schema;
 pub mod service;
 pub mod window;
+mod words;
 pub mod written;
 
 pub use patchmesh_common::duration;
@@ -29,6 +30,7 @@ use serde::{
 };
 use serde_saphyr::{Error as YamlError, Location, Options, Spanned};
 
+use self::locate::locate;
 use crate::fault::{Exit, Fault};
 
 /// Largest manifest, in bytes. Ten thousand host names take about 300 KiB.
@@ -245,9 +247,17 @@ impl Place<'_> {
                 }
                 // Its location is that of some other field.
                 YamlError::SerdeMissingField { field, .. } => {
-                    return self.fault(None, format!("field {field} is missing"));
+                    let parent = words::field::<T>(text);
+                    let (at, dot) =
+                        (locate(text, std::slice::from_ref(&parent)), if parent.is_empty() { "" } else { "." });
+                    return self
+                        .fault(at.into_iter().next().flatten(), format!("field {parent}{dot}{field} is missing"));
                 }
                 YamlError::MultipleDocuments { .. } => "the file holds several documents: one is expected".into(),
+                ref other if let Some(instead) = words::instead(other) => match words::field::<T>(text) {
+                    field if field.is_empty() => instead,
+                    field => format!("{field}: {instead}"),
+                },
                 // The position is ours to print, in one form everywhere.
                 other => {
                     let text = other.to_string();

@@ -9,7 +9,8 @@ use super::{
     gates::GatesToCome,
     reboot::{RebootYaml, refuse_aws},
     rings::refuse_gates,
-    rollout, written,
+    rollout::{self, HooksToCome},
+    written,
 };
 use crate::fault::Fault;
 
@@ -45,6 +46,7 @@ struct SpecToCome {
     services: NotYet,
     rings: Option<Vec<RingToCome>>,
     gates: Option<GatesToCome>,
+    hooks: Option<HooksToCome>,
     on_limit: Option<Spanned<String>>,
     on_superseded: Option<Spanned<String>>,
     reboot: Option<Spanned<RebootYaml>>,
@@ -73,6 +75,7 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
         }
         spec.rings.iter().flatten().try_for_each(|ring| refuse_gates(&place, ring.gates.as_ref()))?;
         spec.gates.map_or(Ok(()), |gates| gates.refuse(&place))?;
+        spec.hooks.map_or(Ok(()), |hooks| hooks.refuse(&place))?;
         rollout::on_limit(&place, spec.on_limit.as_ref())?;
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
         refuse_aws(&place, spec.reboot.as_ref())?;
@@ -95,6 +98,8 @@ pub fn yaml(policy: PatchPolicy) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use patchmesh_common::rollout::OnHookFailure;
+
     use super::*;
     use crate::{
         fault::Exit,
@@ -146,6 +151,10 @@ spec:
         assert_eq!((policy.name.as_str(), policy.spec.windows.len()), ("nightly", 1));
         assert_eq!(parse("p.yaml", &yaml(policy.clone()).unwrap()).unwrap(), policy);
         let careful = parse("p.yaml", &format!("{GOOD}{CAREFUL}")).unwrap();
+        let eager = GOOD.replace("timeout: 5m", "timeout: 5m, onFailure: skip");
+        let eager = parse("p.yaml", &eager).unwrap();
+        assert_eq!(eager.spec.hooks.as_ref().unwrap().on_failure, Some(OnHookFailure::Skip));
+        assert_eq!(parse("p.yaml", &yaml(eager.clone()).unwrap()).unwrap(), eager);
         let gates = careful.spec.gates.as_ref().unwrap();
         assert_eq!((careful.spec.rings.len(), gates.after_host.len(), gates.after_ring.len()), (2, 2, 1));
         assert_eq!(parse("p.yaml", &yaml(careful.clone()).unwrap()).unwrap(), careful);
@@ -173,7 +182,7 @@ spec:
         );
         assert!(said("Europe/Paris", "Paris").starts_with("p.yaml:5:13: spec.timezone \"Paris\""));
         assert!(said("10%", "0").starts_with("p.yaml:10:19: spec.maxConcurrency: \"0\" would never start a host"));
-        assert!(said("  maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(said("  maxConcurrency: 10%\n", "").ends_with("field spec.maxConcurrency is missing"));
         assert!(said("DEBIAN", "DEBIEN").contains("\"DEBIEN\" is no operating system: write WINDOWS"));
         assert!(said("catchUp", "catchup").contains("unknown field \"catchup\": known here are schedule, catchUp"));
         assert!(
@@ -188,7 +197,8 @@ spec:
         assert!(said("reboot: never", "reboot: {at: 2026-12-01T04:00:00Z}").starts_with(
             "p.yaml:12:11: spec.reboot \"at 2026-12-01T04:00:00Z\": a policy comes again and again: write ifNeeded"
         ));
-        assert!(said("{folder: /var/log/patchmesh}", "{}").ends_with("field folder is missing"));
+        assert_eq!(said("{folder: /var/log/patchmesh}", "{}"), "p.yaml:15:9: field spec.logs.folder is missing");
+        assert_eq!(said("{schedule: cron(0 1 * * ? *)}", "{}"), "p.yaml:6:9: field spec.scan.schedule is missing");
     }
 
     #[test]
@@ -209,6 +219,11 @@ spec:
                 "p.yaml:25:9: gates.afterRing: noNewFailedUnits is asked on",
             ),
             ("2027-01", "2025-01", "p.yaml:16:14: spec.blackouts: blackout 1"),
+            (
+                "timeout: 5m}",
+                "onFailure: ignore}",
+                "p.yaml:13:22: hooks.onFailure \"ignore\" is unknown: write fail or skip or halt",
+            ),
             ("wait\n", "retry\n", "p.yaml:27:17: onSuperseded \"retry\" is unknown: write replan or wait or skip"),
         ] {
             let text = format!("{GOOD}{CAREFUL}").replace(from, to);

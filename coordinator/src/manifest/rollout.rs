@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchmesh_common::{
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
-        OnSuperseded, Operation,
+        OnHookFailure, OnSuperseded, Operation,
         limit::{Limit, Ramp},
         spec::{DEFAULT_HOOK_TIMEOUT, RolloutSpec, Targets},
     },
@@ -104,9 +104,24 @@ struct BlackoutYaml {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Hooks {
     timeout: Option<Spanned<String>>,
+    on_failure: Option<Spanned<String>>,
+}
+
+/// What of `hooks` is read before the rest, for its word.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HooksToCome {
+    on_failure: Option<Spanned<String>>,
+}
+
+impl HooksToCome {
+    /// Refuses a word that means nothing.
+    pub(super) fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
+        on_hook_failure(place, self.on_failure.as_ref()).map(|_| ())
+    }
 }
 
 /// The specification that `document`, read from `text`, asks for, with every default filled in.
@@ -129,6 +144,7 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
     let baseline = deciding.asked(place, text)?;
     let superseded_at = spec.on_superseded.as_ref().map(|given| given.referenced);
     let superseded = on_superseded(place, spec.on_superseded.as_ref())?;
+    let (hook_timeout, on_failure) = spec.hooks.map_or((None, None), |hooks| (hooks.timeout, hooks.on_failure));
     let checked = RolloutSpec {
         urgent: None,
         operation,
@@ -148,7 +164,8 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
             None => Vec::new(),
         },
         reboot: reboot::reboot(place, spec.reboot.as_ref())?,
-        hook_timeout: match spec.hooks.and_then(|hooks| hooks.timeout) {
+        on_hook_failure: on_hook_failure(place, on_failure.as_ref())?,
+        hook_timeout: match hook_timeout {
             Some(given) => duration::parse(&given.value).ok_or_else(|| {
                 let message = format!("hooks.timeout {:?} is no duration: write 90s, 15m or 4h", clip(&given.value));
                 place.fault(Some(given.referenced), message)
@@ -224,6 +241,12 @@ pub(super) fn on_limit(place: &Place<'_>, given: Option<&Spanned<String>>) -> Re
 pub(super) fn on_superseded(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<Option<OnSuperseded>, Fault> {
     let words = [("replan", OnSuperseded::Replan), ("wait", OnSuperseded::Wait), ("skip", OnSuperseded::Skip)];
     given.map(|given| word(place, "onSuperseded", given, &words)).transpose()
+}
+
+/// `hooks.onFailure`, of a policy and of a task too.
+fn on_hook_failure(place: &Place<'_>, given: Option<&Spanned<String>>) -> Result<OnHookFailure, Fault> {
+    let words = [("fail", OnHookFailure::Fail), ("skip", OnHookFailure::Skip), ("halt", OnHookFailure::Halt)];
+    given.map_or(Ok(OnHookFailure::default()), |given| word(place, "hooks.onFailure", given, &words))
 }
 
 fn word<T: Copy>(place: &Place<'_>, field: &str, given: &Spanned<String>, words: &[(&str, T)]) -> Result<T, Fault> {

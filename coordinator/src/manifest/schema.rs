@@ -275,11 +275,24 @@ enum Ramp {
 
 /// What holds for every hook.
 #[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Hooks {
     /// Time-out of every single hook: 1s to 24h, written as 90s, 15m or 4h. 5m if it is left out.
     timeout: Option<String>,
+    /// What the failure of a hook means, or that it ran out of its time: fail, which holds if it is left out, counts the host against
+    /// maxErrors; skip leaves out a host whose pre-install hooks failed, so that nothing was changed on it, and counts no error; halt
+    /// ends the rollout for good, whatever maxErrors allows, and hosts at work finish.
+    on_failure: Option<OnHookFailure>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OnHookFailure {
+    Fail,
+    Skip,
+    Halt,
 }
 
 /// Schemas of values that may be of several types.

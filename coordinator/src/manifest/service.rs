@@ -134,7 +134,7 @@ spec:
             ("{pg-role: primary}", "{}", "s.yaml:8:9: a selector of last names no label"),
             ("minAvailable: 2", "minAvailable: 101%", "s.yaml:6:17: "),
             ("minAvailable: 2", "minAvailble: 2", "s.yaml:6:3: unknown field \"minAvailble\""),
-            ("  minAvailable: 2\n", "", "s.yaml: field minAvailable is missing"),
+            ("  minAvailable: 2\n", "", "s.yaml:5:3: field spec.minAvailable is missing"),
             ("kind: Service", "kind: Rollout", "s.yaml:2:7: patchmesh/v1 Rollout is no service"),
         ] {
             let text = GOOD.replace(from, to);

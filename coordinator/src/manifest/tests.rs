@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use patchmesh_common::{
     rollout::spec::Asked,
-    rollout::{OnSuperseded, Operation, RebootOption, limit::Ramp, spec::Targets},
+    rollout::{OnHookFailure, OnSuperseded, Operation, RebootOption, limit::Ramp, spec::Targets},
     run::gate::Gate,
     time::WallTime,
 };
@@ -52,6 +52,19 @@ fn the_published_manifest_means_what_it_says() {
 }
 
 #[test]
+fn what_a_failed_hook_means_is_a_word() {
+    let of = |hooks: &str| parse(&format!("{GOOD}  hooks: {hooks}\n")).unwrap();
+    assert_eq!(parse(GOOD).unwrap().on_hook_failure, OnHookFailure::Fail, "the default");
+    for (word, meant) in [("fail", OnHookFailure::Fail), ("skip", OnHookFailure::Skip), ("halt", OnHookFailure::Halt)] {
+        let spec = of(&format!("{{timeout: 15m, onFailure: {word}}}"));
+        assert_eq!((spec.on_hook_failure, spec.hook_timeout), (meant, Duration::from_secs(900)));
+    }
+    assert_eq!(of("{onFailure: halt}").hook_timeout, Duration::from_secs(300));
+    let wrong = message(&format!("{GOOD}  hooks: {{onFailure: ignore}}\n"));
+    assert_eq!(wrong, "r.yaml:9:22: hooks.onFailure \"ignore\" is unknown: write fail or skip or halt");
+}
+
+#[test]
 fn a_baseline_is_named_or_every_host_s_group_decides() {
     assert_eq!(parse(&GOOD.replace("security", "all")).unwrap().baseline, Asked::All);
     assert_eq!(parse(&GOOD.replace("security", "web")).unwrap().baseline, Asked::Baseline("web".into()));
@@ -82,8 +95,11 @@ fn defaults_are_only_those_that_are_documented() {
     let spec = parse(GOOD).unwrap();
     assert_eq!((spec.max_errors.given(), spec.openings.len()), ("0", 0));
     assert_eq!((spec.reboot, spec.hook_timeout), (RebootOption::IfNeeded, Duration::from_secs(300)));
-    assert_eq!(message(&GOOD.replace("  targets: {all: true}\n", "")), "r.yaml: field targets is missing");
-    assert_eq!(message(&GOOD.replace("  maxConcurrency: 10%\n", "")), "r.yaml: field maxConcurrency is missing");
+    assert_eq!(message(&GOOD.replace("  targets: {all: true}\n", "")), "r.yaml:5:3: field spec.targets is missing");
+    assert_eq!(
+        message(&GOOD.replace("  maxConcurrency: 10%\n", "")),
+        "r.yaml:5:3: field spec.maxConcurrency is missing"
+    );
 }
 
 #[test]
@@ -152,7 +168,7 @@ fn an_unknown_field_is_named_with_file_line_and_what_is_known() {
     );
     assert_eq!(
         message(&format!("{GOOD}  hooks: {{retries: 1}}\n")),
-        "r.yaml:9:11: unknown field \"retries\": known here are timeout"
+        "r.yaml:9:11: unknown field \"retries\": known here are timeout, onFailure"
     );
 }
 

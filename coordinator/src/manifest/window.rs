@@ -11,7 +11,8 @@ use super::{
     gates::GatesToCome,
     read_text,
     reboot::{RebootYaml, refuse_aws},
-    rollout, written,
+    rollout::{self, HooksToCome},
+    written,
 };
 use crate::fault::Fault;
 
@@ -52,6 +53,7 @@ struct SpecToCome {
 #[serde(rename_all = "camelCase")]
 struct TaskToCome {
     gates: Option<GatesToCome>,
+    hooks: Option<HooksToCome>,
     on_superseded: Option<Spanned<String>>,
     reboot: Option<Spanned<RebootYaml>>,
 }
@@ -59,6 +61,7 @@ struct TaskToCome {
 impl TaskToCome {
     fn refuse(self, place: &Place<'_>) -> Result<(), Fault> {
         self.gates.map_or(Ok(()), |gates| gates.refuse(place))?;
+        self.hooks.map_or(Ok(()), |hooks| hooks.refuse(place))?;
         rollout::on_superseded(place, self.on_superseded.as_ref())?;
         refuse_aws(place, self.reboot.as_ref())
     }
@@ -143,6 +146,7 @@ spec:
       reboot: ifNeeded
       gates: {afterHost: [{command: [check-web]}], afterRing: [{command: [check-shop]}]}
       onSuperseded: skip
+      hooks: {timeout: 5m, onFailure: halt}
       baselines: {DEBIAN: web}
       maxConcurrency: 10%
       cutoffBehavior: CANCEL_TASK
@@ -194,7 +198,7 @@ spec:
         assert!(
             message("endDate: null", "endDate: 2026-12-01").starts_with("w.yaml:11:12: spec.endDate \"2026-12-01\"")
         );
-        assert!(message("  duration: 4h\n", "").ends_with("field duration is missing"));
+        assert!(message("  duration: 4h\n", "").ends_with("field spec.duration is missing"));
         let unknown = message("  duration: 4h\n", "  duratoin: 4h\n");
         assert!(unknown.starts_with("w.yaml:7:3: unknown field \"duratoin\": known here are description, schedule"));
         assert!(message("MaintenanceWindow", "Rollout").contains("is no window: MaintenanceWindow is expected"));
@@ -215,10 +219,14 @@ spec:
             message("patchGroups: [db]", "patchGroups: [db], all: true")
                 .starts_with("w.yaml:15:7: spec.targets[1]: write")
         );
+        assert_eq!(
+            message("onFailure: halt", "onFailure: stop"),
+            "w.yaml:25:39: hooks.onFailure \"stop\" is unknown: write fail or skip or halt"
+        );
         assert!(message("priority: 1", "priority: -1").starts_with("w.yaml:19:17: "));
-        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field maxConcurrency is missing"));
+        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field spec.tasks[0].maxConcurrency is missing"));
         assert!(
-            message("CANCEL_TASK", "STOP").starts_with("w.yaml:27:23: spec.tasks[1].cutoffBehavior \"STOP\": write")
+            message("CANCEL_TASK", "STOP").starts_with("w.yaml:28:23: spec.tasks[1].cutoffBehavior \"STOP\": write")
         );
     }
 

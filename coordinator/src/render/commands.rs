@@ -40,8 +40,8 @@ pub fn commands(document: &CommandsDocument, wide: bool) -> Rows {
     rows
 }
 
-/// `commands show`: a line per host, then one per step with the last line of its output.
-pub fn command(document: &CommandDocument) -> String {
+/// `commands show`: a line per host, then one per step with the last line of its output; more columns if `wide`.
+pub fn command(document: &CommandDocument, wide: bool) -> String {
     let row = &document.row;
     let mut text = format!(
         "{} ({}) is {:?}: {} of {} done, {}, {} not delivered in time\nrequested at {} by {}\n\n",
@@ -55,23 +55,37 @@ pub fn command(document: &CommandDocument) -> String {
         row.requested_at,
         one_line(&row.requested_by)
     );
-    let mut hosts = Rows::new(&["host", "status", "code", "started", "ended"]);
-    let mut steps = Rows::new(&["host", "step", "status", "code", "started", "took", "output"]);
+    let mut of_hosts = vec!["host", "status", "code", "started", "ended"];
+    let mut of_steps = vec!["host", "step", "status", "code", "started", "ended", "took", "output"];
+    if wide {
+        of_hosts.extend(["coarse", "node"]);
+        of_steps.extend(["attempt", "why"]);
+    }
+    let (mut hosts, mut steps) = (Rows::new(&of_hosts), Rows::new(&of_steps));
     for one in &document.invocations {
         let code = one.code.as_deref().map(one_line).unwrap_or_default();
         let status = format!("{:?}", one.status_details);
-        hosts.push(vec![one.host.clone(), status, code, time(one.started_at), time(one.ended_at)]);
+        let mut row = vec![one.host.clone(), status, code, time(one.started_at), time(one.ended_at)];
+        if wide {
+            row.extend([one.status.clone(), one.node_id.clone()]);
+        }
+        hosts.push(row);
         for step in &one.steps {
             let mut lines = step.output.iter().flat_map(|output| output.lines()).map(one_line);
-            steps.push(vec![
+            let mut row = vec![
                 one.host.clone(),
                 step.name.as_str().to_owned(),
                 step.status.as_str().to_owned(),
                 step.code.as_deref().map(one_line).unwrap_or_default(),
                 step.started_at.to_string(),
+                step.ended_at.to_string(),
                 duration(step.duration_seconds.0 / 1000),
                 lines.rfind(|line| !line.is_empty()).unwrap_or_default(),
-            ]);
+            ];
+            if wide {
+                row.extend([step.attempt.to_string(), step.text.as_deref().map(one_line).unwrap_or_default()]);
+            }
+            steps.push(row);
         }
     }
     text.push_str(&hosts.table());

@@ -3,7 +3,7 @@
 use patchmesh_common::{
     inventory::PackageChange,
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         estimate::makespan,
         limit::{Ramp, based, stops_at_error},
         spec::MAX_OPENINGS,
@@ -89,7 +89,8 @@ pub fn survey(survey: &SurveyRow) -> String {
     )
 }
 
-/// What hosts must show after their run and rings after their bake, and what becomes of those whose versions are superseded.
+/// What hosts must show after their run and rings after their bake, and what becomes of those whose hooks fail or whose versions are
+/// superseded.
 fn gates(plan: &PlanDocument) -> String {
     let mut out = String::new();
     let host = plan.spec.gates.iter().map(|gate| ("host", gate));
@@ -98,6 +99,15 @@ fn gates(plan: &PlanDocument) -> String {
         let title = if at == 0 { "gates" } else { "" };
         let (name, seconds) = (one_line(&gate.name()), gate.timeout_seconds);
         out.push_str(&format!("  {title:<8}  after each {after}: {name}, within {seconds} s\n"));
+    }
+    match plan.spec.on_hook_failure {
+        OnHookFailure::Fail => {}
+        OnHookFailure::Skip => {
+            out.push_str("  hooks     a host whose pre-install hooks fail is left out, and is no error\n")
+        }
+        OnHookFailure::Halt => {
+            out.push_str("  hooks     a hook that fails halts the rollout, whatever the limit of errors\n")
+        }
     }
     match plan.spec.on_superseded {
         OnSuperseded::Wait => out.push_str("  versions  a host whose planned versions are superseded waits for them\n"),

@@ -78,6 +78,11 @@ fn planned(state: &Standing, at: usize) -> InvocationDocument {
     };
     let times = match &stand.progress {
         Progress::Running { since, .. } => (Some(Time(*since)), None),
+        // What became of it is not known: it began, and may still be at work.
+        Progress::Released(release) => match report {
+            None => (Some(Time(release.since)), None),
+            Some(report) => (Some(Time(report.started)), Some(Time(report.ended))),
+        },
         _ => (report.map(|report| Time(report.started)), report.map(|report| Time(report.ended))),
     };
     document((host.name.clone(), host.node.to_string()), status::invocation(state, at), code, times)
@@ -131,5 +136,16 @@ mod tests {
         let expected = expected.map(|(host, status, began)| (host.to_owned(), status, began));
         assert_eq!(shown.invocations.iter().map(said).collect::<Vec<_>>(), expected);
         assert!(shown.invocations[0].code.is_some() && shown.invocations[1].ended_at.is_none());
+    }
+
+    #[test]
+    fn a_host_that_was_released_began_and_nobody_knows_when_it_ended() {
+        let mut world = World::new(1, 0, vec![]);
+        world.grant(1);
+        world.release(1);
+        let view = world.view();
+        let shown = show(&view, ID, &view.ledger.rollouts[&ID]).unwrap();
+        let InvocationDocument { code, started_at, ended_at, .. } = &shown.invocations[0];
+        assert_eq!((code.as_deref(), *started_at, *ended_at), (Some("released"), Some(Time(world.now.wall)), None));
     }
 }

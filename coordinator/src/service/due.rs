@@ -17,6 +17,7 @@ use patchmesh_node::clock;
 
 use super::{Coordinator, Starts};
 use crate::{
+    actor::EMPTY_TARGETS,
     api::document::{NotStarted, PlanDocument, RecurringRun, RecurringRuns, Time},
     fault::Fault,
     status::View,
@@ -93,13 +94,17 @@ impl Coordinator {
             // Planning takes its time, and what has come to its last start meanwhile is not started.
             match last_start.filter(|last| *last <= clock::now().wall) {
                 Some(last) => Err(too_late(last)),
-                None => self.start(plan, Starts::Due(by.clone())).await,
+                None => self.start(plan, Starts::Due(by.clone())).await.map(|applied| applied.id),
             }
         };
         let fault = match started.await {
             Ok(id) => {
                 tracing::info!(by, rollout = id, name, "what was due was started");
                 None
+            }
+            Err(fault) if fault.code == EMPTY_TARGETS => {
+                tracing::info!(by, name, "what was due is over: {}", fault.message);
+                return self.trying.all().was_empty(&key, fault.message);
             }
             Err(fault) => {
                 tracing::warn!(by, name, remedy = fault.remedy, "what was due was not started: {}", fault.chain());

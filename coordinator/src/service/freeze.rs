@@ -69,7 +69,7 @@ pub fn question(
         })?),
         None => None,
     };
-    Ok(Question::By(Box::new(Snapshot { at, rules, versions })))
+    Ok(Question::By(Box::new(Snapshot::new(at, rules, versions))))
 }
 
 const NOTHING: &str = "nothing was planned";
@@ -254,6 +254,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::store::tests::unnoted;
 
     fn asked(list: Option<String>) -> Snapshot {
         Snapshot { at: WallTime(7), rules: Rules { list, ..Rules::plain(Choice::All) }, versions: None }
@@ -294,6 +295,7 @@ mod tests {
             blackouts: blackouts.iter().map(|(from, to)| Blackout { from: at(from), to: at(to) }).collect(),
             reboot: RebootOption::Never,
             hook_timeout: DEFAULT_HOOK_TIMEOUT,
+            on_hook_failure: Default::default(),
             rings: Vec::new(),
             ramp: Ramp::Full,
             gates: Vec::new(),
@@ -319,7 +321,7 @@ mod tests {
         };
         for (name, spec) in [("nightly", schedule("cron(0 2 * * ? *)")), ("once", schedule("at(2026-12-01T02:00:00)"))]
         {
-            store.put_window(MaintenanceWindow { name: name.into(), spec }).unwrap();
+            store.put_window(MaintenanceWindow { name: name.into(), spec }, &unnoted).unwrap();
         }
         let now = at("2026-12-01T03:00:00.250Z");
         let found = openings(&spec(&["nightly"], &[]), &store, now).unwrap();

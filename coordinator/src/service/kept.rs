@@ -1,5 +1,7 @@
 //! Policies and maintenance windows, with what became of them.
 
+use patchmesh_common::rollout::{controller::Event, intent::Intent};
+
 use super::Coordinator;
 use crate::{
     api::{
@@ -22,6 +24,11 @@ impl Coordinator {
     pub(super) async fn kept_windows(&self) -> Result<Vec<KeptWindow>, Fault> {
         let store = self.store.clone();
         self.on_disk(move |_| store.windows()).await
+    }
+
+    /// The actor answers when the entry is durable: it has performed what the event asks for by then, or the process has ended.
+    pub(super) async fn note_intent(&self, intent: Intent, by: String) -> Result<(), Fault> {
+        self.ask(move |actor, cx| actor.feed(Event::Intend { intent, by }, cx)).await
     }
 
     pub(super) async fn list_policies(&self) -> Result<PoliciesDocument, Fault> {

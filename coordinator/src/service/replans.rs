@@ -40,7 +40,7 @@ impl Coordinator {
             let plan = self.make_plan(due.spec.clone()).await?;
             let planned = plan.hosts().filter_map(|host| NodeId::parse(&host.node_id)).collect();
             due.may_start(&planned, clock::now().wall).map_err(|missing| without(&plan, &missing))?;
-            self.start(plan, Starts::Replan(of)).await
+            self.start(plan, Starts::Replan(of)).await.map(|applied| applied.id)
         };
         let started = started.await;
         let fault = match started {

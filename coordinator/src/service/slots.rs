@@ -14,10 +14,7 @@ use patchmesh_common::{
 
 use super::Coordinator;
 use crate::{
-    api::{
-        bad_request,
-        document::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument, Time},
-    },
+    api::document::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument, Time},
     fault::Fault,
     status::View,
 };
@@ -52,7 +49,11 @@ impl Coordinator {
 /// Refuses what is said for the ledger and says nothing, or too much.
 pub(super) fn check_words(said: &[(&str, &String)]) -> Result<(), Fault> {
     let wrong = said.iter().find(|(_, words)| words.trim().is_empty() || words.len() > MAX_WORDS);
-    wrong.map_or(Ok(()), |(what, _)| Err(bad_request(format!("`{what}` is empty, or longer than {MAX_WORDS} bytes"))))
+    wrong.map_or(Ok(()), |(what, words)| {
+        let is = if words.trim().is_empty() { "empty".to_owned() } else { format!("{} bytes long", words.len()) };
+        let remedy = format!("write 1 to {MAX_WORDS} bytes");
+        Err(Fault::new("bad-request", format!("`{what}` is {is}"), "nothing was changed", remedy))
+    })
 }
 
 pub(super) fn held(view: &View<'_>) -> Vec<Slot> {

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use patchmesh_common::{
     id::RolloutId,
     rollout::ledger::RolloutState as Standing,
-    run::message::{Report, StepReport},
+    run::{
+        Phase,
+        gate::GATE_FAILED,
+        message::{Report, StepReport},
+    },
 };
 
 use crate::{
@@ -16,6 +20,12 @@ use crate::{
 
 /// Most bytes of output in one answer. As JSON it takes at most six times as many, which an answer's body still holds.
 const MAX_OUTPUT: usize = 8 << 20;
+/// What verifying can end with.
+const OF_VERIFY: [&str; 5] = ["verify-failed", "not-exact", "dirty-database", GATE_FAILED, INTERRUPTED];
+/// What hooks can end with.
+const OF_HOOKS: [&str; 2] = ["hook-failed", INTERRUPTED];
+/// What a step ends with that was begun too often.
+const INTERRUPTED: &str = "interrupted";
 /// Longest echo of a name that nobody has, in characters.
 const MAX_ECHO: usize = 80;
 
@@ -67,9 +77,8 @@ pub(super) fn steps(
 }
 
 fn report_steps(report: &Report, room: &mut usize, left_out: &mut u32) -> Vec<StepDocument> {
-    // What made the run fail is the last of what failed: what failed before ran again.
-    let fatal = report.steps.iter().rposition(|step| !step.ok);
-    let code = report.error.as_ref().map(|error| &error.code);
+    let error = report.error.as_ref();
+    let fatal = error.and_then(|error| fatal(&report.steps, &error.code));
     let mut step = |(at, step): (usize, &StepReport)| {
         let fits = room.checked_sub(step.output.len());
         match fits {
@@ -81,7 +90,8 @@ fn report_steps(report: &Report, room: &mut usize, left_out: &mut u32) -> Vec<St
             name: step.phase,
             attempt: step.attempt,
             status: if step.ok { StepStatus::Succeeded } else { StepStatus::Failed },
-            code: code.filter(|_| fatal == Some(at)).cloned(),
+            code: error.filter(|_| fatal == Some(at)).map(|error| error.code.clone()),
+            text: error.filter(|_| fatal == Some(at)).map(|error| error.text.clone()),
             started_at: Time(step.started),
             ended_at: Time(step.ended),
             duration_seconds: Seconds(u64::try_from(took).unwrap_or(0)),
@@ -91,13 +101,22 @@ fn report_steps(report: &Report, room: &mut usize, left_out: &mut u32) -> Vec<St
     report.steps.iter().enumerate().map(&mut step).collect()
 }
 
+/// The step that a run failed in with `code`: the first that failed and did not run again, because what follows a failure only
+/// looks and cleans up. `None` if the run failed between two steps.
+fn fatal(steps: &[StepReport], code: &str) -> Option<usize> {
+    let ended_with = |step: &StepReport| match step.phase {
+        Phase::Verify => OF_VERIFY.contains(&code),
+        Phase::PostReboot | Phase::OnExit => OF_HOOKS.contains(&code),
+        _ => true,
+    };
+    let again = |at: usize| steps[at + 1..].iter().any(|step| step.phase == steps[at].phase);
+    steps.iter().enumerate().position(|(at, step)| !step.ok && !again(at) && ended_with(step))
+}
+
 #[cfg(test)]
 mod tests {
     use patchmesh_common::{
-        run::{
-            Phase,
-            message::{Outcome, RunError},
-        },
+        run::message::{Outcome, RunError},
         time::WallTime,
     };
 
@@ -133,6 +152,25 @@ mod tests {
             [("failed", None), ("succeeded", None), ("failed", Some("transaction-failed")), ("succeeded", None)]
         );
         assert_eq!((steps[0].duration_seconds, left_out), (Seconds(2_500), 0));
+    }
+
+    #[test]
+    fn what_only_looks_and_cleans_up_after_a_failure_does_not_carry_its_code() {
+        let codes = |steps: &[(Phase, bool)], code: &str| {
+            let steps = steps.iter().map(|(phase, ok)| step(*phase, 1, *ok, "")).collect();
+            let mut report = report(steps);
+            report.error = Some(RunError { code: code.into(), text: "exit status: 100".into(), log: String::new() });
+            let told = report_steps(&report, &mut { MAX_OUTPUT }, &mut 0);
+            assert!(told.iter().all(|step| step.text.is_some() == step.code.is_some()));
+            told.iter().position(|step| step.code.is_some()).map(|at| told[at].name)
+        };
+        let failed = [(Phase::Transaction, false), (Phase::Verify, false), (Phase::OnExit, false)];
+        assert_eq!(codes(&failed, "transaction-failed"), Some(Phase::Transaction));
+        // A reboot that was never begun is no step.
+        let barred = [(Phase::Transaction, true), (Phase::Verify, false), (Phase::OnExit, false)];
+        assert_eq!(codes(&barred, "stopped"), None);
+        assert_eq!(codes(&barred, "not-exact"), Some(Phase::Verify));
+        assert_eq!(codes(&barred, "hook-failed"), Some(Phase::OnExit));
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
         blackouts: vec![],
         reboot: RebootOption::Never,
         hook_timeout: std::time::Duration::from_secs(60),
+        on_hook_failure: Default::default(),
         rings: vec![],
         ramp: Ramp::Full,
         gates: vec![],
@@ -133,7 +134,7 @@ fn openings_that_are_too_short_for_every_host_are_told_and_refuse_nothing() {
 fn ringed() -> PlanDocument {
     let ring = |name: &str, steps: &[&str]| RingSpec {
         name: name.into(),
-        selects: Targets::All,
+        selects: Targets::Names([name.to_owned()].into()),
         steps: steps.iter().map(|step| step.parse().unwrap()).collect(),
         wait: std::time::Duration::ZERO,
         bake: std::time::Duration::ZERO,

@@ -84,6 +84,7 @@ pub(super) fn thaw(document: PlanDocument, now: WallTime) -> Result<Plan, Fault>
             .approval(&spec.baseline)
             .ok_or_else(|| wrong("judgedBy", document.judged_by.as_deref().unwrap_or("null")))?,
         reboot: spec.reboot,
+        on_hook_failure: spec.on_hook_failure,
         hook_timeout: u32::try_from(spec.hook_timeout.as_secs()).unwrap_or(u32::MAX),
         max_concurrency: limit(&document.limits.max_concurrency),
         max_errors: limit(&document.limits.max_errors),

@@ -77,7 +77,7 @@ fn is_open(policy: &Policy, store: &Store, now: WallTime) -> Result<bool, Fault>
     }
     match store.openings(policy.windows(), policy.blackouts(), now, MAX_WINDOWS) {
         Ok(openings) => Ok(openings.iter().any(|opening| opening.admits_start(now))),
-        // A window that somebody deleted never opens; it is no reason to refuse hosts that have nothing to do with it.
+        // A window whose file somebody took away never opens; it is no reason to refuse hosts that have nothing to do with it.
         Err(fault) if fault.code == NOT_FOUND => Ok(false),
         Err(fault) => Err(fault),
     }
@@ -97,5 +97,33 @@ impl Coordinator {
         let hosts = self.ask(move |actor, _| actor.members().iter().filter(|host| is_host(host)).map(tagged).collect());
         let (hosts, spec, store): (Tagged, _, _) = (hosts.await?, spec.clone(), self.store.clone());
         self.on_disk(move |_| refuse_covered(&spec, &hosts, &store, clock::now().wall)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patchmesh_common::rollout::{policy::predefined::host_management, spec::Targets};
+
+    use super::*;
+    use crate::{manifest, store::tests::unnoted};
+
+    #[test]
+    fn a_window_whose_file_is_gone_never_opens_and_covers_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let window = include_str!("../../tests/scripts/patch-tuesday.yaml");
+        store.put_window(manifest::window::parse("w", window).unwrap(), &unnoted).unwrap();
+        let guarded = include_str!("../../tests/scripts/guarded.yaml");
+        store.put_policy(manifest::policy::parse("p", guarded).unwrap(), &unnoted).unwrap();
+        std::fs::remove_file(dir.path().join("windows/patch-tuesday.yaml")).unwrap();
+        let mut spec = host_management().check().unwrap().rollout(Operation::Scan, WallTime(0));
+        (spec.operation, spec.targets, spec.urgent) =
+            (Operation::Install, Targets::All, Some(Urgent { because: None }));
+        let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
+        let judged = |app: &str| {
+            let host = ("web-1".to_owned(), [("app".to_owned(), app.to_owned())].into());
+            refuse_covered(&spec, &vec![host], &store, now).map_err(|fault| fault.code)
+        };
+        assert_eq!((judged("web"), judged("db")), (Err("window-covers"), Ok(())));
     }
 }

@@ -11,6 +11,7 @@ use patchmesh_common::{
         planner::Contact,
         ring::PlannedRing,
         ring_gate::RingVerdict,
+        slots::Hold,
     },
     run::{
         gate::{Ask, Gate},
@@ -80,6 +81,7 @@ impl World {
             baseline: Approval::All,
             reboot: RebootOption::Never,
             hook_timeout: 1,
+            on_hook_failure: Default::default(),
             max_concurrency: limit(2),
             max_errors: limit(errors),
             openings: vec![Opening { opens: WallTime(0), last_start: hour, closes: hour }],
@@ -130,6 +132,11 @@ impl World {
         let body = ToCoordinator::Reported(Box::new(report));
         let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, head: None, body };
         self.act(LedgerAct::Reported { evidence: Sealed::seal(&signer(host), &answer) });
+    }
+
+    pub(crate) fn release(&mut self, host: u8) {
+        let (lease, by, because) = (Some(lease(host)), "ops".to_owned(), "dead".to_owned());
+        self.act(LedgerAct::Released { host: node(host), lease, held: Hold::Lost, by, because });
     }
 
     pub(crate) fn refuse(&mut self, host: u8) {

@@ -1,11 +1,14 @@
 //! What the store says and does, as documents.
 
-use patchmesh_common::patch::{
-    baseline::{OperatingSystem, PatchBaseline, predefined},
-    library::{Library, LibraryError, Put, system},
+use patchmesh_common::{
+    patch::{
+        baseline::{OperatingSystem, PatchBaseline, predefined},
+        library::{Library, LibraryError, Put, system},
+    },
+    rollout::intent::Intent,
 };
 
-use super::{Store, UNCHANGED, refused};
+use super::{Note, Store, UNCHANGED, refused};
 use crate::{
     api::document::{
         BaselineDocument, BaselineRow, BaselinesDocument, Change, ChangedDocument, DefaultRow, GroupRow,
@@ -44,9 +47,9 @@ impl Store {
     ///
     /// # Errors
     /// What the library refuses, and as [`Self::read`]; a file that cannot be written.
-    pub fn put(&self, baseline: PatchBaseline) -> Result<ChangedDocument, Fault> {
+    pub fn put(&self, baseline: PatchBaseline, note: Note<'_>) -> Result<ChangedDocument, Fault> {
         let (name, os) = (baseline.name.clone(), system(&baseline));
-        let change = match self.keep(baseline)? {
+        let change = match self.keep(baseline, note)? {
             Put::Created => Change::Created,
             Put::Replaced => Change::Replaced,
             Put::Unchanged => Change::Unchanged,
@@ -58,8 +61,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn delete(&self, name: &str) -> Result<ChangedDocument, Fault> {
-        let gone = self.remove(name)?;
+    pub fn delete(&self, name: &str, note: Note<'_>) -> Result<ChangedDocument, Fault> {
+        let gone = self.remove(name, note)?;
         let os = system(&gone);
         Ok(changed(Change::Deleted, gone.name, Some(os), None))
     }
@@ -87,14 +90,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn register(&self, group: &str, asked: &RegisterRequest) -> Result<ChangedDocument, Fault> {
+    pub fn register(&self, group: &str, asked: &RegisterRequest, note: Note<'_>) -> Result<ChangedDocument, Fault> {
         let word = asked.operating_system.as_deref();
         let expected = word.map(|word| OperatingSystem::parse(word).ok_or_else(|| no_system(word))).transpose()?;
         let mut registered = (String::new(), None);
-        let is_new = self.change(&asked.baseline, |library| {
+        let is_new = self.change(&asked.baseline, note, |library| {
             registered.1 = Some(library.register(&asked.baseline, group, expected)?);
             registered.0 = canonical(library, &asked.baseline);
-            Ok(())
+            Ok(Intent::Registered { group: group.to_owned(), baseline: registered.0.clone() })
         })?;
         let change = if is_new { Change::Registered } else { Change::Unchanged };
         Ok(changed(change, registered.0, registered.1, Some(group)))
@@ -104,12 +107,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn deregister(&self, group: &str, asked: &RegisterRequest) -> Result<ChangedDocument, Fault> {
+    pub fn deregister(&self, group: &str, asked: &RegisterRequest, note: Note<'_>) -> Result<ChangedDocument, Fault> {
         let mut gone = (String::new(), None);
-        self.change(&asked.baseline, |library| {
+        self.change(&asked.baseline, note, |library| {
             gone.0 = canonical(library, &asked.baseline);
             gone.1 = library.find(&gone.0).map(|found| system(&found));
-            library.deregister(&asked.baseline, group)
+            library.deregister(&asked.baseline, group)?;
+            Ok(Intent::Deregistered { group: group.to_owned(), baseline: gone.0.clone() })
         })?;
         Ok(changed(Change::Deregistered, gone.0, gone.1, Some(group)))
     }
@@ -118,12 +122,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn set_default(&self, name: &str) -> Result<ChangedDocument, Fault> {
+    pub fn set_default(&self, name: &str, note: Note<'_>) -> Result<ChangedDocument, Fault> {
         let mut made = (String::new(), None);
-        let is_new = self.change(name, |library| {
+        let is_new = self.change(name, note, |library| {
             made.1 = Some(library.set_default(name)?);
             made.0 = canonical(library, name);
-            Ok(())
+            Ok(Intent::MadeDefault { baseline: made.0.clone() })
         })?;
         let change = if is_new { Change::MadeDefault } else { Change::Unchanged };
         Ok(changed(change, made.0, made.1, None))

@@ -9,16 +9,21 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use patchmesh_common::time::WallTime;
+use patchmesh_common::{
+    rollout::intent::{Intent, Kind, digest},
+    time::WallTime,
+};
 use patchmesh_node::store::durable;
 
-use super::{UNCHANGED, damaged, read, told, unwritable};
+use super::{Changing, UNCHANGED, damaged, read, told, unwritable};
 use crate::{fault::Fault, manifest::MAX_MANIFEST};
 
 /// What is kept under a name, which is letters, digits and `_-.`.
 pub(crate) trait Kept: Sized {
     /// Its folder, in the coordinator's.
     const FOLDER: &'static str;
+    /// What the ledger calls it.
+    const INTENT: Kind;
     /// What people call it.
     const NOUN: &'static str;
     /// Most of them.
@@ -80,8 +85,8 @@ impl<K: Kept> Folder<K> {
     /// Keeps `one`, whole or not at all.
     ///
     /// # Errors
-    /// `manifest-invalid` if it is too large, `store-unwritable`.
-    pub(super) fn write(&self, one: K) -> Result<(), Fault> {
+    /// `manifest-invalid` if it is too large, `store-unwritable`, and what the note of the change refuses.
+    pub(super) fn write(&self, one: K, is_new: bool, changing: &Changing<'_>) -> Result<(), Fault> {
         let name = one.name().to_owned();
         let text = one.yaml()?;
         if text.len() > MAX_MANIFEST {
@@ -89,20 +94,28 @@ impl<K: Kept> Folder<K> {
             let remedy = format!("a manifest has at most {MAX_MANIFEST} bytes");
             return Err(Fault::new("manifest-invalid", message, UNCHANGED, remedy));
         }
-        durable::make_folder(&self.path).map_err(|error| unwritable(&self.path, error))?;
-        let path = self.file(&name);
-        durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))
+        let (kind, digest, path) = (K::INTENT, digest(&text), self.file(&name));
+        let intent = match is_new {
+            true => Intent::Created { kind, name, digest },
+            false => Intent::Replaced { kind, name, digest },
+        };
+        changing.make(intent, || {
+            durable::make_folder(&self.path).map_err(|error| unwritable(&self.path, error))?;
+            durable::write_public(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))
+        })
     }
 
     /// Takes away what is kept as `name`.
     ///
     /// # Errors
-    /// `store-unwritable`.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Fault> {
+    /// `store-unwritable`, and what the note of the change refuses.
+    pub(super) fn remove(&self, name: &str, changing: &Changing<'_>) -> Result<(), Fault> {
         let path = self.file(name);
-        fs::remove_file(&path)
-            .and_then(|()| fs::File::open(&self.path)?.sync_all())
-            .map_err(|error| unwritable(&path, error))
+        changing.make(Intent::Deleted { kind: K::INTENT, name: name.to_owned() }, || {
+            fs::remove_file(&path)
+                .and_then(|()| fs::File::open(&self.path)?.sync_all())
+                .map_err(|error| unwritable(&path, error))
+        })
     }
 
     /// The manifests of the folder. What lies there and is no manifest by its ending is left alone.

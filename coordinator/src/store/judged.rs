@@ -3,7 +3,7 @@
 use patchmesh_common::schedule::window::Problem;
 
 use super::{
-    UNCHANGED,
+    Changing, UNCHANGED,
     folder::{Folder, Kept},
 };
 use crate::{
@@ -57,7 +57,7 @@ impl<K: Judged> Folder<K> {
     ///
     /// # Errors
     /// As [`Self::load`]; a limit that it breaks, one too many, a file that cannot be written.
-    pub(super) fn put(&self, one: K) -> Result<KeptDocument, Fault> {
+    pub(super) fn put(&self, one: K, changing: &Changing<'_>) -> Result<KeptDocument, Fault> {
         checked(&one)?;
         let known = self.load()?;
         let name = one.name().to_owned();
@@ -72,7 +72,7 @@ impl<K: Judged> Folder<K> {
             None => Change::Created,
         };
         if change != Change::Unchanged {
-            self.write(one)?;
+            self.write(one, change == Change::Created, changing)?;
         }
         Ok(KeptDocument::new(change, K::KIND, name))
     }
@@ -81,10 +81,10 @@ impl<K: Judged> Folder<K> {
     ///
     /// # Errors
     /// As [`Self::load`], if it is not there, or a file that cannot be removed.
-    pub(super) fn take(&self, name: &str) -> Result<KeptDocument, Fault> {
+    pub(super) fn take(&self, name: &str, changing: &Changing<'_>) -> Result<KeptDocument, Fault> {
         let known = self.load()?;
         let gone = find(&known, name)?.name();
-        self.remove(gone)?;
+        self.remove(gone, changing)?;
         Ok(KeptDocument::new(Change::Deleted, K::KIND, gone.to_owned()))
     }
 }

@@ -3,6 +3,7 @@
 use patchmesh_common::{
     patch::library::system,
     rollout::{
+        intent::Kind,
         policy::{
             PatchPolicy, Policy, baseline_names,
             predefined::{HOST_MANAGEMENT, host_management},
@@ -14,7 +15,7 @@ use patchmesh_common::{
 };
 
 use super::{
-    Store, UNCHANGED,
+    Note, Store, UNCHANGED,
     folder::Kept,
     judged::{Judged, checked, find},
 };
@@ -25,6 +26,7 @@ pub const MAX_POLICIES: usize = 1000;
 
 impl Kept for PatchPolicy {
     const FOLDER: &'static str = "policies";
+    const INTENT: Kind = Kind::Policy;
     const NOUN: &'static str = "policy";
     const MOST: usize = MAX_POLICIES;
 
@@ -92,15 +94,15 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::policies`]; a limit that it breaks, what is not there, one policy too many, a file that cannot be written.
-    pub fn put_policy(&self, policy: PatchPolicy) -> Result<KeptDocument, Fault> {
-        let _turn = self.turn();
+    pub fn put_policy(&self, policy: PatchPolicy, note: Note<'_>) -> Result<KeptDocument, Fault> {
+        let changing = self.changing(note);
         let checked = checked(&policy)?;
         let windows: Vec<MaintenanceWindow> = self.windows.load()?;
         for name in checked.windows() {
             find(&windows, name)?;
         }
         self.named(&format!("policy {}", policy.name), checked.baseline())?;
-        self.policies.put(policy)
+        self.policies.put(policy, &changing)
     }
 
     /// Refuses a baseline that `whose` names and that is not there, or is not for the operating system that it stands at.
@@ -129,13 +131,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::policies`], if it is not there or predefined; a file that cannot be removed.
-    pub fn delete_policy(&self, name: &str) -> Result<KeptDocument, Fault> {
-        let _turn = self.turn();
+    pub fn delete_policy(&self, name: &str, note: Note<'_>) -> Result<KeptDocument, Fault> {
+        let changing = self.changing(note);
         if name == HOST_MANAGEMENT && !self.policies.file(name).exists() {
             let text = format!("policy {name} is predefined");
             return Err(Fault::new("policy-predefined", text, UNCHANGED, "leave it: it is not enabled"));
         }
-        self.policies.take(name)
+        self.policies.take(name, &changing)
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
     use patchmesh_common::schedule::window::Spec;
 
     use super::*;
-    use crate::api::document::Change;
+    use crate::{api::document::Change, store::tests::unnoted};
 
     fn nightly() -> PatchPolicy {
         let mut policy = host_management();
@@ -162,19 +164,19 @@ mod tests {
             store.policies().unwrap().into_iter().map(|one| (one.written.name, one.predefined)).collect()
         };
         assert_eq!(names(&store), [("host-management".to_owned(), true)]);
-        assert_eq!(store.put_policy(nightly()).unwrap().change, Change::Created);
-        assert_eq!(store.put_policy(nightly()).unwrap().change, Change::Unchanged);
+        assert_eq!(store.put_policy(nightly(), &unnoted).unwrap().change, Change::Created);
+        assert_eq!(store.put_policy(nightly(), &unnoted).unwrap().change, Change::Unchanged);
         let before = store.policies().unwrap()[1].since;
         assert!(before > WallTime(0) && before < WallTime::MAX);
         let mut own = host_management();
         own.spec.enabled = Some(true);
-        store.put_policy(own).unwrap();
+        store.put_policy(own, &unnoted).unwrap();
         let again = Store::new(dir.path());
         assert_eq!(names(&again), [("host-management".to_owned(), false), ("nightly".to_owned(), false)]);
-        again.delete_policy("host-management").unwrap();
+        again.delete_policy("host-management", &unnoted).unwrap();
         assert_eq!(names(&again), [("host-management".to_owned(), true), ("nightly".to_owned(), false)]);
-        assert_eq!(again.delete_policy("host-management").unwrap_err().code, "policy-predefined");
-        assert_eq!(again.delete_policy("../windows/x").unwrap_err().code, "not-found");
+        assert_eq!(again.delete_policy("host-management", &unnoted).unwrap_err().code, "policy-predefined");
+        assert_eq!(again.delete_policy("../windows/x", &unnoted).unwrap_err().code, "not-found");
     }
 
     #[test]
@@ -184,17 +186,17 @@ mod tests {
         let mut policy = nightly();
         policy.spec.baselines =
             Some([(patchmesh_common::patch::baseline::OperatingSystem::Debian, "none".into())].into());
-        assert_eq!(store.put_policy(policy.clone()).unwrap_err().code, "not-found");
+        assert_eq!(store.put_policy(policy.clone(), &unnoted).unwrap_err().code, "not-found");
         let ubuntu = "AWS-UbuntuDefaultPatchBaseline";
         policy.spec.baselines.as_mut().unwrap().values_mut().for_each(|name| *name = ubuntu.into());
-        assert_eq!(store.put_policy(policy.clone()).unwrap_err().code, "other-operating-system");
+        assert_eq!(store.put_policy(policy.clone(), &unnoted).unwrap_err().code, "other-operating-system");
         policy.spec.baselines = None;
         policy.spec.install = policy.spec.scan.clone();
         policy.spec.windows = vec!["sundays".into()];
-        assert_eq!(store.put_policy(policy.clone()).unwrap_err().message, "there is no window \"sundays\"");
+        assert_eq!(store.put_policy(policy.clone(), &unnoted).unwrap_err().message, "there is no window \"sundays\"");
         let spec = Spec { schedule: "cron(0 2 ? * SUN *)".into(), duration: "2h".into(), ..Spec::default() };
-        store.put_window(MaintenanceWindow { name: "sundays".into(), spec }).unwrap();
-        store.put_policy(policy).unwrap();
+        store.put_window(MaintenanceWindow { name: "sundays".into(), spec }, &unnoted).unwrap();
+        store.put_policy(policy, &unnoted).unwrap();
         fs::write(dir.path().join("policies/nightly.yaml"), "x").unwrap();
         assert_eq!(store.policies().unwrap_err().code, "store-damaged");
     }

@@ -1,10 +1,18 @@
-use patchmesh_common::patch::baseline::{OperatingSystem, Spec};
+use patchmesh_common::{
+    patch::baseline::{OperatingSystem, Spec},
+    rollout::intent::digest,
+};
 
 use super::*;
 use crate::api::document::{Change, ChangedDocument, RegisterRequest};
 use crate::manifest::MAX_MANIFEST;
 
 const DEBIAN: OperatingSystem = OperatingSystem::Debian;
+
+/// Of a test that looks at files alone.
+pub(crate) fn unnoted(_: Intent) -> Result<(), Fault> {
+    Ok(())
+}
 
 fn own(name: &str) -> PatchBaseline {
     let spec = Spec { operating_system: Some("DEBIAN".into()), ..Spec::default() };
@@ -22,7 +30,7 @@ fn asked(name: &str) -> RegisterRequest {
 }
 
 fn register(store: &Store, name: &str, group: &str) -> Result<ChangedDocument, Fault> {
-    store.register(group, &asked(name))
+    store.register(group, &asked(name), &unnoted)
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -37,11 +45,11 @@ fn what_is_kept_is_there_for_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
     assert_eq!(store.read().unwrap(), Library::default());
-    assert_eq!(store.put(own("web")).unwrap().change, Change::Created);
-    assert_eq!(store.put(own("web")).unwrap().change, Change::Unchanged);
-    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
+    assert_eq!(store.put(own("web"), &unnoted).unwrap().change, Change::Created);
+    assert_eq!(store.put(own("web"), &unnoted).unwrap().change, Change::Unchanged);
+    assert_eq!(store.put(described("web", "new"), &unnoted).unwrap().change, Change::Replaced);
     register(&store, "web", "prod").unwrap();
-    store.set_default("web").unwrap();
+    store.set_default("web", &unnoted).unwrap();
     let kept = Store::new(dir.path()).read().unwrap();
     assert_eq!(kept.find("web"), Some(described("web", "new")));
     assert_eq!(kept.groups().registered().collect::<Vec<_>>(), [("prod", DEBIAN, "web")]);
@@ -51,28 +59,71 @@ fn what_is_kept_is_there_for_the_next_process() {
 }
 
 #[test]
+fn a_change_is_noted_before_its_file_changes_and_what_is_not_noted_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path());
+    let noted = std::cell::RefCell::new(Vec::new());
+    let file = dir.path().join("baselines/web.yaml");
+    let note = |intent: Intent| {
+        // Readers do not wait while somebody writes this down.
+        store.read().unwrap();
+        noted.borrow_mut().push((intent, fs::read_to_string(&file).ok()));
+        Ok(())
+    };
+    let refuse = |_| Err(Fault::new("busy", "no", UNCHANGED, "try again"));
+    assert_eq!(store.put(own("web"), &refuse).unwrap_err().code, "busy");
+    assert!(!file.exists());
+    store.put(own("web"), &note).unwrap();
+    let first = fs::read_to_string(&file).unwrap();
+    store.put(own("web"), &note).unwrap();
+    store.put(described("web", "new"), &note).unwrap();
+    let second = fs::read_to_string(&file).unwrap();
+    store.register("prod", &asked("web"), &note).unwrap();
+    store.register("prod", &asked("web"), &note).unwrap();
+    assert_eq!(store.delete("web", &note).unwrap_err().code, "baseline-in-use");
+    assert_eq!(store.deregister("prod", &asked("web"), &refuse).unwrap_err().code, "busy");
+    store.deregister("prod", &asked("web"), &note).unwrap();
+    store.set_default("web", &note).unwrap();
+    store.set_default("AWS-DebianDefaultPatchBaseline", &note).unwrap();
+    assert_eq!(store.delete("web", &refuse).unwrap_err().code, "busy");
+    store.delete("web", &note).unwrap();
+    let (kind, name, group) = (Kind::Baseline, || "web".to_owned(), || "prod".to_owned());
+    let expected = [
+        (Intent::Created { kind, name: name(), digest: digest(&first) }, None),
+        (Intent::Replaced { kind, name: name(), digest: digest(&second) }, Some(first)),
+        (Intent::Registered { group: group(), baseline: name() }, Some(second.clone())),
+        (Intent::Deregistered { group: group(), baseline: name() }, Some(second.clone())),
+        (Intent::MadeDefault { baseline: name() }, Some(second.clone())),
+        (Intent::MadeDefault { baseline: "AWS-DebianDefaultPatchBaseline".into() }, Some(second.clone())),
+        (Intent::Deleted { kind, name: name() }, Some(second)),
+    ];
+    assert_eq!(noted.into_inner(), expected);
+    assert!(!file.exists());
+}
+
+#[test]
 fn what_is_in_use_is_not_deleted_and_what_is_not_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
+    store.put(own("web"), &unnoted).unwrap();
     register(&store, "web", "prod").unwrap();
-    let fault = store.delete("web").unwrap_err();
+    let fault = store.delete("web", &unnoted).unwrap_err();
     assert_eq!(fault.code, "baseline-in-use");
     assert!(fault.message.ends_with("it is the baseline of patch group \"prod\""), "{}", fault.message);
     assert_eq!(store.read().unwrap().find("web"), Some(own("web")));
-    store.deregister("prod", &asked("web")).unwrap();
-    assert_eq!(store.delete("web").unwrap().change, Change::Deleted);
+    store.deregister("prod", &asked("web"), &unnoted).unwrap();
+    assert_eq!(store.delete("web", &unnoted).unwrap().change, Change::Deleted);
     assert_eq!(names(&dir.path().join("baselines")), [""; 0]);
-    assert_eq!(store.delete("web").unwrap_err().code, "not-found");
-    assert_eq!(store.delete("../groups").unwrap_err().code, "not-found");
-    assert_eq!(store.delete("AWS-DebianDefaultPatchBaseline").unwrap_err().code, "baseline-predefined");
+    assert_eq!(store.delete("web", &unnoted).unwrap_err().code, "not-found");
+    assert_eq!(store.delete("../groups", &unnoted).unwrap_err().code, "not-found");
+    assert_eq!(store.delete("AWS-DebianDefaultPatchBaseline", &unnoted).unwrap_err().code, "baseline-predefined");
 }
 
 #[test]
 fn a_damaged_file_is_refused_by_name_and_nothing_is_written_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
+    store.put(own("web"), &unnoted).unwrap();
     register(&store, "web", "prod").unwrap();
     let (web, groups) = (dir.path().join("baselines/web.yaml"), dir.path().join("groups.yaml"));
     let good = |path: &Path| fs::read_to_string(path).unwrap();
@@ -80,8 +131,8 @@ fn a_damaged_file_is_refused_by_name_and_nothing_is_written_beside_it() {
     let refused = |path: &Path, what: &str| {
         let faults = [
             store.read().unwrap_err(),
-            store.put(own("new")).unwrap_err(),
-            store.delete("web").unwrap_err(),
+            store.put(own("new"), &unnoted).unwrap_err(),
+            store.delete("web", &unnoted).unwrap_err(),
             register(&store, "web", "dev").unwrap_err(),
         ];
         for fault in faults {
@@ -126,7 +177,7 @@ fn a_damaged_file_is_refused_by_name_and_nothing_is_written_beside_it() {
 fn a_registration_whose_baseline_is_gone_is_named_and_can_be_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
+    store.put(own("web"), &unnoted).unwrap();
     register(&store, "web", "prod").unwrap();
     fs::remove_file(dir.path().join("baselines/web.yaml")).unwrap();
     let fault = store.read().unwrap_err();
@@ -138,7 +189,7 @@ fn a_registration_whose_baseline_is_gone_is_named_and_can_be_taken_back() {
         fault.message
     );
     assert!(fault.remedy.contains("baselines/web.yaml back"), "{}", fault.remedy);
-    store.deregister("prod", &asked("web")).unwrap();
+    store.deregister("prod", &asked("web"), &unnoted).unwrap();
     store.read().unwrap();
 }
 
@@ -146,39 +197,44 @@ fn a_registration_whose_baseline_is_gone_is_named_and_can_be_taken_back() {
 fn what_a_crash_or_a_person_left_beside_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
+    store.put(own("web"), &unnoted).unwrap();
     for name in ["baselines/web.yaml.4711.new", "baselines/notes.txt", "groups.yaml.4711.new"] {
         fs::write(dir.path().join(name), "half: {").unwrap();
     }
     assert_eq!(store.read().unwrap().own().count(), 1);
-    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
+    assert_eq!(store.put(described("web", "new"), &unnoted).unwrap().change, Change::Replaced);
 }
 
 #[test]
 fn a_file_that_cannot_be_replaced_keeps_what_it_said() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
-    // Where the new content would be written first.
-    let place = dir.path().join(format!("baselines/web.yaml.{}.new", std::process::id()));
-    fs::create_dir(&place).unwrap();
-    assert_eq!(store.put(described("web", "new")).unwrap_err().code, "store-unwritable");
+    store.put(own("web"), &unnoted).unwrap();
+    // The folder is gone when its turn comes, and something else has its name.
+    let (folder, away) = (dir.path().join("baselines"), dir.path().join("away"));
+    let fails = |_| {
+        fs::rename(&folder, &away).unwrap();
+        fs::write(&folder, "").unwrap();
+        Ok(())
+    };
+    assert_eq!(store.put(described("web", "new"), &fails).unwrap_err().code, "store-unwritable");
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
     assert_eq!(store.read().unwrap().find("web"), Some(own("web")));
-    fs::remove_dir(&place).unwrap();
-    assert_eq!(store.put(described("web", "new")).unwrap().change, Change::Replaced);
+    assert_eq!(store.put(described("web", "new"), &unnoted).unwrap().change, Change::Replaced);
 }
 
 #[test]
 fn many_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::new(dir.path());
-    store.put(own("web")).unwrap();
+    store.put(own("web"), &unnoted).unwrap();
     std::thread::scope(|scope| {
         for n in 0..8 {
             let store = &store;
             scope.spawn(move || {
                 register(store, "web", &format!("group-{n}")).unwrap();
-                store.put(own(&format!("base-{n}"))).unwrap();
+                store.put(own(&format!("base-{n}")), &unnoted).unwrap();
             });
         }
     });

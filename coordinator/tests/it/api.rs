@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use patchmesh_common::{rollout::spec::RolloutSpec, selector::Selector};
+use patchmesh_common::{
+    rollout::{intent::Intent, spec::RolloutSpec},
+    selector::Selector,
+};
 use patchmesh_coordinator::{
     api::{MAX_BODY, client::Client, document::*, server},
     fault::{Exit, Fault},
@@ -53,6 +56,58 @@ fn whoever_gives_an_order_is_named_by_what_they_say_and_by_what_the_kernel_says(
 }
 
 #[test]
+fn whoever_changes_what_is_kept_is_named_and_so_is_the_change() {
+    let fake = Fake::default();
+    let (by, intents) = (fake.by.clone(), fake.intents.clone());
+    let served = Served::start(fake);
+    let client = Client::new(&served.socket);
+    let window = manifest::window::parse("last.yaml", include_str!("../scripts/last.yaml")).unwrap();
+    let policy = manifest::policy::parse("weekly.yaml", include_str!("../scripts/weekly-policy.yaml")).unwrap();
+    let baseline = manifest::baseline::parse("mesh.yaml", include_str!("../scripts/mesh.yaml")).unwrap();
+    let names = [window.name.clone(), policy.name.clone(), baseline.name.clone()];
+    let [window_name, policy_name, baseline_name] = &names;
+    block_on(async {
+        for _ in 0..2 {
+            client.put_window(window_name, &window.clone().into()).await.unwrap();
+        }
+        client.put_policy(policy_name, &policy.into()).await.unwrap();
+        client.put_baseline(baseline_name, &Written::from(baseline)).await.unwrap();
+        let asked = RegisterRequest { baseline: baseline_name.clone(), operating_system: None };
+        client.register("prod", &asked).await.unwrap();
+        client.deregister("prod", &asked).await.unwrap();
+        client.delete_baseline(baseline_name).await.unwrap();
+        client.delete_policy(policy_name).await.unwrap();
+        client.delete_window(window_name).await.unwrap();
+    });
+    let told: Vec<_> = intents
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|intent| match intent {
+            Intent::Created { kind, name, digest } => {
+                assert_ne!(*digest, [0; 32]);
+                format!("created {} {name}", kind.as_str())
+            }
+            Intent::Deleted { kind, name } => format!("deleted {} {name}", kind.as_str()),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        format!("created window {window_name}"),
+        format!("created policy {policy_name}"),
+        format!("created baseline {baseline_name}"),
+        format!("{:?}", Intent::Registered { group: "prod".into(), baseline: baseline_name.clone() }),
+        format!("{:?}", Intent::Deregistered { group: "prod".into(), baseline: baseline_name.clone() }),
+        format!("deleted baseline {baseline_name}"),
+        format!("deleted policy {policy_name}"),
+        format!("deleted window {window_name}"),
+    ];
+    assert_eq!(told, expected);
+    let named = by.lock().unwrap().clone();
+    assert!(named.len() == told.len() && named.iter().all(|by| by.contains("uid ")), "{named:?}");
+}
+
+#[test]
 fn every_question_is_answered_as_the_service_said() {
     let served = Served::start(Fake::default());
     let client = Client::new(&served.socket);
@@ -71,7 +126,7 @@ fn every_question_is_answered_as_the_service_said() {
         assert_eq!(client.history("db-1").await.unwrap().reports.len(), 2);
         let plan = client.plan(&spec()).await.unwrap();
         assert_eq!(plan, fake::plan(&spec()));
-        assert_eq!(client.apply(&plan).await.unwrap(), ID);
+        assert_eq!(client.apply(&plan).await.unwrap().id, ID);
         assert_eq!(client.rollouts().await.unwrap().rollouts[0].id, ID);
         assert_eq!(client.rollout("weekly").await.unwrap(), fake::rollout(RolloutState::Running));
         for (act, state) in
@@ -125,7 +180,7 @@ fn an_edited_plan_is_refused_before_the_service_sees_it() {
     // Its times are no part of the hash.
     let mut plan = fake::plan(&spec());
     plan.created_at = plan.expires_at;
-    assert_eq!(block_on(client.apply(&plan)).unwrap(), ID);
+    assert_eq!(block_on(client.apply(&plan)).unwrap().id, ID);
 }
 
 #[test]

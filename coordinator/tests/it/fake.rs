@@ -16,7 +16,8 @@ use patchmesh_common::{
     inventory::{PackageChange, Transaction},
     membership::Role,
     rollout::{
-        Operation, RebootOption, approval::SignedVerdict, service::ServiceSpec, spec::RolloutSpec, status::Command,
+        Operation, RebootOption, approval::SignedVerdict, intent::Intent, service::ServiceSpec, spec::RolloutSpec,
+        status::Command,
     },
     run::{
         Phase,
@@ -118,14 +119,29 @@ pub(crate) struct Fake {
     pub(crate) folder: tempfile::TempDir,
     /// Who gave orders, in order.
     pub(crate) by: Arc<Mutex<Vec<String>>>,
+    /// What they were about to change in the store, in order.
+    pub(crate) intents: Arc<Mutex<Vec<Intent>>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(folder.path()));
-        Self { ending: None, breaks: AtomicU32::new(0), hangs: false, store, folder, by: Arc::default() }
+        Self {
+            ending: None,
+            breaks: AtomicU32::new(0),
+            hangs: false,
+            store,
+            folder,
+            by: Arc::default(),
+            intents: Arc::default(),
+        }
     }
+}
+
+/// Of a test that looks at files alone.
+pub(crate) fn unnoted(_: Intent) -> Result<(), Fault> {
+    Ok(())
 }
 
 fn time(text: &str) -> Time {
@@ -436,6 +452,17 @@ impl Fake {
         rollout(RolloutState::Running)
     }
 
+    /// The store, with windows that are as they are since the first of December 2026.
+    pub(crate) fn aged(&self) -> &Store {
+        let files = std::fs::read_dir(self.folder.path().join("windows")).into_iter().flatten();
+        for file in files {
+            let file = std::fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+            let since = u64::try_from(time("2026-12-01T00:00:00Z").0.0).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_millis(since)).unwrap();
+        }
+        &self.store
+    }
+
     fn ordered(&self, by: String) {
         self.by.lock().unwrap().push(by);
     }
@@ -497,17 +524,17 @@ impl Service for Fake {
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
         let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
-        if let Err(fault) = urgent::refuse_covered(&spec, &known, &self.store, now) {
+        if let Err(fault) = urgent::refuse_covered(&spec, &known, self.aged(), now) {
             return say(Err(fault));
         }
-        say(freeze::openings(&spec, &self.store, now).map(|openings| plan_in(&spec, openings)))
+        say(freeze::openings(&spec, self.aged(), now).map(|openings| plan_in(&spec, openings)))
     }
 
     fn surveys(&self) -> Answer<'_, SurveysDocument> {
         say(Ok(surveys()))
     }
 
-    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, String> {
+    fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {
         self.ordered(by);
         say(match plan.rollout.as_str() {
             "stale" => Err(Fault::new(
@@ -517,7 +544,8 @@ impl Service for Fake {
                 "plan again",
             )
             .exit(Exit::StalePlan)),
-            _ => Ok(ID.to_owned()),
+            // Somebody has applied it already.
+            name => Ok(AppliedDocument::new(ID.to_owned(), name != "again")),
         })
     }
 
@@ -558,11 +586,11 @@ impl Service for Fake {
     }
 
     fn windows(&self) -> Answer<'_, WindowListDocument> {
-        say(windows::list(&self.store))
+        say(windows::list(self.aged()))
     }
 
     fn window(&self, name: String) -> Answer<'_, WindowDocument> {
-        say(windows::one(&self.store, &name))
+        say(windows::one(self.aged(), &name))
     }
 
     fn policies(&self) -> Answer<'_, PoliciesDocument> {
@@ -636,6 +664,12 @@ impl Service for Fake {
     fn standing(&self, scope: StopScope) -> Answer<'_, StopDocument> {
         let given = OrderStamp { scope, sequence: orders().next_sequence, stop: true };
         say(Ok(StopDocument { order: given.into(), ..standing() }))
+    }
+
+    fn intend(&self, intent: Intent, by: String) -> Answer<'_, ()> {
+        self.ordered(by);
+        self.intents.lock().unwrap().push(intent);
+        say(Ok(()))
     }
 
     fn store(&self) -> Arc<Store> {

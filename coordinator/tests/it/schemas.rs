@@ -178,7 +178,7 @@ fn what_the_api_answers_is_what_is_published() {
     published!("event").holds(&fake::event());
     published!("progress").holds(&fake::progress());
     published!("error").holds(&not_found("host", "web-9").document());
-    published!("applied").holds(&AppliedDocument { schema: AppliedDocument::SCHEMA.into(), id: ID.into() });
+    published!("applied").holds(&AppliedDocument::new(ID.into(), true));
     let urgent = fake::urgent(RolloutState::Halted);
     assert_eq!(published!("rollout").misfits(&serde_json::to_value(&urgent).unwrap()), [""; 0]);
     let rows = [fake::rollout(RolloutState::Running), urgent].map(fake::listed);
@@ -232,7 +232,7 @@ fn what_was_frozen_and_what_was_done_is_told_as_it_is_published() {
     published!("snapshots").holds(&listed);
     let document = |row: &SnapshotRow| {
         let (id, snapshot) = kept.find(&row.id).unwrap();
-        SnapshotDocument::new(id, snapshot)
+        SnapshotDocument::new(id, snapshot, kept.written(id))
     };
     published!("snapshot").holds(&document(&listed.snapshots[0]));
     for row in &listed.snapshots {
@@ -349,12 +349,13 @@ fn what_is_said_of_windows_is_what_is_published() {
 fn what_is_said_of_kept_windows_is_what_is_published() {
     let fake = Fake::default();
     let manifest = |name, text| manifest::window::parse(name, text).unwrap();
-    let change = fake.store.put_window(manifest("last.yaml", include_str!("../scripts/last.yaml"))).unwrap();
+    let change =
+        fake.store.put_window(manifest("last.yaml", include_str!("../scripts/last.yaml")), &fake::unnoted).unwrap();
     published!("kept").holds(&change);
-    fake.store.put_window(manifest("closing.yaml", include_str!("../scripts/closing.yaml"))).unwrap();
-    fake.store.put_window(manifest("tasks.yaml", include_str!("../scripts/tasks.yaml"))).unwrap();
-    published!("window-list").holds(&fake::windows::list(&fake.store).unwrap());
-    published!("window").holds(&fake::windows::one(&fake.store, "patch-tuesday").unwrap());
+    fake.store.put_window(manifest("closing.yaml", include_str!("../scripts/closing.yaml")), &fake::unnoted).unwrap();
+    fake.store.put_window(manifest("tasks.yaml", include_str!("../scripts/tasks.yaml")), &fake::unnoted).unwrap();
+    published!("window-list").holds(&fake::windows::list(fake.aged()).unwrap());
+    published!("window").holds(&fake::windows::one(fake.aged(), "patch-tuesday").unwrap());
 }
 
 #[test]
@@ -410,9 +411,9 @@ fn what_is_said_of_policies_is_what_is_published() {
 
     let fake = Fake::default();
     let window = manifest::window::parse("w.yaml", include_str!("../scripts/patch-tuesday.yaml")).unwrap();
-    fake.store.put_window(window).unwrap();
+    fake.store.put_window(window, &fake::unnoted).unwrap();
     for text in [include_str!("../scripts/nightly.yaml"), include_str!("../scripts/weekly-policy.yaml")] {
-        fake.store.put_policy(manifest::policy::parse("p.yaml", text).unwrap()).unwrap();
+        fake.store.put_policy(manifest::policy::parse("p.yaml", text).unwrap(), &fake::unnoted).unwrap();
     }
     published!("policies").holds(&fake::policies::list(&fake.store).unwrap());
     published!("policy").holds(&fake::policies::one(&fake.store, "nightly").unwrap());
@@ -536,11 +537,11 @@ fn the_schemas_of_what_people_write_come_from_the_types_that_read_it() {
 fn what_is_said_of_patch_groups_is_what_is_published() {
     let fake = Fake::default();
     let manifest = include_str!("../scripts/mesh.yaml");
-    let change = fake.store.put(manifest::baseline::parse("mesh.yaml", manifest).unwrap()).unwrap();
+    let change = fake.store.put(manifest::baseline::parse("mesh.yaml", manifest).unwrap(), &fake::unnoted).unwrap();
     assert_eq!(published!("changed").misfits(&serde_json::to_value(change).unwrap()), [""; 0]);
     let asked = RegisterRequest { baseline: "web-mesh".into(), operating_system: Some("DEBIAN".into()) };
-    published!("changed").holds(&fake.store.register("prod", &asked).unwrap());
-    fake.store.set_default("web-mesh").unwrap();
+    published!("changed").holds(&fake.store.register("prod", &asked, &fake::unnoted).unwrap());
+    fake.store.set_default("web-mesh", &fake::unnoted).unwrap();
     published!("groups").holds(&fake.store.groups().unwrap());
     for document in [
         published!("baselines").misfits(&serde_json::to_value(fake.store.list().unwrap()).unwrap()),

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use super::fake::{self, Fake, Served, patchmesh};
 
 /// Compiled in, so that the test binary also runs where the sources are not.
-const FILES: [(&str, &str); 40] = [
+const FILES: [(&str, &str); 41] = [
     ("changed.yaml", include_str!("../scripts/changed.yaml")),
     ("guarded.yaml", include_str!("../scripts/guarded.yaml")),
     ("nightly.yaml", include_str!("../scripts/nightly.yaml")),
@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 40] = [
     ("replan.yaml", include_str!("../scripts/replan.yaml")),
     ("rings.yaml", include_str!("../scripts/rings.yaml")),
     ("weekly.yaml", include_str!("../scripts/weekly.yaml")),
+    ("applied.yaml", include_str!("../scripts/applied.yaml")),
     ("stale.yaml", include_str!("../scripts/stale.yaml")),
     ("large.yaml", include_str!("../scripts/large.yaml")),
     ("typo.yaml", include_str!("../scripts/typo.yaml")),

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    io,
+    fmt, io,
     os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -79,16 +79,37 @@ pub(super) struct Told<'a> {
     pub(super) more: &'a [(&'static str, &'a OsStr)],
 }
 
+/// How an executable failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In words, of which the executable is the subject.
+    pub(super) how: String,
+    /// Whether it was killed because its time was over.
+    pub(super) timed_out: bool,
+}
+
+impl From<String> for Failure {
+    fn from(how: String) -> Self {
+        Self { how, timed_out: false }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.how)
+    }
+}
+
 /// What the executable printed, and how it failed.
 pub(super) async fn run_one(
     file: &Path,
     arguments: &[String],
     told: Told<'_>,
     timeout: Duration,
-) -> (String, Option<String>) {
+) -> (String, Option<Failure>) {
     let mut child = match spawn(file, arguments, told).await {
         Ok(child) => child,
-        Err(error) => return (String::new(), Some(format!("cannot be run: {error}"))),
+        Err(error) => return (String::new(), Some(format!("cannot be run: {error}").into())),
     };
     let mut group = Group(child.id());
     let mut kept = Kept::default();
@@ -96,14 +117,15 @@ pub(super) async fn run_one(
         Ok(Some(status)) => {
             // What it left running on purpose, such as a service, stays.
             group.0 = None;
-            failure(status)
+            failure(status).map(Failure::from)
         }
-        Err(error) => Some(format!("cannot be awaited: {error}")),
+        Err(error) => Some(format!("cannot be awaited: {error}").into()),
         Ok(None) => {
             drop(group);
             let seconds = timeout.as_secs_f64();
             let reaped = child.wait().await.map(|_| ()).map_err(|error| format!(" and cannot be awaited: {error}"));
-            Some(format!("ran longer than {seconds} s and was killed{}", reaped.err().unwrap_or_default()))
+            let how = format!("ran longer than {seconds} s and was killed{}", reaped.err().unwrap_or_default());
+            Some(Failure { how, timed_out: true })
         }
     };
     (kept.text(), failure)

@@ -281,7 +281,10 @@ impl Gates {
     async fn systemctl(&self, arguments: &[String], timeout: Duration) -> (String, Option<String>) {
         let told = Told { phase: PHASE, run: None, more: &[] };
         match &self.systemctl {
-            Ok(program) => executable::run_one(program, arguments, told, timeout).await,
+            Ok(program) => {
+                let (seen, failure) = executable::run_one(program, arguments, told, timeout).await;
+                (seen, failure.map(|failure| failure.how))
+            }
             Err(why) => (String::new(), Some(why.clone())),
         }
     }

@@ -43,7 +43,7 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
     let mut end = HooksEnd::default();
     let found = match find(hooks, context.point) {
         Ok(found) => found,
-        Err(error) => return HooksEnd { error: Some(error), output: String::new() },
+        Err(error) => return HooksEnd { error: Some(error), ..HooksEnd::default() },
     };
     for hook in found {
         let told = Told {
@@ -58,7 +58,10 @@ pub async fn run(hooks: &Path, context: &HookContext) -> HooksEnd {
             end.output = printable(end.output.as_bytes());
         }
         if let Some(failure) = failure {
-            end.error.get_or_insert(format!("{} hook {name} {failure}", context.point.as_str()));
+            if end.error.is_none() {
+                end.error = Some(format!("{} hook {name} {failure}", context.point.as_str()));
+                end.timed_out = failure.timed_out;
+            }
             if context.point != HookPoint::OnExit {
                 break;
             }

@@ -11,7 +11,7 @@ use patchmesh_common::{
         snapshot::{By, Pinned},
     },
     run::{
-        compare::PackageSet,
+        compare::{PackageSet, Unfinished},
         message::{Refusal, RefusalCode, Resolution},
     },
 };
@@ -132,6 +132,10 @@ impl Backend for Apt {
 
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>> {
         async move { Apt::installed(self).map_err(words) }.boxed()
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, String>> {
+        async move { Apt::unfinished(self).map_err(words) }.boxed()
     }
 
     fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {

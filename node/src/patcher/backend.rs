@@ -13,7 +13,7 @@ use patchmesh_common::{
         snapshot::{By, Pinned},
     },
     run::{
-        compare::PackageSet,
+        compare::{PackageSet, Unfinished},
         message::{Refusal, Resolution},
     },
     time::WallTime,
@@ -85,6 +85,8 @@ pub trait Backend: Send + Sync + 'static {
     fn audit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Every installed version by (name, architecture).
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>>;
+    /// What was begun and is not finished, of [`Self::installed`].
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, String>>;
     /// Fetches the package indexes. The text names every repository that could not be reached, whose indexes are as old as before;
     /// the others are fresh. The error says why there is nothing to judge by: no index at all, or nothing could be fetched.
     fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>>;

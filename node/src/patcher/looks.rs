@@ -17,6 +17,7 @@ use patchmesh_common::{
     rollout::{Operation, RebootOption},
     run::{
         act::{Looked, Verified},
+        compare::Unfinished,
         message::{MAX_SIGHTINGS, Refusal, RefusalCode, Resolution},
     },
     time::WallTime,
@@ -153,13 +154,14 @@ impl Host {
     }
 
     pub(super) async fn verify(&self, done: Done, expected: &Transaction) -> Result<Looked, String> {
-        let comparison = self.compare(done.lease, expected).await?;
+        let unfinished = self.backend.unfinished().await?;
+        let comparison = self.compare(done.lease, expected).await?.finished(&unfinished);
         let mut notes = Vec::new();
         // A Scan has fetched no indexes yet: by old ones nothing would be missing. Before an Install they were fetched.
         if done.operation == Operation::Scan {
             notes.extend(self.backend.refresh(&self.sources(done.approval).map_err(words)?).await?);
         }
-        let counters = match self.report(done, expected, &mut notes).await {
+        let counters = match self.report(done, expected, &unfinished, &mut notes).await {
             Err(text) if done.operation == Operation::Install => {
                 // What was done is told all the same.
                 tracing::warn!(why = text, "no report could be made");
@@ -176,6 +178,7 @@ impl Host {
         &self,
         done: Done,
         expected: &Transaction,
+        unfinished: &Unfinished,
         notes: &mut Vec<String>,
     ) -> Result<PatchCounters, String> {
         let Done { lease, operation, approval, keep, .. } = done;
@@ -185,6 +188,8 @@ impl Host {
             let pinned = question.pinned.as_deref().map(|pinned| tried(pinned, &evaluation));
             settle::after_install(&mut evaluation, pinned.as_ref().or(listed.as_ref()));
         }
+        let tried = expected.changes.iter().map(|change| (change.name.clone(), change.arch.clone())).collect();
+        settle::fail_unfinished(&mut evaluation, unfinished, &tried);
         let kept = |error: std::io::Error| format!("the report cannot be kept: {error}");
         let mut pending = self.reports.pending().map_err(kept)?;
         pending.started(self.boot);

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Of files that may hold what only their owner shall read: keys, and the proxy passwords of a runner's environment.
@@ -51,10 +52,14 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_folder(path)
 }
 
-/// A synced file beside `path`, of a name that no other process uses. What lies there is left of a crash and is not followed.
+/// How many temporary files this process has named: two threads may write one path at the same time.
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// A synced file beside `path`, of a name that no other process uses, and no other thread. What lies there is left of a crash and
+/// is not followed.
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{}-{}.new", std::process::id(), NAMED.fetch_add(1, Ordering::Relaxed)));
     let fresh = PathBuf::from(name);
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -111,6 +116,23 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_write_one_file_at_the_same_time_all_succeed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        let writes = || {
+            for _ in 0..50 {
+                write(&path, b"one").unwrap();
+                create_once(&other, b"one").unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(writes)));
+        });
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay behind");
+    }
+
+    #[test]
     fn a_folder_is_made_with_what_it_lies_in_and_only_where_nothing_else_has_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("a/b/c");
@@ -130,7 +152,11 @@ mod tests {
         let victim = folder.path().join("victim");
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         std::fs::write(&victim, "unchanged").unwrap();
-        symlink(&victim, folder.path().join(format!("file.{}.new", std::process::id()))).unwrap();
+        // Other tests of this process take names as well.
+        let next = NAMED.load(Ordering::Relaxed);
+        for named in next..next + 1_000 {
+            symlink(&victim, folder.path().join(format!("file.{}-{named}.new", std::process::id()))).unwrap();
+        }
         write(&path, b"one").unwrap();
         assert_eq!(mode(), 0o600);
         write_public(&path, b"two").unwrap();

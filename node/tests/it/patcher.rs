@@ -35,7 +35,7 @@ use patchmesh_common::{
     rollout::{Operation, RebootOption},
     run::{
         Phase,
-        compare::PackageSet,
+        compare::{PackageSet, Unfinished},
         message::{
             Answer, Command, LatestStart, Lease, LeaseFrame, Outcome, Refusal, RefusalCode, Report, Resolution,
             ToCoordinator, ToHost,
@@ -116,7 +116,7 @@ impl Backend for Scripted {
     }
     fn install_plan(&self, _: &Transaction, _: &[Source]) -> Result<Vec<Step>, String> {
         let script = "echo unpacking; while [ ! -e \"$1/gate\" ]; do sleep 0.02; done; [ ! -e \"$1/broken\" ] || exit 1; \
-                      echo 2 > \"$1/version\"; echo run >> \"$1/installs\"";
+                      echo 2 > \"$1/version\"; echo run >> \"$1/installs\" && [ ! -e \"$1/torn\" ]";
         Ok(vec![shell(script, &[&self.0]), shell("echo mark >> \"$1/marks\"", &[&self.0])])
     }
     fn repair_plan<'a>(
@@ -140,6 +140,11 @@ impl Backend for Scripted {
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>> {
         let set = PackageSet::from([(("tool".into(), "all".into()), self.version())]);
         async { Ok(set) }.boxed()
+    }
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, String>> {
+        let torn = self.0.join("torn").exists();
+        let unfinished = torn.then(|| (("tool".to_owned(), "all".to_owned()), "half-configured".to_owned()));
+        async { Ok(unfinished.into_iter().collect()) }.boxed()
     }
     fn refresh<'a>(&'a self, _: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {
         let told = std::fs::read_to_string(self.0.join("unreachable")).ok();

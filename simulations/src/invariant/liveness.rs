@@ -41,7 +41,7 @@ impl Liveness {
 impl Promise for Liveness {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
         match seen.truth {
-            Truth::Ended(rollout) => {
+            Truth::Ended { rollout, .. } => {
                 self.ended.insert((seen.spot, *rollout), seen.at);
                 record.demand("liveness", seen.at, &[seen.spot], true, String::new);
             }

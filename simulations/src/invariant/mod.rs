@@ -148,6 +148,10 @@ pub struct DeskRollout {
     pub opened: bool,
     /// Hosts that it let go: they refused for good, were released by name, or are passed over.
     pub gone: BTreeSet<NodeId>,
+    /// The last ring in which a host began, or was done.
+    pub begun: Option<u16>,
+    /// Rings that have shown that all is well, each by which asking.
+    pub passed: BTreeMap<u16, u32>,
     /// The run of a policy that it is.
     pub run: Option<PolicyRun>,
 }

@@ -13,18 +13,44 @@ use crate::truth::{Spot, Truth};
 /// The promise.
 pub(super) const STATEMENT: &str = "once a STOP has been saved on a host, it begins no further disruptive step; nobody confirms one that is not saved, and no coordinator grants under one that is";
 
+/// The orders that each machine saved.
+#[derive(Default)]
+pub(super) struct Orders(BTreeMap<Spot, BTreeMap<StopScope, (u64, bool)>>);
+
+impl Orders {
+    /// Answers what it was saved over, if that wins.
+    pub(super) fn save(&mut self, spot: Spot, scope: StopScope, order: (u64, bool)) -> Result<(), (u64, bool)> {
+        let orders = self.0.entry(spot).or_default();
+        match orders.get(&scope) {
+            // The highest wins, and a tie is stop.
+            Some(before) if order <= *before => Err(*before),
+            _ => {
+                orders.insert(scope, order);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the order of this scope that stands is a STOP.
+    pub(super) fn stops(&self, spot: Spot, scope: StopScope) -> bool {
+        self.0.get(&spot).and_then(|orders| orders.get(&scope)).is_some_and(|(_, stop)| *stop)
+    }
+
+    /// The machine starts on what it has kept.
+    pub(super) fn forget(&mut self, spot: Spot) {
+        self.0.remove(&spot);
+    }
+}
+
 /// Folds the orders that each machine saved.
 #[derive(Default)]
 pub(super) struct Stop {
-    orders: BTreeMap<Spot, BTreeMap<StopScope, (u64, bool)>>,
+    orders: Orders,
 }
 
 impl Stop {
     fn covers(&self, spot: Spot, rollout: RolloutId) -> bool {
-        let orders = self.orders.get(&spot);
-        [StopScope::All, StopScope::Rollout(rollout)]
-            .iter()
-            .any(|scope| orders.and_then(|orders| orders.get(scope)).is_some_and(|(_, stop)| *stop))
+        self.orders.stops(spot, StopScope::All) || self.orders.stops(spot, StopScope::Rollout(rollout))
     }
 }
 
@@ -32,15 +58,9 @@ impl Promise for Stop {
     fn see(&mut self, seen: Seen<'_>, record: &mut Record) {
         match seen.truth {
             Truth::StopSaved { scope, sequence, stop } => {
-                let orders = self.orders.entry(seen.spot).or_default();
-                let before = orders.get(scope).copied();
-                let wins = before
-                    .is_none_or(|(highest, stopped)| *sequence > highest || *sequence == highest && *stop && !stopped);
-                if wins {
-                    orders.insert(*scope, (*sequence, *stop));
-                }
-                record.demand("stop", seen.at, &[seen.spot], wins, || {
-                    format!("the order {sequence} (stop: {stop}) was saved over {before:?}")
+                let saved = self.orders.save(seen.spot, *scope, (*sequence, *stop));
+                record.demand("stop", seen.at, &[seen.spot], saved.is_ok(), || {
+                    format!("the order {sequence} (stop: {stop}) was saved over {:?}", saved.err())
                 });
             }
             Truth::Step { rollout, step, .. } => {
@@ -50,7 +70,7 @@ impl Promise for Stop {
                 });
             }
             Truth::Confirmed(named) => {
-                let saved = self.orders.get(&seen.spot);
+                let saved = self.orders.0.get(&seen.spot);
                 let lacks = |stamp: &&OrderStamp| saved.and_then(|all| all.get(&stamp.scope)) < Some(&stamp.rank());
                 let unsaved = named.iter().find(lacks);
                 record.demand("stop", seen.at, &[seen.spot], unsaved.is_none(), || {
@@ -68,11 +88,11 @@ impl Promise for Stop {
     }
 
     fn replaced(&mut self, spot: Spot, _: &DeskBook) {
-        self.orders.remove(&spot);
+        self.orders.forget(spot);
     }
 
     fn recount(&self, books: &Books) -> Option<String> {
-        let counted = |spot| self.orders.get(&spot).cloned().unwrap_or_default();
+        let counted = |spot| self.orders.0.get(&spot).cloned().unwrap_or_default();
         let host = books.hosts.iter().find(|host| counted(host.spot) != host.stops)?;
         Some(format!("machine {} saved {:?}, counted {:?}", host.spot, host.stops, counted(host.spot)))
     }

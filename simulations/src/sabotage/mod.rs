@@ -36,6 +36,7 @@ pub trait Sabotage {
 }
 
 mod desk;
+mod gates;
 mod host;
 mod mesh;
 mod stage;
@@ -108,6 +109,20 @@ pub const ALL: &[Entry] = &[
         "whatever the gates of a ring show is read as good",
         desk::RingGateIgnored,
         sick
+    ),
+    entry!(
+        "ring-gate-early",
+        "order",
+        "the gates of a ring are asked when it settles, and the answer is told after its bake",
+        gates::AskedEarly::default(),
+        sickening
+    ),
+    entry!(
+        "last-ring-unasked",
+        "order",
+        "the gates of the last ring are read as good without being asked",
+        gates::LastUnasked::default(),
+        sick_at_last
     ),
     entry!("gate-ignored", "order", "whatever a gate shows is read as good", host::GateIgnored, unwell),
     entry!("hooks-never-fail", "hooks", "the end of every hook is read as good", host::HooksNeverFail, failing_hook),

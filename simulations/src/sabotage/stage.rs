@@ -4,7 +4,7 @@ use patchmesh_common::rollout::{limit::Limit, policy::Timing};
 
 use crate::{
     fault::{Fault, Kind},
-    scenario::{Group, HOUR, MINUTE, Network, POISON_AGAIN, Pace, Policy, Scenario, Wave, WaveRing, policy},
+    scenario::{Group, HOUR, MINUTE, Network, POISON_AGAIN, Pace, Policy, Scenario, Sickness, Wave, WaveRing, policy},
 };
 
 /// Three hosts and one wave over an ordinary network.
@@ -94,11 +94,25 @@ pub(super) fn unwell() -> Scenario {
     scenario
 }
 
+fn shown(ring: u16, after: u64) -> Scenario {
+    let mut scenario = ringed();
+    (scenario.waves[0].shown, scenario.waves[0].sick) = (true, Some(Sickness { ring, after, lasts: 0 }));
+    scenario
+}
+
 /// The first host is well, and what it serves is not.
 pub(super) fn sick() -> Scenario {
-    let mut scenario = ringed();
-    (scenario.waves[0].shown, scenario.waves[0].sick) = (true, Some(0));
-    scenario
+    shown(0, 0)
+}
+
+/// The first host is well, and what it serves falls sick while it bakes.
+pub(super) fn sickening() -> Scenario {
+    shown(0, MINUTE / 2)
+}
+
+/// All hosts are well, and what those of the last ring serve is not.
+pub(super) fn sick_at_last() -> Scenario {
+    shown(1, 0)
 }
 
 /// The opening ends while hosts are at work.

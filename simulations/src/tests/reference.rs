@@ -119,7 +119,7 @@ fn word(truth: &Truth) -> Option<String> {
         Truth::Settled { outcome, .. } => format!("settled {outcome:?}"),
         Truth::Folded { host: id, outcome, .. } => format!("report of {} folded: {outcome:?}", host(id)),
         Truth::Acknowledged(_) => "acknowledged".into(),
-        Truth::Ended(_) => "rollout ended".into(),
+        Truth::Ended { .. } => "rollout ended".into(),
         _ => return None,
     })
 }

@@ -153,11 +153,12 @@ impl World {
         }
         self.tell(spot, Truth::Hook { lease, rollout, point, attempt });
         let mut pause = self.seats[spot as usize].chance.between(100, 4_000);
-        let mut error = None;
+        let (mut error, mut timed_out) = (None, false);
         match self.chaos.strike(self.now, spot, Moment::Hook).map(|fault| fault.kind) {
             Some(Kind::HookHang) => {
                 pause = u64::from(timeout) * 1000;
                 error = Some(String::from("10-drain did not end in time and was killed"));
+                timed_out = true;
                 self.chaos.effective(Kind::HookHang.word());
             }
             Some(kind) => {
@@ -166,7 +167,7 @@ impl World {
             }
             None => {}
         }
-        self.end_act(spot, pause, id, ActEnd::Hooks(HooksEnd { error, output: String::new() }));
+        self.end_act(spot, pause, id, ActEnd::Hooks(HooksEnd { error, timed_out, output: String::new() }));
     }
 
     fn runner_after(&mut self, spot: Spot, pause: u64, stage: RunnerStage) {
@@ -328,7 +329,7 @@ impl World {
             let ok = !self.is_unwell(spot);
             self.tell(spot, Truth::Gated { lease: *lease, rollout: *rollout, ok });
             let error = (!ok).then(|| String::from("noNewFailedUnits: web.service has failed"));
-            return self.act_ended(spot, act, ActEnd::Gates(HooksEnd { error, output: String::new() }));
+            return self.act_ended(spot, act, ActEnd::Gates(HooksEnd { error, ..HooksEnd::default() }));
         }
         if let Look::Probe = look {
             let shown = self.probed(spot);
@@ -378,6 +379,7 @@ impl World {
             }
             Look::Verify(lease, expected) => {
                 let comparison = compare(host.before.get(lease), &host.installed.set(), expected);
+                let comparison = comparison.finished(&host.installed.unfinished());
                 let dirty = host.installed.dirty();
                 ActEnd::Verified(Ok(Verified { comparison, counters: PatchCounters::default(), dirty }.into()))
             }

@@ -27,7 +27,7 @@ use rand::Rng;
 use super::{
     Happening, World,
     policies::{self, Policies},
-    rings, shown,
+    rings,
     surveys::Asking,
 };
 use crate::{
@@ -189,6 +189,8 @@ impl Desk {
                     since: state.course.since,
                     opened: state.course.opened,
                     gone: self.gone.get(id).cloned().unwrap_or_default(),
+                    begun: rings::begun(state),
+                    passed: rings::passed(state),
                     run: policies::run(&state.by, &state.plan.name),
                 };
                 (*id, book)
@@ -300,9 +302,7 @@ impl World {
                 let signed = self.sealed_stop(spot, &order);
                 self.command(spot, to, ToHost::Stop(signed));
             }
-            Effect::AskGates { rollout, ring, attempt, .. } => {
-                self.ask_gates(spot, shown::Asking { rollout, ring, attempt })
-            }
+            Effect::AskGates { rollout, ring, attempt, .. } => self.ask_gates(spot, rollout, ring, attempt),
             // A message to the mesh's actor, which may start after this.
             Effect::Order(order) => {
                 let (life, signed) = (self.seats[spot as usize].life, self.sealed_stop(spot, &order));
@@ -429,10 +429,13 @@ impl World {
                 truth
             }
             LedgerAct::Halted { rollout } => Truth::Halted(*rollout),
-            LedgerAct::Ended { rollout } => Truth::Ended(*rollout),
+            LedgerAct::Ended { rollout } => Truth::Ended {
+                rollout: *rollout,
+                left: self.seats[spot as usize].desk().map_or(0, |desk| desk.left(*rollout)),
+            },
             _ => return,
         };
-        let ends = matches!(truth, Truth::Ended(_));
+        let ends = matches!(truth, Truth::Ended { .. });
         self.tell(spot, truth);
         if ends {
             self.look_for_replans(spot);

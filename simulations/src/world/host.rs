@@ -376,7 +376,7 @@ impl World {
 
 fn settled(host: &Host, report: &Report) -> Truth {
     let (before, after) = (host.granted_with.get(&report.lease), host.installed.set());
-    let changed = compare(before, &after, &Transaction::default()).changed;
+    let changed = compare(before, &after, &Transaction::default()).finished(&host.installed.unfinished()).changed;
     Truth::Settled {
         lease: report.lease,
         rollout: report.rollout,

@@ -220,6 +220,8 @@ pub struct World {
     poisoner: Chance,
     /// How long gates of rings take.
     gates: Chance,
+    /// When the hosts of rings were done.
+    endings: shown::Endings,
     trace: Trace,
     events: u64,
     bytes: u64,
@@ -301,6 +303,7 @@ impl World {
             ailing: ailing::Ailing::default(),
             poisoner,
             gates,
+            endings: shown::Endings::default(),
             trace: Trace::default(),
             events: 0,
             bytes: 0,
@@ -416,6 +419,7 @@ impl World {
     /// Shows one transition of the truth to the observers.
     fn tell(&mut self, spot: Spot, truth: Truth) {
         let node = self.seats[spot as usize].node;
+        self.endings.see(self.now, node, &truth);
         self.observers.see(Seen { at: self.now, spot, node, truth: &truth, excused: false });
         if matches!(truth, Truth::Sealed { .. } | Truth::Believed { .. }) {
             return;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use patchmesh_common::{
     patch::Approval,
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::{Plan, ResolvedLimit, Superseded},
         ring::{PlannedRing, resolve_steps},
@@ -64,6 +64,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         blackouts: Vec::new(),
         reboot: reboot(wave),
         hook_timeout: HOOK_TIMEOUT,
+        on_hook_failure: OnHookFailure::Fail,
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),
@@ -118,6 +119,7 @@ pub(super) fn plan(spec: &RolloutSpec, wave: &Wave) -> Plan {
         baseline: Approval::All,
         reboot: reboot(wave),
         hook_timeout: HOOK_TIMEOUT.as_secs() as u32,
+        on_hook_failure: spec.on_hook_failure,
         max_concurrency: limit(wave.max_concurrency),
         max_errors: limit(wave.max_errors),
         openings: if openings.is_empty() { vec![Opening::endless(true_wall(0))] } else { openings },

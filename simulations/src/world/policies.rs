@@ -216,8 +216,8 @@ impl World {
         // Never that of a wave, which counts up from 1 in the lower half.
         let id = RolloutId((desk.chance.next_u64() | 1 << 31).to_be_bytes());
         let plan = plan_of(&start.spec, openings, found, now.wall);
-        if let Some(steps) = rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        if let Some(ringed) = rings::ringed(id, &plan) {
+            self.tell(spot, ringed);
         }
         self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: start.key.by() });
         self.run_tried(spot, &start.key, None);
@@ -294,6 +294,7 @@ pub(super) fn plan_of(spec: &RolloutSpec, openings: Vec<Opening>, found: Found, 
         operation: spec.operation,
         baseline: spec.baseline.plain().unwrap_or(Approval::All),
         reboot: spec.reboot,
+        on_hook_failure: spec.on_hook_failure,
         hook_timeout: u32::try_from(spec.hook_timeout.as_secs()).unwrap_or(u32::MAX),
         max_concurrency: limit(spec.max_concurrency.given(), spec.max_concurrency.resolve_concurrency(hosts)),
         max_errors: limit(spec.max_errors.given(), spec.max_errors.resolve_errors(hosts)),

@@ -14,7 +14,7 @@ use patchmesh_common::{
 use rand::Rng;
 
 use super::{Happening, World, desk::Desk, plans, policies::plan_of, surveys::For};
-use crate::truth::{Spot, Truth};
+use crate::truth::Spot;
 
 /// How often a coordinator looks what is due, as long as anything is.
 const LOOK: u64 = 10_000;
@@ -102,8 +102,8 @@ impl World {
         let wave = u64::from_be_bytes(of.0) & 0xffff_ffff;
         let drawn = u64::from(desk.chance.next_u32() >> 1) << 32;
         let id = RolloutId((AGAIN | drawn | wave).to_be_bytes());
-        if let Some(steps) = super::rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        if let Some(ringed) = super::rings::ringed(id, &plan) {
+            self.tell(spot, ringed);
         }
         self.desk_event(spot, Event::Replan { id, of, plan: Box::new(plan) });
         let started = |desk: &Desk| desk.shadow.rollouts.contains_key(&id);

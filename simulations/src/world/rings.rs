@@ -1,5 +1,7 @@
 //! Rings of waves: what operators apply, what they approve, and for whom a ledger waits no longer.
 
+use std::collections::BTreeMap;
+
 use patchmesh_common::{
     id::{NodeId, RolloutId},
     membership::Role,
@@ -7,10 +9,11 @@ use patchmesh_common::{
         Operation,
         approval::{SignedVerdict, Verdict, takes},
         controller::Event,
-        ledger::{Ledger, LedgerAct, LedgerEntry},
+        ledger::{HostState, Ledger, LedgerAct, LedgerEntry, Progress, RolloutState},
         plan::Plan,
         planner,
         ring::Place,
+        ring_gate::{Answered, RingGates, RingVerdict},
         waiting::Waiting,
     },
     seal::Sealed,
@@ -26,8 +29,19 @@ use crate::{
 /// How often operators look whether a ring waits for them.
 const LOOK: u64 = 15_000;
 
-/// The steps of `plan`, as its operators mean them; `None` if all hosts go at once.
-pub(super) fn steps(plan: &Plan) -> Option<Vec<RingStep>> {
+/// Whether the rollout of `plan` goes in steps, or its only one must show that all is well.
+fn is_ringed(plan: &Plan) -> bool {
+    let first = Place::default();
+    plan.after(first).is_some() || plan.approvals_before(first) > 0 || !plan.ring_gates.is_empty()
+}
+
+/// What the operators of `plan` mean by it; `None` if all hosts go at once, and nothing is asked about them.
+pub(super) fn ringed(rollout: RolloutId, plan: &Plan) -> Option<Truth> {
+    let shown = !plan.ring_gates.is_empty();
+    is_ringed(plan).then(|| Truth::Ringed { rollout, steps: steps(plan), shown })
+}
+
+fn steps(plan: &Plan) -> Vec<RingStep> {
     let mut steps = Vec::new();
     let mut next = Some(Place::default());
     while let Some(place) = next {
@@ -37,11 +51,23 @@ pub(super) fn steps(plan: &Plan) -> Option<Vec<RingStep>> {
             hosts: plan.step_range(place).filter(works).map(|at| plan.hosts[at].node).collect(),
             pause: u64::try_from(plan.pause_before(place).as_millis()).unwrap_or(u64::MAX),
             approved: plan.approvals_before(place) > 0,
-            shown: place.step == 0 && place.ring > 0 && !plan.ring_gates.is_empty(),
         });
         next = plan.after(place);
     }
-    (steps.len() > 1 || steps.iter().any(|step| step.approved)).then_some(steps)
+    steps
+}
+
+/// The last ring in which a ledger that says `state` knows of a host that began.
+pub(super) fn begun(state: &RolloutState) -> Option<u16> {
+    let begun = |host: &HostState| host.attempts > 0 || matches!(host.progress, Progress::Reported);
+    state.hosts.iter().rposition(begun).map(|at| state.plan.ring_of(at))
+}
+
+/// The rings that have shown that all is well, as a ledger says, and by which asking.
+pub(super) fn passed(state: &RolloutState) -> BTreeMap<u16, u32> {
+    let passed = |gates: &RingGates| gates.answer == Answered::With(RingVerdict::Passed);
+    let gates = state.course.gates.iter().filter(|(_, gates)| passed(gates));
+    gates.map(|(ring, gates)| (*ring, gates.attempt)).collect()
 }
 
 /// For whom a ledger that says `before` waits no longer because of `entry`; of rollouts with steps.
@@ -58,7 +84,7 @@ pub(super) fn let_go(before: &Ledger, entry: &LedgerEntry) -> Option<(RolloutId,
         _ => return None,
     };
     let plan = &before.rollouts.get(&rollout)?.plan;
-    (plan.after(Place::default()).is_some() && !hosts.is_empty()).then_some((rollout, hosts))
+    (is_ringed(plan) && !hosts.is_empty()).then_some((rollout, hosts))
 }
 
 /// The step that `entry` settles.
@@ -119,6 +145,12 @@ impl World {
 }
 
 impl Desk {
+    /// How many hosts of the rollout might still begin, or are at work, as its ledger says.
+    pub(super) fn left(&self, rollout: RolloutId) -> u32 {
+        let left = self.shadow.rollouts.get(&rollout).map(|state| state.tally.eligible.len() + state.tally.busy.len());
+        u32::try_from(left.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
     /// Whether the ring that is open has only hosts that never began and are silent, or a host waits for a version.
     fn is_stuck(&self, rollout: RolloutId, now: patchmesh_common::time::Now) -> bool {
         let last = self.shadow.rollouts.get(&rollout).and_then(|state| state.tally.eligible.last().copied());

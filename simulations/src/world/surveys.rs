@@ -18,7 +18,7 @@ use patchmesh_common::{
 use rand::Rng;
 
 use super::{Happening, World, desk::Desk, plans, rings};
-use crate::truth::{Spot, Truth};
+use crate::truth::Spot;
 
 /// What a plan is made for.
 pub(super) enum For {
@@ -124,8 +124,8 @@ impl World {
         let rings = plans::planned(&wave, hosts.len());
         let plan = Plan { hosts, excluded, rings, created_at: now.wall, ..plans::plan(&spec, &wave) };
         let id = self.rollout_id(number);
-        if let Some(steps) = rings::steps(&plan) {
-            self.tell(spot, Truth::Ringed { rollout: id, steps });
+        if let Some(ringed) = rings::ringed(id, &plan) {
+            self.tell(spot, ringed);
         }
         self.desk_event(spot, Event::Apply { id, plan: Box::new(plan), by: "operator".into() });
         if self.is_applied(number) {

@@ -188,7 +188,7 @@ fn in_order(run: &Run, host: &Host, wrong: &mut Vec<String>) {
     }
 }
 
-/// What dpkg did, by its log: every change of a version, and whether each package ended configured.
+/// What dpkg did, by its log: every change of a version that ended configured, and whether each package did.
 struct Done {
     changes: BTreeSet<Change>,
     whole: bool,
@@ -215,7 +215,8 @@ fn done(name: &str, dpkg: &[&Dpkg], wrong: &mut Vec<String>) -> Done {
         wrong.push(format!("{name}: dpkg configured {package} {count} times"));
     }
     let short = |package: &str| package.split(':').next().unwrap_or_default().to_owned();
-    let changed = upgrades.iter().filter(|(package, (_, to))| states.get(*package).is_some_and(|(_, is)| is == to));
+    let ended = |package: &str, to: &str| states.get(package) == Some(&("installed", to));
+    let changed = upgrades.iter().filter(|(package, (_, to))| ended(package, to));
     Done {
         changes: changed.map(|(package, (from, to))| (short(package), (*from).to_owned(), (*to).to_owned())).collect(),
         whole: states.values().all(|(state, _)| *state == "installed"),

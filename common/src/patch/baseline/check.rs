@@ -108,6 +108,12 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Whether a patch may be approved later that is not approved now, by nothing but the time.
+    pub fn waits(&self) -> bool {
+        let ignored = self.os.family() == Family::Apt && self.clock == ApprovalClock::Aws;
+        !ignored && self.rules.iter().any(|rule| matches!(rule.gate, Gate::AfterDays(_)))
+    }
+
     /// The entry of the rejected list that names a package in a version, whatever becomes of it.
     pub fn rejects(&self, name: &str, arch: &str, version: &str) -> Option<&str> {
         let subject = Subject { name, arch, version, advisories: &[], cves: &[], bugs: &[] };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Evaluation, Row, State};
-use crate::id::BootId;
+use crate::{id::BootId, run::compare::Unfinished};
 
 /// (name, arch) of a package.
 pub type Key = (String, String);
@@ -110,6 +110,19 @@ pub fn after_install(evaluation: &mut Evaluation, listed: Option<&BTreeSet<Key>>
     evaluation.rows.iter_mut().filter(|row| failed(row)).for_each(|row| row.state = State::Failed);
 }
 
+/// Fails what the package manager has begun and not finished: it is not installed, whatever version its database names. Of what
+/// is not approved only what the run has `tried`.
+pub fn fail_unfinished(evaluation: &mut Evaluation, unfinished: &Unfinished, tried: &BTreeSet<Key>) {
+    for row in &mut evaluation.rows {
+        let key = (row.name.clone(), row.arch.clone());
+        let Some(word) = unfinished.get(&key) else { continue };
+        if row.state == State::Installed || (row.state == State::InstalledOther && tried.contains(&key)) {
+            row.state = State::Failed;
+            row.reason.text.push_str(&format!("; the package manager has not finished it: {word}"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::Reason, *};
@@ -163,6 +176,24 @@ mod tests {
         // What is not approved was tried too.
         after_install(&mut listed, Some(&BTreeSet::from([("c".into(), "amd64".into())])));
         assert_eq!(states(&listed), [State::Installed, State::Missing, State::Failed]);
+    }
+
+    #[test]
+    fn what_was_begun_and_not_finished_has_failed_and_does_not_wait_for_a_reboot() {
+        let unfinished = ["a", "b", "c"].map(|name| ((name.to_owned(), "amd64".to_owned()), "half-configured".into()));
+        let unfinished = Unfinished::from(unfinished);
+        let mut pending = Pending::default();
+        pending.note(FIRST, [noted("a", "2")]);
+        let mut scan = look();
+        fail_unfinished(&mut scan, &unfinished, &BTreeSet::new());
+        pending.mark(&mut scan, true);
+        assert_eq!(states(&scan), [State::Failed, State::Missing, State::InstalledOther]);
+        assert_eq!(scan.rows[0].reason.text, "; the package manager has not finished it: half-configured");
+        assert_eq!(scan.summary(SecurityUpdates::Compliant).severity, Some(ComplianceLevel::High));
+        // What is not approved was tried by name.
+        let mut listed = look();
+        fail_unfinished(&mut listed, &unfinished, &BTreeSet::from([("c".into(), "amd64".into())]));
+        assert_eq!(states(&listed), [State::Failed, State::Missing, State::Failed]);
     }
 
     #[test]

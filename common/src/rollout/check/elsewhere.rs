@@ -51,11 +51,6 @@ impl Elsewhere {
         }
     }
 
-    /// Whether the lease was released by name.
-    pub(super) fn was_released(&self, lease: LeaseId) -> bool {
-        self.released.contains(&lease)
-    }
-
     /// Evidence of the lease's end has come.
     pub(super) fn ended(&mut self, host: NodeId, lease: LeaseId) {
         if self.foreign.get(&host) == Some(&lease) {

@@ -22,7 +22,9 @@ impl Ledger {
         let before = state.course.gates.get(&ring);
         let answered = before.is_some_and(|gates| matches!(gates.answer, Answered::With(_)));
         let next = before.map_or(0, |gates| gates.attempt).checked_add(1) == Some(attempt);
-        if state.plan.ring_gates.is_empty() || ring > state.course.place.ring || answered || !next {
+        // Another coordinator may have gone further than this one.
+        let begun = Some(ring) <= state.last_begun().max(Some(state.course.place.ring));
+        if state.plan.ring_gates.is_empty() || !begun || answered || !next {
             return Err(FoldError::OtherAsking(id, ring, attempt));
         }
         state.course.gates.insert(ring, RingGates { attempt, at, answer: Answered::NotYet });

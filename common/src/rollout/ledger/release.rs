@@ -1,7 +1,10 @@
 //! What a release by name means for the state: the slot is free, the lease is fenced until evidence says what became of it.
 
 use super::{Ledger, Progress, Release};
-use crate::id::{LeaseId, NodeId, RolloutId};
+use crate::{
+    id::{LeaseId, NodeId, RolloutId},
+    time::WallTime,
+};
 
 impl Ledger {
     /// Whether nothing is known of what the host holds, and nobody took the risk to go on without knowing.
@@ -56,7 +59,7 @@ impl Ledger {
         &mut self,
         host: NodeId,
         lease: Option<LeaseId>,
-        release: impl FnOnce(LeaseId) -> Release,
+        release: impl FnOnce(LeaseId, WallTime) -> Release,
     ) {
         let Some(lease) = lease else {
             self.unheard.insert(host);
@@ -69,8 +72,9 @@ impl Ledger {
         let own = self.leased.get(&host).copied().filter(|(_, held)| *held == lease);
         if let Some((rollout, _)) = own
             && let Ok((state, at)) = self.host(rollout, host)
+            && let Progress::Running { since, .. } = state.hosts[at].progress
         {
-            state.settle(at, Progress::Released(Box::new(release(lease))));
+            state.settle(at, Progress::Released(Box::new(release(lease, since))));
             self.leased.remove(&host);
         }
     }

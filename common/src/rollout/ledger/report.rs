@@ -1,8 +1,9 @@
 //! What a report means for the state: of a lease of this ledger, of a released one, of one that another ledger granted.
 
-use super::{FoldError, Ledger, Progress, report_of};
+use super::{FoldError, Ledger, Progress, RolloutState, report_of};
 use crate::{
     id::NodeId,
+    rollout::OnHookFailure,
     run::message::{Outcome, Report},
     seal::Sealed,
 };
@@ -27,7 +28,10 @@ impl Ledger {
         let (state, at) = self.host(report.rollout, host)?;
         state.changes(at);
         state.hosts[at].deferrals += u32::from(report.outcome == Outcome::Deferred);
-        let next = if report.outcome == Outcome::Deferred { Progress::NotStarted } else { Progress::Reported };
+        let next = match report.outcome {
+            Outcome::Deferred => Progress::NotStarted,
+            _ => state.after(&report),
+        };
         state.hosts[at].report = Some(Box::new(report));
         state.settle(at, next);
         if holds {
@@ -39,14 +43,28 @@ impl Ledger {
     /// A run that another ledger permitted is done all the same: a copy or a backup of this one granted it.
     fn fold_foreign_report(&mut self, host: NodeId, report: Report) {
         let Ok((state, at)) = self.host(report.rollout, host) else { return };
-        let open = !matches!(state.hosts[at].progress, Progress::Running { .. } | Progress::Reported);
+        let open =
+            !matches!(state.hosts[at].progress, Progress::Running { .. } | Progress::Reported | Progress::LeftOut);
         if open && report.outcome != Outcome::Deferred {
             state.changes(at);
             // Counted out under what it was, counted in under what it is: both read the report.
             state.tally.count(at, &state.hosts[at], -1);
+            state.hosts[at].progress = state.after(&report);
             state.hosts[at].report = Some(Box::new(report));
-            state.hosts[at].progress = Progress::Reported;
             state.tally.count(at, &state.hosts[at], 1);
         }
+    }
+}
+
+impl RolloutState {
+    /// Where a host stands that is done, as `report` says.
+    fn after(&self, report: &Report) -> Progress {
+        if self.plan.on_hook_failure.leaves_out(report) { Progress::LeftOut } else { Progress::Reported }
+    }
+
+    /// A host on which a hook failed, if that ends the rollout: the first in the plan's order.
+    pub fn failed_hook(&self) -> Option<usize> {
+        let first = self.tally.hook_failed.first().copied();
+        first.filter(|_| self.plan.on_hook_failure == OnHookFailure::Halt)
     }
 }

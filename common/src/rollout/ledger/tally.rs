@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{HostState, Progress};
-use crate::run::{gate::GATE_FAILED, message::Outcome};
+use crate::{
+    rollout::hook_failure::failed_hook,
+    run::{gate::GATE_FAILED, message::Outcome},
+};
 
 /// Counters that `plan()` needs, kept per event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,12 +21,16 @@ pub struct Tally {
     pub failed: u32,
     /// Hosts that refused for good.
     pub refused: u32,
+    /// Hosts that were left out after a pre-install hook had failed.
+    pub left_out: u32,
     /// Hosts with nothing to do.
     pub skipped: u32,
     /// Hosts whose slot was released, and that have not reported since.
     pub released: u32,
     /// Positions of hosts that did everything and failed a gate; they are among the failed.
     pub gate_failed: BTreeSet<usize>,
+    /// Positions of hosts on which a hook failed; they are among the failed.
+    pub hook_failed: BTreeSet<usize>,
 }
 
 impl Tally {
@@ -46,9 +53,13 @@ impl Tally {
                     if error.is_some_and(|error| error.code == GATE_FAILED) {
                         member(&mut self.gate_failed);
                     }
+                    if host.report.as_deref().is_some_and(failed_hook) {
+                        member(&mut self.hook_failed);
+                    }
                 }
             },
             Progress::Refused(_) => add(&mut self.refused),
+            Progress::LeftOut => add(&mut self.left_out),
             Progress::Skipped => add(&mut self.skipped),
             Progress::Released(_) => add(&mut self.released),
         }

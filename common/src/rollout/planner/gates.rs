@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The ring after which nothing begins any more, if it has yet to show that all is well: every host is done, or silent and passed
-/// over.
+/// over. If all are done, it does not matter whether a step is still closed: nobody is left for whom it would open.
 pub(super) fn last(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &Desk, now: Now) -> Option<u16> {
     let complete = || {
         let mut open = state.tally.eligible.iter();
@@ -17,12 +17,14 @@ pub(super) fn last(ledger: &Ledger, id: RolloutId, state: &RolloutState, desk: &
     };
     if state.plan.ring_gates.is_empty()
         || state.is_latched()
-        || front::gate(id, state, desk, now).is_some()
+        || (!state.tally.eligible.is_empty() && front::gate(id, state, desk, now).is_some())
         || !complete()
     {
         return None;
     }
-    state.last_begun().filter(|ring| !state.has_shown(*ring))
+    // While others are awaited, only what has had its turn is asked about.
+    let had_turn = |ring: &u16| state.tally.eligible.is_empty() || *ring <= state.course.place.ring;
+    state.last_begun().filter(|ring| !state.has_shown(*ring)).filter(had_turn)
 }
 
 /// The ring before the present one, if its bake is over and it has yet to show that all is well.

@@ -68,8 +68,7 @@ impl RingText {
         let Self { name, all, names, selector, matching, patch_groups, steps, wait, bake, approvals } = self.clone();
         let wrong = |what: &str| format!("ring {:?}: {what}", name.chars().take(40).collect::<String>());
         let selects = TargetsText { all, names, selector, matching, patch_groups }.targets();
-        let selects = selects
-            .ok_or_else(|| wrong("write exactly one of all: true, names, selector, matching and patchGroups"))?;
+        let selects = selects.map_err(|why| wrong(&why))?;
         let pause = |given: Option<String>| {
             given
                 .map_or(Some(Duration::ZERO), |text| duration::parse(&text))
@@ -223,4 +222,8 @@ pub(super) fn on_limit_schema(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn superseded_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["replan", "wait", "skip"] })
+}
+
+pub(super) fn hook_failure_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["fail", "skip", "halt"] })
 }

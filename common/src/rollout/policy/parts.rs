@@ -16,7 +16,10 @@ use super::{
 use crate::{
     duration,
     patch::baseline::OperatingSystem,
-    rollout::spec::{Asked, DEFAULT_HOOK_TIMEOUT, RolloutSpec, SpecError},
+    rollout::{
+        OnHookFailure,
+        spec::{Asked, DEFAULT_HOOK_TIMEOUT, RolloutSpec, SpecError},
+    },
     run::gate::Gate,
     schedule::window::Told,
 };
@@ -61,6 +64,11 @@ pub(crate) fn each<T, U>(
 pub(crate) fn hook_timeout(hooks: Option<&Hooks>) -> Duration {
     let given = hooks.and_then(|hooks| hooks.timeout.as_deref());
     given.map_or(Some(DEFAULT_HOOK_TIMEOUT), duration::parse).unwrap_or(Duration::ZERO)
+}
+
+/// What the failure of a hook means.
+pub(crate) fn on_hook_failure(hooks: Option<&Hooks>) -> OnHookFailure {
+    hooks.and_then(|hooks| hooks.on_failure).unwrap_or_default()
 }
 
 /// Tells what no rollout like `template` can mean.

@@ -66,6 +66,7 @@ fn careful(spec: &mut Spec) {
     spec.gates = Some(GatesText { after_host: vec![gate, second], after_ring: vec![shop] });
     let (from, to) = ("2026-12-18T00:00:00Z".into(), "2027-01-04T00:00:00Z".into());
     spec.blackouts = vec![BlackoutText { from, to }];
+    spec.hooks = Some(Hooks { timeout: None, on_failure: Some(OnHookFailure::Halt) });
     (spec.on_limit, spec.on_superseded) = (Some(OnLimit::Halt), Some(OnSuperseded::Wait));
 }
 
@@ -88,7 +89,7 @@ fn installs_have_the_rings_gates_and_blackouts_of_the_policy_and_scans_none() {
     assert_eq!(gates, [("command check-shop --all".to_owned(), 300)]);
     let frozen = Blackout { from: at("2026-12-18T00:00:00Z"), to: at("2027-01-04T00:00:00Z") };
     assert_eq!((install.blackouts.as_slice(), checked.blackouts()), (&[frozen][..], &[frozen][..]));
-    assert_eq!(install.on_superseded, OnSuperseded::Wait);
+    assert_eq!((install.on_superseded, install.on_hook_failure), (OnSuperseded::Wait, OnHookFailure::Halt));
     let scan = checked.rollout(Operation::Scan, of);
     scan.check().unwrap();
     let shown = scan.gates.len() + scan.ring_gates.len();
@@ -96,6 +97,7 @@ fn installs_have_the_rings_gates_and_blackouts_of_the_policy_and_scans_none() {
     assert_eq!(scan.on_superseded, OnSuperseded::Skip);
     let plain = policy().check().unwrap().rollout(Operation::Install, of);
     assert_eq!((plain.rings.len(), plain.gates.len(), plain.on_superseded), (0, 0, OnSuperseded::Replan));
+    assert_eq!(plain.on_hook_failure, OnHookFailure::Fail);
 
     let mut nothing = written.clone();
     (nothing.spec.install, nothing.spec.windows) = (None, Vec::new());
@@ -136,9 +138,13 @@ fn everything_that_is_wrong_is_named() {
             "targets",
         ),
         (Box::new(|p| p.spec.targets.names = Some(vec!["a".into()])), "targets"),
+        (
+            Box::new(|p| p.spec.targets = TargetsText { names: Some(vec!["a".into(); 2]), ..TargetsText::default() }),
+            "targets \"\": names holds \"a\" twice",
+        ),
         (Box::new(|p| p.spec.targets = TargetsText { names: Some(Vec::new()), ..TargetsText::default() }), "targets"),
         (Box::new(|p| p.spec.max_concurrency = Limit::count(0)), "maxConcurrency"),
-        (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()) })), "hooks \"5\""),
+        (Box::new(|p| p.spec.hooks = Some(Hooks { timeout: Some("5".into()), on_failure: None })), "hooks \"5\""),
         (Box::new(|p| p.spec.windows = vec!["a b".into()]), "windows"),
         (
             Box::new(|p| {

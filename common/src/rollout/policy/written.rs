@@ -1,18 +1,18 @@
 //! A policy as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    careful::{BlackoutText, GatesText, OnLimit, RingText, on_limit_schema, superseded_schema},
+    careful::{BlackoutText, GatesText, OnLimit, RingText, hook_failure_schema, on_limit_schema, superseded_schema},
     logs::LogsText,
 };
 use crate::{
     patch::baseline::OperatingSystem,
     rollout::{
-        OnSuperseded, RebootOption,
+        OnHookFailure, OnSuperseded, RebootOption,
         limit::Limit,
         ring::MAX_RINGS,
         spec::{MAX_BLACKOUTS, MAX_WINDOWS, Targets},
@@ -149,21 +149,40 @@ pub struct Hooks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,9}[smhd]$"))]
     pub timeout: Option<String>,
+    /// What the failure of one means, or that it ran out of its time: `fail` (default) counts against `maxErrors`; `skip` leaves out
+    /// a host that nothing was changed on yet, and counts no error; `halt` ends the rollout for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "hook_failure_schema")]
+    pub on_failure: Option<OnHookFailure>,
 }
 
 impl TargetsText {
-    /// What is meant; `None` unless exactly one member is given.
-    pub fn targets(&self) -> Option<Targets> {
+    /// What is meant.
+    ///
+    /// # Errors
+    /// What to write instead, unless exactly one member is given and names nothing twice.
+    pub fn targets(&self) -> Result<Targets, String> {
         let Self { all, names, selector, matching, patch_groups } = self.clone();
         match (all, names, selector, matching, patch_groups) {
-            (Some(true), None, None, None, None) => Some(Targets::All),
-            (None, Some(names), None, None, None) => Some(Targets::Names(names.into_iter().collect())),
-            (None, None, Some(labels), None, None) => Some(Targets::Labels(labels.match_labels)),
-            (None, None, None, Some(selector), None) => Some(Targets::Matching(selector)),
-            (None, None, None, None, Some(groups)) => Some(Targets::Groups(groups.into_iter().collect())),
-            _ => None,
+            (Some(true), None, None, None, None) => Ok(Targets::All),
+            (None, Some(names), None, None, None) => Ok(Targets::Names(once("names", names)?)),
+            (None, None, Some(labels), None, None) => Ok(Targets::Labels(labels.match_labels)),
+            (None, None, None, Some(selector), None) => Ok(Targets::Matching(selector)),
+            (None, None, None, None, Some(groups)) => Ok(Targets::Groups(once("patchGroups", groups)?)),
+            _ => Err("write exactly one of all: true, names, selector, matching and patchGroups".to_owned()),
         }
     }
+}
+
+/// `words`, none of which is there twice.
+fn once(field: &str, words: Vec<String>) -> Result<BTreeSet<String>, String> {
+    let mut all = BTreeSet::new();
+    for word in words {
+        if let Some(word) = all.replace(word) {
+            return Err(format!("{field} holds {:?} twice", word.chars().take(80).collect::<String>()));
+        }
+    }
+    Ok(all)
 }
 
 pub(crate) fn limit_schema(_: &mut SchemaGenerator) -> Schema {

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_NAME, RolloutSpec, SpecError, Targets, is_name};
-use crate::rollout::{
-    limit::Limit,
-    ring::{MAX_APPROVALS, MAX_PAUSE, MAX_STEPS, PlannedRing, resolve_steps},
+use crate::{
+    duration,
+    rollout::{
+        limit::Limit,
+        ring::{MAX_APPROVALS, MAX_PAUSE, MAX_STEPS, PlannedRing, resolve_steps},
+    },
 };
 
 /// Some of the targets, which go before those of the next ring.
@@ -40,6 +43,9 @@ pub enum RingError {
     /// An earlier ring has it.
     #[error("an earlier ring has this name")]
     Twice,
+    /// An earlier ring has every host.
+    #[error("no host is left for it, because ring {0:?} before it selects all: put that one last")]
+    NobodyLeft(String),
     /// It selects nothing that can be.
     #[error("{0}")]
     Selects(Box<SpecError>),
@@ -56,7 +62,7 @@ pub enum RingError {
     #[error("the step {1} does not come after {0}: steps grow")]
     Falls(String, String),
     /// A pause that is no whole number of seconds, or too long.
-    #[error("the {0} {1:?} is not allowed: write whole seconds, at most 30d")]
+    #[error("the {0} {told} is not allowed: write whole seconds, at most 30d", told = duration::words(*.1))]
     Pause(&'static str, Duration),
     /// A pause before nothing.
     #[error("{0}: leave it out")]
@@ -148,6 +154,12 @@ mod tests {
         assert_eq!(bad(|r| r.name = "Canary".into()), RingError::Name);
         assert_eq!(wrong(|s| s.rings[1].name = "canary".into()), SpecError::Ring(1, "canary".into(), RingError::Twice));
         assert!(matches!(bad(|r| r.selects = Targets::Names([].into())), RingError::Selects(_)));
+        let all = |s: &mut RolloutSpec| s.rings.iter_mut().for_each(|ring| ring.selects = Targets::All);
+        assert_eq!(wrong(all), SpecError::Ring(1, "fleet".into(), RingError::NobodyLeft("canary".into())));
+        assert_eq!(
+            wrong(|s| s.rings[0].wait = Duration::from_secs(31 * 86_400)).to_string(),
+            "ring \"canary\": the wait 31d is not allowed: write whole seconds, at most 30d"
+        );
         let stepped = |given: &[&str]| match wrong(|s| s.rings[0].steps = steps(given)) {
             SpecError::Ring(0, _, error) => error,
             other => panic!("{other:?}"),

@@ -327,6 +327,16 @@ fn what_was_on_its_way_when_the_window_opened_is_skipped_and_what_comes_after_it
 }
 
 #[test]
+fn a_target_that_matches_no_host_keeps_nobody_waiting() {
+    let mut world = World::new(window(), at("2026-12-01T00:00:00Z"));
+    world.to("2026-12-01T02:00:00Z");
+    let due = world.due();
+    assert_eq!(due.iter().map(|one| one.spec.name.as_str()).collect::<Vec<_>>(), [SCAN]);
+    world.attempts.was_empty(&due[0].key, "none of 3 hosts".into());
+    assert_eq!(world.start_due(), [WEB], "at once");
+}
+
+#[test]
 fn what_cannot_be_started_keeps_the_rest_from_it_only_while_it_is_tried() {
     let mut world = World::new(window(), at("2026-12-01T00:00:00Z"));
     world.to("2026-12-01T02:00:00Z");

@@ -1,6 +1,7 @@
 //! Pauses, stops, closed windows and shared hosts: what an operator does to rollouts while hosts come and go.
 
 use super::*;
+use crate::rollout::intent::{Intent, Kind};
 use crate::run::message::{SignedStop, StopOrder, StopScope};
 
 #[test]
@@ -321,10 +322,14 @@ fn every_order_of_an_operator_is_kept_with_who_gave_it() {
     world.send(Event::Pause { rollout: ID, by: by("bob") });
     world.send(Event::Resume { rollout: ID, by: by("cyd") });
     world.send(Event::Stop { rollout: ID, by: by("dan") });
+    let window = Intent::Deleted { kind: Kind::Window, name: by("sundays") };
+    world.send(Event::Intend { intent: window.clone(), by: by("eve") });
     let kept = world.saved.iter().filter_map(|entry| match &entry.act {
         LedgerAct::Started(rollout) => Some(rollout.by.as_str()),
         LedgerAct::Paused { by, .. } | LedgerAct::Resumed { by, .. } | LedgerAct::Stopped { by, .. } => Some(by),
+        LedgerAct::Intent { intent, by } if *intent == window => Some(by),
         _ => None,
     });
-    assert_eq!(kept.collect::<Vec<_>>(), ["ann", "bob", "cyd", "dan"]);
+    assert_eq!(kept.collect::<Vec<_>>(), ["ann", "bob", "cyd", "dan", "eve"]);
+    assert_eq!(world.judge.violations(), []);
 }

@@ -76,7 +76,7 @@ fn a_member_that_fails_its_probe_is_down_and_says_what_it_showed_until_it_passes
         down[0].text(),
         "host-03 fails the probe systemdUnit pg.service: the unit is failed, not active; mend that there"
     );
-    assert_eq!(down[0].why.command(), "systemctl status pg.service");
+    assert_eq!(down[0].why.command().as_deref(), Some("systemctl status pg.service"));
     let chain = world.scene().host(signer(1).id(), None);
     let codes: Vec<_> = chain.iter().map(|cause| cause.code.as_str()).collect();
     assert_eq!(codes[..2], ["service", "failing"], "{chain:?}");

@@ -226,6 +226,29 @@ fn a_foreign_lease_that_its_host_forgot_is_let_go_by_its_own_word() {
     assert_eq!(world.controller.ledger().fenced(&signer(2).id()), None);
 }
 
+/// Another coordinator granted both leases, and its word on the first one came late.
+#[test]
+fn a_released_lease_that_ended_deferred_undoes_nothing_that_its_host_did_under_another() {
+    let mut world = World::new(3);
+    (world.controller, world.judge) = (Controller::rebuild(settings(), Ledger::default()), Judge::default());
+    world.send(Event::Started { incarnation: Incarnation(3), continues: false });
+    world.see_all();
+    let rings = vec![rings::ring("canary", 2, &[], 0, 0), rings::ring("fleet", 1, &[], 0, 0)];
+    world.apply(Plan { rings, ..plan_of(3, 1, 0, open()) });
+    let (foreign, later) = (LeaseId([8; 16]), LeaseId([9; 16]));
+    world.answer(1, ToCoordinator::Adopted { held: Some((foreign, ID)) });
+    world.release(1);
+    world.pass(31_000);
+    let body = world.report(later, true);
+    world.answer(1, body);
+    let ToCoordinator::Reported(mut report) = world.report(foreign, false) else { panic!("a report") };
+    report.outcome = Outcome::Deferred;
+    world.answer(1, ToCoordinator::Reported(report));
+    world.run();
+    assert_eq!((world.state().tally.succeeded, world.state().hosts[0].attempts), (3, 0));
+    assert_eq!(world.judge.violations(), []);
+}
+
 #[test]
 fn a_host_that_is_heard_is_released_only_on_purpose_and_unknown_names_not_at_all() {
     let mut world = World::new(2);

@@ -35,6 +35,7 @@ pub(in crate::rollout) fn spec() -> RolloutSpec {
         blackouts: Vec::new(),
         reboot: RebootOption::IfNeeded,
         hook_timeout: DEFAULT_HOOK_TIMEOUT,
+        on_hook_failure: Default::default(),
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),

@@ -13,7 +13,7 @@ use crate::{
 const MINUTE: u64 = 60_000;
 
 /// Two canaries, five minutes later the two others; after each ring the shop is looked at.
-fn gated(errors: u32) -> Plan {
+pub(super) fn gated(errors: u32) -> Plan {
     let rings = vec![ring("canary", 2, &[], 0, 300), ring("fleet", 2, &[], 0, 0)];
     let look = |word: &str| Gate { ask: Ask::Command(vec![word.into()]), timeout_seconds: 60 };
     Plan { rings, ring_gates: vec![look("check-shop"), look("check-tills")], ..plan_of(4, 4, errors, open()) }
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Whoever may go goes, and ends.
-    fn work(&mut self) {
+    pub(super) fn work(&mut self) {
         for _ in 0..8 {
             self.round();
             self.finish_one();
@@ -325,6 +325,26 @@ fn what_was_shown_before_a_bake_is_asked_again_after_it() {
     world.work();
     assert_eq!(world.succeeded(), 4);
     assert_eq!(world.judge.violations(), []);
+}
+
+/// Another coordinator, which has a copy of the ledger, went on with the next ring while this one waited for its bake to be over.
+#[test]
+fn a_rollout_whose_last_hosts_are_done_before_their_ring_could_begin_is_asked_about_before_it_ends() {
+    let three = vec![ring("canary", 2, &[], 0, 300), ring("one", 1, &[], 0, 0), ring("other", 1, &[], 0, 0)];
+    for (rings, last) in [(gated(0).rings, 1), (three, 2)] {
+        let mut world = World::new(4);
+        world.apply(Plan { rings, ..gated(0) });
+        world.work();
+        for seed in [3, 4] {
+            world.answer(seed, world.report(LeaseId([seed; 16]), true));
+        }
+        assert_eq!((world.succeeded(), world.state().ended_at), (4, None), "nobody has looked at what they did");
+        world.pass(500);
+        assert_eq!(world.asked_again(), [(last, 1)], "nobody follows who could need a bake");
+        world.answers(last, 1, RingVerdict::Passed);
+        assert!(world.state().ended_at.is_some() && world.state().has_shown(last));
+        assert_eq!(world.judge.violations(), []);
+    }
 }
 
 #[test]

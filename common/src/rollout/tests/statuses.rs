@@ -55,7 +55,12 @@ fn every_stand_of_a_host_has_its_status() {
             Command::Failed,
         ),
         (
-            vec![go(), reported(1, failed("past-deadline")), halted, ended(72)],
+            vec![go(), reported(1, failed("past-deadline")), halted.clone(), ended(72)],
+            [ExecutionTimedOut, Terminated, Terminated],
+            Command::Failed,
+        ),
+        (
+            vec![go(), reported(1, failed("hook-timed-out")), halted.clone(), ended(72)],
             [ExecutionTimedOut, Terminated, Terminated],
             Command::Failed,
         ),

@@ -181,7 +181,7 @@ impl Scene<'_> {
                 Kind::Refused(Said { code: code.as_str(), text: text.clone(), command: Some(remedy.clone()) })
             }
             Progress::Released(_) => Kind::Released,
-            Progress::Reported | Progress::Skipped => Kind::Failed,
+            Progress::Reported | Progress::LeftOut | Progress::Skipped => Kind::Failed,
         }
     }
 }

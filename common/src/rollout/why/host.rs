@@ -7,6 +7,7 @@ use super::{
         plan::ExcludedHost,
         planner, replan,
         slots::Hold,
+        waiting::Waiting,
     },
     Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
     roots::{by, failed, failure, ring_failure},
@@ -89,7 +90,7 @@ impl Scene<'_> {
             Progress::Refused(refusal) => (refusal.code == RefusalCode::DirtyDatabase).then_some(true),
             Progress::NotStarted => refused().filter(|(no, ..)| no.code == RefusalCode::DirtyDatabase).map(|_| true),
             // A run ends by looking at it.
-            Progress::Reported => {
+            Progress::Reported | Progress::LeftOut => {
                 let error = host.report.as_ref().and_then(|report| report.error.as_ref());
                 Some(error.is_some_and(RunError::left_unclean))
             }
@@ -120,7 +121,7 @@ impl Scene<'_> {
                 let again = self.replan(id, state).filter(|_| replan::is_superseded(refusal.code));
                 core::iter::once(cause).chain(again).collect()
             }
-            Progress::Reported => self.reported(state, at),
+            Progress::Reported | Progress::LeftOut => self.reported(state, at),
             Progress::Skipped => Vec::new(),
         }
     }
@@ -199,9 +200,12 @@ fn never_started(state: &RolloutState) -> Vec<Cause> {
     let over = |end| schedule::standing(&state.plan.openings, end) == Standing::Over;
     let stopped = state.since.stopped.as_ref();
     let (code, why, at) = if state.halted {
-        let ring = state.failed_ring().filter(|_| state.tally.failed <= state.plan.max_errors.resolved);
-        let why = ring.map(|failed| format!("ring {} failed its gates", failed.ring));
-        let why = why.unwrap_or_else(|| "more hosts failed than maxErrors allows".to_owned());
+        let why = match planner::halted(state) {
+            Waiting::RingFailed(failed) => format!("ring {} failed its gates", failed.ring),
+            Waiting::Gate { host } => format!("{host} failed its gate"),
+            Waiting::Hook { host } => format!("a hook of {host} failed"),
+            _ => "more hosts failed than maxErrors allows".to_owned(),
+        };
         ("halted", why, state.since.halted)
     } else if state.stopped.is_some() {
         ("stopped", format!("it was stopped by {}", by(stopped)), stopped.map(|held| held.at))

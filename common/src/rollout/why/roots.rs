@@ -53,7 +53,7 @@ impl Scene<'_> {
             }
             Waiting::Paused => state.since.paused.as_ref().map(|held| held.at),
             Waiting::Halted => state.since.halted,
-            Waiting::Gate { .. } => failures(state).map(|(_, ended)| ended).max(),
+            Waiting::Gate { .. } | Waiting::Hook { .. } => failures(state).map(|(_, ended)| ended).max(),
             Waiting::RingFailed(failed) => Some(failed.at),
             Waiting::RingGates { .. } => asked_since(state),
             Waiting::Stopped => state.since.stopped.as_ref().map(|held| held.at),
@@ -108,11 +108,12 @@ impl Scene<'_> {
             Waiting::Fleet { .. } => self.told(self.held(|_| true), "slots are held"),
             Waiting::Service(short) => {
                 let told = |one: &Fallen| {
-                    Cause::new(one.why.code(), one.text(), self.down_since(one), Some(one.why.command()))
+                    let command = one.why.command().unwrap_or_else(|| short.describe());
+                    Cause::new(one.why.code(), one.text(), self.down_since(one), Some(command))
                 };
                 short.down.iter().map(told).collect()
             }
-            Waiting::Halted | Waiting::Gate { .. } => failed(state),
+            Waiting::Halted | Waiting::Gate { .. } | Waiting::Hook { .. } => failed(state),
             Waiting::RingFailed(_) => ring_failure(state).into_iter().chain(failed(state)).collect(),
             Waiting::Claimed(other) => {
                 let Some(state) = self.ledger.rollouts.get(other) else { return Vec::new() };
@@ -240,7 +241,7 @@ pub(super) fn failed(state: &RolloutState) -> Vec<Cause> {
     chain
 }
 
-/// What the report of the host at `at` says went wrong.
+/// What the report of the host at `at`, which failed or was left out, says went wrong.
 pub(super) fn failure(state: &RolloutState, at: usize) -> Option<Cause> {
     let (name, plan) = (&state.plan.hosts[at].name, &state.plan.name);
     let report = state.hosts[at].report.as_ref().filter(|report| report.outcome == Outcome::Failed)?;
@@ -250,7 +251,10 @@ pub(super) fn failure(state: &RolloutState, at: usize) -> Option<Cause> {
     };
     // What is left to do after a failure, such as the hooks of its end, goes on: it is not what failed.
     let phase = report.steps.iter().find(|step| !step.ok).map_or(report.phase, |step| step.phase);
-    let text = format!("failed in rollout {plan}, in phase {}{said}", phase.as_str());
+    let text = match state.hosts[at].progress {
+        Progress::LeftOut => format!("was left out of rollout {plan}, in phase {}{said}", phase.as_str()),
+        _ => format!("failed in rollout {plan}, in phase {}{said}", phase.as_str()),
+    };
     let command = match &report.error {
         Some(error) if error.left_unclean() => MEND_DATABASE.to_owned(),
         _ => format!("patchmesh rollout steps {} --host {name}", report.rollout),

@@ -101,8 +101,13 @@ fn a_scan_only_verifies() {
 #[test]
 fn a_failing_pre_install_hook_means_no_install_and_on_exit() {
     let mut bench = Bench::new();
-    let bad = ActEnd::Hooks(HooksEnd { error: Some("hook 10-drain exited with 7".into()), output: "no".into() });
-    let steps = play(&mut bench, lease(), vec![bad, verified(&[]), hooks_ok()]);
+    let bad = ActEnd::Hooks(HooksEnd {
+        error: Some("hook 10-drain exited with 7".into()),
+        output: "no".into(),
+        timed_out: false,
+    });
+    let unchanged = ActEnd::Verified(Ok(Verified::default().into()));
+    let steps = play(&mut bench, lease(), vec![bad, unchanged, hooks_ok()]);
     assert_eq!(
         steps[1],
         ["save ended pre-install hook-failed", "save began verify 1", "answer progress verify", "start verify 0"]
@@ -110,6 +115,7 @@ fn a_failing_pre_install_hook_means_no_install_and_on_exit() {
     assert_eq!(steps[2][1], "save began on-exit 1");
     assert_eq!(steps[3], ["save ended on-exit ok", "save settled Failed", "answer reported Failed"]);
     let report = bench.machine.journal().run.clone().unwrap().report.unwrap();
+    assert!(OnHookFailure::Skip.leaves_out(&report), "it says that nothing was changed");
     let error = report.error.unwrap();
     assert_eq!((error.code.as_str(), error.log.as_str()), ("hook-failed", "no"));
     assert_eq!(error.text, "hook 10-drain exited with 7; no package was changed");
@@ -118,17 +124,22 @@ fn a_failing_pre_install_hook_means_no_install_and_on_exit() {
 #[test]
 fn a_failing_post_install_hook_means_no_reboot() {
     let mut bench = Bench::new();
-    let bad = ActEnd::Hooks(HooksEnd { error: Some("hook 10 timed out".into()), output: String::new() });
+    let bad =
+        ActEnd::Hooks(HooksEnd { error: Some("hook 10 timed out".into()), output: String::new(), timed_out: true });
     let ends = vec![hooks_ok(), ActEnd::Transaction(transaction_end(Verdict::Ok)), bad, verified(&[]), hooks_ok()];
     let steps = play(&mut bench, lease(), ends);
-    assert_eq!(steps[3][..2], ["save ended post-install hook-failed", "save began verify 1"].map(String::from));
+    assert_eq!(steps[3][..2], ["save ended post-install hook-timed-out", "save began verify 1"].map(String::from));
     assert_eq!(steps[5][1], "save settled Failed");
 }
 
 #[test]
 fn a_failing_on_exit_hook_fails_the_run_and_keeps_the_packages() {
     let mut bench = Bench::new();
-    let bad = ActEnd::Hooks(HooksEnd { error: Some("hook undrain exited with 1".into()), output: String::new() });
+    let bad = ActEnd::Hooks(HooksEnd {
+        error: Some("hook undrain exited with 1".into()),
+        output: String::new(),
+        timed_out: false,
+    });
     let never = Lease { reboot: RebootOption::Never, ..lease() };
     let ends = vec![hooks_ok(), ActEnd::Transaction(transaction_end(Verdict::Ok)), hooks_ok(), verified(&[]), bad];
     let steps = play(&mut bench, never, ends);
@@ -306,7 +317,13 @@ fn a_run_that_did_not_do_its_work_leaves_the_report_in_place() {
     let scan = Lease { operation: Operation::Scan, transaction: Transaction::default(), ..lease() };
     assert!(keeps(&Bench::new().granted(scan)), "a Scan looks");
 
-    let bad = || ActEnd::Hooks(HooksEnd { error: Some("hook 10-drain exited with 7".into()), output: "no".into() });
+    let bad = || {
+        ActEnd::Hooks(HooksEnd {
+            error: Some("hook 10-drain exited with 7".into()),
+            output: "no".into(),
+            timed_out: false,
+        })
+    };
     let mut bench = Bench::new();
     let effects = bench.granted(lease());
     assert!(!keeps(&bench.end(started(&effects), bad())), "nothing was tried");

@@ -23,7 +23,7 @@ fn asked(bench: &mut Bench) -> Vec<Effect> {
 }
 
 fn gates_end(error: Option<&str>) -> ActEnd {
-    ActEnd::Gates(HooksEnd { error: error.map(str::to_owned), output: "seen".into() })
+    ActEnd::Gates(HooksEnd { error: error.map(str::to_owned), output: "seen".into(), timed_out: false })
 }
 
 #[test]
@@ -75,7 +75,11 @@ fn a_restart_while_gates_are_asked_verifies_and_asks_again_and_not_for_ever() {
 fn gates_judge_nothing_where_something_failed_or_nothing_was_installed() {
     let mut bench = Bench::new();
     let mut effects = bench.granted(gated());
-    let bad = ActEnd::Hooks(HooksEnd { error: Some("hook 10-drain exited with 7".into()), output: "no".into() });
+    let bad = ActEnd::Hooks(HooksEnd {
+        error: Some("hook 10-drain exited with 7".into()),
+        output: "no".into(),
+        timed_out: false,
+    });
     for end in [bad, verified(&[])] {
         effects = bench.end(started(&effects), end);
     }

@@ -91,8 +91,12 @@ fn end(act: &Act, seed: u8) -> ActEnd {
             ActEnd::Checked(Ok(()))
         }
         Act::Probe { .. } => ActEnd::Probed(Ok(())),
-        Act::Hooks { .. } => ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
-        Act::Gates { .. } => ActEnd::Gates(HooksEnd { error: failed.then(|| "bad".into()), output: String::new() }),
+        Act::Hooks { .. } => {
+            ActEnd::Hooks(HooksEnd { error: failed.then(|| "bad".into()), output: String::new(), timed_out: false })
+        }
+        Act::Gates { .. } => {
+            ActEnd::Gates(HooksEnd { error: failed.then(|| "bad".into()), output: String::new(), timed_out: false })
+        }
         Act::Transaction { .. } => {
             let end = transaction_end(match seed % 5 {
                 0 => Verdict::Failed("bad".into()),

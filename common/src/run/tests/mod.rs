@@ -30,7 +30,7 @@ use crate::{
     machine::{Cx, Machine},
     membership::{Credential, Membership, Role},
     patch::{Approval, PatchCounters},
-    rollout::{Operation, RebootOption, chain::Head},
+    rollout::{OnHookFailure, Operation, RebootOption, chain::Head},
     schedule::Opening,
     seal::{Sealed, Signature, Signer, Verifier},
     time::{BootTime, Now, WallTime},
@@ -143,7 +143,7 @@ pub(super) fn stop_order(sequence: u64, stop: bool, signer: Key, role: Role) -> 
 }
 
 pub(super) fn hooks_ok() -> ActEnd {
-    ActEnd::Hooks(HooksEnd { error: None, output: "hello".into() })
+    ActEnd::Hooks(HooksEnd { error: None, output: "hello".into(), timed_out: false })
 }
 
 pub(super) fn transaction_end(verdict: Verdict) -> TransactionEnd {

@@ -7,7 +7,7 @@ use patchmesh_common::{
     inventory::{PackageChange, PackageRemoval, Transaction},
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     rollout::{
-        OnSuperseded, Operation, RebootOption,
+        OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
         policy::{Labels, TargetsText},
@@ -81,6 +81,8 @@ pub struct SpecDocument {
     pub reboot: RebootOption,
     /// Time-out of every single hook.
     pub hook_timeout_seconds: u64,
+    /// What the failure of a hook means: the host fails, is left out if nothing was changed on it, or ends the rollout.
+    pub on_hook_failure: OnHookFailure,
     /// In order; empty: one ring of every target.
     pub rings: Vec<RingDocument>,
     /// How fast each ring reaches the limit.
@@ -133,7 +135,9 @@ impl TryFrom<TargetsDocument> for Targets {
     fn try_from(document: TargetsDocument) -> Result<Self, SpecDocumentError> {
         let TargetsDocument { all, names, selector, matching, patch_groups } = document;
         let labels = selector.map(|selector| Labels { match_labels: selector.match_labels });
-        TargetsText { all, names, selector: labels, matching, patch_groups }.targets().ok_or(SpecDocumentError::Targets)
+        TargetsText { all, names, selector: labels, matching, patch_groups }
+            .targets()
+            .map_err(|_| SpecDocumentError::Targets)
     }
 }
 
@@ -202,6 +206,7 @@ impl From<&RolloutSpec> for SpecDocument {
             blackouts: spec.blackouts.iter().copied().map(BlackoutDocument::from).collect(),
             reboot: spec.reboot,
             hook_timeout_seconds: spec.hook_timeout.as_secs(),
+            on_hook_failure: spec.on_hook_failure,
             rings: spec.rings.iter().map(RingDocument::from).collect(),
             ramp: spec.ramp,
             urgent: spec.urgent.clone(),
@@ -241,6 +246,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             blackouts: document.blackouts.into_iter().map(Into::into).collect(),
             reboot: document.reboot,
             hook_timeout: Duration::from_secs(document.hook_timeout_seconds),
+            on_hook_failure: document.on_hook_failure,
             rings: document.rings.into_iter().map(RingSpec::try_from).collect::<Result<_, _>>()?,
             ramp: document.ramp,
             urgent: document.urgent,

@@ -49,7 +49,8 @@ impl RecurringRun {
 pub struct RecurringResult {
     /// That time.
     pub at: Time,
-    /// The state of its rollout, or `Skipped`, `Missed` or `NotStarted`; of a task also `Pending`.
+    /// The state of its rollout, or `Skipped`, `Missed`, `NotStarted`, or `NoInstancesInTag` (AWS's word: its targets matched no
+    /// host, and nothing was to be done); of a task also `Pending`.
     pub result: String,
     /// Why there is no rollout, or why its rollout stands where it does; null if nothing is to be said.
     pub text: Option<String>,
@@ -66,7 +67,8 @@ impl RecurringResult {
     }
 
     pub(super) fn not_started(one: &attempts::NotStarted) -> Self {
-        Self::new(one.of, "NotStarted", Some(one.because.clone()))
+        let result = if one.is_empty { "NoInstancesInTag" } else { "NotStarted" };
+        Self::new(one.of, result, Some(one.because.clone()))
     }
 }
 

@@ -316,9 +316,16 @@ pub struct AppliedDocument {
     pub schema: String,
     /// Rollout id, hex.
     pub id: String,
+    /// Whether the plan was started by this; false if it was a rollout already.
+    pub started: bool,
 }
 
 impl AppliedDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.applied/v1";
+
+    /// Of the rollout `id`.
+    pub fn new(id: String, started: bool) -> Self {
+        Self { schema: Self::SCHEMA.to_owned(), id, started }
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use patchmesh_common::{
     id::SnapshotId,
-    patch::snapshot::{Choice, Pinned, Snapshot},
+    patch::snapshot::{Choice, Pinned, Snapshot, TIMELESS},
+    time::WallTime,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ impl JudgedBy {
 pub struct SnapshotRow {
     /// Hash of what it says, hex.
     pub id: String,
-    /// The instant at which date gates were judged.
+    /// The instant at which date gates were judged; where none reads the time, when it was frozen last.
     pub frozen_at: Time,
     /// What decides.
     pub judged_by: JudgedBy,
@@ -116,14 +117,14 @@ pub struct SnapshotDocument {
 }
 
 impl SnapshotRow {
-    /// `snapshot`, whose id is `id`.
-    pub fn new(id: SnapshotId, snapshot: &Snapshot) -> Self {
+    /// `snapshot`, whose id is `id`, and which was `written` last then.
+    pub fn new(id: SnapshotId, snapshot: &Snapshot, written: WallTime) -> Self {
         let rules = &snapshot.rules;
         let baselines: BTreeSet<_> = rules.baselines.iter().map(|written| written.name.clone()).collect();
         let releases: BTreeSet<_> = snapshot.versions.iter().flatten().map(release).collect();
         Self {
             id: id.to_string(),
-            frozen_at: Time(snapshot.at),
+            frozen_at: Time(if snapshot.at == TIMELESS { written } else { snapshot.at }),
             judged_by: match rules.choice {
                 Choice::All => JudgedBy::All,
                 Choice::Security => JudgedBy::Security,
@@ -152,8 +153,8 @@ impl SnapshotsDocument {
     /// # Errors
     /// As [`Snapshots::list`].
     pub fn of(kept: &Snapshots) -> Result<Self, Fault> {
-        let (all, left_out) = kept.list(|id, read| match read {
-            Ok(snapshot) => Ok(SnapshotRow::new(id, &snapshot)),
+        let (all, left_out) = kept.list(|id, read, written| match read {
+            Ok(snapshot) => Ok(SnapshotRow::new(id, &snapshot, written)),
             Err(fault) => Err(DamagedSnapshot { id: id.to_string(), text: fault.message }),
         })?;
         let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
@@ -174,9 +175,9 @@ impl SnapshotDocument {
     /// The first member.
     pub const SCHEMA: &str = "patchmesh.snapshot/v1";
 
-    /// The whole of `snapshot`, whose id is `id`.
-    pub fn new(id: SnapshotId, snapshot: Snapshot) -> Self {
-        let row = SnapshotRow::new(id, &snapshot);
+    /// The whole of `snapshot`, whose id is `id`, and which was `written` last then.
+    pub fn new(id: SnapshotId, snapshot: Snapshot, written: WallTime) -> Self {
+        let row = SnapshotRow::new(id, &snapshot, written);
         let version = |pinned: Pinned| {
             let Pinned { os, os_version, name, arch, version, sha256 } = pinned;
             FrozenVersion { os, os_version, name, arch, version, sha256 }

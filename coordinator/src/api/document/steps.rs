@@ -37,6 +37,8 @@ pub struct StepDocument {
     pub status: StepStatus,
     /// Why the run failed, of the step that it failed in; otherwise null.
     pub code: Option<String>,
+    /// The same for people, with the exit status of what was run; otherwise null.
+    pub text: Option<String>,
     /// By the host's clock.
     pub started_at: Time,
     /// By the host's clock.

@@ -10,6 +10,7 @@ use patchmesh_common::{
     rollout::{
         Operation, RebootOption,
         chain::Head,
+        intent::{Intent, Kind},
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{Plan, PlannedHost, ResolvedLimit, Rollout, Superseded},
@@ -71,6 +72,7 @@ fn plan() -> Plan {
         baseline: Approval::All,
         reboot: RebootOption::IfNeeded,
         hook_timeout: 300,
+        on_hook_failure: Default::default(),
         max_concurrency: ResolvedLimit { given: "34%".into(), resolved: 1 },
         max_errors: ResolvedLimit { given: "1".into(), resolved: 1 },
         openings: vec![opening()],
@@ -137,6 +139,10 @@ fn ordered(sequence: u64, stop: bool, minute: i64) -> LedgerEntry {
     at(minute, LedgerAct::Ordered { evidence: Box::new(evidence) })
 }
 
+fn intended(minute: i64, intent: Intent) -> LedgerEntry {
+    at(minute, LedgerAct::Intent { intent, by: "ops (uid 1000)".into() })
+}
+
 /// One night: a host that succeeds, a STOP and its end, a pause, one that fails, one that is lost and released.
 pub(crate) fn night() -> Vec<LedgerEntry> {
     let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(5) };
@@ -168,6 +174,9 @@ pub(crate) fn night() -> Vec<LedgerEntry> {
         granted(3, 3, 17),
         at(40, LedgerAct::Released { host: host(3), lease, held: Hold::Lost, by, because }),
         at(41, LedgerAct::Ended { rollout: WAVE }),
+        intended(42, Intent::Created { kind: Kind::Window, name: "sundays".into(), digest: [7; 32] }),
+        intended(43, Intent::Registered { group: "prod".into(), baseline: "web".into() }),
+        intended(44, Intent::Deleted { kind: Kind::Policy, name: "nightly".into() }),
     ]);
     night
 }
@@ -233,10 +242,10 @@ fn a_ledger_that_a_coordinator_has_open_is_read_without_its_lock() {
     let (mut log, ..) = Log::open(&path).unwrap();
     let dir = folder.path().join("ledger");
     let audited = patchmesh_coordinator::audit::verify(&dir).unwrap();
-    assert_eq!((audited.entries, audited.chain.ok, audited.torn_bytes), (13, true, 0));
+    assert_eq!((audited.entries, audited.chain.ok, audited.torn_bytes), (16, true, 0));
     let more = [night(), vec![ordered(6, true, 50)]].concat();
     log.append(frames(&more).last().unwrap()).unwrap();
     let audited = patchmesh_coordinator::audit::verify(&dir).unwrap();
-    assert_eq!((audited.entries, audited.chain.ok), (14, true), "the writer went on, undisturbed");
-    assert_eq!(log::read(&path).unwrap().len(), 14);
+    assert_eq!((audited.entries, audited.chain.ok), (17, true), "the writer went on, undisturbed");
+    assert_eq!(log::read(&path).unwrap().len(), 17);
 }

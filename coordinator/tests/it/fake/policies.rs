@@ -28,8 +28,8 @@ fn rows(kept: &KeptPolicy) -> Vec<PolicyRow> {
     let installing = run("2026-12-01T02:00:00Z", "install", RolloutState::Running, None);
     let key = |name: &str, operation| Key::Policy { policy: name.to_owned(), operation };
     let runs = [(key("nightly", Operation::Scan), scanned), (key("nightly", Operation::Install), installing)];
-    let because = "no host is among the targets: none of 4 hosts matches".to_owned();
-    let failed = attempts::NotStarted { of: time("2026-12-02T03:00:00Z").0, because, gave_up: false };
+    let because = "every target was left out, first of all web-1 (silent)".to_owned();
+    let failed = attempts::NotStarted { of: time("2026-12-02T03:00:00Z").0, because, gave_up: false, is_empty: false };
     let not_started = [(key("weekly", Operation::Install), failed)];
     let kept = KeptPolicy { since: time("2026-12-01T00:00:00Z").0, ..kept.clone() };
     let unwritten =

@@ -10,6 +10,7 @@ fn step(name: Phase, began: &str, seconds: u64, output: &str) -> StepDocument {
         attempt: 1,
         status: StepStatus::Succeeded,
         code: None,
+        text: None,
         started_at: Time(began),
         ended_at: Time(WallTime(began.0 + i64::try_from(seconds).unwrap() * 1000)),
         duration_seconds: Seconds(seconds * 1000),
@@ -23,6 +24,7 @@ fn of(host: &str) -> Vec<StepDocument> {
     let failed = StepDocument {
         status: StepStatus::Failed,
         code: Some("transaction-failed".into()),
+        text: Some("/usr/bin/apt-get failed: exit status: 100".into()),
         ..step(
             Phase::Transaction,
             "2026-12-01T02:01:00Z",

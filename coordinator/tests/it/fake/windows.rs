@@ -1,5 +1,5 @@
 //! What became of the tasks of a window called `patch-tuesday`, an hour after it opened: the scan succeeded, the install on `canary` is
-//! on its way, and that of `web` waits for it. The scan of `db` could not be started.
+//! on its way, and that of `web` waits for it. The scan of `db` had no host to scan.
 
 use patchmesh_common::{
     rollout::{attempts, started::Key},
@@ -35,15 +35,13 @@ fn run(name: &str, state: RolloutState, started: &str, ended: Option<&str>) -> R
     }
 }
 
-/// What is kept is as it is since the first of December.
 fn rows(kept: &KeptWindow) -> Vec<TaskRow> {
     let scanned = run("scan", RolloutState::Succeeded, "2026-12-11T01:30:01Z", Some("2026-12-11T01:34:00Z"));
     let installing = run("patch-canary", RolloutState::Running, "2026-12-11T01:37:02Z", None);
     let runs = [(key("scan", "web"), scanned), (key("patch", "canary"), installing)];
-    let because = "no host is among the targets: none of 4 hosts matches".to_owned();
-    let failed = attempts::NotStarted { of: time(OPENS).0, because, gave_up: true };
-    let kept = KeptWindow { since: time("2026-12-01T00:00:00Z").0, ..kept.clone() };
-    task_rows(&kept, &runs.into(), &[(key("scan-db", "db"), failed)].into(), now())
+    let because = "the targets match none of the 4 known hosts".to_owned();
+    let failed = attempts::NotStarted { of: time(OPENS).0, because, gave_up: true, is_empty: true };
+    task_rows(kept, &runs.into(), &[(key("scan-db", "db"), failed)].into(), now())
 }
 
 pub(crate) fn list(store: &Store) -> Result<WindowListDocument, Fault> {

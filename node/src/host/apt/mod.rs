@@ -40,7 +40,10 @@ use std::{
 use patchmesh_common::{
     inventory::HostFacts,
     patch::baseline::sources::Allowed,
-    run::message::{Refusal, RefusalCode},
+    run::{
+        compare::Unfinished,
+        message::{Refusal, RefusalCode},
+    },
 };
 
 use self::{
@@ -236,6 +239,15 @@ impl Apt {
     /// `ManagerFailed` with file and line.
     pub fn installed(&self) -> Result<Versions, Refusal> {
         Ok(status::versions(&self.packages()?))
+    }
+
+    /// What dpkg has begun and not finished, with its word for that, straight from its file.
+    ///
+    /// # Errors
+    /// `ManagerFailed` with file and line.
+    pub fn unfinished(&self) -> Result<Unfinished, Refusal> {
+        let word = |package: Installed| Some(((package.name, package.arch), package.broken?));
+        Ok(self.packages()?.into_iter().filter_map(word).collect())
     }
 
     /// The packages on hold, as (name, architecture).

@@ -83,6 +83,7 @@ async fn a_hook_that_hangs_is_killed_with_its_children() {
     hooks.add(HookPoint::PreInstall, "10-hangs", &script);
     let end = hooks.run(HookPoint::PreInstall, Duration::from_secs(5)).await;
     assert_eq!(end.error.as_deref(), Some("pre-install hook 10-hangs ran longer than 5 s and was killed"));
+    assert!(end.timed_out);
     assert_eq!(end.output, "10-hangs: begun\n");
     let child: u32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
     let deadline = Instant::now() + PATIENT;

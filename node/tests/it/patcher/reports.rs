@@ -111,6 +111,21 @@ fn what_an_install_tried_and_did_not_get_has_failed_and_does_not_wait_for_a_rebo
 }
 
 #[test]
+fn what_an_install_left_half_configured_has_failed_and_is_told_as_no_change() {
+    in_system(async {
+        let host = Host::new();
+        ["gate", "torn"].iter().for_each(|name| touch(&host.path(name)));
+        let mut running = host.start();
+        let report = run(&mut running, install(Approval::All)).await;
+        assert_eq!((report.outcome, report.packages), (Outcome::Failed, vec![]));
+        assert_eq!((report.counters.failed, report.counters.installed_pending_reboot), (1, 0));
+        let told = running.patches().await.unwrap();
+        assert_eq!((told.rows[0].state, told.rows[0].installed.as_deref()), (State::Failed, Some("2")));
+        assert_eq!((told.standing.counters.failed, told.standing.severity.as_deref()), (1, Some("HIGH")));
+    });
+}
+
+#[test]
 fn versions_newer_than_a_promoted_one_were_not_tried() {
     in_system(async {
         for (newer, state) in [(false, State::Failed), (true, State::Missing)] {

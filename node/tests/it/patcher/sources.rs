@@ -52,6 +52,9 @@ impl Backend for Noting {
     fn installed(&self) -> BoxFuture<'_, Result<PackageSet, String>> {
         self.0.installed()
     }
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, String>> {
+        self.0.unfinished()
+    }
     fn refresh<'a>(&'a self, sources: &'a [Source]) -> BoxFuture<'a, Result<Option<String>, String>> {
         self.note("refresh", sources);
         self.0.refresh(sources)
