@@ -149,6 +149,8 @@ async fn telling<T>(work: impl Future<Output = T>, first: Duration, next: Durati
     let mut words = tokio::time::interval_at(Instant::now() + first, next);
     loop {
         tokio::select! {
+            // Of what is done nothing more is said.
+            biased;
             done = &mut work => return done,
             _ = words.tick() => say().await,
         }
