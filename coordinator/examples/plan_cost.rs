@@ -257,6 +257,7 @@ impl Fleet {
             tags: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
             mode: Mode::Enforce,
             alive: true,
+            rank: 0,
         };
         Self {
             spec: RolloutSpec {

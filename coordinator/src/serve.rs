@@ -184,6 +184,7 @@ pub fn serve(dir: &Path, config: Option<&Path>, socket: &Path) -> Result<Exit, F
                 tokio::spawn(Coordinator::clone(&service).follow_due());
                 tokio::spawn(Coordinator::clone(&service).follow_replans());
                 tokio::spawn(Coordinator::clone(&service).follow_logs());
+                tokio::spawn(Coordinator::clone(&service).follow_snapshots());
                 service_manager::ready(&format!("API on {}", socket.display()));
                 let ended = tokio::select! {
                     ended = api::server::serve(listener, service, std::future::pending()) => {

@@ -585,6 +585,7 @@ mod services;
 mod slots;
 mod steps;
 mod thaw;
+mod tidying;
 pub mod urgent;
 mod verdicts;
 pub mod why;

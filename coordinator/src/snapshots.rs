@@ -6,7 +6,8 @@ use std::{
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use patchmesh_common::{
@@ -23,17 +24,26 @@ use crate::fault::Fault;
 const SNAPSHOTS: &str = "snapshots";
 /// Most snapshots that are listed: as many are read, one at a time.
 pub const MAX_LISTED: usize = 1000;
+/// How long a snapshot stays that nothing needs, from when it was last written. A plan can be applied for a day; whoever asks what a
+/// run went by does so within weeks.
+pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Most that are removed at once: the disk is others' as well.
+const MOST_REMOVED: usize = 100;
 /// Fewest digits of an id that is not written out.
 pub const SHORTEST: usize = 6;
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub struct Snapshots(PathBuf);
+pub struct Snapshots {
+    folder: PathBuf,
+    /// Held while one is written, and while one goes: what is frozen again at that moment stays.
+    turn: Arc<Mutex<()>>,
+}
 
 impl Snapshots {
     /// The snapshots in the coordinator's folder `dir`. Reads nothing.
     pub fn new(dir: &Path) -> Self {
-        Self(dir.join(SNAPSHOTS))
+        Self { folder: dir.join(SNAPSHOTS), turn: Arc::default() }
     }
 
     /// Keeps `snapshot` under its id.
@@ -47,7 +57,8 @@ impl Snapshots {
         })?;
         let id = snapshot.id();
         let path = self.path(id);
-        let written = durable::make_folder(&self.0).and_then(|()| durable::write(&path, &wire::encode(snapshot)));
+        let _turn = self.turn();
+        let written = durable::make_folder(&self.folder).and_then(|()| durable::write(&path, &wire::encode(snapshot)));
         written.map_err(|error| {
             let text = format!("{} cannot be written", path.display());
             Fault::new("snapshot-unwritable", text, "nothing was planned", "make room there, or correct its owner")
@@ -110,14 +121,58 @@ impl Snapshots {
         Ok((newest.into_iter().rev().map(|(written, id)| tell(id, self.read(id), wall(written))).collect(), left_out))
     }
 
+    /// Removes snapshots that were last written before `before`, that freeze no versions, and that are not `needed`: up to a hundred;
+    /// answers how many. One with versions can be named in a manifest for as long as somebody likes, and stays. One that is not what
+    /// its name says is left for people to look at. `spared` are those that were read and stay, whatever comes: none is read twice.
+    ///
+    /// # Errors
+    /// `snapshot-damaged` if the folder cannot be read, `snapshot-unwritable` if a file cannot be removed.
+    pub fn tidy(
+        &self,
+        before: SystemTime,
+        needed: &BTreeSet<SnapshotId>,
+        spared: &mut BTreeSet<SnapshotId>,
+    ) -> Result<usize, Fault> {
+        let mut removed = 0;
+        for (id, entry) in self.entries()? {
+            let is_old = || entry.metadata().and_then(|about| about.modified()).is_ok_and(|written| written < before);
+            if needed.contains(&id) || spared.contains(&id) || !is_old() {
+                continue;
+            }
+            if !self.read(id).is_ok_and(|snapshot| snapshot.versions.is_none()) {
+                spared.insert(id);
+                continue;
+            }
+            let _turn = self.turn();
+            if !is_old() {
+                continue;
+            }
+            fs::remove_file(entry.path()).map_err(|error| {
+                let text = format!("{} cannot be removed", entry.path().display());
+                Fault::new("snapshot-unwritable", text, "it stays", "correct the owner of the folder").because(error)
+            })?;
+            removed += 1;
+            if removed == MOST_REMOVED {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn path(&self, id: SnapshotId) -> PathBuf {
-        self.0.join(id.to_string())
+        self.folder.join(id.to_string())
     }
 
     fn entries(&self) -> Result<impl Iterator<Item = (SnapshotId, fs::DirEntry)>, Fault> {
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            entries => Some(entries.map_err(|error| damaged(&self.0, "the folder cannot be read").because(error))?),
+            entries => {
+                Some(entries.map_err(|error| damaged(&self.folder, "the folder cannot be read").because(error))?)
+            }
         };
         let of = |entry: fs::DirEntry| Some((SnapshotId::parse(entry.file_name().to_str()?)?, entry));
         Ok(entries.into_iter().flatten().flatten().filter_map(of))
@@ -145,8 +200,6 @@ fn damaged(path: &Path, why: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use patchmesh_common::patch::snapshot::{Choice, Rules};
 
     use super::*;
@@ -202,6 +255,36 @@ mod tests {
         let mut expected = [(id, Err("snapshot-damaged")), (good, Ok(3))];
         expected.sort();
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn old_ones_go_a_few_at_a_time_unless_somebody_needs_them_or_may_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Snapshots::new(folder.path());
+        let now = SystemTime::UNIX_EPOCH + 2 * KEPT_FOR;
+        let age = |id: SnapshotId, by: Duration| {
+            fs::File::options().write(true).open(store.path(id)).unwrap().set_modified(now - by).unwrap();
+            id
+        };
+        let second = Duration::from_secs(1);
+        let kept = |at, by| age(store.keep(&snapshot(at)).unwrap(), by);
+        let young = kept(1, KEPT_FOR - second);
+        let needed = kept(2, KEPT_FOR + second);
+        let versions =
+            age(store.keep(&Snapshot { versions: Some(Vec::new()), ..snapshot(3) }).unwrap(), KEPT_FOR + second);
+        let damaged = kept(4, Duration::ZERO);
+        fs::write(store.path(damaged), "x").unwrap();
+        age(damaged, KEPT_FOR + second);
+        for at in 10..=10 + MOST_REMOVED as i64 {
+            fs::write(store.path(snapshot(at).id()), wire::encode(&snapshot(at))).unwrap();
+            age(snapshot(at).id(), KEPT_FOR + second);
+        }
+        let (before, mut spared) = (now - KEPT_FOR, BTreeSet::new());
+        let mut tidy = || store.tidy(before, &[needed].into(), &mut spared).unwrap();
+        assert_eq!([tidy(), tidy(), tidy()], [MOST_REMOVED, 1, 0]);
+        let left: BTreeSet<_> = store.entries().unwrap().map(|(id, _)| id).collect();
+        assert_eq!(left, [young, needed, versions, damaged].into());
+        assert_eq!(spared, [versions, damaged].into());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens in one simulation: made from a seed and a profile, or read from a file.
 
+use patchmesh_common::rollout::OnHookFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -106,6 +107,9 @@ pub struct Wave {
     /// Whether the same is planned again when hosts were left out because their versions were superseded.
     #[serde(default)]
     pub replans: bool,
+    /// What the failure of a host's hook means.
+    #[serde(default)]
+    pub on_hook_failure: OnHookFailure,
     /// Whether every ring must show that all is well before the next one begins.
     #[serde(default)]
     pub shown: bool,
@@ -243,6 +247,24 @@ fn fleet(hosts: u32, rank: u8, chance: &mut crate::chance::Chance) -> u32 {
     if rank > 0 && chance.once_in(3) { limit } else { 0 }
 }
 
+/// Some of the waves that would go whenever they are applied have two short openings and a long one, which comes when every fault has
+/// healed after `span`. Not the first wave, which gives the faults hosts at work.
+fn open(waves: &mut [Wave], span: u64, chance: &mut crate::chance::Chance) {
+    for wave in waves.iter_mut().skip(1).filter(|wave| wave.openings.is_empty()) {
+        let mut short = |after: u64| {
+            let opens = after + chance.below(2 * MINUTE);
+            let last = opens + MINUTE + chance.below(2 * MINUTE);
+            [opens, last, last + chance.below(MINUTE)]
+        };
+        let first = short(wave.at);
+        let second = short(first[2] + MINUTE / 2);
+        let long = (span + 4 * MINUTE).max(second[2] + MINUTE);
+        if chance.once_in(3) {
+            wave.openings = vec![first, second, [long, long + 20 * MINUTE, long + 26 * MINUTE]];
+        }
+    }
+}
+
 /// Some of the waves that reboot do it at a time, which the first opening of a wave may not reach. Not the first wave, which gives the
 /// faults hosts at work.
 fn postpone(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
@@ -261,6 +283,17 @@ fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
             wave.unwell = [0, 3 + chance.below(8)][usize::from(chance.once_in(2))];
             wave.waits = chance.once_in(3);
         }
+    }
+}
+
+/// What a failed hook means. It does not end the first wave, which gives the faults hosts at work.
+fn hook(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
+        wave.on_hook_failure = match chance.below(3) {
+            0 => OnHookFailure::Skip,
+            1 if at > 0 => OnHookFailure::Halt,
+            _ => OnHookFailure::Fail,
+        };
     }
 }
 
@@ -325,6 +358,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                on_hook_failure: OnHookFailure::Fail,
                 replans: false,
                 shown: false,
                 sick: None,
@@ -343,6 +377,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                on_hook_failure: OnHookFailure::Fail,
                 replans: false,
                 shown: false,
                 sick: None,
@@ -367,6 +402,7 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: OnHookFailure::Fail,
             replans: false,
             shown: false,
             sick: None,
@@ -385,13 +421,16 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: OnHookFailure::Fail,
             replans: false,
             shown: false,
             sick: None,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
+        hook(&mut waves, &mut Seeds::new(seed, false).chance("hook failures"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
+        open(&mut waves, span, &mut Seeds::new(seed, false).chance("openings"));
         postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));
         show(&mut waves, rank, &mut Seeds::new(seed, false).chance("ring gates"));
         let mut scenario = Self {
@@ -468,9 +507,7 @@ impl Scenario {
             let end = pause.at + pause.lasts + 2 * MINUTE;
             let late = end.saturating_sub(self.heal);
             self.heal += late;
-            if let Some(wave) = self.waves.get_mut(2)
-                && let Some(opening) = wave.openings.get_mut(1)
-            {
+            for opening in self.waves.iter_mut().filter_map(|wave| wave.openings.last_mut()) {
                 opening.iter_mut().for_each(|time| *time += late);
             }
         }

@@ -105,7 +105,7 @@ fn a_fleet_shows_who_lacks_what_and_a_host_tells_its_patches_its_steps_and_its_p
 
 #[test]
 fn a_package_that_a_run_left_half_configured_has_failed() {
-    let Some(mut again) = unpatched(1) else { return };
+    let Some(again) = unpatched(1) else { return };
     std::fs::write(again.folder().join("hosts/demo-01/root").join(BREAK_MARKER), "").unwrap();
     let (code, recap) = again.apply(&manifest(&["demo-01"], 1, ""));
     assert_eq!((code, &recap["results"][0]["error"]["code"]), (4, &"transaction-failed".into()), "{recap}");

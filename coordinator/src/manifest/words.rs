@@ -41,8 +41,8 @@ pub(super) fn instead(error: &YamlError) -> Option<String> {
             "string scalar" | "scalar" => "write a text, no list and no fields".to_owned(),
             _ => return None,
         },
+        YamlError::InvalidBooleanStrict { .. } => "write true or false".to_owned(),
         YamlError::InvalidScalar { ty, .. } => match *ty {
-            "boolean" => "write true or false".to_owned(),
             "u8" => whole(u8::MAX.into()),
             "u16" => whole(u16::MAX.into()),
             "u32" => whole(u32::MAX.into()),

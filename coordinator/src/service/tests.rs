@@ -10,7 +10,7 @@ use patchmesh_common::{
     rollout::{
         Operation, RebootOption,
         limit::Ramp,
-        plan::ExcludedBecause,
+        plan::{ExcludedBecause, Plan},
         spec::{Asked, MAX_OPENINGS, RingSpec, Targets},
     },
     run::message::Outcome,
@@ -60,6 +60,11 @@ fn plan_of(hosts: &[(&str, u8)], max_concurrency: &str) -> PlanDocument {
     };
     let excluded = [(20, "silent"), (21, "observe-mode"), (22, "locked")].map(left_out).to_vec();
     PlanDocument::new(&spec, Frozen::default(), times, vec![hosts.iter().map(host).collect()], excluded).unwrap()
+}
+
+/// A plan for one host.
+pub(super) fn thawed() -> Plan {
+    thaw(plan_of(&[("web-1", 1)], "1"), NOW).unwrap()
 }
 
 #[test]

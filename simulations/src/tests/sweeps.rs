@@ -37,6 +37,22 @@ fn a_few_seeds_of_every_profile_keep_every_promise() {
 }
 
 #[test]
+fn openings_of_a_wave_follow_each_other_and_the_last_one_outlasts_every_fault() {
+    let mut several = 0;
+    for (seed, profile) in (1..=40).flat_map(|seed| Profile::ALL.map(|profile| (seed, profile))) {
+        let scenario = Scenario::make(seed, HOSTS, profile, 0);
+        for wave in scenario.waves.iter().filter(|wave| !wave.openings.is_empty()) {
+            let times: Vec<u64> = wave.openings.iter().flatten().copied().collect();
+            assert!(times.is_sorted() && times[0] >= wave.at, "{} seed {seed}: {times:?}", profile.word());
+            let [.., [opens, last, _]] = wave.openings[..] else { panic!("it has openings") };
+            assert!(opens > scenario.heal && last - opens >= 20 * MINUTE, "{} seed {seed}: {times:?}", profile.word());
+            several += usize::from(wave.openings.len() > 2);
+        }
+    }
+    assert!(several > 0, "no wave has more than two");
+}
+
+#[test]
 fn the_same_arguments_give_the_same_trace_on_any_thread_and_others_another() {
     let alone = run(7, Profile::Hostile);
     let beside = std::thread::scope(|scope| {
