@@ -7,6 +7,7 @@ pub mod duration;
 pub mod gossip;
 pub mod id;
 pub mod inventory;
+pub mod labels;
 pub mod machine;
 pub mod membership;
 pub mod patch;

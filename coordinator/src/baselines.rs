@@ -228,7 +228,7 @@ pub fn named(text: &Path) -> Result<Vec<PatchBaseline>, Fault> {
     match manifest::parse(&shown, &text)? {
         Manifest::Baseline(found) => Ok(vec![*found]),
         Manifest::Override(several) => Ok(several),
-        Manifest::Rollout(_)
+        Manifest::Rollout(..)
         | Manifest::Window(_)
         | Manifest::Service(_)
         | Manifest::Policy(_)
@@ -279,7 +279,11 @@ mod tests {
     use super::*;
 
     fn own(name: &str) -> PatchBaseline {
-        PatchBaseline { name: name.into(), spec: predefined::find("AWS-DebianDefaultPatchBaseline").unwrap().spec }
+        PatchBaseline {
+            name: name.into(),
+            spec: predefined::find("AWS-DebianDefaultPatchBaseline").unwrap().spec,
+            labels: Default::default(),
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ use crate::{
             RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, SurveysDocument, Time,
             WaitingDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
         },
-        not_found,
+        not_found, uncanonical,
     },
     fault::Fault,
     snapshots::Snapshots,
@@ -174,10 +174,7 @@ impl Coordinator {
             .collect();
         let times = (Time(now), Time(WallTime(now.0.saturating_add(PLAN_LIFETIME))));
         let plan = PlanDocument::new(&spec, frozen, times, hosts, excluded);
-        plan.and_then(|plan| plan.claimed_by(claims)).map_err(|error| {
-            Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
-                .because(error)
-        })
+        plan.and_then(|plan| plan.claimed_by(claims)).map_err(uncanonical)
     }
 
     /// Works on what is kept, on a thread that may wait for the disk: the mesh shares the other one.

@@ -43,7 +43,7 @@ pub(super) fn window(bytes: &[u8]) {
             offset_days,
             ..Spec::default()
         };
-        let window = MaintenanceWindow { name: "fuzzed".to_owned(), spec };
+        let window = MaintenanceWindow { name: "fuzzed".to_owned(), spec, labels: Default::default() };
         if window.check().is_ok() {
             opens(&window);
         }

@@ -216,7 +216,7 @@ async fn a_baseline_of_everything_that_is_security_finds_what_the_scan_for_secur
         approval_rules: Some(Rules { patch_rules: vec![rule] }),
         ..Spec::default()
     };
-    let baseline = PatchBaseline { name: "security".into(), spec }.check().unwrap();
+    let baseline = PatchBaseline { name: "security".into(), spec, labels: Default::default() }.check().unwrap();
     let found = evaluate(&baseline, &inventory, WallTime(0)).unwrap().rows;
     assert_eq!(found.len(), scan["patches"].as_array().unwrap().len());
     let found = found.into_iter().filter(|row| row.state == State::Missing);

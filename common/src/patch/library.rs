@@ -277,6 +277,7 @@ mod tests {
         PatchBaseline {
             name: name.into(),
             spec: Spec { operating_system: Some(os.as_str().into()), ..Spec::default() },
+            labels: Default::default(),
         }
     }
 

@@ -232,6 +232,7 @@ mod tests {
         let own = |os: Option<&str>| PatchBaseline {
             name: "x".into(),
             spec: Spec { operating_system: os.map(str::to_owned), ..Spec::default() },
+            labels: Default::default(),
         };
         let all = [own(Some("DEBIAN")), own(None), own(Some("CENTOS")), own(Some("CENTOS"))];
         assert_eq!(choose(&all, OperatingSystem::Debian), Ok(&all[0]));

@@ -387,7 +387,7 @@ impl Written {
 
     fn read(&self) -> Result<PatchBaseline, BadSnapshot> {
         let spec = serde_json::from_str(&self.spec).map_err(|error| self.part(error.to_string()))?;
-        Ok(PatchBaseline { name: self.name.clone(), spec })
+        Ok(PatchBaseline { name: self.name.clone(), spec, labels: Default::default() })
     }
 
     fn check(&self) -> Result<Checked, BadSnapshot> {
@@ -419,7 +419,7 @@ mod tests {
 
     fn baseline(name: &str, os: &str) -> PatchBaseline {
         let spec = Spec { operating_system: Some(os.into()), ..Spec::default() };
-        PatchBaseline { name: name.into(), spec }
+        PatchBaseline { name: name.into(), spec, labels: Default::default() }
     }
 
     fn snapshot(baselines: &[PatchBaseline], choice: Choice) -> Snapshot {
@@ -467,7 +467,11 @@ mod tests {
             } else {
                 text.replace("PRIORITY", "SEVERITY").replace(r#""approvalClock":"aws","#, "")
             };
-            let read = PatchBaseline { name: "own".into(), spec: serde_json::from_str(&text).unwrap() };
+            let read = PatchBaseline {
+                name: "own".into(),
+                spec: serde_json::from_str(&text).unwrap(),
+                labels: Default::default(),
+            };
             read.check().unwrap();
             let rules = Rules { baselines: vec![Written::new(&read)], ..Rules::plain(Choice::One) };
             [7, 8].map(|at| Snapshot::new(WallTime(at), rules.clone(), None).id())

@@ -13,6 +13,7 @@ use super::{
     started::{Key, Runs},
 };
 use crate::{
+    labels,
     patch::baseline::OperatingSystem,
     schedule::{
         blackout::Blackout,
@@ -45,6 +46,8 @@ pub const MAX_NAME: usize = MAX_ROLLOUT - TAIL - replan::TAIL;
 pub struct PatchPolicy {
     /// As of a rollout, and at most [`MAX_NAME`] characters.
     pub name: String,
+    /// What people note of it.
+    pub labels: labels::Labels,
     /// Everything else.
     pub spec: Spec,
 }

@@ -129,7 +129,13 @@ mod tests {
                     { "name": "scan", "operation": "Scan", "targets": ["db"], "maxConcurrency": "1" },
                 ],
             });
-            MaintenanceWindow { name: "nightly".into(), spec: serde_json::from_value(text).unwrap() }.check().unwrap()
+            MaintenanceWindow {
+                name: "nightly".into(),
+                spec: serde_json::from_value(text).unwrap(),
+                labels: Default::default(),
+            }
+            .check()
+            .unwrap()
         };
         let nightly = spec("Install", "cron(0 2 * * ? *)");
         let tags = BTreeMap::new();

@@ -17,7 +17,7 @@ use super::{
     zone::{Note, Zone},
 };
 use crate::{
-    duration,
+    duration, labels,
     rollout::task::{MAX_TARGETS, MAX_TASKS, TargetText, Task, TaskText, check as check_tasks},
     time::WallTime,
 };
@@ -51,6 +51,8 @@ const EARLY_DAYS: i64 = 2;
 pub struct MaintenanceWindow {
     /// 3 to 128 letters, digits and `_-.`.
     pub name: String,
+    /// What people note of it.
+    pub labels: labels::Labels,
     /// Everything else.
     pub spec: Spec,
 }
@@ -443,7 +445,8 @@ mod tests {
     fn opens(offset_days: Option<i64>, since: Option<&str>) -> String {
         let spec =
             Spec { schedule: "cron(0 2 ? * TUE#2 *)".into(), duration: "2h".into(), offset_days, ..Spec::default() };
-        let window = MaintenanceWindow { name: "patch-tuesday".into(), spec }.check().unwrap();
+        let window =
+            MaintenanceWindow { name: "patch-tuesday".into(), spec, labels: Default::default() }.check().unwrap();
         let kept = since.map_or(window.clone(), |since| window.kept_since(at(since)));
         let (from, next) = (at("2026-12-10T00:00:00Z"), kept.openings(at("2026-12-08T00:00:00Z")).next().unwrap());
         let newest = kept.newest(from, next.opening.opens).filter(|_| offset_days.is_some());

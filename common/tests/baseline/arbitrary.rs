@@ -144,6 +144,7 @@ pub(crate) fn baseline_of(os: OperatingSystem) -> impl Strategy<Value = PatchBas
             approval_clock: None,
             aws: rest.2,
         },
+        labels: Default::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use super::arbitrary::baseline;
 fn around(file: &Value) -> Value {
     let theirs: AwsBaseline = serde_json::from_value(file.clone()).unwrap();
     let ours = PatchBaseline::from(theirs);
-    let kept = PatchBaseline { name: ours.name.clone(), spec: yaml(&ours.spec) };
+    let kept = PatchBaseline { name: ours.name.clone(), spec: yaml(&ours.spec), labels: Default::default() };
     assert_eq!(kept, ours);
     serde_json::to_value(AwsBaseline::try_from(kept).unwrap()).unwrap()
 }

@@ -197,7 +197,10 @@ fn what_needs_a_version_of_a_rejected_advisory_is_not_installed() {
         "rejectedPatches": ["RHSA-2026:9"],
         "rejectedPatchesAction": "BLOCK"
     });
-    let baseline = PatchBaseline { name: "web".into(), spec: serde_json::from_value(spec).unwrap() }.check().unwrap();
+    let baseline =
+        PatchBaseline { name: "web".into(), spec: serde_json::from_value(spec).unwrap(), labels: Default::default() }
+            .check()
+            .unwrap();
     let judged = |needed: &str| {
         let inventory = serde_json::json!({
             "schema": "patchmesh.inventory/v1",

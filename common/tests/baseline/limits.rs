@@ -6,7 +6,7 @@ use patchmesh_common::patch::baseline::{
 };
 
 fn with(os: &str, change: impl FnOnce(&mut Spec)) -> PatchBaseline {
-    let mut baseline = PatchBaseline { name: "web".into(), spec: Spec::default() };
+    let mut baseline = PatchBaseline { name: "web".into(), spec: Spec::default(), labels: Default::default() };
     baseline.spec.operating_system = Some(os.into());
     change(&mut baseline.spec);
     baseline

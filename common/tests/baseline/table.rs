@@ -55,7 +55,7 @@ impl Group {
     pub(crate) fn baseline(&self) -> PatchBaseline {
         match (&self.predefined, &self.baseline) {
             (Some(name), None) => predefined::find(name).unwrap(),
-            (None, Some(spec)) => PatchBaseline { name: "own".into(), spec: spec.clone() },
+            (None, Some(spec)) => PatchBaseline { name: "own".into(), spec: spec.clone(), labels: Default::default() },
             _ => panic!("{}: a group has one baseline", self.group),
         }
     }

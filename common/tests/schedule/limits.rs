@@ -14,7 +14,7 @@ fn spec(schedule: &str) -> Spec {
 }
 
 fn window(spec: Spec) -> Window {
-    MaintenanceWindow { name: "nightly".into(), spec }.check().unwrap()
+    MaintenanceWindow { name: "nightly".into(), spec, labels: Default::default() }.check().unwrap()
 }
 
 fn at(text: &str) -> WallTime {
@@ -28,7 +28,7 @@ fn opens(window: &Window, from: &str, count: usize) -> Vec<String> {
 fn problems(name: &str, change: impl FnOnce(&mut Spec)) -> Vec<String> {
     let mut spec = spec("cron(0 2 * * ? *)");
     change(&mut spec);
-    let found = MaintenanceWindow { name: name.into(), spec }.check().unwrap_err();
+    let found = MaintenanceWindow { name: name.into(), spec, labels: Default::default() }.check().unwrap_err();
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -86,12 +86,13 @@ fn the_bounds_themselves_are_allowed() {
     let mut widest = spec("cron(0 2 * * ? *)");
     (widest.duration, widest.cutoff, widest.offset_days) = ("24h".into(), Some("23h".into()), Some(6));
     widest.description = Some("é".repeat(128));
-    let window = MaintenanceWindow { name: "a".repeat(128), spec: widest }.check().unwrap();
+    let window = MaintenanceWindow { name: "a".repeat(128), spec: widest, labels: Default::default() }.check().unwrap();
     assert!(window.enabled && window.start.is_none() && window.zone.name() == "UTC");
     assert!(
         MaintenanceWindow {
             name: "A_.".into(),
-            spec: Spec { duration: "1m".into(), cutoff: None, ..spec("rate(5 minutes)") }
+            spec: Spec { duration: "1m".into(), cutoff: None, ..spec("rate(5 minutes)") },
+            labels: Default::default()
         }
         .check()
         .is_ok()

@@ -146,5 +146,5 @@ fn window(schedule: &str, zone: &str, offset: i64) -> Window {
         offset_days: Some(offset),
         ..Spec::default()
     };
-    MaintenanceWindow { name: "window".into(), spec }.check().unwrap()
+    MaintenanceWindow { name: "window".into(), spec, labels: Default::default() }.check().unwrap()
 }

@@ -9,7 +9,6 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use patchmesh_common::rollout::spec::RolloutSpec;
 use patchmesh_node::api::document::OrderRequest;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -114,8 +113,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::hosts`].
-    pub async fn plan(&self, spec: &RolloutSpec) -> Result<PlanDocument, Fault> {
-        self.post("/v1/plans", Some(&SpecDocument::from(spec))).await
+    pub async fn plan(&self, spec: &SpecDocument) -> Result<PlanDocument, Fault> {
+        self.post("/v1/plans", Some(spec)).await
     }
 
     /// The plans that are being made.

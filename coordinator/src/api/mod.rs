@@ -64,6 +64,7 @@ use patchmesh_common::{
 };
 use tokio::sync::mpsc;
 
+use self::canonical::CanonicalError;
 use self::document::{
     AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
     HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument,
@@ -230,6 +231,12 @@ pub fn not_found(kind: &str, name: &str) -> Fault {
 
 /// Longest echo of what a client sent, in characters.
 const MAX_ECHO: usize = 80;
+
+/// The fault for a plan whose hash cannot be made.
+pub(crate) fn uncanonical(error: CanonicalError) -> Fault {
+    Fault::new("plan-not-canonical", "the plan has no canonical form", "nothing was planned", "report this")
+        .because(error)
+}
 
 /// The fault for a request that no version of the API takes.
 pub(crate) fn bad_request(message: impl Into<String>) -> Fault {

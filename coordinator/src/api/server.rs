@@ -25,7 +25,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 use super::{
     Answer, MAX_BODY, Service, bad_request,
     document::{PlanDocument, ReleaseRequest, SpecDocument, WatchEvent},
-    kept, not_found, verdicts,
+    kept, not_found, uncanonical, verdicts,
     who::{Peer, Who},
 };
 use crate::fault::{Exit, Fault};
@@ -157,13 +157,14 @@ async fn compliance<S: Service>(
 }
 
 async fn plan<S: Service>(State(service): State<Arc<S>>, body: Received) -> Response {
-    let spec = parse::<SpecDocument>(body).and_then(|document| {
-        RolloutSpec::try_from(document).map_err(|error| bad_request("the spec is no rollout").because(error))
-    });
-    match spec {
-        Ok(spec) => answer(service.plan(spec)).await,
-        Err(fault) => refuse(&fault),
-    }
+    let planned = async {
+        let document = parse::<SpecDocument>(body)?;
+        let labels = document.labels.clone();
+        let spec = RolloutSpec::try_from(document);
+        let spec = spec.map_err(|error| bad_request("the spec is no rollout").because(error))?;
+        service.plan(spec).await?.labelled(labels).map_err(uncanonical)
+    };
+    answer(Box::pin(planned)).await
 }
 
 #[derive(Default, Deserialize)]

@@ -113,7 +113,7 @@ mod tests {
             rejected_patches_action: Some("BLOCK".into()),
             ..Spec::default()
         };
-        let baseline = PatchBaseline { name: "web".into(), spec }.check().unwrap();
+        let baseline = PatchBaseline { name: "web".into(), spec, labels: Default::default() }.check().unwrap();
         let look = Look {
             source: Source::Manager,
             evaluation: evaluate(&baseline, &inventory, WallTime(0)).unwrap(),

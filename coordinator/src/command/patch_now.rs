@@ -14,6 +14,7 @@ use patchmesh_node::clock;
 
 use super::{block_on, plan::plan_and_start, watch};
 use crate::{
+    api::document::SpecDocument,
     cli::{Output, Socket},
     fault::{Exit, Fault},
     manifest::reboot::parse_at,
@@ -136,5 +137,5 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         let remedy = format!("see patchmesh patch-now --help; --because takes up to {MAX_BECAUSE} characters");
         Fault::new("usage", error.to_string(), "nothing was planned", remedy).exit(Exit::Usage)
     })?;
-    plan_and_start(&client, &spec, args.detach, format)
+    plan_and_start(&client, &SpecDocument::from(&spec), args.detach, format)
 }

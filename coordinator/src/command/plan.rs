@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::Args;
-use patchmesh_common::rollout::spec::RolloutSpec;
 use tokio::time::Instant;
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
     api::{
         MAX_BODY,
         client::Client,
-        document::{AppliedDocument, PlanDocument, ServiceRequest},
+        document::{AppliedDocument, PlanDocument, ServiceRequest, SpecDocument},
         server::check_plan,
     },
     cli::{Output, Socket},
@@ -79,9 +78,9 @@ pub struct ApplyArgs {
 /// What the manifest, the coordinator or printing says.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("plan", &[Format::Table, Format::Json, Format::Yaml])?;
-    let spec = manifest::read_rollout(&args.file)?;
+    let (spec, labels) = manifest::read_rollout(&args.file)?;
     let client = args.socket.client();
-    let plan = block_on(asked(&client, &spec.name, client.plan(&spec)))?;
+    let plan = block_on(asked(&client, &spec.name, client.plan(&SpecDocument::labelled(&spec, labels))))?;
     warn(&plan);
     match format {
         Format::Table => output::print(&render::plan(&plan))?,
@@ -100,7 +99,7 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
     let read = match (&args.plan, &args.file) {
         (Some(path), _) => Ok(read_plan(path)?),
         (None, Some(path)) => match manifest::read_any(path)? {
-            Manifest::Rollout(spec) => Err(*spec),
+            Manifest::Rollout(spec, labels) => Err(SpecDocument::labelled(&spec, labels)),
             other => return keep(args, &client, other),
         },
         (None, None) => return Err(no_input()),
@@ -122,7 +121,12 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
 ///
 /// # Errors
 /// What the coordinator or printing says.
-pub(super) fn plan_and_start(client: &Client, spec: &RolloutSpec, detach: bool, format: Format) -> Result<Exit, Fault> {
+pub(super) fn plan_and_start(
+    client: &Client,
+    spec: &SpecDocument,
+    detach: bool,
+    format: Format,
+) -> Result<Exit, Fault> {
     block_on(async {
         let plan = asked(client, &spec.name, client.plan(spec)).await?;
         output::talk(&render::plan(&plan));
@@ -205,7 +209,7 @@ fn keep(args: &ApplyArgs, client: &Client, manifest: Manifest) -> Result<Exit, F
             let name = spec.name.clone();
             print_kept(&block_on(client.keep_service(&name, &ServiceRequest::new(*spec)))?, format)
         }
-        Manifest::Rollout(_) | Manifest::Override(_) | Manifest::InstallList(_) => Err(Fault::new(
+        Manifest::Rollout(..) | Manifest::Override(_) | Manifest::InstallList(_) => Err(Fault::new(
             "manifest-invalid",
             "a list of AWS's is nothing that is applied",
             "nothing was changed",

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{
         client::Client,
-        document::{PlanDocument, Presence, RolloutDocument},
+        document::{PlanDocument, Presence, RolloutDocument, SpecDocument},
     },
     command::watch::{print_event, until_over},
     fault::Fault,
@@ -103,7 +103,7 @@ async fn complete(client: &Client, fleet: &Fleet, names: &BTreeSet<String>, dead
 /// Plans until every host is in: one that was just heard may still be busy with its first scan.
 async fn plan(client: &Client, spec: &RolloutSpec, fleet: &Fleet, deadline: Instant) -> Result<PlanDocument, Fault> {
     loop {
-        let left = match client.plan(spec).await {
+        let left = match client.plan(&SpecDocument::from(spec)).await {
             Ok(plan) if plan.excluded.is_empty() && plan.hosts().count() == fleet.hosts.len() => return Ok(plan),
             Ok(plan) => {
                 let reasons: Vec<_> =

@@ -17,14 +17,14 @@ pub type Written = written::Written<Spec>;
 
 impl From<PatchBaseline> for Written {
     fn from(baseline: PatchBaseline) -> Self {
-        Self::new(KIND, baseline.name, baseline.spec)
+        Self::new(KIND, (baseline.name, baseline.labels), baseline.spec)
     }
 }
 
 impl Written {
     /// The baseline, of which nothing has been checked; `None` for another kind or version.
     pub fn baseline(self) -> Option<PatchBaseline> {
-        self.parts(KIND).map(|(name, spec)| PatchBaseline { name, spec })
+        self.parts(KIND).map(|(name, labels, spec)| PatchBaseline { name, labels, spec })
     }
 }
 
@@ -34,8 +34,8 @@ impl Written {
 /// Exit 1, with file, line and field of everything that is wrong; exit 64 for what is not built yet.
 pub fn parse(file: &str, text: &str) -> Result<PatchBaseline, Fault> {
     let place = Place { file };
-    let (name, spec) = written::read(&place, text, KIND, "baseline")?;
-    let baseline = PatchBaseline { name, spec };
+    let (name, labels, spec) = written::read(&place, text, KIND, "baseline")?;
+    let baseline = PatchBaseline { name, labels, spec };
     judged(&place, text, baseline, |problem| match problem.field.as_str() {
         "name" => "metadata.name".to_owned(),
         field => format!("spec.{field}"),
@@ -249,8 +249,8 @@ spec:
         assert_eq!(message(&GOOD.replace("metadata: {name: web}\n", "")), "b.yaml:1:1: field metadata is missing");
         let two = with("DEBIAN", "CENTOS");
         assert!(two.starts_with("b.yaml: 2 problems: b.yaml:6:18: spec.approvalClock \"mesh\": "), "{two}");
-        let labels = parse("b.yaml", &GOOD.replace("web}", "web, labels: {a: b}}")).unwrap_err();
-        assert_eq!(labels.exit, Exit::Usage);
+        let labelled = parse("b.yaml", &GOOD.replace("web}", "web, labels: {team: web}}")).unwrap();
+        assert_eq!(labelled.labels["team"], "web");
         let plan = manifest::parse_rollout("b.yaml", GOOD).unwrap_err();
         assert!(plan.message.starts_with("b.yaml:2:7: kind PatchBaseline is no Rollout"), "{}", plan.message);
     }

@@ -20,6 +20,7 @@ pub use patchmesh_common::duration;
 use std::{io::Read, path::Path};
 
 use patchmesh_common::{
+    labels::Labels,
     patch::{baseline::PatchBaseline, overrides::InstallList},
     rollout::{policy::PatchPolicy, service::ServiceSpec, spec::RolloutSpec},
     schedule::window::MaintenanceWindow,
@@ -57,13 +58,13 @@ struct Bare {
     patches: Option<IgnoredAny>,
 }
 
-/// Reads the Rollout manifest at `path`; `-` is stdin.
+/// Reads the Rollout manifest at `path`, with its labels; `-` is stdin.
 ///
 /// # Errors
 /// Exit 1 for a file that cannot be read or says something wrong, exit 64 for what is not built yet.
-pub fn read_rollout(path: &Path) -> Result<RolloutSpec, Fault> {
+pub fn read_rollout(path: &Path) -> Result<(RolloutSpec, Labels), Fault> {
     let (shown, text) = read_text(path, MAX_MANIFEST, "check the path given with -f")?;
-    parse_rollout(&shown, &text)
+    parse_labelled(&shown, &text)
 }
 
 /// Reads the manifest of any kind at `path`; `-` is stdin.
@@ -112,7 +113,7 @@ pub fn kind(file: &str, text: &str) -> Result<String, Fault> {
 #[derive(Debug)]
 pub enum Manifest {
     /// `kind: Rollout`.
-    Rollout(Box<RolloutSpec>),
+    Rollout(Box<RolloutSpec>, Labels),
     /// `kind: PatchBaseline`, or AWS's JSON.
     Baseline(Box<PatchBaseline>),
     /// `kind: MaintenanceWindow`.
@@ -131,7 +132,7 @@ impl Manifest {
     /// Its kind, and its name if it has one.
     pub fn identity(&self) -> (&'static str, Option<String>) {
         match self {
-            Self::Rollout(rollout) => ("Rollout", Some(rollout.name.clone())),
+            Self::Rollout(rollout, _) => ("Rollout", Some(rollout.name.clone())),
             Self::Baseline(baseline) => (baseline::KIND, Some(baseline.name.clone())),
             Self::Window(window) => (window::KIND, Some(window.name.clone())),
             Self::Policy(policy) => (policy::KIND, Some(policy.name.clone())),
@@ -164,7 +165,7 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
         window::KIND => Ok(Manifest::Window(Box::new(window::parse(file, text)?))),
         service::KIND => Ok(Manifest::Service(Box::new(service::parse(file, text)?))),
         policy::KIND => Ok(Manifest::Policy(Box::new(policy::parse(file, text)?))),
-        _ => Ok(Manifest::Rollout(Box::new(parse_rollout(file, text)?))),
+        _ => parse_labelled(file, text).map(|(spec, labels)| Manifest::Rollout(Box::new(spec), labels)),
     }
 }
 
@@ -173,6 +174,10 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, Fault> {
 /// # Errors
 /// As [`read_rollout`].
 pub fn parse_rollout(file: &str, text: &str) -> Result<RolloutSpec, Fault> {
+    parse_labelled(file, text).map(|(spec, _)| spec)
+}
+
+fn parse_labelled(file: &str, text: &str) -> Result<(RolloutSpec, Labels), Fault> {
     let place = Place { file };
     let head: Head = place.yaml(text)?;
     if head.api_version.value != API_VERSION {

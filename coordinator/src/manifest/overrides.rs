@@ -258,7 +258,7 @@ spec:
         std::fs::write(folder.path().join("over.json"), "[{\"OperatingSystem\": \"DEBIAN\"}]").unwrap();
         let read = |fields: &str| {
             std::fs::write(&manifest, format!("{HEAD}{fields}")).unwrap();
-            crate::manifest::read_rollout(&manifest)
+            crate::manifest::read_rollout(&manifest).map(|(spec, _)| spec)
         };
         let spec = read("  installOverrideList: lists/one.yaml\n").unwrap();
         assert_eq!(spec.install_list.unwrap().patches[0].id, "nano.amd64");

@@ -22,14 +22,14 @@ pub type Written = written::Written<Spec>;
 
 impl From<PatchPolicy> for Written {
     fn from(policy: PatchPolicy) -> Self {
-        Self::new(KIND, policy.name, policy.spec)
+        Self::new(KIND, (policy.name, policy.labels), policy.spec)
     }
 }
 
 impl Written {
     /// The policy, of which nothing has been checked; `None` for another kind or version.
     pub fn policy(self) -> Option<PatchPolicy> {
-        self.parts(KIND).map(|(name, spec)| PatchPolicy { name, spec })
+        self.parts(KIND).map(|(name, labels, spec)| PatchPolicy { name, labels, spec })
     }
 }
 
@@ -80,8 +80,8 @@ pub fn parse(file: &str, text: &str) -> Result<PatchPolicy, Fault> {
         rollout::on_superseded(&place, spec.on_superseded.as_ref())?;
         refuse_aws(&place, spec.reboot.as_ref())?;
     }
-    let (name, spec) = written::read(&place, text, KIND, "policy")?;
-    let policy = PatchPolicy { name, spec };
+    let (name, labels, spec) = written::read(&place, text, KIND, "policy")?;
+    let policy = PatchPolicy { name, labels, spec };
     match policy.check() {
         Ok(_) => Ok(policy),
         Err(problems) => Err(written::judged(&place, text, problems)),
@@ -161,6 +161,9 @@ spec:
         assert!(matches!(manifest::parse("p.yaml", GOOD), Ok(Manifest::Policy(found)) if *found == policy));
         let json = serde_json::to_string(&Written::from(policy.clone())).unwrap();
         assert_eq!(serde_json::from_str::<Written>(&json).unwrap().policy(), Some(policy));
+        let labelled = parse("p.yaml", &GOOD.replace("nightly}", "nightly, labels: {team: web}}")).unwrap();
+        assert_eq!(labelled.labels["team"], "web");
+        assert_eq!(parse("p.yaml", &yaml(labelled.clone()).unwrap()).unwrap(), labelled);
         for targets in
             ["{all: true}", "{names: [a, b]}", "{selector: {matchLabels: {app: web}}}", "{matching: 'site=a,!b'}"]
         {

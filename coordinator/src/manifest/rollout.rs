@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchmesh_common::{
+    labels::Labels,
     patch::{baseline::aws::AwsBaseline, overrides::InstallList},
     rollout::{
         OnHookFailure, OnSuperseded, Operation,
@@ -21,11 +22,12 @@ use super::{
     overrides::{self, Deciding, Given},
     reboot::{self, RebootYaml},
     rings::{self, RAMPS, RingYaml},
+    written::labelled,
 };
 use crate::fault::Fault;
 
 /// Fields that are known and refused by name, because nothing would act on them yet.
-pub(super) const TO_COME: [&str; 3] = ["labels", "policy", "services"];
+pub(super) const TO_COME: [&str; 2] = ["policy", "services"];
 
 type NotYet = Option<Spanned<IgnoredAny>>;
 
@@ -44,7 +46,7 @@ pub(super) struct Document {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     name: Spanned<String>,
-    labels: NotYet,
+    labels: Option<Spanned<Labels>>,
 }
 
 #[derive(Deserialize)]
@@ -124,10 +126,11 @@ impl HooksToCome {
     }
 }
 
-/// The specification that `document`, read from `text`, asks for, with every default filled in.
-pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<RolloutSpec, Fault> {
+/// The specification that `document`, read from `text`, asks for, with every default filled in, and what people note of it.
+pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<(RolloutSpec, Labels), Fault> {
     let Document { metadata, spec, .. } = document;
-    refuse_not_built(place, &metadata, &spec)?;
+    refuse_not_built(place, &spec)?;
+    let labels = labelled(place, metadata.labels)?;
     on_limit(place, spec.on_limit.as_ref())?;
     let gates = gates::gates(place, spec.gates)?;
     let (at, targets) = (spec.targets.referenced, spec.targets.value);
@@ -207,12 +210,11 @@ pub(super) fn spec(place: &Place<'_>, text: &str, document: Document) -> Result<
         };
         place.fault(location, error.to_string())
     })?;
-    Ok(checked)
+    Ok((checked, labels))
 }
 
-fn refuse_not_built(place: &Place<'_>, metadata: &Metadata, spec: &Spec) -> Result<(), Fault> {
+fn refuse_not_built(place: &Place<'_>, spec: &Spec) -> Result<(), Fault> {
     let refused = [
-        (&metadata.labels, "field metadata.labels", "leave it out"),
         (&spec.policy, "field spec.policy", "write its content into the Rollout"),
         (&spec.services, "field spec.services", "leave it out: what is kept as kind Service holds for every rollout"),
     ];

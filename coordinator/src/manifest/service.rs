@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use patchmesh_common::rollout::{limit::Limit, service::ServiceSpec, spec::SpecError};
+use patchmesh_common::{
+    labels::Labels,
+    rollout::{limit::Limit, service::ServiceSpec, spec::SpecError},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
 use super::{
     API_VERSION, Head, Place, clip,
     gates::{self, GateYaml},
+    written::labelled,
 };
 use crate::fault::Fault;
 
@@ -30,7 +34,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     name: Spanned<String>,
-    labels: Option<Spanned<IgnoredAny>>,
+    labels: Option<Spanned<Labels>>,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +66,7 @@ pub fn parse(file: &str, text: &str) -> Result<ServiceSpec, Fault> {
         return Err(place.fault(Some(head.kind.referenced), message));
     }
     let Document { metadata, spec, .. } = place.yaml(text)?;
-    if let Some(labels) = metadata.labels {
-        return Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out"));
-    }
+    labelled(&place, metadata.labels)?;
     let (selector_at, spread_at) = (spec.selector.referenced, spec.spread.as_ref().map(|tag| tag.referenced));
     let last_at = spec.last.as_ref().map(|last| last.referenced);
     let probe_at = spec.probe.as_ref().map(|probe| probe.referenced);
@@ -143,8 +145,10 @@ spec:
             assert_eq!(fault.exit, Exit::Error);
             assert!(fault.message.starts_with(at), "{}", fault.message);
         }
-        let labels = GOOD.replace("name: pg}", "name: pg, labels: {a: b}}");
-        assert_eq!(parse("s.yaml", &labels).unwrap_err().exit, Exit::Usage);
+        let labels = |text: &str| parse("s.yaml", &GOOD.replace("name: pg}", &format!("name: pg, labels: {text}}}")));
+        assert_eq!(labels("{team: web}").unwrap(), parse("s.yaml", GOOD).unwrap());
+        let told = labels("{a b: web}").unwrap_err().message;
+        assert!(told.starts_with("s.yaml:3:30: metadata.labels: the key \"a b\" is not allowed"), "{told}");
     }
 
     #[test]

@@ -24,14 +24,14 @@ pub type Written = written::Written<Spec>;
 
 impl From<MaintenanceWindow> for Written {
     fn from(window: MaintenanceWindow) -> Self {
-        Self::new(KIND, window.name, window.spec)
+        Self::new(KIND, (window.name, window.labels), window.spec)
     }
 }
 
 impl Written {
     /// The window, of which nothing has been checked; `None` for another kind or version.
     pub fn window(self) -> Option<MaintenanceWindow> {
-        self.parts(KIND).map(|(name, spec)| MaintenanceWindow { name, spec })
+        self.parts(KIND).map(|(name, labels, spec)| MaintenanceWindow { name, labels, spec })
     }
 }
 
@@ -94,8 +94,8 @@ pub fn parse(file: &str, text: &str) -> Result<MaintenanceWindow, Fault> {
         }
         spec.tasks.into_iter().flatten().try_for_each(|task| task.refuse(&place))?;
     }
-    let (name, spec) = written::read(&place, text, KIND, "window")?;
-    let window = MaintenanceWindow { name, spec };
+    let (name, labels, spec) = written::read(&place, text, KIND, "window")?;
+    let window = MaintenanceWindow { name, labels, spec };
     match window.check() {
         Ok(_) => Ok(window),
         Err(problems) => Err(written::judged(&place, text, problems)),
@@ -224,7 +224,7 @@ spec:
             "w.yaml:25:39: hooks.onFailure \"stop\" is unknown: write fail or skip or halt"
         );
         assert!(message("priority: 1", "priority: -1").starts_with("w.yaml:19:17: "));
-        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field spec.tasks[0].maxConcurrency is missing"));
+        assert!(message("      maxConcurrency: 10%\n", "").ends_with("field spec.tasks[1].maxConcurrency is missing"));
         assert!(
             message("CANCEL_TASK", "STOP").starts_with("w.yaml:28:23: spec.tasks[1].cutoffBehavior \"STOP\": write")
         );
@@ -243,7 +243,8 @@ spec:
             assert_eq!(fault.exit, Exit::Usage, "{}", fault.message);
             assert!(fault.message.starts_with(told), "{told}: {}", fault.message);
         }
-        let labels = GOOD.replace("tuesday}", "tuesday, labels: {a: b}}");
-        assert!(parse("w.yaml", &labels).unwrap_err().message.contains("field metadata.labels is not built yet"));
+        let labelled = parse("w.yaml", &GOOD.replace("tuesday}", "tuesday, labels: {team: web}}")).unwrap();
+        assert_eq!(labelled.labels["team"], "web");
+        assert_eq!(parse("w.yaml", &yaml(labelled.clone()).unwrap()).unwrap(), labelled);
     }
 }

@@ -1,6 +1,9 @@
 //! Manifests that the coordinator keeps: a name and a `spec`, read strictly, written, and read again.
 
-use patchmesh_common::schedule::window::Problem;
+use patchmesh_common::{
+    labels::{self, Labels},
+    schedule::window::Problem,
+};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -24,18 +27,23 @@ pub struct Written<S> {
 #[serde(deny_unknown_fields)]
 struct WrittenMetadata {
     name: String,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    labels: Labels,
 }
 
 impl<S> Written<S> {
-    /// The manifest of kind `kind` called `name`.
-    pub(super) fn new(kind: &str, name: String, spec: S) -> Self {
-        Self { api_version: API_VERSION.to_owned(), kind: kind.to_owned(), metadata: WrittenMetadata { name }, spec }
+    /// The manifest of kind `kind` called `name`, with `labels`.
+    pub(super) fn new(kind: &str, (name, labels): (String, Labels), spec: S) -> Self {
+        let metadata = WrittenMetadata { name, labels };
+        Self { api_version: API_VERSION.to_owned(), kind: kind.to_owned(), metadata, spec }
     }
 
-    /// Name and `spec`, of which nothing has been checked; `None` for another kind or version.
-    pub(super) fn parts(self, kind: &str) -> Option<(String, S)> {
-        let ours = self.api_version == API_VERSION && self.kind == kind;
-        ours.then_some((self.metadata.name, self.spec))
+    /// Name and `spec`, of which nothing has been checked, and labels; `None` for another kind or version, and for labels that are
+    /// not allowed.
+    pub(super) fn parts(self, kind: &str) -> Option<(String, Labels, S)> {
+        let WrittenMetadata { name, labels } = self.metadata;
+        let ours = self.api_version == API_VERSION && self.kind == kind && labels::check(&labels).is_ok();
+        ours.then_some((name, labels, self.spec))
     }
 }
 
@@ -54,19 +62,19 @@ struct Document<S> {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     name: String,
-    labels: Option<Spanned<IgnoredAny>>,
+    labels: Option<Spanned<Labels>>,
 }
 
-/// Name and `spec` of a manifest of kind `kind`, in words a `noun`.
+/// Name, labels and `spec` of a manifest of kind `kind`, in words a `noun`.
 ///
 /// # Errors
-/// Exit 1 for another kind or version, and for what does not fit `S`; exit 64 for what is not built yet.
+/// Exit 1 for another kind or version, for what does not fit `S`, and for labels that are not allowed.
 pub(super) fn read<S: DeserializeOwned>(
     place: &Place<'_>,
     text: &str,
     kind: &str,
     noun: &str,
-) -> Result<(String, S), Fault> {
+) -> Result<(String, Labels, S), Fault> {
     let head: Head = place.yaml(text)?;
     if head.api_version.value != API_VERSION {
         let message =
@@ -78,9 +86,15 @@ pub(super) fn read<S: DeserializeOwned>(
         return Err(place.fault(Some(head.kind.referenced), message));
     }
     let Document { metadata, spec, .. } = place.yaml(text)?;
-    match metadata.labels {
-        Some(labels) => Err(place.not_built(labels.referenced, "field metadata.labels", "leave it out")),
-        None => Ok((metadata.name, spec)),
+    Ok((metadata.name, labelled(place, metadata.labels)?, spec))
+}
+
+/// The labels of a manifest, which decide nothing.
+pub(super) fn labelled(place: &Place<'_>, given: Option<Spanned<Labels>>) -> Result<Labels, Fault> {
+    let Some(Spanned { value, referenced, .. }) = given else { return Ok(Labels::new()) };
+    match labels::check(&value) {
+        Ok(()) => Ok(value),
+        Err(error) => Err(place.fault(Some(referenced), format!("metadata.labels: {error}"))),
     }
 }
 

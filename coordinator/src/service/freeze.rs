@@ -321,7 +321,9 @@ mod tests {
         };
         for (name, spec) in [("nightly", schedule("cron(0 2 * * ? *)")), ("once", schedule("at(2026-12-01T02:00:00)"))]
         {
-            store.put_window(MaintenanceWindow { name: name.into(), spec }, &unnoted).unwrap();
+            store
+                .put_window(MaintenanceWindow { name: name.into(), spec, labels: Default::default() }, &unnoted)
+                .unwrap();
         }
         let now = at("2026-12-01T03:00:00.250Z");
         let found = openings(&spec(&["nightly"], &[]), &store, now).unwrap();

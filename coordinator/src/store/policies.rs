@@ -195,7 +195,9 @@ mod tests {
         policy.spec.windows = vec!["sundays".into()];
         assert_eq!(store.put_policy(policy.clone(), &unnoted).unwrap_err().message, "there is no window \"sundays\"");
         let spec = Spec { schedule: "cron(0 2 ? * SUN *)".into(), duration: "2h".into(), ..Spec::default() };
-        store.put_window(MaintenanceWindow { name: "sundays".into(), spec }, &unnoted).unwrap();
+        store
+            .put_window(MaintenanceWindow { name: "sundays".into(), spec, labels: Default::default() }, &unnoted)
+            .unwrap();
         store.put_policy(policy, &unnoted).unwrap();
         fs::write(dir.path().join("policies/nightly.yaml"), "x").unwrap();
         assert_eq!(store.policies().unwrap_err().code, "store-damaged");

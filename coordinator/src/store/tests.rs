@@ -16,7 +16,7 @@ pub(crate) fn unnoted(_: Intent) -> Result<(), Fault> {
 
 fn own(name: &str) -> PatchBaseline {
     let spec = Spec { operating_system: Some("DEBIAN".into()), ..Spec::default() };
-    PatchBaseline { name: name.into(), spec }
+    PatchBaseline { name: name.into(), spec, labels: Default::default() }
 }
 
 fn described(name: &str, text: &str) -> PatchBaseline {

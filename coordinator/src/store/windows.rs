@@ -166,7 +166,7 @@ mod tests {
     fn window(name: &str, schedule: &str) -> MaintenanceWindow {
         let spec =
             Spec { schedule: schedule.into(), duration: "2h".into(), cutoff: Some("30m".into()), ..Spec::default() };
-        MaintenanceWindow { name: name.into(), spec }
+        MaintenanceWindow { name: name.into(), spec, labels: Default::default() }
     }
 
     fn at(text: &str) -> WallTime {

@@ -39,7 +39,7 @@ fn whoever_gives_an_order_is_named_by_what_they_say_and_by_what_the_kernel_says(
     let served = Served::start(fake);
     let client = Client::new(&served.socket);
     block_on(async {
-        let plan = client.plan(&spec()).await.unwrap();
+        let plan = client.plan(&SpecDocument::from(&spec())).await.unwrap();
         client.apply(&plan).await.unwrap();
         for act in ["pause", "resume", "stop"] {
             client.act(ID, act).await.unwrap();
@@ -108,6 +108,25 @@ fn whoever_changes_what_is_kept_is_named_and_so_is_the_change() {
 }
 
 #[test]
+fn a_plan_shows_what_people_note_of_it() {
+    let served = Served::start(Fake::default());
+    let client = Client::new(&served.socket);
+    block_on(async {
+        let plain = client.plan(&SpecDocument::from(&spec())).await.unwrap();
+        assert!(!serde_json::to_string(&plain).unwrap().contains("labels"), "nothing is noted");
+        let noted = SpecDocument::labelled(&spec(), [("team".to_owned(), "web".to_owned())].into());
+        let plan = client.plan(&noted).await.unwrap();
+        assert_eq!(plan.spec.labels["team"], "web");
+        assert_eq!(plan.hash, plan.computed_hash().unwrap());
+        assert_ne!(plan.hash, plain.hash);
+        client.apply(&plan).await.unwrap();
+        let wrong = SpecDocument::labelled(&spec(), [("a b".to_owned(), String::new())].into());
+        let fault = client.plan(&wrong).await.unwrap_err();
+        assert!(fault.chain().contains("labels: the key \"a b\" is not allowed"), "{}", fault.chain());
+    });
+}
+
+#[test]
 fn every_question_is_answered_as_the_service_said() {
     let served = Served::start(Fake::default());
     let client = Client::new(&served.socket);
@@ -124,7 +143,7 @@ fn every_question_is_answered_as_the_service_said() {
         assert_eq!(client.compliance(None).await.unwrap().fleet.hosts, 4);
         assert_eq!(client.patches("db-1").await.unwrap().patches.len(), 5);
         assert_eq!(client.history("db-1").await.unwrap().reports.len(), 2);
-        let plan = client.plan(&spec()).await.unwrap();
+        let plan = client.plan(&SpecDocument::from(&spec())).await.unwrap();
         assert_eq!(plan, fake::plan(&spec()));
         assert_eq!(client.apply(&plan).await.unwrap().id, ID);
         assert_eq!(client.rollouts().await.unwrap().rollouts[0].id, ID);
@@ -159,7 +178,7 @@ fn faults_travel_with_their_code_remedy_and_exit() {
         assert_eq!(unwatched.message, "there is no rollout \"monthly\"");
         let mut spec = spec();
         spec.name = "stale".into();
-        let plan = client.plan(&spec).await.unwrap();
+        let plan = client.plan(&SpecDocument::from(&spec)).await.unwrap();
         assert_eq!(client.apply(&plan).await.unwrap_err().exit, Exit::StalePlan);
     });
 }

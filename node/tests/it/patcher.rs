@@ -486,7 +486,7 @@ fn snapshot() -> Snapshot {
         approved_patches: Some(vec!["tool".into()]),
         ..Spec::default()
     };
-    let baseline = PatchBaseline { name: "web".into(), spec };
+    let baseline = PatchBaseline { name: "web".into(), spec, labels: Default::default() };
     let rules = Rules { baselines: vec![Written::new(&baseline)], ..Rules::plain(Choice::One) };
     Snapshot { at: WallTime(5), rules, versions: None }
 }

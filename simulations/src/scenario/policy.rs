@@ -35,7 +35,7 @@ pub struct Policy {
 impl Policy {
     /// Its manifest, as the policy `number` of its scenario.
     pub fn manifest(&self, number: usize) -> PatchPolicy {
-        PatchPolicy { name: format!("policy-{number}"), spec: self.spec.clone() }
+        PatchPolicy { name: format!("policy-{number}"), spec: self.spec.clone(), labels: Default::default() }
     }
 
     /// What is wrong with the policy `number`; `None` if a simulation can have it.

@@ -32,7 +32,7 @@ pub(super) fn everything(spec: Spec) -> Checked {
 
 fn own(spec: Spec) -> Checked {
     let spec = Spec { operating_system: Some("DEBIAN".into()), ..spec };
-    PatchBaseline { name: "own".into(), spec }.check().unwrap()
+    PatchBaseline { name: "own".into(), spec, labels: Default::default() }.check().unwrap()
 }
 
 /// What adds a rejected list to a baseline.
@@ -249,7 +249,7 @@ async fn a_baseline_of_another_system_judges_nothing() {
     }
     let fixture = Fixture::new();
     let spec = Spec { operating_system: Some("UBUNTU".into()), ..Spec::default() };
-    let baseline = PatchBaseline { name: "ubuntu".into(), spec }.check().unwrap();
+    let baseline = PatchBaseline { name: "ubuntu".into(), spec, labels: Default::default() }.check().unwrap();
     let apt = fixture.open().await;
     let refusal = apt.evaluate(&baseline, None, WallTime(0), &FirstSeen::default()).await.unwrap_err();
     assert!(refusal.text.contains("baseline ubuntu is for UBUNTU"), "{}", refusal.text);

@@ -160,6 +160,7 @@ impl From<AwsBaseline> for PatchBaseline {
         let source = |AwsSource { name, products, configuration }| Source { name, products, configuration };
         Self {
             name: theirs.name,
+            labels: crate::labels::Labels::new(),
             spec: Spec {
                 operating_system: theirs.operating_system,
                 description: theirs.description,
@@ -209,7 +210,7 @@ impl TryFrom<PatchBaseline> for AwsBaseline {
     /// # Errors
     /// If date gates read the mesh's clock: in AWS the same file would mean something else.
     fn try_from(ours: PatchBaseline) -> Result<Self, NoCounterpart> {
-        let PatchBaseline { name, spec } = ours;
+        let PatchBaseline { name, spec, .. } = ours;
         if let Some(clock) = spec.approval_clock.filter(|clock| clock != super::ApprovalClock::Aws.as_str()) {
             return Err(NoCounterpart(clock));
         }

@@ -22,6 +22,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use words::{ApprovalClock, ComplianceLevel, FilterKey, RejectedAction, SecurityUpdates};
 
+use crate::labels;
+
 /// A baseline as it is written: `metadata.name` and `spec` of a manifest of kind `PatchBaseline`.
 ///
 /// What is absent stays absent, so that a file of AWS's is exported as it came. Words are texts here; [`Self::check`] judges them.
@@ -29,6 +31,8 @@ pub use words::{ApprovalClock, ComplianceLevel, FilterKey, RejectedAction, Secur
 pub struct PatchBaseline {
     /// 3 to 128 letters, digits and `_-.`.
     pub name: String,
+    /// What people note of it.
+    pub labels: labels::Labels,
     /// Everything else.
     pub spec: Spec,
 }

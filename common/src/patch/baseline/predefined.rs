@@ -70,6 +70,7 @@ fn baseline((name, os, called, rules): &Row) -> PatchBaseline {
             sources: Some(Vec::new()),
             ..Spec::default()
         },
+        labels: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use schemars::{
 };
 
 use super::{OperatingSystem, Spec, aws::AwsBaseline, check::MAX_GLOBAL_FILTERS, check::MAX_NAME};
-use crate::patch::overrides::InstallList;
+use crate::{labels, patch::overrides::InstallList};
 
 /// Of a manifest of kind `PatchBaseline`.
 pub fn patch_baseline() -> Schema {
@@ -28,7 +28,15 @@ pub fn manifest<S: JsonSchema>(kind: &str, name: Schema) -> Schema {
             "kind": { "const": kind },
             "metadata": {
                 "type": "object",
-                "properties": { "name": name },
+                "properties": {
+                    "name": name,
+                    "labels": {
+                        "description": "What people note: it is kept or shown with the name, and decides nothing.",
+                        "type": "object",
+                        "maxProperties": labels::MAX_LABELS,
+                        "additionalProperties": { "type": "string", "maxLength": labels::MAX_VALUE },
+                    },
+                },
                 "required": ["name"],
                 "additionalProperties": false,
             },

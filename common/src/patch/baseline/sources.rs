@@ -328,7 +328,9 @@ mod tests {
             ..Default::default()
         };
         let checked = |products: &[&str]| {
-            super::super::PatchBaseline { name: "own".into(), spec: spec(products) }.check().unwrap()
+            super::super::PatchBaseline { name: "own".into(), spec: spec(products), labels: Default::default() }
+                .check()
+                .unwrap()
         };
         let chosen = |products: &[&str], product: &str| {
             let sources = checked(products).sources_for(product).map_err(|error| error.to_string())?;

@@ -34,5 +34,5 @@ pub fn host_management() -> PatchPolicy {
         on_superseded: None,
         logs: None,
     };
-    PatchPolicy { name: HOST_MANAGEMENT.to_owned(), spec }
+    PatchPolicy { name: HOST_MANAGEMENT.to_owned(), spec, labels: Default::default() }
 }

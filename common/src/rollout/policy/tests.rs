@@ -68,7 +68,7 @@ fn careful(spec: &mut Spec) {
     let (from, to) = ("2026-12-18T00:00:00Z".into(), "2027-01-04T00:00:00Z".into());
     spec.blackouts = vec![BlackoutText { from, to }];
     spec.hooks = Some(Hooks { timeout: None, on_failure: Some(OnHookFailure::Halt) });
-    (spec.on_limit, spec.on_superseded) = (Some(OnLimit::Halt), Some(OnHookFailure, OnSuperseded::Wait));
+    (spec.on_limit, spec.on_superseded) = (Some(OnLimit::Halt), Some(OnSuperseded::Wait));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn written() -> MaintenanceWindow {
         ],
         ..Spec::default()
     };
-    MaintenanceWindow { name: "nightly".into(), spec }
+    MaintenanceWindow { name: "nightly".into(), spec, labels: Default::default() }
 }
 
 fn window() -> Window {
@@ -130,6 +130,7 @@ fn everything_that_is_wrong_is_named_with_its_place() {
     let free = MaintenanceWindow {
         name: "Patch_Tuesday".into(),
         spec: Spec { tasks: vec![], targets: vec![], ..written().spec },
+        labels: Default::default(),
     };
     free.check().unwrap();
 }

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use patchmesh_common::{
     id::SnapshotId,
     inventory::{PackageChange, PackageRemoval, Transaction},
+    labels::{self, LabelError, Labels},
     patch::{Approval, baseline::OperatingSystem, overrides::InstallList},
     rollout::{
         OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::ResolvedLimit,
-        policy::{Labels, TargetsText},
+        policy::{Labels as TagsText, TargetsText},
         ring::PlannedRing,
         spec::{Asked, RingSpec, RolloutSpec, SpecError, Targets, Urgent},
     },
@@ -53,6 +54,9 @@ pub struct TargetsDocument {
 pub struct SpecDocument {
     /// Name of the rollout.
     pub name: String,
+    /// What people note of it; absent if they note nothing.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Scan or Install.
     pub operation: Operation,
     /// Which hosts.
@@ -134,7 +138,7 @@ impl TryFrom<TargetsDocument> for Targets {
 
     fn try_from(document: TargetsDocument) -> Result<Self, SpecDocumentError> {
         let TargetsDocument { all, names, selector, matching, patch_groups } = document;
-        let labels = selector.map(|selector| Labels { match_labels: selector.match_labels });
+        let labels = selector.map(|selector| TagsText { match_labels: selector.match_labels });
         TargetsText { all, names, selector: labels, matching, patch_groups }
             .targets()
             .map_err(|_| SpecDocumentError::Targets)
@@ -181,12 +185,16 @@ pub enum SpecDocumentError {
     /// A value.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// What people note.
+    #[error("labels: {0}")]
+    Labels(#[from] LabelError),
 }
 
 impl From<&RolloutSpec> for SpecDocument {
     fn from(spec: &RolloutSpec) -> Self {
         Self {
             name: spec.name.clone(),
+            labels: Labels::new(),
             operation: spec.operation,
             targets: TargetsDocument::from(&spec.targets),
             baseline: match &spec.baseline {
@@ -214,6 +222,13 @@ impl From<&RolloutSpec> for SpecDocument {
             ring_gates: spec.ring_gates.clone(),
             on_superseded: spec.on_superseded,
         }
+    }
+}
+
+impl SpecDocument {
+    /// `spec`, with what people note of it.
+    pub fn labelled(spec: &RolloutSpec, labels: Labels) -> Self {
+        Self { labels, ..Self::from(spec) }
     }
 }
 
@@ -255,6 +270,7 @@ impl TryFrom<SpecDocument> for RolloutSpec {
             on_superseded: document.on_superseded,
         };
         spec.check()?;
+        labels::check(&document.labels)?;
         Ok(spec)
     }
 }
@@ -477,6 +493,18 @@ impl PlanDocument {
         };
         plan.hash = plan.computed_hash()?;
         Ok(plan)
+    }
+
+    /// The same plan, with what people note of it.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] if a number has no canonical form.
+    pub fn labelled(mut self, labels: Labels) -> Result<Self, CanonicalError> {
+        if self.spec.labels != labels {
+            self.spec.labels = labels;
+            self.hash = self.computed_hash()?;
+        }
+        Ok(self)
     }
 
     /// The same plan, beside `claims` of other rollouts.

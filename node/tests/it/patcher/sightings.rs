@@ -40,7 +40,7 @@ fn what_the_mesh_has_not_decided_counts_since_this_host_met_it() {
         for (clock, dates) in [("mesh", "[Some(7), Some(8), Some(2), None]"), ("aws", "[None, None, None, None]")] {
             let spec =
                 Spec { operating_system: Some("DEBIAN".into()), approval_clock: Some(clock.into()), ..Spec::default() };
-            let baselines = vec![Written::new(&PatchBaseline { name: "own".into(), spec })];
+            let baselines = vec![Written::new(&PatchBaseline { name: "own".into(), spec, labels: Default::default() })];
             let since = |name: &str, since| {
                 let (name, arch, version, sha256) = seen(name);
                 Since { name, arch, version, sha256, since: WallTime(since) }

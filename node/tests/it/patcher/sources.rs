@@ -96,7 +96,7 @@ fn snapshot(products: &[&str]) -> Snapshot {
         configuration: "deb https://deb.example.org s main".into(),
     };
     let spec = Spec { operating_system: Some("DEBIAN".into()), sources: Some(vec![extra]), ..Spec::default() };
-    let baselines = vec![Written::new(&PatchBaseline { name: "own".into(), spec })];
+    let baselines = vec![Written::new(&PatchBaseline { name: "own".into(), spec, labels: Default::default() })];
     let rules = Rules { baselines, choice: Choice::One, list: None, first_seen: Vec::new() };
     Snapshot { at: WallTime(0), rules, versions: None }
 }
