@@ -5,7 +5,7 @@ mod gating;
 mod hearing;
 pub mod looks;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, Recipient};
 use futures::channel::oneshot;
@@ -36,7 +36,7 @@ use rand::{Rng, rngs::ChaCha12Rng};
 use tokio::sync::mpsc;
 
 use crate::{
-    api::document::WatchEvent,
+    api::document::{SurveyRow, SurveysDocument, WatchEvent},
     fault::Fault,
     ledger::LedgerFile,
     service::freeze::Question,
@@ -53,6 +53,7 @@ const SHOW: Duration = Duration::from_millis(100);
 
 struct Asking {
     request: CommandId,
+    name: String,
     operation: Operation,
     question: Question,
     survey: Survey,
@@ -286,12 +287,21 @@ impl CoordinatorActor {
             Fault::new(code, error.to_string(), "nothing was planned", remedy)
         })?;
         let (reply, answer) = oneshot::channel();
-        let (request, operation) = (CommandId(self.draw()), spec.operation);
-        let asking = Asking { request, operation, question, survey, reply };
+        let (request, name, operation) = (CommandId(self.draw()), spec.name.clone(), spec.operation);
+        let asking = Asking { request, name, operation, question, survey, reply };
         self.ask(&asking, now);
         self.asking.push(asking);
         self.finish_surveys(now);
         Ok(answer)
+    }
+
+    /// The plans for which hosts are being asked.
+    pub fn surveys(&self) -> SurveysDocument {
+        SurveysDocument::new(self.asking.iter().map(|asking| {
+            let targets = u32::try_from(asking.survey.progress().1).unwrap_or(u32::MAX);
+            let waits_for = asking.survey.waits_for().map(str::to_owned).collect();
+            SurveyRow { rollout: asking.name.clone(), targets, waits_for }
+        }))
     }
 
     fn ask(&mut self, asking: &Asking, now: Now) {
@@ -397,10 +407,14 @@ impl Handler<ViewChanged> for CoordinatorActor {
 
     fn handle(&mut self, message: ViewChanged, cx: &mut Context<Self>) {
         self.view = message.0;
+        let alive = self.view.iter().filter(|host| host.presence == Presence::Alive);
+        let alive: BTreeSet<_> = alive.map(|host| host.node).collect();
+        self.asking.iter_mut().for_each(|asking| asking.survey.see(&alive));
         let seen = self.view.iter().filter(|host| !host.own && is_host(host)).map(|host| Seen {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            sealed: host.record.sealed_at,
             words: Words { name: host.membership.name.clone(), tags: tags(host), expires: host.membership.expires },
         });
         self.feed(Event::View(seen.collect()), cx);

@@ -17,7 +17,7 @@ pub use self::{
     compliance::{compliance, compliance_rows, history, patch_rows, patches},
     kept::{snapshot, snapshot_rows, snapshots, step_rows, steps},
     live::Live,
-    plan::plan,
+    plan::{plan, survey},
     recap::{recap, recap_rows},
     services::{service, services},
     stop::stop,

@@ -44,8 +44,8 @@ use crate::{
             AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, Estimate, Excluded, Frozen,
             HistoryDocument, HostDocument, HostRow, HostsDocument, KeptDocument, PatchesDocument, PlanDocument,
             PlanHost, PoliciesDocument, PolicyDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
-            RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, Time, WaitingDocument,
-            WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+            RolloutsDocument, ServiceDocument, ServicesDocument, SlotsDocument, StepsDocument, SurveysDocument, Time,
+            WaitingDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
         },
         not_found, uncanonical,
     },
@@ -333,6 +333,10 @@ impl Service for Coordinator {
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         Box::pin(self.make_plan(spec))
+    }
+
+    fn surveys(&self) -> Answer<'_, SurveysDocument> {
+        Box::pin(self.ask(|actor, _| actor.surveys()))
     }
 
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {

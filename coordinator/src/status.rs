@@ -4,6 +4,7 @@ use patchmesh_common::{
     id::RolloutId,
     rollout::{
         ledger::{HostState, Ledger, Progress, RolloutState as Standing},
+        limit::based,
         plan::{ExcludedBecause, ExcludedHost, ResolvedLimit},
         planner::{self, Desk, Waits},
         replan::{self, Next},
@@ -86,7 +87,9 @@ impl View<'_> {
             if waiting != Waiting::Halted {
                 return (RolloutState::Halted, reason(waiting.code(), waiting.text()));
             }
-            let text = format!("{} failed; maxErrors is {}", hosts(counts.failed), state.plan.max_errors.given);
+            let limit = &state.plan.max_errors;
+            let limit = based(&limit.given, limit.resolved, state.plan.hosts.len());
+            let text = format!("{} failed; maxErrors is {limit}", hosts(counts.failed));
             return (RolloutState::Halted, reason("max-errors-exceeded", text));
         }
         if state.stopped.is_some() {
@@ -135,7 +138,9 @@ impl View<'_> {
     /// The recap.
     pub fn recap(&self, id: RolloutId, state: &Standing) -> RolloutDocument {
         let (name, reason) = self.state(id, state);
-        let planned = (0..state.hosts.len()).map(|at| self.result(state, at));
+        // What hosts have in common is computed once.
+        let waits = self.waits(id).filter(|_| state.ended_at.is_none());
+        let planned = (0..state.hosts.len()).map(|at| self.result(state, at, waits.as_ref()));
         let mut results: Vec<_> = planned.chain(state.plan.excluded.iter().map(excluded_result)).collect();
         results.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
         let end = state.ended_at.unwrap_or(self.now.wall);
@@ -196,7 +201,7 @@ impl View<'_> {
         }
     }
 
-    fn result(&self, state: &Standing, at: usize) -> HostResult {
+    fn result(&self, state: &Standing, at: usize, waits: Option<&Waits<'_>>) -> HostResult {
         let (planned, host) = (&state.plan.hosts[at], &state.hosts[at]);
         let outcome = self.outcome(state, at);
         let report = host.report.as_deref();
@@ -209,7 +214,11 @@ impl View<'_> {
             rebooted: report.is_some_and(|report| report.rebooted),
             packages: report.map(changed).unwrap_or_default(),
             error: result_error(outcome, host, &planned.name),
-            detail: self.detail(state, at).filter(|_| outcome == HostOutcome::Running).map(str::to_owned),
+            detail: match outcome {
+                HostOutcome::Running => self.detail(state, at).map(str::to_owned),
+                HostOutcome::NotStarted => waits.and_then(|waits| waits.at(at)).map(|waiting| waiting.text()),
+                _ => None,
+            },
         }
     }
 

@@ -2,10 +2,15 @@
 //!
 //! `tests/stories/NAME.yaml` is the scenario and the questions, `NAME.txt` what came of it (`UPDATE_SCRIPTS=1` writes that down).
 
-use std::{collections::BTreeMap, fmt::Write as _, fs};
+use std::{fmt::Write as _, fs};
 
 use patchmesh_common::rollout::ledger::LedgerAct;
-use patchmesh_coordinator::{audit::told, render, service::why, status::View};
+use patchmesh_coordinator::{
+    audit::{Names, told},
+    render,
+    service::why,
+    status::View,
+};
 use patchmesh_simulations::{
     scenario::Scenario,
     world::{Finish, World},
@@ -40,11 +45,9 @@ fn clock(millis: u64) -> String {
 /// Tells what was written down since the last time.
 fn tell(world: &World, told_until: &mut usize, text: &mut String) {
     let entries = world.entries();
-    let mut names = BTreeMap::new();
+    let mut names = Names::default();
     for (number, entry) in entries.iter().enumerate() {
-        if let LedgerAct::Started(rollout) = &entry.act {
-            names.extend(rollout.plan.hosts.iter().map(|host| (host.node, host.name.clone())));
-        }
+        names.learn(&entry.act);
         // What hosts hold when they are met is asked at every start, and says nothing in a story.
         if number < *told_until || matches!(entry.act, LedgerAct::Adopted { held: None, .. }) {
             continue;

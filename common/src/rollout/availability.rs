@@ -185,10 +185,13 @@ impl Short {
         let Self { service, members, least, up, spread, more, asked, .. } = self;
         let mut named: Vec<String> = self.down.iter().map(Fallen::text).collect();
         if *more > 0 {
-            named.push(format!("{more} more are down"));
+            named.push(if *more == 1 { "1 more is down".to_owned() } else { format!("{more} more are down") });
         }
         if *asked > 0 {
-            named.push(format!("{asked} others have been asked to start"));
+            named.push(match asked {
+                1 => "1 other has been asked to start".to_owned(),
+                many => format!("{many} others have been asked to start"),
+            });
         }
         let named = named.join("; ");
         match spread {

@@ -76,6 +76,8 @@ pub struct Seen {
     pub alive: bool,
     /// The lease that its record says it holds.
     pub held: Option<LeaseId>,
+    /// When its newest record was sealed, by its own clock.
+    pub sealed: WallTime,
     /// What it says of itself, as far as services go by it.
     pub words: Words,
 }
@@ -607,8 +609,11 @@ impl Machine for Controller {
                 // or was to be forgotten since, answers anew: what is news to the mesh then may be an old record that somebody
                 // brings back.
                 let alive: BTreeSet<NodeId> = seen.iter().filter(|seen| seen.alive).map(|seen| seen.node).collect();
-                for Seen { node, .. } in &seen {
-                    self.contact(*node, cx.now.boot);
+                for Seen { node, sealed, .. } in &seen {
+                    // A clock that is ahead says nothing of what is to come.
+                    let sealed = Some((*sealed).min(cx.now.wall));
+                    let contact = self.contact(*node, cx.now.boot);
+                    contact.last = contact.last.max(sealed);
                 }
                 for (node, contact) in &mut self.desk.contacts {
                     let over = self.view.get(node).is_some_and(|before| cx.now.wall >= before.words.expires);

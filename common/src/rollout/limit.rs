@@ -20,6 +20,14 @@ enum Amount {
     Percent(u32),
 }
 
+/// What a limit given as `given` means, with what a share is of: `10 % of 240 = 24`, or `24`.
+pub fn based(given: &str, resolved: u32, of: usize) -> String {
+    match given.strip_suffix('%') {
+        Some(share) => format!("{share} % of {of} = {resolved}"),
+        None => resolved.to_string(),
+    }
+}
+
 /// Why a text is no limit. Names the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {

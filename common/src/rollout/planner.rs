@@ -23,7 +23,7 @@ use crate::{
         message::{GO_WITHIN, MAX_SKEW, Refusal},
     },
     schedule::{Opening, Standing, standing},
-    time::{BootTime, Now},
+    time::{BootTime, Now, WallTime},
 };
 
 mod fit;
@@ -71,6 +71,9 @@ pub enum Handshake {
 pub struct Contact {
     /// Last sealed answer from the host, or the start of this process if there was none.
     pub heard: BootTime,
+    /// When anybody last heard of the host: its newest record or answer, also of before this process. `None` if nobody did. Tells
+    /// people since when it is silent, and decides nothing.
+    pub last: Option<WallTime>,
     /// Whether the mesh hears the host.
     pub alive: bool,
     /// Whether it has answered this process. What the mesh remembers of earlier is alive until it is silent for long enough.

@@ -145,6 +145,23 @@ impl Survey {
         self.answers.insert(node, result);
     }
 
+    /// The mesh as it is seen now: whoever it does not hear any more has nothing to answer with, and is left out.
+    pub fn see(&mut self, alive: &BTreeSet<NodeId>) {
+        let answers = &mut self.answers;
+        self.open.retain(|node| {
+            let heard = alive.contains(node);
+            if !heard {
+                answers.remove(node);
+            }
+            heard
+        });
+    }
+
+    /// Whose answer is waited for, by name.
+    pub fn waits_for(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().filter(|(_, host)| self.open.contains(&host.node)).map(|(_, host)| host.name.as_str())
+    }
+
     /// How many of the targets have answered or are not asked, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         (self.targets.len() - self.open.len(), self.targets.len())
@@ -296,6 +313,25 @@ mod tests {
         assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
         assert_eq!(excluded.iter().map(|host| host.code.as_str()).collect::<Vec<_>>(), ["busy"]);
         assert_eq!(rings, [1]);
+    }
+
+    #[test]
+    fn whom_the_mesh_does_not_hear_any_more_is_not_waited_for() {
+        let known = vec![candidate(2, Mode::Enforce, true), candidate(4, Mode::Enforce, true)];
+        let mut survey = Survey::begin(&spec(Targets::All, Operation::Install), known, BootTime(0)).unwrap();
+        assert_eq!(survey.waits_for().collect::<Vec<_>>(), ["host-2", "host-4"]);
+        let busy = Refusal { code: RefusalCode::Busy, text: "two at work".into(), remedy: "ask again".into() };
+        survey.answered(NodeId([4; 32]), Err(busy));
+        survey.see(&[NodeId([2; 32]), NodeId([4; 32])].into());
+        assert!(!survey.is_over(BootTime(0)));
+        survey.see(&[NodeId([2; 32])].into());
+        assert_eq!(survey.waits_for().collect::<Vec<_>>(), ["host-2"]);
+        let resolution = Resolution { transaction: Transaction::default(), counters: Default::default() };
+        survey.answered(NodeId([2; 32]), Ok(resolution));
+        assert!(survey.is_over(BootTime(0)), "long before the deadline");
+        let Found { planned, excluded, .. } = survey.freeze();
+        assert_eq!(planned.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["host-2"]);
+        assert_eq!(excluded.iter().map(|host| host.code.as_str()).collect::<Vec<_>>(), ["silent"]);
     }
 
     #[test]

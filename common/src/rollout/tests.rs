@@ -42,6 +42,7 @@ mod laws;
 mod operated;
 mod planned;
 mod probes;
+mod reasons;
 mod released;
 pub(super) mod replanned;
 mod ring_gates;
@@ -180,6 +181,7 @@ impl World {
             node: *node,
             alive: *script != Script::Silent,
             held: None,
+            sealed: WallTime(0),
             words: self.words.get(node).cloned().unwrap_or_default(),
         };
         self.send(Event::View(self.scripts.iter().map(seen).collect()));

@@ -226,6 +226,9 @@ impl Waiting {
     pub fn text(&self) -> String {
         match self {
             Self::Handshake => "asked to start, waiting for its answer".into(),
+            Self::Slot { held, limit, .. } if *held < *limit as usize => {
+                format!("{held} of {limit} slots are held; hosts are asked to start in their order")
+            }
             Self::Slot { held, limit, lost: 0 } => format!("{held} of {limit} slots are held"),
             Self::Slot { held, limit, lost } => {
                 format!("{held} of {limit} slots are held, {lost} of them by lost hosts")
@@ -247,7 +250,10 @@ impl Waiting {
             Self::Refused(refusal) => format!("refused: {}; {}", refusal.text, refusal.remedy),
             Self::Claimed(rollout) => format!("holds a lease of rollout {rollout}"),
             Self::Reconciling { missing } => {
-                format!("{missing} hosts have not said yet which lease they hold; each counts as a held slot")
+                match missing {
+                    1 => "1 host has not said yet which lease it holds; it counts as a held slot".to_owned(),
+                    many => format!("{many} hosts have not said yet which lease they hold; each counts as a held slot"),
+                }
             }
             Self::ClockSkew { skew } => {
                 format!("the coordinator's clock is {} s off the mesh's median", skew.unsigned_abs() / 1000)
@@ -293,7 +299,9 @@ impl Waiting {
                 format!("ring {ring} begins at {}: ring {after} has settled and bakes", until.rfc3339())
             }
             Self::Approval { ring, given, needed, .. } => {
-                format!("ring {ring} begins when {needed} operators have approved it; {given} have")
+                let operators = if *needed == 1 { "1 operator has" } else { &format!("{needed} operators have") };
+                let given = if *given == 1 { "1 has".to_owned() } else { format!("{given} have") };
+                format!("ring {ring} begins when {operators} approved it; {given}")
             }
             Self::Ramp { ring, begun, unacknowledged } => {
                 format!(
@@ -350,6 +358,9 @@ impl Waiting {
     /// What would change it: a command, or what to do where no command does it. `None` if nothing but time or the host itself does.
     pub fn command(&self, rollout: RolloutId) -> Option<String> {
         Some(match self {
+            Self::Slot { held, limit, .. } if *held < *limit as usize => {
+                format!("patchmesh rollout watch {rollout}")
+            }
             Self::Slot { .. }
             | Self::Fleet { .. }
             | Self::Lost { .. }
@@ -360,6 +371,10 @@ impl Waiting {
             Self::Ring { left, down, alone: true, .. } if left == down => format!("patchmesh rollout stop {rollout}"),
             Self::Ring { .. } | Self::Ramp { .. } | Self::RingGates { .. } => {
                 format!("patchmesh rollout watch {rollout}")
+            }
+            // Or wait for the opening.
+            Self::WindowClosed { next: Some(_) } => {
+                "patchmesh patch-now --host NAME --outside-window --because TEXT".to_owned()
             }
             Self::WindowClosed { next: None }
             | Self::NoTime { next: None, .. }
@@ -381,7 +396,6 @@ impl Waiting {
             Self::SafeMode { .. } => "journalctl -u patchmesh-coordinator".to_owned(),
             Self::Approval { rollout, ring, .. } => format!("patchmesh approve {rollout} --ring {ring} --key FILE"),
             Self::Handshake
-            | Self::WindowClosed { next: Some(_) }
             | Self::NoTime { next: Some(_), .. }
             | Self::Listening
             | Self::StepWait { .. }

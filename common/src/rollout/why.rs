@@ -15,11 +15,15 @@ use crate::{
     time::{BootTime, Now, WallTime},
 };
 
+use core::time::Duration;
+
 use super::{
     ledger::{Ledger, Progress, RolloutState},
+    limit::based,
     plan::ResolvedLimit,
     planner::Desk,
     replan::asked_by,
+    slots::{Slot, slots},
 };
 
 /// Hosts that one cause names; the rest is counted.
@@ -75,7 +79,21 @@ impl<'a> Scene<'a> {
 
     /// When `node` was last heard; `None` if it never was.
     fn heard_at(&self, node: &NodeId) -> Option<WallTime> {
-        self.desk.contacts.get(node).map(|contact| self.wall(contact.heard))
+        self.desk.contacts.get(node)?.last
+    }
+
+    /// Every held slot, with the silence of hosts that were last heard before this process started.
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = slots(self.ledger, self.desk, self.now.boot);
+        for slot in &mut slots {
+            let quiet =
+                self.heard_at(&slot.host).map(|heard| self.now.wall.0.saturating_sub(heard.0).max(0).unsigned_abs());
+            slot.silent = quiet
+                .map(Duration::from_millis)
+                .filter(|_| slot.silent != Duration::MAX)
+                .map_or(slot.silent, |quiet| quiet.max(slot.silent));
+        }
+        slots
     }
 
     /// Every rollout, the newest first.
@@ -93,8 +111,8 @@ impl<'a> Scene<'a> {
             plan.name,
             asked_by(self.ledger, state),
             hosts(plan.hosts.len()),
-            limit(&plan.max_concurrency),
-            limit(&plan.max_errors),
+            limit(&plan.max_concurrency, plan.hosts.len()),
+            limit(&plan.max_errors, plan.hosts.len()),
             plan.because.as_ref().map(|because| format!("; outside of windows: {because}")).unwrap_or_default(),
         );
         Cause::new("applied", text, Some(state.started_at), Some(format!("patchmesh rollout status {id}")))
@@ -120,10 +138,9 @@ fn hosts(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
 }
 
-/// What it is, and what was written if that is a share.
-fn limit(limit: &ResolvedLimit) -> String {
-    let ResolvedLimit { given, resolved } = limit;
-    if *given == resolved.to_string() { given.clone() } else { format!("{resolved} (given {given})") }
+/// What it is, and of what if it was written as a share.
+fn limit(limit: &ResolvedLimit, of: usize) -> String {
+    based(&limit.given, limit.resolved, of)
 }
 
 /// The first of them by name, and how many more.

@@ -97,7 +97,13 @@ impl World {
     fn start_control(&mut self) {
         let incarnation = Incarnation(1_000);
         self.tell_control(controller::Event::Started { incarnation, continues: true }, None);
-        let seen = |at| controller::Seen { node: node(at), alive: true, held: None, words: Default::default() };
+        let seen = |at| controller::Seen {
+            node: node(at),
+            alive: true,
+            held: None,
+            sealed: Default::default(),
+            words: Default::default(),
+        };
         self.tell_control(controller::Event::View((0..HOSTS).map(seen).collect()), None);
     }
 

@@ -19,7 +19,7 @@ use super::{
         AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
         HostsDocument, OrdersDocument, PatchesDocument, PlanDocument, ReleaseDocument, ReleaseRequest, RolloutDocument,
         RolloutsDocument, SlotsDocument, SnapshotDocument, SnapshotsDocument, SpecDocument, StepsDocument,
-        StopDocument, VerdictRequest, WatchEvent, WhyDocument,
+        StopDocument, SurveysDocument, VerdictRequest, WatchEvent, WhyDocument,
     },
     who,
 };
@@ -115,6 +115,14 @@ impl Client {
     /// As [`Self::hosts`].
     pub async fn plan(&self, spec: &SpecDocument) -> Result<PlanDocument, Fault> {
         self.post("/v1/plans", Some(spec)).await
+    }
+
+    /// The plans that are being made.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub async fn surveys(&self) -> Result<SurveysDocument, Fault> {
+        self.get("/v1/plans").await
     }
 
     /// Starts a plan, if its hosts would still do what it says.

@@ -9,6 +9,7 @@
 //! | `GET /v1/hosts/NAME/history` | | `patchmesh.history/v1`; asks the host |
 //! | `GET /v1/compliance?selector=SELECTOR` | | `patchmesh.compliance/v1` |
 //! | `POST /v1/plans` | a spec, as in the plan's member `spec` | `patchmesh.plan/v1` |
+//! | `GET /v1/plans` | | `patchmesh.surveys/v1`: whose answers the plans that are being made wait for |
 //! | `POST /v1/rollouts` | `patchmesh.plan/v1` | `patchmesh.applied/v1` |
 //! | `GET /v1/rollouts` | | `patchmesh.rollouts/v1` |
 //! | `GET /v1/rollouts/ID` | | `patchmesh.rollout/v1` |
@@ -68,7 +69,8 @@ use self::document::{
     AppliedDocument, CommandDocument, CommandsDocument, ComplianceDocument, HistoryDocument, HostDocument,
     HostsDocument, KeptDocument, OrdersDocument, PatchesDocument, PlanDocument, PoliciesDocument, PolicyDocument,
     ReleaseDocument, ReleaseRequest, RolloutDocument, RolloutsDocument, ServiceDocument, ServicesDocument,
-    SlotsDocument, StepsDocument, StopDocument, WatchEvent, WhyDocument, WindowDocument, WindowListDocument,
+    SlotsDocument, StepsDocument, StopDocument, SurveysDocument, WatchEvent, WhyDocument, WindowDocument,
+    WindowListDocument,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -118,6 +120,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Asks every target to resolve, and freezes what they say. Changes nothing. `spec` has passed its own check.
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument>;
+
+    /// The plans that are being made, and whose answers they wait for.
+    fn surveys(&self) -> Answer<'_, SurveysDocument>;
 
     /// Asks the targets of `plan` again, and refuses with exit 6 and what moved if they would not do any more what it says. A plan
     /// that is already a rollout is not asked about.

@@ -83,7 +83,7 @@ fn router<S: Service>(service: Arc<S>) -> Router {
             get(|State(s): State<Arc<S>>, Name(name)| async move { answer(s.history(name)).await }),
         )
         .route("/v1/compliance", get(compliance::<S>))
-        .route("/v1/plans", post(plan::<S>))
+        .route("/v1/plans", get(|State(s): State<Arc<S>>| async move { answer(s.surveys()).await }).post(plan::<S>))
         .route(
             "/v1/rollouts",
             get(|State(s): State<Arc<S>>| async move { answer(s.rollouts()).await }).post(apply::<S>),

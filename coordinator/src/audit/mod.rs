@@ -27,7 +27,7 @@ use crate::{
 
 mod words;
 
-pub use words::told;
+pub use words::{Names, told};
 
 /// Nothing of a ledger is ever changed by reading it.
 const UNCHANGED: &str = "the ledger was left as it is";
@@ -170,7 +170,7 @@ fn broken_at(entry: u64, text: &str) -> Fault {
 /// As [`verify`], and what `show` says; `ledger-broken` after the last entry that holds.
 pub fn export(dir: &Path, mut show: impl FnMut(EntryDocument) -> Result<(), Fault>) -> Result<(), Fault> {
     let mut failed = None;
-    let mut names = BTreeMap::new();
+    let mut names = words::Names::default();
     let reading = read(dir, |entry, audit| match show(words::entry(entry, audit, &mut names)) {
         Ok(()) => true,
         Err(fault) => {

@@ -10,7 +10,8 @@ use patchmesh_common::{
         audit::Audit,
         intent::Intent,
         ledger::{Ledger, LedgerAct, LedgerEntry, report_of},
-        plan::Rollout,
+        limit::based,
+        plan::{Plan, Rollout},
         ring_gate::RingVerdict,
         service::{Member, ServiceAct, ServiceSpec},
     },
@@ -23,20 +24,47 @@ use crate::{api::document::EntryDocument, render::counted, watch::act_name};
 /// Most hosts or services that one line names.
 const MAX_LISTED: usize = 8;
 
-/// The names that plans give to members.
-pub(super) type Names = BTreeMap<NodeId, String>;
+/// The names that plans give.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// To members.
+    hosts: BTreeMap<NodeId, String>,
+    /// To rings, in order.
+    rings: BTreeMap<RolloutId, Vec<String>>,
+}
+
+impl Names {
+    /// Learns those of a plan that `act` starts; of several for one member the last counts.
+    pub fn learn(&mut self, act: &LedgerAct) {
+        if let LedgerAct::Started(rollout) = act {
+            self.learn_plan(rollout.id, &rollout.plan);
+        }
+    }
+
+    fn learn_plan(&mut self, id: RolloutId, plan: &Plan) {
+        self.hosts.extend(plan.hosts.iter().map(|host| (host.node, host.name.clone())));
+        self.rings.insert(id, plan.rings.iter().map(|ring| ring.name.clone()).collect());
+    }
+
+    /// The ring of that number, from 0, by its name; by its number, from 1, if nobody named it.
+    fn ring(&self, rollout: &RolloutId, ring: u16) -> String {
+        let named = self.rings.get(rollout).and_then(|rings| rings.get(usize::from(ring)));
+        named.cloned().unwrap_or_else(|| (u32::from(ring) + 1).to_string())
+    }
+}
 
 /// Every name that some plan of `ledger` gives to a member; of several the newest plan's.
 pub(super) fn names(ledger: &Ledger) -> Names {
-    let mut states: Vec<_> = ledger.rollouts.values().collect();
-    states.sort_by_key(|state| state.started_at);
-    let hosts = states.iter().flat_map(|state| &state.plan.hosts);
-    hosts.map(|host| (host.node, host.name.clone())).collect()
+    let mut states: Vec<_> = ledger.rollouts.iter().collect();
+    states.sort_by_key(|(_, state)| state.started_at);
+    let mut names = Names::default();
+    states.into_iter().for_each(|(id, state)| names.learn_plan(*id, &state.plan));
+    names
 }
 
 /// The name of a member, or its key.
 pub(super) fn name(names: &Names, node: &NodeId) -> String {
-    names.get(node).cloned().unwrap_or_else(|| node.to_string())
+    names.hosts.get(node).cloned().unwrap_or_else(|| node.to_string())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -55,9 +83,7 @@ struct About {
 
 /// `entry`, which `audit` read last. `names` learns from it.
 pub(super) fn entry(entry: &LedgerEntry, audit: &Audit, names: &mut Names) -> EntryDocument {
-    if let LedgerAct::Started(rollout) = &entry.act {
-        names.extend(rollout.plan.hosts.iter().map(|host| (host.node, host.name.clone())));
-    }
+    names.learn(&entry.act);
     let head = audit.head();
     let about = about(&entry.act, names);
     let rollout_name = about.rollout.and_then(|id| audit.ledger().rollouts.get(&id)).map(|state| &state.plan.name);
@@ -77,8 +103,9 @@ pub(super) fn entry(entry: &LedgerEntry, audit: &Audit, names: &mut Names) -> En
     }
 }
 
-/// What an act is called, who did it, and what it says, for those who have no ledger file. `names` are those of the hosts.
-pub fn told(act: &LedgerAct, names: &BTreeMap<NodeId, String>) -> [String; 3] {
+/// What an act is called, who did it, and what it says, for those who have no ledger file. `names` has learned
+/// from it and from those before it.
+pub fn told(act: &LedgerAct, names: &Names) -> [String; 3] {
     let About { by, host, text, .. } = about(act, names);
     let by = by.unwrap_or_else(|| "coordinator".to_owned());
     let host = host.map(|host| name(names, &host)).filter(|host| *host != by);
@@ -142,22 +169,24 @@ fn about(act: &LedgerAct, names: &Names) -> About {
             let text = format!("its slot, held as {}, was released: {because}", held.as_str());
             About { by: Some(by.clone()), host: Some(*host), lease: *lease, text, ..About::default() }
         }
-        LedgerAct::StepSettled { rollout, ring, step, without } => {
-            of(rollout, &settled(&format!("ring {ring}, step {step}"), without, names))
-        }
+        LedgerAct::StepSettled { rollout, ring, step, without } => of(
+            rollout,
+            &settled(&format!("ring {}, step {}", names.ring(rollout, *ring), u32::from(*step) + 1), without, names),
+        ),
         LedgerAct::RingSettled { rollout, ring, without } => {
-            of(rollout, &settled(&format!("ring {ring}"), without, names))
+            of(rollout, &settled(&format!("ring {}", names.ring(rollout, *ring)), without, names))
         }
-        LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => judged(evidence),
+        LedgerAct::Approved { evidence } | LedgerAct::Rejected { evidence } => judged(evidence, names),
         LedgerAct::Service(act) => service(act, names),
         LedgerAct::RingAsked { rollout, ring, attempt } => {
-            of(rollout, &format!("the gates of ring {ring} are asked, attempt {attempt}"))
+            of(rollout, &format!("the gates of ring {} are asked, attempt {attempt}", names.ring(rollout, *ring)))
         }
         LedgerAct::RingGated { rollout, ring, attempt, verdict } => {
             let said = match verdict {
                 RingVerdict::Passed => "passed".to_owned(),
                 RingVerdict::Failed { gate, text } => format!("failed at gate {gate}: {text}"),
             };
+            let ring = names.ring(rollout, *ring);
             of(rollout, &format!("the gates of ring {ring}, attempt {attempt}: {said}"))
         }
         LedgerAct::Intent { intent, by } => About { by: Some(by.clone()), text: intended(intent), ..About::default() },
@@ -239,14 +268,14 @@ fn settled(what: &str, without: &[NodeId], names: &Names) -> String {
 }
 
 /// An operator's word on a ring, with its signer's name as its membership says.
-fn judged(evidence: &SignedVerdict) -> About {
+fn judged(evidence: &SignedVerdict, names: &Names) -> About {
     let Ok((by, verdict)) = evidence.read() else {
         let by = Some(evidence.verdict.author.to_string());
         return About { by, text: "a word on a ring that does not decode".into(), ..About::default() };
     };
     let word = if verdict.approve { "approved" } else { "rejected" };
     let because = if verdict.because.is_empty() { String::new() } else { format!(": {}", verdict.because) };
-    let text = format!("{word} ring {}{because}", verdict.ring);
+    let text = format!("{word} ring {}{because}", names.ring(&verdict.rollout, verdict.ring));
     About { by: Some(by), rollout: Some(verdict.rollout), text, ..About::default() }
 }
 
@@ -255,13 +284,11 @@ fn started(rollout: &Rollout) -> String {
     let (hosts, limit, errors) = (plan.hosts.len(), &plan.max_concurrency, &plan.max_errors);
     let because = plan.because.as_ref().map(|text| format!("; outside of windows: {text}")).unwrap_or_default();
     format!(
-        "{:?} on {}: maxConcurrency {} is {}, maxErrors {} is {}; plan {}{because}",
+        "{:?} on {}: maxConcurrency {}, maxErrors {}; plan {}{because}",
         plan.operation,
         counted(hosts, "host"),
-        limit.given,
-        limit.resolved,
-        errors.given,
-        errors.resolved,
+        based(&limit.given, limit.resolved, hosts),
+        based(&errors.given, errors.resolved, hosts),
         hex(&plan.hash)
     )
 }
@@ -289,4 +316,25 @@ fn ordered(evidence: &SignedStop) -> About {
         StopScope::Rollout(id) => (Some(id), "the rollout"),
     };
     About { by, rollout, text: format!("{what} of {scope}, order {}", order.sequence), ..About::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::tests::{ID, World};
+
+    #[test]
+    fn rings_are_called_by_their_names_and_counted_from_one_where_nobody_named_them() {
+        let plan = World::new(1, 0, vec![]).view().ledger.rollouts[&ID].plan.clone();
+        let mut names = Names::default();
+        let said = |names: &Names| {
+            let step = LedgerAct::StepSettled { rollout: ID, ring: 0, step: 0, without: vec![] };
+            let asked = LedgerAct::RingAsked { rollout: ID, ring: 0, attempt: 1 };
+            [step, asked].map(|act| told(&act, names)[2].clone())
+        };
+        assert_eq!(said(&names), ["ring 1, step 1 settled", "the gates of ring 1 are asked, attempt 1"]);
+        let started = Rollout { id: ID, plan, by: "ops".into(), replans: None };
+        names.learn(&LedgerAct::Started(Box::new(started)));
+        assert_eq!(said(&names), ["ring all, step 1 settled", "the gates of ring all are asked, attempt 1"]);
+    }
 }

@@ -3,9 +3,12 @@
 use std::{
     io::Read,
     path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
 };
 
 use clap::Args;
+use tokio::time::Instant;
 
 use super::{
     block_on,
@@ -25,6 +28,11 @@ use crate::{
     output::{self, Format},
     render,
 };
+
+/// Hosts that answer at once are waited for in silence.
+const FIRST_WORD: Duration = Duration::from_secs(3);
+/// How often it is told who has not answered.
+const NEXT_WORD: Duration = Duration::from_secs(10);
 
 /// Flags of `plan`.
 #[derive(Debug, Args)]
@@ -71,7 +79,8 @@ pub struct ApplyArgs {
 pub fn plan(args: &PlanArgs) -> Result<Exit, Fault> {
     let format = args.output.format.among("plan", &[Format::Table, Format::Json, Format::Yaml])?;
     let (spec, labels) = manifest::read_rollout(&args.file)?;
-    let plan = block_on(args.socket.client().plan(&SpecDocument::labelled(&spec, labels)))?;
+    let client = args.socket.client();
+    let plan = block_on(asked(&client, &spec.name, client.plan(&SpecDocument::labelled(&spec, labels))))?;
     warn(&plan);
     match format {
         Format::Table => output::print(&render::plan(&plan))?,
@@ -97,8 +106,11 @@ pub fn apply(args: &ApplyArgs) -> Result<Exit, Fault> {
     };
     match read {
         Ok(plan) => block_on(async {
-            let applied =
-                if args.no_recheck { client.apply_unasked(&plan).await? } else { client.apply(&plan).await? };
+            let applied = if args.no_recheck {
+                client.apply_unasked(&plan).await?
+            } else {
+                asked(&client, &plan.rollout, client.apply(&plan)).await?
+            };
             follow(&client, &applied, args.detach, format).await
         }),
         Err(spec) => plan_and_start(&client, &spec, args.detach, format),
@@ -116,12 +128,37 @@ pub(super) fn plan_and_start(
     format: Format,
 ) -> Result<Exit, Fault> {
     block_on(async {
-        let plan = client.plan(spec).await?;
+        let plan = asked(client, &spec.name, client.plan(spec)).await?;
         output::talk(&render::plan(&plan));
         warn(&plan);
         let applied = client.apply_unasked(&plan).await?;
         follow(client, &applied, detach, format).await
     })
+}
+
+/// `work`, for which the hosts of `rollout` are asked; meanwhile stderr says which of them have not answered.
+async fn asked<T>(client: &Client, rollout: &str, work: impl Future<Output = T>) -> T {
+    let say = async || {
+        // A coordinator that does not say that says nothing: what is wrong is said by the plan itself.
+        let surveys = client.surveys().await.map(|found| found.surveys).unwrap_or_default();
+        let own = surveys.iter().find(|survey| survey.rollout == rollout && !survey.waits_for.is_empty());
+        own.into_iter().for_each(|survey| output::talk(&render::survey(survey)));
+    };
+    telling(work, FIRST_WORD, NEXT_WORD, say).await
+}
+
+/// `work`, and what there is to `say` meanwhile: after `first`, and then every `next`.
+async fn telling<T>(work: impl Future<Output = T>, first: Duration, next: Duration, say: impl AsyncFn()) -> T {
+    let mut work = pin!(work);
+    let mut words = tokio::time::interval_at(Instant::now() + first, next);
+    loop {
+        tokio::select! {
+            // Of what is done nothing more is said.
+            biased;
+            done = &mut work => return done,
+            _ = words.tick() => say().await,
+        }
+    }
 }
 
 /// What is no reason to refuse the plan, and somebody should know all the same.
@@ -210,4 +247,29 @@ fn read_plan(path: &Path) -> Result<PlanDocument, Fault> {
     let plan: PlanDocument =
         serde_json::from_slice(&bytes).map_err(|error| fault(format!("{shown} is no plan")).because(error))?;
     check_plan(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_its_time_is_told_until_it_is_done() {
+        let said = Cell::new(0);
+        let (enough, mut is_enough) = tokio::sync::mpsc::unbounded_channel();
+        let say = async || {
+            said.set(said.get() + 1);
+            if said.get() == 3 {
+                enough.send(()).unwrap();
+            }
+        };
+        let short = Duration::from_millis(1);
+        let work = async { is_enough.recv().await };
+        let done = block_on(async { Ok(telling(work, short, short, say).await) }).unwrap();
+        assert_eq!((done, said.get()), (Some(()), 3));
+        let quick = block_on(async { Ok(telling(async { 7 }, Duration::ZERO, short, async || said.set(9)).await) });
+        assert!(matches!(quick, Ok(7)));
+    }
 }

@@ -1,7 +1,7 @@
 //! `patchmesh rate`: what limits mean for a number of hosts. Offline and pure.
 
 use clap::{Args, ValueEnum};
-use patchmesh_common::rollout::limit::{Limit, Ramp, batches, stops_at_error};
+use patchmesh_common::rollout::limit::{Limit, Ramp, based, batches, stops_at_error};
 use serde::Serialize;
 
 use crate::{
@@ -93,13 +93,15 @@ fn text(document: &RateDocument) -> String {
     if document.batches.len() > MAX_SHOWN {
         batches.push(format!("… ({} batches)", document.batches.len()));
     }
+    let limit = |limit: &LimitDocument| match limit.given.ends_with('%') {
+        true => based(&limit.given, limit.resolved, document.targets as usize),
+        false => format!("{} (given {})", limit.resolved, limit.given),
+    };
     format!(
-        "targets          {}\nmax concurrency  {} (given {})\nmax errors       {} (given {})\nstops at error   {}\nbatches          {}\n",
+        "targets          {}\nmax concurrency  {}\nmax errors       {}\nstops at error   {}\nbatches          {}\n",
         document.targets,
-        document.max_concurrency.resolved,
-        document.max_concurrency.given,
-        document.max_errors.resolved,
-        document.max_errors.given,
+        limit(&document.max_concurrency),
+        limit(&document.max_errors),
         document.stops_at_error,
         if batches.is_empty() { "none".to_owned() } else { batches.join(" ") }
     )

@@ -5,14 +5,14 @@ use patchmesh_common::{
     rollout::{
         OnHookFailure, OnSuperseded, Operation, RebootOption,
         estimate::makespan,
-        limit::{Ramp, stops_at_error},
+        limit::{Ramp, based, stops_at_error},
         spec::MAX_OPENINGS,
     },
     time::WallTime,
 };
 
 use super::{counted, duration, one_line};
-use crate::api::document::{Estimate, LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument};
+use crate::api::document::{Estimate, LimitDocument, PlanDocument, PlanHost, PlanRing, SpecDocument, SurveyRow};
 
 /// Openings of windows before the rest is counted.
 const MAX_SHOWN: usize = 5;
@@ -78,6 +78,17 @@ pub fn plan(plan: &PlanDocument) -> String {
     out
 }
 
+/// Whose answers a plan waits for.
+pub fn survey(survey: &SurveyRow) -> String {
+    let waits_for = survey.waits_for.iter().map(String::as_str);
+    format!(
+        "waiting for {} of {} to say what they would do: {}\n",
+        survey.waits_for.len(),
+        counted(survey.targets as usize, "host"),
+        one_line(&some(waits_for))
+    )
+}
+
 /// What hosts must show after their run and rings after their bake, and what becomes of those whose hooks fail or whose versions are
 /// superseded.
 fn gates(plan: &PlanDocument) -> String {
@@ -140,9 +151,9 @@ fn openings(plan: &PlanDocument) -> String {
 
 /// How a limit was written; a share with what it is of.
 fn given(limit: &LimitDocument, of: usize) -> String {
-    match limit.given.strip_suffix('%') {
-        Some(share) => format!("{share} % of {of} = {}", limit.resolved),
-        None => format!("given {}", limit.given),
+    match limit.given.ends_with('%') {
+        true => based(&limit.given, limit.resolved, of),
+        false => format!("given {}", limit.given),
     }
 }
 
@@ -151,10 +162,7 @@ fn course(ring: &PlanRing) -> String {
     let mut parts = Vec::new();
     if ring.steps.len() > 1 {
         let of = ring.hosts.len();
-        let steps = ring.steps.iter().map(|step| match step.given.strip_suffix('%') {
-            Some(share) => format!("{share} % of {of} = {}", step.resolved),
-            None => step.resolved.to_string(),
-        });
+        let steps = ring.steps.iter().map(|step| based(&step.given, step.resolved, of));
         parts.push(format!("steps {}", steps.collect::<Vec<_>>().join(", ")));
     }
     if ring.wait_seconds > 0 {

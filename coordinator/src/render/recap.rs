@@ -1,5 +1,7 @@
 //! How a rollout stands or ended, one line per host.
 
+use patchmesh_common::rollout::limit::based;
+
 use super::{counted, duration, one_line};
 use crate::{
     api::document::{
@@ -109,10 +111,10 @@ pub fn recap(rollout: &RolloutDocument) -> String {
     .collect();
     out.push_str(&if parts.is_empty() { "no hosts".to_owned() } else { parts.join(", ") });
     out.push_str(&format!(" of {}", counted(counts.total as usize, "host")));
-    out.push_str(&format!(
-        "; at most {} at once, limit {}",
-        rollout.peak_concurrency, rollout.limits.max_concurrency.resolved
-    ));
+    let (limit, planned) =
+        (&rollout.limits.max_concurrency, rollout.rings.iter().map(|ring| ring.hosts.total).sum::<u32>());
+    let limit = based(&limit.given, limit.resolved, planned as usize);
+    out.push_str(&format!("; at most {} at once, limit {limit}", rollout.peak_concurrency));
     if let Some(seconds) = rollout.duration_seconds {
         out.push_str(&format!("; {}", duration(seconds.0 / 1000)));
     }

@@ -1,6 +1,6 @@
 //! Services.
 
-use patchmesh_common::run::gate::Gate;
+use patchmesh_common::{rollout::limit::based, run::gate::Gate};
 
 use super::one_line;
 use crate::{
@@ -13,10 +13,10 @@ fn labels(selector: &SelectorDocument) -> String {
     one_line(&pairs.collect::<Vec<_>>().join(","))
 }
 
-/// `2`, or `50% of 3 = 2`.
+/// `2`, or `50 % of 3 = 2`.
 fn least(limit: &LimitDocument, members: u32) -> String {
     match limit.given.ends_with('%') {
-        true => format!("{} of {members} = {}", limit.given, limit.resolved),
+        true => based(&limit.given, limit.resolved, members as usize),
         false => limit.given.clone(),
     }
 }

@@ -143,7 +143,8 @@ fn too_late(last_start: WallTime) -> Fault {
 
 fn told(view: &View<'_>, now: WallTime) -> RecurringRuns {
     let run = |(key, (id, run)): (Key, (_, Run))| {
-        let row = view.row(id, view.ledger.rollouts.get(&id)?);
+        let state = view.ledger.rollouts.get(&id)?;
+        let (row, reason) = (view.row(id, state), view.state(id, state).1);
         let run = RecurringRun {
             due_at: Time(run.of),
             rollout: row.id,
@@ -151,6 +152,7 @@ fn told(view: &View<'_>, now: WallTime) -> RecurringRuns {
             state: row.state,
             started_at: Time(run.started),
             ended_at: run.ended.map(Time),
+            reason: reason.map(|reason| reason.text),
         };
         Some((key, run))
     };

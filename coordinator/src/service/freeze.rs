@@ -351,7 +351,7 @@ mod tests {
         }];
         let fault = openings(&past, &store, now).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("no-opening", Exit::Error));
-        assert!(fault.message.contains("the last start of the last one, 2026-12-01T03:00:00"), "{}", fault.message);
+        assert!(fault.message.contains("the last one, 2026-12-01T03:00:00Z, has passed"), "{}", fault.message);
         past.openings.push(Opening::endless(at(freeze.1)));
         assert_eq!(openings(&past, &store, now).unwrap(), past.openings, "as they are written");
         still_open(&past.openings, now).unwrap();

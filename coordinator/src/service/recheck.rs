@@ -20,6 +20,7 @@ use super::{Coordinator, freeze::Question, thaw};
 use crate::{
     api::document::{ClaimDocument, PlanDocument},
     fault::{Exit, Fault},
+    render::counted,
     status::View,
 };
 
@@ -114,7 +115,7 @@ fn stale(moved: &[Moved]) -> Result<(), Fault> {
     let mut told: Vec<String> = moved.iter().take(MAX_TOLD).map(ToString::to_string).collect();
     let more = moved.len().saturating_sub(MAX_TOLD);
     if more > 0 {
-        told.push(format!("{more} more changes"));
+        told.push(counted(more, "more change"));
     }
     let text = format!("the world has moved since the plan was made: {}", told.join("; "));
     Err(Fault::new("world-moved", text, "no rollout was started", REVIEW).exit(Exit::StalePlan))

@@ -338,7 +338,7 @@ fn why_answers_for_a_rollout_and_for_a_patch_with_where_it_stands() {
     world.report(1, Outcome::Succeeded);
     let waiting = rollout(&world);
     assert_eq!((waiting.subject.kind.as_str(), waiting.subject.name.as_str()), ("rollout", "wave"));
-    assert_eq!(waiting.answer, "wave is Waiting: 0 of 2 slots are held");
+    assert_eq!(waiting.answer, "wave is Waiting: 0 of 2 slots are held; hosts are asked to start in their order");
     assert_eq!(codes(&waiting), ["slot", "code", "applied"], "the one that was left out is told");
     let patch = |world: &World, name: &str| super::why::patch(&world.view(), name);
     let lab = patch(&world, "lab");

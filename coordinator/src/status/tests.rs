@@ -521,3 +521,17 @@ fn the_gates_of_a_ring_show_while_they_are_asked_and_what_came_of_them() {
     world.end();
     assert_eq!(world.state(), word("Succeeded", ""));
 }
+
+#[test]
+fn every_waiting_host_says_what_it_waits_for_until_the_rollout_has_ended() {
+    let mut world = World::new(4, 1, vec![]);
+    world.grant(1);
+    world.grant(2);
+    let details = |world: &World| world.recap().results.into_iter().map(|row| row.detail).collect::<Vec<_>>();
+    let full = Some("2 of 2 slots are held".to_owned());
+    assert_eq!(details(&world), [None, None, full.clone(), full]);
+    world.report(1, Outcome::Succeeded);
+    world.report(2, Outcome::Succeeded);
+    world.act(LedgerAct::Ended { rollout: ID });
+    assert_eq!(details(&world), [const { None }; 4]);
+}

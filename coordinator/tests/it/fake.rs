@@ -222,6 +222,12 @@ pub(crate) fn members(folder: &Path) {
     }
 }
 
+/// One host has not answered.
+pub(crate) fn surveys() -> SurveysDocument {
+    let row = SurveyRow { rollout: "weekly".into(), targets: 3, waits_for: vec!["web-3".into()] };
+    SurveysDocument::new([row].into_iter())
+}
+
 pub(crate) fn orders() -> OrdersDocument {
     let resumed = OrderStamp { scope: StopScope::Rollout(RolloutId([8; 8])), sequence: 4, stop: false };
     OrdersDocument::new(owner().mesh(), 5, vec![resumed])
@@ -297,9 +303,9 @@ fn plan_in(spec: &RolloutSpec, openings: Vec<Opening>) -> PlanDocument {
     let expected =
         |host: PlanHost, p50, p95| PlanHost { estimate_seconds: Estimate { p50: Some(p50), p95: Some(p95) }, ..host };
     let hosts = vec![
-        expected(planned("web-2", 2, &web), 40, 190),
-        expected(planned("web-1", 1, &web), 45, 210),
         planned("db-1", 3, &db),
+        expected(planned("web-1", 1, &web), 45, 210),
+        expected(planned("web-2", 2, &web), 40, 190),
     ];
     let claims = vec![ClaimDocument { rollout: ID.into(), name: "monthly".into(), hosts: vec!["web-2".into()] }];
     let excluded = Excluded {
@@ -347,6 +353,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutDocument {
         ..result("web-2", 2, HostOutcome::Failed)
     };
     let waiting = HostResult {
+        detail: Some("1 of 1 slots are held".into()),
         phase: None,
         attempts: 0,
         rebooted: false,
@@ -521,6 +528,10 @@ impl Service for Fake {
             return say(Err(fault));
         }
         say(freeze::openings(&spec, self.aged(), now).map(|openings| plan_in(&spec, openings)))
+    }
+
+    fn surveys(&self) -> Answer<'_, SurveysDocument> {
+        say(Ok(surveys()))
     }
 
     fn apply(&self, plan: PlanDocument, by: String) -> Answer<'_, AppliedDocument> {

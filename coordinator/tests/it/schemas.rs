@@ -164,6 +164,7 @@ fn what_the_api_answers_is_what_is_published() {
     published!("host").holds(&fake::host("web-1").unwrap());
     published!("why").holds(&fake::why());
     published!("orders").holds(&fake::orders());
+    published!("surveys").holds(&fake::surveys());
     published!("stop").holds(&fake::standing());
     published!("slots").holds(&fake::slots());
     published!("commands").holds(&fake::commands::commands());

@@ -491,10 +491,14 @@ impl World {
         let Some(hosts) = seat.gossip.as_ref().map(|gossip| gossip.hosts()) else { return };
         let Some(desk) = seat.desk_mut() else { return };
         desk.view_due = false;
+        let alive: BTreeSet<_> =
+            hosts.iter().filter(|host| host.presence == Presence::Alive).map(|host| host.node).collect();
+        desk.asking.iter_mut().for_each(|asking| asking.survey.see(&alive));
         let seen = hosts.into_iter().filter(|host| !host.own).map(|host| Seen {
             node: host.node,
             alive: host.presence == Presence::Alive,
             held: host.record.body.held.map(|(lease, _)| lease),
+            sealed: host.record.sealed_at,
             words: Words {
                 name: host.membership.name.clone(),
                 tags: host.record.body.tags.clone(),

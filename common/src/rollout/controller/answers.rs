@@ -16,6 +16,7 @@ impl Controller {
         let from = frame.sealed.author;
         let contact = self.contact(from, cx.now.boot);
         (contact.heard, contact.quiet_until) = (cx.now.boot, BootTime::default());
+        contact.last = contact.last.max(Some(cx.now.wall));
         self.note_answer(from, answer.epoch, cx.now.boot);
         // These two say it themselves.
         if !matches!(answer.body, ToCoordinator::Fenced { .. } | ToCoordinator::Reported(_)) {

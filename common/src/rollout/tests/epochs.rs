@@ -34,7 +34,13 @@ fn a_lost_or_copied_store_grants_nothing_until_every_target_has_said_what_it_hol
 fn a_record_that_holds_an_unknown_lease_shows_that_the_store_is_too_old() {
     let mut world = World::new(1);
     let held = Some(LeaseId([8; 16]));
-    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held, words: Words::default() }]));
+    world.send(Event::View(vec![Seen {
+        node: signer(1).id(),
+        alive: true,
+        held,
+        sealed: WallTime(0),
+        words: Words::default(),
+    }]));
     assert!(world.controller.ledger().discontinuous);
     assert_eq!(world.controller.epoch().counter, 2);
 }
@@ -218,6 +224,7 @@ fn whoever_has_the_original_never_stands_back_also_if_it_jumped_and_is_started_a
         node: signer(1).id(),
         alive: true,
         held: Some(LeaseId([8; 16])),
+        sealed: WallTime(0),
         words: Words::default(),
     }]));
     assert!(world.controller.ledger().discontinuous, "a copy granted something");

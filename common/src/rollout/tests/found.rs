@@ -185,7 +185,7 @@ fn a_host_that_the_mesh_forgets_while_it_is_heard_is_not_waited_for() {
     world.apply(plan_of(2, 1, 0, open()));
     world.script(2, Script::Silent);
     let words = Words::default();
-    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: None, words }]));
+    world.send(Event::View(vec![Seen { node: signer(1).id(), alive: true, held: None, sealed: WallTime(0), words }]));
     for _ in 0..300 {
         world.round();
         world.finish_one();

@@ -114,7 +114,7 @@ fn a_failed_gate_halts_whatever_may_fail_and_says_which() {
     );
     assert_eq!(
         told("halted"),
-        Some("2 hosts (host-03, host-04): was never started in rollout wave: ring canary failed its gates")
+        Some("2 hosts (host-03, host-04): were never started in rollout wave: ring canary failed its gates")
     );
     assert_eq!(world.judge.violations(), []);
 }

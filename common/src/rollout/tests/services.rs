@@ -74,8 +74,8 @@ impl World {
 
     /// The mesh hears everybody.
     fn everybody(&self) -> Event {
-        let seen =
-            |(node, words): (&NodeId, &Words)| Seen { node: *node, alive: true, held: None, words: words.clone() };
+        let (alive, held, sealed) = (true, None, WallTime(0));
+        let seen = |(node, words): (&NodeId, &Words)| Seen { node: *node, alive, held, sealed, words: words.clone() };
         Event::View(self.words.iter().map(seen).collect())
     }
 
@@ -129,7 +129,8 @@ fn two_rollouts_over_a_service_with_one_member_down_are_granted_nothing_and_say_
         let codes: Vec<_> = chain.iter().map(|cause| cause.code.as_str()).collect();
         assert_eq!(codes, ["service", "silent", "applied", "unheard"], "{chain:?}");
         assert_eq!(chain[1].text, "host-03 is silent: start its daemon there");
-        assert_eq!((chain[1].command.as_deref(), chain[0].at), (Some("systemctl start patchmeshd"), chain[1].at));
+        assert_eq!((chain[1].command.as_deref(), chain[1].at), (Some("systemctl start patchmeshd"), Some(WallTime(0))));
+        assert_eq!(chain[0].at, Some(WallTime(3_000)), "it does not wait longer than there is a rollout");
     }
     world.script(3, Script::Good);
     world.see_all();
@@ -276,6 +277,7 @@ fn after_a_restart_nobody_is_up_until_the_mesh_is_seen() {
         node: signer(seed).id(),
         alive: true,
         held: None,
+        sealed: WallTime(0),
         words: world.words[&signer(seed).id()].clone(),
     };
     let views = [vec![one(1)], vec![one(1), one(2)], vec![one(1), one(2), one(3)]];

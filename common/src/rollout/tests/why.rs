@@ -20,7 +20,7 @@ impl World {
         Scene { ledger: self.controller.ledger(), desk: self.controller.desk(), now: self.now }
     }
 
-    fn why(&self, seed: u8) -> Vec<Cause> {
+    pub(super) fn why(&self, seed: u8) -> Vec<Cause> {
         self.scene().host(signer(seed).id(), None)
     }
 }
@@ -292,7 +292,7 @@ fn many_hosts_that_wait_for_the_same_are_one_cause_and_a_patch_names_what_lacks_
     let chain = world.scene().rollout(ID);
     assert_eq!(codes(&chain), ["window-closed", "applied"]);
     let names = (1..=MAX_NAMED).map(|seed| format!("host-{seed:02}")).collect::<Vec<_>>().join(", ");
-    assert!(chain[0].text.starts_with(&format!("12 hosts ({names} and 7 more): waits in rollout wave")), "{chain:?}");
+    assert!(chain[0].text.starts_with(&format!("12 hosts ({names} and 7 more): wait in rollout wave")), "{chain:?}");
     world.pass(HOUR as u64);
     world.run();
     assert_eq!(world.scene().rollout(ID), []);
@@ -323,8 +323,8 @@ fn hosts_that_wait_for_the_same_word_with_another_text_are_told_apart() {
     let chain = world.scene().rollout(ID);
     let waits: Vec<_> = chain.iter().filter(|cause| cause.code == "service").map(|cause| &cause.text).collect();
     assert_eq!(waits.len(), 2, "{chain:?}");
-    assert!(waits[0].starts_with("2 hosts (host-01, host-02): waits") && waits[0].contains("service pg"), "{waits:?}");
-    assert!(waits[1].starts_with("2 hosts (host-04, host-05): waits") && waits[1].contains("service web"), "{waits:?}");
+    assert!(waits[0].starts_with("2 hosts (host-01, host-02): wait") && waits[0].contains("service pg"), "{waits:?}");
+    assert!(waits[1].starts_with("2 hosts (host-04, host-05): wait") && waits[1].contains("service web"), "{waits:?}");
 }
 
 /// However many texts there are, the chain does not grow with the fleet.

@@ -147,13 +147,14 @@ impl Scene<'_> {
         let shown = if kind.is_told_one_by_one() { members.len().min(MAX_NAMED) } else { 1 };
         let mut chain = Vec::new();
         for at in &members[..shown] {
-            let who = match members.len() {
-                many if many > shown && shown == 1 => format!("{} ({})", hosts(many), names(state, members)),
-                _ => state.plan.hosts[*at].name.clone(),
-            };
             let mut causes = self.in_rollout(id, state, *at);
             if let Some(first) = causes.first_mut() {
-                first.text = format!("{who}: {}", first.text);
+                first.text = match members.len() {
+                    many if many > shown && shown == 1 => {
+                        format!("{} ({}): {}", hosts(many), names(state, members), of_many(&first.text))
+                    }
+                    _ => format!("{}: {}", state.plan.hosts[*at].name, first.text),
+                };
             }
             chain.extend(causes);
         }
@@ -188,6 +189,13 @@ impl Scene<'_> {
 /// The first of these hosts by name, and how many more.
 fn names(state: &RolloutState, of: &[usize]) -> String {
     named(of.iter().map(|at| state.plan.hosts[*at].name.as_str()))
+}
+
+/// What is said of one host, said of several.
+fn of_many(text: &str) -> String {
+    let verbs = [("was ", "were "), ("is ", "are "), ("waits ", "wait ")];
+    let found = verbs.iter().find_map(|(one, many)| Some(format!("{many}{}", text.strip_prefix(one)?)));
+    found.unwrap_or_else(|| text.to_owned())
 }
 
 /// Hosts that are not told of one by one.

@@ -6,7 +6,7 @@ use super::{
         ledger::{Progress, Release, RolloutState},
         plan::ExcludedHost,
         planner, replan,
-        slots::{Hold, slots},
+        slots::Hold,
         waiting::Waiting,
     },
     Cause, Heard, MAX_ROLLOUTS, Scene, is_done, release_command,
@@ -33,7 +33,7 @@ enum Place<'a> {
 impl Scene<'_> {
     /// Why `node` is where it is. Empty only if no rollout has anything left to do on it, and its own record lacks nothing.
     pub fn host(&self, node: NodeId, heard: Option<Heard<'_>>) -> Vec<Cause> {
-        let outside = slots(self.ledger, self.desk, self.now.boot).into_iter();
+        let outside = self.slots().into_iter();
         let outside = outside.filter(|slot| slot.host == node && matches!(slot.held, Hold::Foreign | Hold::Unknown));
         let mut chain: Vec<Cause> = outside.map(|slot| self.holder(&slot)).collect();
         let (mut told, mut outdone, mut under_way, mut unclean) = (0, false, false, None);
@@ -66,7 +66,7 @@ impl Scene<'_> {
         match heard {
             Some(heard) => {
                 let told = chain.first().is_some_and(|first| ["lost", "silent"].contains(&first.code.as_str()));
-                chain.extend(silence(heard).filter(|_| !told));
+                chain.extend(self.silence(node, heard).filter(|_| !told));
                 chain.extend(own_words(heard, under_way, unclean.unwrap_or(false)));
             }
             None => chain.push(Cause::new(
@@ -132,7 +132,7 @@ impl Scene<'_> {
         let (host, rollout) = (&state.plan.hosts[at], &state.plan.name);
         let contact = self.desk.contacts.get(&host.node);
         if state.ended_at.is_some() || self.desk.is_lost(self.ledger, state, at, self.now.boot) {
-            let slot = slots(self.ledger, self.desk, self.now.boot).into_iter().find(|slot| slot.host == host.node);
+            let slot = self.slots().into_iter().find(|slot| slot.host == host.node);
             let silence = slot.map_or_else(|| "it is silent".to_owned(), |slot| slot.text());
             let text = format!("holds a slot of rollout {rollout}, and is lost: {silence}");
             let heard = self.heard_at(&host.node).or(Some(since));
@@ -144,6 +144,13 @@ impl Scene<'_> {
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         let text = format!("is at work for rollout {rollout}, in phase {phase}{said}");
         Some(Cause::new("running", text, Some(since), Some(format!("patchmesh rollout watch {id}"))))
+    }
+
+    /// That nobody hears it.
+    fn silence(&self, node: NodeId, heard: Heard<'_>) -> Option<Cause> {
+        let last = self.heard_at(&node).max(Some(heard.record.sealed_at.min(self.now.wall)));
+        let (text, mend) = ("the mesh does not hear it", "systemctl start patchmeshd");
+        (!heard.alive).then(|| Cause::new("silent", text, last, Some(mend.to_owned())))
     }
 
     fn reported(&self, state: &RolloutState, at: usize) -> Vec<Cause> {
@@ -214,13 +221,6 @@ fn never_started(state: &RolloutState) -> Vec<Cause> {
     let behind = if state.halted { failed(state) } else { Vec::new() };
     let ring = ring_failure(state).filter(|_| state.halted);
     core::iter::once(cause).chain(ring).chain(behind).collect()
-}
-
-/// That nobody hears it.
-fn silence(heard: Heard<'_>) -> Option<Cause> {
-    let (text, mend) = ("the mesh does not hear it", "systemctl start patchmeshd");
-    let cause = || Cause::new("silent", text, Some(heard.record.sealed_at), Some(mend.to_owned()));
-    (!heard.alive).then(cause)
 }
 
 /// What its own record says. What it lacks is not told while a rollout is `under_way` that sees to it. On a `dirty` package database

@@ -6,7 +6,7 @@ use super::{
         ledger::{Held, Progress, RolloutState},
         planner::Waits,
         ring_gate::{Answered, FailedRing},
-        slots::{Hold, Slot, slots},
+        slots::{Hold, Slot},
         waiting::Waiting,
     },
     Cause, MAX_NAMED, Scene, hosts, named, release_command,
@@ -28,7 +28,9 @@ impl Scene<'_> {
             _ => waiting.text(),
         };
         let text = format!("waits in rollout {}: {text}", state.plan.name);
-        let (at, command) = (self.since(state, node, waiting), waiting.command(id));
+        // It waits since the rollout was applied at the earliest, however old what it waits for is.
+        let at = self.since(state, node, waiting).map(|at| at.max(state.started_at));
+        let command = waiting.command(id);
         let mut chain = vec![Cause::new(waiting.code(), text, at, command)];
         chain.extend(self.behind(id, state, node, waiting));
         chain
@@ -129,7 +131,7 @@ impl Scene<'_> {
     }
 
     fn held(&self, of: impl Fn(&Slot) -> bool) -> Vec<Slot> {
-        let mut held = slots(self.ledger, self.desk, self.now.boot);
+        let mut held = self.slots();
         held.retain(of);
         held.sort_by_key(|slot| slot.held == Hold::Busy);
         held
@@ -162,7 +164,8 @@ impl Scene<'_> {
             let (name, waiting) = (&state.plan.hosts[*at].name, waits.as_ref()?.at(*at)?);
             let (node, text) =
                 (&state.plan.hosts[*at].node, format!("{name} goes before it, and waits: {}", waiting.text()));
-            Some(Cause::new(waiting.code(), text, self.since(state, node, &waiting), waiting.command(id)))
+            let at = self.since(state, node, &waiting).map(|at| at.max(state.started_at));
+            Some(Cause::new(waiting.code(), text, at, waiting.command(id)))
         }));
         let rest = open.get(MAX_NAMED..).unwrap_or_default();
         if !rest.is_empty() {

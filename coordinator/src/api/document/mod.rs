@@ -17,6 +17,7 @@ mod service;
 mod slots;
 mod snapshot;
 mod steps;
+mod survey;
 mod task;
 mod window;
 
@@ -60,6 +61,7 @@ pub use self::{
     slots::{ReleaseDocument, ReleaseRequest, ReleasedSlot, SlotRow, SlotState, SlotsDocument},
     snapshot::{DamagedSnapshot, FrozenVersion, JudgedBy, SnapshotDocument, SnapshotRow, SnapshotsDocument},
     steps::{HostSteps, StepDocument, StepStatus, StepsDocument},
+    survey::{SurveyRow, SurveysDocument},
     task::{TaskRow, rows as task_rows},
     window::{KeptDocument, NextDocument, WindowDocument, WindowListDocument, WindowOpeningDocument, WindowRow},
 };

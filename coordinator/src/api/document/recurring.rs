@@ -27,6 +27,9 @@ pub struct RecurringRun {
     pub started_at: Time,
     /// When it ended; null while it is on its way.
     pub ended_at: Option<Time>,
+    /// Why it stands there, as far as that is to be said: told as the text of its result.
+    #[serde(skip)]
+    pub reason: Option<String>,
 }
 
 impl RecurringRun {
@@ -36,7 +39,7 @@ impl RecurringRun {
 
     /// What became of its time.
     pub(super) fn result(&self) -> RecurringResult {
-        RecurringResult::new(self.due_at.0, self.state.as_str(), None)
+        RecurringResult::new(self.due_at.0, self.state.as_str(), self.reason.clone())
     }
 }
 
@@ -49,7 +52,7 @@ pub struct RecurringResult {
     /// The state of its rollout, or `Skipped`, `Missed`, `NotStarted`, or `NoInstancesInTag` (AWS's word: its targets matched no
     /// host, and nothing was to be done); of a task also `Pending`.
     pub result: String,
-    /// Why there is no rollout; null if there is one.
+    /// Why there is no rollout, or why its rollout stands where it does; null if nothing is to be said.
     pub text: Option<String>,
 }
 

@@ -183,7 +183,7 @@ pub struct HostResult {
     pub packages: Vec<ChangedPackage>,
     /// Why it did not succeed.
     pub error: Option<ResultError>,
-    /// What its work said last; null unless it is at work and said something.
+    /// What its work said last while it is at work, and what it waits for before that; null if there is nothing to say.
     pub detail: Option<String>,
 }
 

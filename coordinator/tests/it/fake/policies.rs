@@ -18,6 +18,7 @@ fn run(due: &str, operation: &str, state: RolloutState, ended: Option<&str>) -> 
         state,
         started_at: time(due),
         ended_at: ended.map(time),
+        reason: (state == RolloutState::Halted).then(|| "1 host failed; maxErrors is 0".to_owned()),
     }
 }
 

@@ -43,13 +43,14 @@ pub(crate) fn all(hosts: HostCounts, state: RingState) -> RingProgress {
 
 /// Its canary has settled, and these operators have approved the rest.
 pub(crate) fn ringed(approved_by: &[&str]) -> RolloutDocument {
-    let text = format!("ring fleet begins when 2 operators have approved it; {} have", approved_by.len());
+    let given = if approved_by.len() == 1 { "1 has".to_owned() } else { format!("{} have", approved_by.len()) };
+    let text = format!("ring fleet begins when 2 operators have approved it; {given}");
     let command = Some(format!("patchmesh approve {ID} --ring fleet --key FILE"));
     let waiting = WaitingDocument { code: "approval".into(), text: text.clone(), command };
     let mut document = rollout(RolloutState::Running);
-    for result in document.results.iter_mut().filter(|result| result.outcome == HostOutcome::Running) {
+    for result in document.results.iter_mut().filter(|result| result.outcome != HostOutcome::Succeeded) {
         (result.outcome, result.phase, result.attempts, result.rebooted) = (HostOutcome::NotStarted, None, 0, false);
-        result.detail = None;
+        result.detail = Some(text.clone());
     }
     let outcomes = document.results.iter().map(|result| result.outcome);
     document.hosts = HostCounts::of(outcomes.clone());

@@ -31,6 +31,7 @@ fn run(name: &str, state: RolloutState, started: &str, ended: Option<&str>) -> R
         state,
         started_at: time(started),
         ended_at: ended.map(time),
+        reason: None,
     }
 }
 
