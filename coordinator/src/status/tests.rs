@@ -4,7 +4,7 @@ use patchmesh_common::{
     patch::{Approval, PatchCounters},
     poison::{Abort, Poison},
     rollout::{
-        Operation, RebootOption,
+        OnHookFailure, Operation, RebootOption,
         ledger::{LedgerAct, LedgerEntry},
         limit::Ramp,
         plan::{Plan, PlannedHost, Rollout},
@@ -15,7 +15,7 @@ use patchmesh_common::{
     },
     run::{
         gate::{Ask, Gate},
-        message::{Answer, Refusal, RefusalCode, RunError, ToCoordinator},
+        message::{Answer, Refusal, RefusalCode, RunError, StepReport, ToCoordinator},
     },
     schedule::Opening,
     seal::{Ed25519Signer, Sealed, Signer},
@@ -128,6 +128,10 @@ impl World {
             started: WallTime(self.now.wall.0 - 40 * SECOND),
             ended: self.now.wall,
         };
+        self.say(host, report);
+    }
+
+    fn say(&mut self, host: u8, report: Report) {
         let epoch = Epoch { serial: 1, counter: 1, incarnation: Incarnation(1) };
         let body = ToCoordinator::Reported(Box::new(report));
         let answer = Answer { mesh: MeshId([0; 32]), to: NodeId([0; 32]), epoch, head: None, body };
@@ -352,6 +356,50 @@ fn refused_hosts_are_failures_and_what_was_left_out_counts_by_its_reason() {
         world.end();
         assert_eq!(world.state().0, state, "everything was left out");
     }
+}
+
+#[test]
+fn a_host_that_a_hook_left_out_is_told_as_refused_with_what_its_hook_said() {
+    let mut world = World::new(1, 0, vec![]);
+    world.ledger.rollouts.get_mut(&ID).unwrap().plan.on_hook_failure = OnHookFailure::Skip;
+    world.grant(1);
+    let at = world.now.wall;
+    let step = |(phase, ok)| StepReport { phase, attempt: 1, ok, started: at, ended: at, output: String::new() };
+    let steps = [(Phase::PreInstall, false), (Phase::Verify, true), (Phase::OnExit, true)].map(step);
+    let report = Report {
+        lease: lease(1),
+        rollout: ID,
+        outcome: Outcome::Failed,
+        phase: Phase::OnExit,
+        rebooted: false,
+        packages: vec![],
+        error: Some(RunError { code: "hook-failed".into(), text: "no".into(), log: "log".into() }),
+        counters: PatchCounters::default(),
+        steps: steps.to_vec(),
+        started: at,
+        ended: at,
+    };
+    world.say(1, report);
+    world.end();
+    assert_eq!(world.state(), word("CompletedWithFailures", "failures"));
+    let recap = world.recap();
+    assert_eq!((recap.hosts.failed, recap.hosts.refused), (0, 1));
+    let (result, error) = (&recap.results[0], recap.results[0].error.as_ref().unwrap());
+    assert_eq!((result.outcome, result.phase), (HostOutcome::Refused, Some(Phase::Settled)));
+    assert_eq!((error.code.as_str(), error.text.as_str(), error.log.as_str()), ("hook-failed", "no", "log"));
+}
+
+#[test]
+fn a_rollout_that_a_hook_halted_says_so() {
+    let mut world = World::new(3, 2, vec![]);
+    world.ledger.rollouts.get_mut(&ID).unwrap().plan.on_hook_failure = OnHookFailure::Halt;
+    world.grant(1);
+    world.report(1, Outcome::Failed);
+    world.act(LedgerAct::Halted { rollout: ID });
+    let (_, reason) = world.view().state(ID, &world.ledger.rollouts[&ID]);
+    assert_eq!(world.state(), word("Halted", "hook"));
+    let text = "halted: a hook of host-1 failed, and hooks.onFailure is halt; mend it and plan again";
+    assert_eq!(reason.unwrap().text, text);
 }
 
 #[test]
