@@ -1,5 +1,6 @@
 //! What happens in one simulation: made from a seed and a profile, or read from a file.
 
+use patchmesh_common::rollout::OnHookFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -106,6 +107,9 @@ pub struct Wave {
     /// Whether the same is planned again when hosts were left out because their versions were superseded.
     #[serde(default)]
     pub replans: bool,
+    /// What the failure of a host's hook means.
+    #[serde(default)]
+    pub on_hook_failure: OnHookFailure,
     /// Whether every ring must show that all is well before the next one begins.
     #[serde(default)]
     pub shown: bool,
@@ -282,6 +286,17 @@ fn gate(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     }
 }
 
+/// What a failed hook means. It does not end the first wave, which gives the faults hosts at work.
+fn hook(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
+    for (at, wave) in waves.iter_mut().enumerate().filter(|(_, wave)| wave.install) {
+        wave.on_hook_failure = match chance.below(3) {
+            0 => OnHookFailure::Skip,
+            1 if at > 0 => OnHookFailure::Halt,
+            _ => OnHookFailure::Fail,
+        };
+    }
+}
+
 /// Of what installs and waits for no version, most is planned again, as it is by default.
 fn replan(waves: &mut [Wave], chance: &mut crate::chance::Chance) {
     for wave in waves.iter_mut().filter(|wave| wave.install) {
@@ -343,6 +358,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                on_hook_failure: OnHookFailure::Fail,
                 replans: false,
                 shown: false,
                 sick: None,
@@ -361,6 +377,7 @@ impl Scenario {
                 gated: false,
                 unwell: 0,
                 waits: false,
+                on_hook_failure: OnHookFailure::Fail,
                 replans: false,
                 shown: false,
                 sick: None,
@@ -385,6 +402,7 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: OnHookFailure::Fail,
             replans: false,
             shown: false,
             sick: None,
@@ -403,12 +421,14 @@ impl Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: OnHookFailure::Fail,
             replans: false,
             shown: false,
             sick: None,
         });
         ring(&mut waves, hosts, &mut Seeds::new(seed, false).chance("rings"));
         gate(&mut waves, &mut Seeds::new(seed, false).chance("gates"));
+        hook(&mut waves, &mut Seeds::new(seed, false).chance("hook failures"));
         replan(&mut waves, &mut Seeds::new(seed, false).chance("replans"));
         open(&mut waves, span, &mut Seeds::new(seed, false).chance("openings"));
         postpone(&mut waves, &mut Seeds::new(seed, false).chance("reboots"));

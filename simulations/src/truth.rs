@@ -3,7 +3,7 @@
 use patchmesh_common::{
     id::{BootId, Epoch, Incarnation, LeaseId, NodeId, RolloutId},
     inventory::{PackageChange, Transaction},
-    rollout::{Operation, ring::Place},
+    rollout::{OnHookFailure, Operation, ring::Place},
     run::{
         HookPoint, Phase,
         message::{LatestStart, OrderStamp, Outcome, StopScope},
@@ -75,6 +75,8 @@ pub enum Truth {
         max_concurrency: u32,
         /// Its limit.
         max_errors: u32,
+        /// What the failure of a hook means for it.
+        on_hook_failure: OnHookFailure,
     },
     /// A coordinator's ledger has a new run of a policy.
     RunStarted {
@@ -350,6 +352,8 @@ pub enum Truth {
         verified: bool,
         /// Whether the report says that the on-exit hooks were begun as often as is allowed, and never ended.
         in_vain: bool,
+        /// Whether the report says that a hook failed first, or that those after the reboot never ended.
+        hook: bool,
     },
     /// A host saved that its report needs no repetition.
     Acknowledged(LeaseId),

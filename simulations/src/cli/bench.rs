@@ -152,6 +152,7 @@ fn day(hosts: u32) -> Result<Row, Fault> {
         gated: false,
         unwell: 0,
         waits: false,
+        on_hook_failure: Default::default(),
         replans: false,
         shown: false,
         sick: None,

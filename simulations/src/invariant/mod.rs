@@ -138,6 +138,8 @@ pub struct DeskRollout {
     pub disrupts: bool,
     /// How many failed.
     pub failed: u32,
+    /// Whether a hook failed that ends it.
+    pub hook_failed: bool,
     /// Whether it has latched.
     pub halted: bool,
     /// The step at which it stands.

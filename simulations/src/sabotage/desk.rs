@@ -86,6 +86,22 @@ impl Sabotage for FailuresHidden {
     }
 }
 
+pub(super) struct HookFailuresRenamed;
+
+impl Sabotage for HookFailuresRenamed {
+    fn desk_event(&mut self, event: &mut Event) {
+        let Event::Heard(frame) = event else { return };
+        edit(frame, |body| {
+            let ToCoordinator::Reported(report) = body else { return false };
+            let Some(error) = report.error.as_mut().filter(|error| error.code.starts_with("hook-")) else {
+                return false;
+            };
+            error.code = "transaction-failed".to_owned();
+            true
+        });
+    }
+}
+
 pub(super) struct ReportsUnsaved;
 
 impl Sabotage for ReportsUnsaved {

@@ -88,6 +88,13 @@ pub const ALL: &[Entry] = &[
     entry!("probes-unread", "availability", "whatever a probe shows is read as good", desk::ProbesUnread, ailing),
     entry!("endless-openings", "window", "hosts read every opening as endless", host::EndlessOpenings, closing),
     entry!("failures-hidden", "errors", "the coordinator reads failures as successes", desk::FailuresHidden, failing),
+    entry!(
+        "hook-failures-renamed",
+        "errors",
+        "the coordinator reads the failure of a hook as another one",
+        desk::HookFailuresRenamed,
+        halting_hook
+    ),
     entry!("rings-forgotten", "order", "the coordinator reads every plan as one ring", desk::RingsForgotten, ringed),
     entry!(
         "pauses-skipped",

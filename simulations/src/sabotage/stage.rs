@@ -1,6 +1,6 @@
 //! Small worlds in which a sabotage bites whatever the seed: the one thing goes wrong that the promise is about.
 
-use patchmesh_common::rollout::{limit::Limit, policy::Timing};
+use patchmesh_common::rollout::{OnHookFailure, limit::Limit, policy::Timing};
 
 use crate::{
     fault::{Fault, Kind},
@@ -33,6 +33,7 @@ pub(super) fn wave() -> Scenario {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: OnHookFailure::Fail,
             replans: false,
             shown: false,
             sick: None,
@@ -174,6 +175,13 @@ pub(super) fn missed() -> Scenario {
 /// The first pre-install hook fails.
 pub(super) fn failing_hook() -> Scenario {
     with(Kind::HookFail, 0)
+}
+
+/// One after the other, and the first failure of a hook is to end that.
+pub(super) fn halting_hook() -> Scenario {
+    let mut scenario = failing_hook();
+    (scenario.waves[0].max_concurrency, scenario.waves[0].on_hook_failure) = (1, OnHookFailure::Halt);
+    scenario
 }
 
 /// A daemon is killed while its runner works.

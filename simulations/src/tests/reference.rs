@@ -37,6 +37,7 @@ fn scenario() -> Scenario {
         gated: false,
         unwell: 0,
         waits: false,
+        on_hook_failure: Default::default(),
         replans: false,
         shown: false,
         sick: None,

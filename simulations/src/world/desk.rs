@@ -184,6 +184,7 @@ impl Desk {
                     held: held(state),
                     disrupts: state.plan.operation == Operation::Install,
                     failed: state.tally.failed,
+                    hook_failed: state.failed_hook().is_some(),
                     halted: state.halted,
                     place: state.course.place,
                     since: state.course.since,
@@ -382,6 +383,7 @@ impl World {
                 rollout: rollout.id,
                 max_concurrency: rollout.plan.max_concurrency.resolved,
                 max_errors: rollout.plan.max_errors.resolved,
+                on_hook_failure: rollout.plan.on_hook_failure,
             },
             LedgerAct::Granted { rollout, host, lease, opening, .. } => {
                 let desk = self.seats[spot as usize].desk();

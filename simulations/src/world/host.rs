@@ -376,6 +376,10 @@ impl World {
 
 fn settled(host: &Host, report: &Report) -> Truth {
     let (before, after) = (host.granted_with.get(&report.lease), host.installed.set());
+    let in_vain = |phase: Phase| {
+        let mut steps = report.steps.iter();
+        steps.any(|step| step.phase == phase && !step.ok && step.attempt >= MAX_ATTEMPTS)
+    };
     let changed = compare(before, &after, &Transaction::default()).finished(&host.installed.unfinished()).changed;
     Truth::Settled {
         lease: report.lease,
@@ -385,9 +389,7 @@ fn settled(host: &Host, report: &Report) -> Truth {
         changed,
         verified: report.steps.iter().rev().any(|step| step.phase == Phase::Verify && step.ok)
             || report.error.as_ref().is_some_and(|error| error.code == "not-exact"),
-        in_vain: report
-            .steps
-            .iter()
-            .any(|step| step.phase == Phase::OnExit && !step.ok && step.attempt >= MAX_ATTEMPTS),
+        in_vain: in_vain(Phase::OnExit),
+        hook: report.error.as_ref().is_some_and(|error| error.code.starts_with("hook-")) || in_vain(Phase::PostReboot),
     }
 }

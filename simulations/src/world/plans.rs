@@ -5,7 +5,7 @@ use core::time::Duration;
 use patchmesh_common::{
     patch::Approval,
     rollout::{
-        OnHookFailure, OnSuperseded, Operation, RebootOption,
+        OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
         plan::{Plan, ResolvedLimit, Superseded},
         ring::{PlannedRing, resolve_steps},
@@ -64,7 +64,7 @@ pub(super) fn spec(number: usize, wave: &Wave) -> Option<RolloutSpec> {
         blackouts: Vec::new(),
         reboot: reboot(wave),
         hook_timeout: HOOK_TIMEOUT,
-        on_hook_failure: OnHookFailure::Fail,
+        on_hook_failure: wave.on_hook_failure,
         rings: Vec::new(),
         ramp: Ramp::Full,
         gates: Vec::new(),

@@ -203,6 +203,7 @@ mod tests {
             gated: false,
             unwell: 0,
             waits: false,
+            on_hook_failure: Default::default(),
             replans: false,
             shown: false,
             sick: None,
