@@ -259,7 +259,7 @@ impl Place<'_> {
                         .fault(at.into_iter().next().flatten(), format!("field {parent}{dot}{field} is missing"));
                 }
                 YamlError::MultipleDocuments { .. } => "the file holds several documents: one is expected".into(),
-                ref other if let Some(instead) = words::instead(other) => match words::field::<T>(text) {
+                other if let Some(instead) = words::instead(other) => match words::field::<T>(text) {
                     field if field.is_empty() => instead,
                     field => format!("{field}: {instead}"),
                 },

@@ -94,7 +94,7 @@ mod tests {
         ] {
             let error = serde_saphyr::from_str_with_options::<Outer>(text, options()).unwrap_err();
             let error = error.without_snippet();
-            assert_eq!((field::<Outer>(text).as_str(), instead(&error).as_deref()), (path, told), "{text}: {error:?}");
+            assert_eq!((field::<Outer>(text).as_str(), instead(error).as_deref()), (path, told), "{text}: {error:?}");
         }
     }
 }
