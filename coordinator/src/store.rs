@@ -61,7 +61,7 @@ impl Changing<'_> {
     fn make(&self, intent: Intent, write: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         (self.note)(intent)?;
         let _turn = self.store.turn();
-        write()
+        write().map_err(|fault| Fault { unchanged: NOTED.into(), ..fault })
     }
 }
 
@@ -179,6 +179,7 @@ impl Store {
 }
 
 const UNCHANGED: &str = "nothing was changed";
+const NOTED: &str = "what is kept was left as it is; the ledger says that somebody asked for this";
 const REMEDY: &str = "mend this file in the coordinator's folder, or move it away, and try again";
 
 fn read(path: &Path, most: usize) -> Result<(String, String), Fault> {

@@ -200,6 +200,10 @@ impl Short {
                 "service {service} must keep {least} of its {members} members up, so that none can be taken down; apply it again \
                  with a lower minAvailable"
             ),
+            // Those that were asked are granted a lease in a moment, or not.
+            None if self.down.is_empty() && *more == 0 => {
+                format!("service {service} must keep {least} of its {members} members up, and {up} are: {named}")
+            }
             None => format!(
                 "service {service} must keep {least} of its {members} members up, and {up} are: {named}; or apply the service \
                  again with a lower minAvailable"

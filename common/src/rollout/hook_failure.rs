@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::run::{
-    HOOK_FAILED, HOOK_TIMED_OUT, Phase,
+    HOOK_FAILED, HOOK_TIMED_OUT, INTERRUPTED, Phase,
     message::{Outcome, Report, StepReport},
 };
 
@@ -40,8 +40,12 @@ pub fn failed_hook(report: &Report) -> bool {
         let last = report.steps.iter().rev().find(|step| step.phase == phase);
         last.is_some_and(|step| !step.ok)
     };
-    let coded = report.error.as_ref().is_some_and(|error| is_hook(&error.code));
-    report.outcome == Outcome::Failed && (coded || ended_badly(Phase::PostReboot) || ended_badly(Phase::OnExit))
+    let coded = |is: fn(&str) -> bool| report.error.as_ref().is_some_and(|error| is(&error.code));
+    // Its hooks took the daemon with them, again and again.
+    let cut_off =
+        coded(|code| code == INTERRUPTED) && [Phase::PreInstall, Phase::PostInstall].into_iter().any(ended_badly);
+    let at_end = ended_badly(Phase::PostReboot) || ended_badly(Phase::OnExit);
+    report.outcome == Outcome::Failed && (coded(is_hook) || cut_off || at_end)
 }
 
 /// Whether a pre-install hook failed, nothing was begun after it that changes the host, and all that undoes what it did went well.

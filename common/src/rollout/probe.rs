@@ -41,6 +41,17 @@ impl Probing {
         }
     }
 
+    /// When it was last asked.
+    pub fn last_asked(&self) -> Option<BootTime> {
+        let shown = self.shown.as_ref().map(|(since, _)| *since);
+        self.asked.map(|(_, since)| since).or(shown)
+    }
+
+    /// Whether its question is not answered yet.
+    pub fn is_open(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// It is asked at `now`.
     pub fn ask(&mut self, request: CommandId, now: BootTime) {
         self.asked = Some((request, now));

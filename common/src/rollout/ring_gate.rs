@@ -128,7 +128,8 @@ impl RolloutState {
     /// The last ring in which anything was done; `None` if nothing was.
     pub fn last_begun(&self) -> Option<u16> {
         let begun = |host: &super::ledger::HostState| {
-            host.attempts > 0 || matches!(host.progress, super::ledger::Progress::Reported)
+            host.attempts > 0
+                || matches!(host.progress, super::ledger::Progress::Reported | super::ledger::Progress::LeftOut)
         };
         self.hosts.iter().rposition(begun).map(|at| self.plan.ring_of(at))
     }

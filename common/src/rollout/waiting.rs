@@ -372,10 +372,8 @@ impl Waiting {
             Self::Ring { .. } | Self::Ramp { .. } | Self::RingGates { .. } => {
                 format!("patchmesh rollout watch {rollout}")
             }
-            // Or wait for the opening.
-            Self::WindowClosed { next: Some(_) } => {
-                "patchmesh patch-now --host NAME --outside-window --because TEXT".to_owned()
-            }
+            // Nobody is told to break a window or a blackout: it waits for the opening.
+            Self::WindowClosed { next: Some(_) } => format!("patchmesh rollout watch {rollout}"),
             Self::WindowClosed { next: None }
             | Self::NoTime { next: None, .. }
             | Self::Halted

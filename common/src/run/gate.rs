@@ -10,6 +10,8 @@ pub const MAX_TIMEOUT: u32 = 60 * 60;
 pub const DEFAULT_TIMEOUT: u32 = 30;
 /// Longest time-out of a service's probe, in seconds: it is asked again before its last answer is too old.
 pub const MAX_PROBE_TIMEOUT: u32 = 30;
+/// How many probes a host answers at a time: those of so many services. Each may be a process.
+pub const MAX_PROBING: usize = 16;
 /// Time-out of a service's probe if none is given, in seconds.
 pub const DEFAULT_PROBE_TIMEOUT: u32 = 10;
 /// Most words of a command.

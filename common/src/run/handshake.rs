@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::{
     act::{Act, ActEnd, ActId},
     frame::FrameError,
+    gate::MAX_PROBING,
     guard::within_skew,
     journal::JournalEntry,
     machine::{Effect, PatchRun},
@@ -28,8 +29,6 @@ use crate::{
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// How many questions may be in flight: each may be a package manager process.
 const MAX_LOOKING: usize = 2;
-/// How many probes may be in flight: as many services of one host are asked about at once. Each may be a process.
-const MAX_PROBING: usize = 16;
 /// How many checks may be in flight: that of the offer, and that of one which a newer coordinator made stale.
 const MAX_CHECKING: usize = 2;
 

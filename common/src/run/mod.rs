@@ -69,6 +69,8 @@ impl Phase {
 pub const HOOK_FAILED: &str = "hook-failed";
 /// The code of a run in which a hook ran out of its time.
 pub const HOOK_TIMED_OUT: &str = "hook-timed-out";
+/// The code of a run whose step was begun as often as is allowed and never ended, because the daemon died in it.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// Where hooks are attached to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

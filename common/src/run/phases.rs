@@ -1,7 +1,7 @@
 //! What a run does next, and what the end of an act means for it.
 
 use super::{
-    HOOK_FAILED, HOOK_TIMED_OUT, HookPoint, Phase,
+    HOOK_FAILED, HOOK_TIMED_OUT, HookPoint, INTERRUPTED, Phase,
     act::{Act, ActEnd, ActId, Adoption, HooksEnd, Looked, TransactionEnd, Verdict},
     gate::{Ask, GATE_FAILED},
     guard::Permit,
@@ -312,7 +312,7 @@ fn exhausted(phase: Phase, detail: &str) -> Fault {
             ),
         ),
         _ => (
-            "interrupted",
+            INTERRUPTED,
             format!("{} was begun {MAX_ATTEMPTS} times and never ended; it is not begun again", phase.as_str()),
         ),
     };

@@ -157,7 +157,8 @@ fn about(act: &LedgerAct, names: &Names) -> About {
         }
         LedgerAct::Resumed { rollout, by } => About { by: Some(by.clone()), ..of(rollout, "resumed") },
         LedgerAct::Halted { rollout } => {
-            let why = "more hosts failed than maxErrors, or a host or ring failed its gates";
+            let why =
+                "more hosts failed than maxErrors, or a host or ring failed its gates, or a hook that halts failed";
             of(rollout, &format!("halted: {why}; nothing starts any more"))
         }
         LedgerAct::Stopped { rollout, sequence, by } => {
@@ -196,12 +197,12 @@ fn about(act: &LedgerAct, names: &Names) -> About {
 fn intended(intent: &Intent) -> String {
     match intent {
         Intent::Created { kind, name, digest } => {
-            format!("{} {name} is kept; blake3 {}", kind.as_str(), hex(digest))
+            format!("{} {name} is to be kept; blake3 {}", kind.as_str(), hex(digest))
         }
         Intent::Replaced { kind, name, digest } => {
-            format!("{} {name} is replaced; blake3 {}", kind.as_str(), hex(digest))
+            format!("{} {name} is to be replaced; blake3 {}", kind.as_str(), hex(digest))
         }
-        Intent::Deleted { kind, name } => format!("{} {name} is deleted", kind.as_str()),
+        Intent::Deleted { kind, name } => format!("{} {name} is to be deleted", kind.as_str()),
         Intent::Registered { group, baseline } => format!("patch group {group:?} gets baseline {baseline}"),
         Intent::Deregistered { group, baseline } => format!("patch group {group:?} loses baseline {baseline}"),
         Intent::MadeDefault { baseline } => {

@@ -41,6 +41,10 @@ pub(super) fn instead(error: &YamlError) -> Option<String> {
             "string scalar" | "scalar" => "write a text, no list and no fields".to_owned(),
             _ => return None,
         },
+        YamlError::NullIntoString { .. } => "write a text: it is empty".to_owned(),
+        YamlError::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("{:?} is there twice: write it once", key.chars().take(80).collect::<String>())
+        }
         YamlError::InvalidBooleanStrict { .. } => "write true or false".to_owned(),
         YamlError::InvalidScalar { ty, .. } => match *ty {
             "u8" => whole(u8::MAX.into()),
@@ -91,6 +95,8 @@ mod tests {
             ("rings: [x]", "rings[0]", Some(FIELDS)),
             ("rings: [{name: [a]}]", "rings[0].name", Some("write a text, no list and no fields")),
             ("{rings: [], on: perhaps}", "on", Some("write true or false")),
+            ("rings: [{name: }]", "rings[0].name", Some("write a text: it is empty")),
+            ("{rings: [], rings: []}", "", Some("\"rings\" is there twice: write it once")),
         ] {
             let error = serde_saphyr::from_str_with_options::<Outer>(text, options()).unwrap_err();
             let error = error.without_snippet();

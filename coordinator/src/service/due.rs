@@ -8,10 +8,11 @@ use std::{
 use patchmesh_common::{
     rollout::{
         attempts::{Attempts, Kept, Start},
+        replan::HEARD,
         started::{Key, runs},
     },
     schedule::recurring::Run,
-    time::WallTime,
+    time::{BootTime, WallTime},
 };
 use patchmesh_node::clock;
 
@@ -29,18 +30,27 @@ pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// What this process is starting, and what it could not start.
 #[derive(Debug)]
-pub(super) struct Trying<K: Ord = Key>(Mutex<Attempts<K>>);
+pub(super) struct Trying<K: Ord = Key> {
+    attempts: Mutex<Attempts<K>>,
+    /// When this process began to look.
+    began: BootTime,
+}
 
 impl<K: Ord> Default for Trying<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { attempts: Mutex::default(), began: clock::now().boot }
     }
 }
 
 impl<K: Ord> Trying<K> {
     /// Nothing of it could be left half done by a panic elsewhere.
     pub(super) fn all(&self) -> MutexGuard<'_, Attempts<K>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the mesh has had the time to be heard: until then nobody knows for which hosts there are none.
+    fn has_heard(&self) -> bool {
+        clock::now().boot.since(self.began) >= HEARD
     }
 }
 
@@ -102,7 +112,7 @@ impl Coordinator {
                 tracing::info!(by, rollout = id, name, "what was due was started");
                 None
             }
-            Err(fault) if fault.code == EMPTY_TARGETS => {
+            Err(fault) if fault.code == EMPTY_TARGETS && self.trying.has_heard() => {
                 tracing::info!(by, name, "what was due is over: {}", fault.message);
                 return self.trying.all().was_empty(&key, fault.message);
             }

@@ -6,7 +6,7 @@ use patchmesh_common::{
     id::RolloutId,
     rollout::ledger::RolloutState as Standing,
     run::{
-        Phase,
+        HOOK_FAILED, HOOK_TIMED_OUT, INTERRUPTED, Phase,
         gate::GATE_FAILED,
         message::{Report, StepReport},
     },
@@ -23,9 +23,7 @@ const MAX_OUTPUT: usize = 8 << 20;
 /// What verifying can end with.
 const OF_VERIFY: [&str; 5] = ["verify-failed", "not-exact", "dirty-database", GATE_FAILED, INTERRUPTED];
 /// What hooks can end with.
-const OF_HOOKS: [&str; 2] = ["hook-failed", INTERRUPTED];
-/// What a step ends with that was begun too often.
-const INTERRUPTED: &str = "interrupted";
+const OF_HOOKS: [&str; 3] = [HOOK_FAILED, HOOK_TIMED_OUT, INTERRUPTED];
 /// Longest echo of a name that nobody has, in characters.
 const MAX_ECHO: usize = 80;
 

@@ -128,7 +128,7 @@ fn openings_that_are_too_short_for_every_host_are_told_and_refuse_nothing() {
         plan.warning()
     };
     let told = warned(&[60, 90], [Some(100), Some(120)]).unwrap();
-    assert!(told.contains("has 90 s,") && told.contains("up to 100 s"), "{told}");
+    assert!(told.contains("has 90 s,") && told.contains("needs at least 100 s"), "{told}");
     assert!(warned(&[60, 90], [Some(0), Some(120)]).is_some(), "one has nothing to do");
     assert_eq!(warned(&[60, 100], [Some(100), Some(120)]), None);
     assert_eq!(warned(&[60], [None, Some(120)]), None, "nobody knows");

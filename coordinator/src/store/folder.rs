@@ -6,7 +6,7 @@ use std::{
     fs, io,
     marker::PhantomData,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use patchmesh_common::{
@@ -72,6 +72,17 @@ impl<K: Kept> Folder<K> {
         let since = modified.map_err(|error| damaged(&path, "its time cannot be read".to_owned()).because(error))?;
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Ok(WallTime(i64::try_from(since).unwrap_or(i64::MAX)))
+    }
+
+    /// What is kept as `name`, and was just written, is as it is since `since`.
+    ///
+    /// # Errors
+    /// `store-unwritable`.
+    pub(super) fn date_back(&self, name: &str, since: WallTime) -> Result<(), Fault> {
+        let path = self.file(name);
+        let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(since.0).unwrap_or_default());
+        let file = fs::OpenOptions::new().write(true).open(&path);
+        file.and_then(|file| file.set_modified(time)).map_err(|error| unwritable(&path, error))
     }
 
     /// Everything that is kept, by name.

@@ -1,6 +1,6 @@
 //! Manifests that are judged by nothing but themselves: how windows and policies are kept.
 
-use patchmesh_common::schedule::window::Problem;
+use patchmesh_common::{labels::Labels, schedule::window::Problem};
 
 use super::{
     Changing, UNCHANGED,
@@ -15,7 +15,7 @@ use crate::{
 const MAX_ECHO: usize = 128;
 
 /// What is kept and judged by itself.
-pub(crate) trait Judged: Kept + PartialEq {
+pub(crate) trait Judged: Kept + Clone + PartialEq {
     /// Its kind.
     const KIND: &'static str;
     /// What people call several of them.
@@ -23,6 +23,9 @@ pub(crate) trait Judged: Kept + PartialEq {
 
     /// The code of the error that there is one too many.
     const TOO_MANY: &'static str;
+
+    /// Its labels, which decide nothing.
+    fn labels(&mut self) -> &mut Labels;
 
     /// What it is once everything about it is known to be right.
     type Checked;
@@ -48,6 +51,12 @@ pub(super) fn find<'a, K: Judged>(known: &'a [K], name: &str) -> Result<&'a K, F
     })
 }
 
+fn differs_in_labels_only<K: Judged>(before: &K, one: &K) -> bool {
+    let mut same = before.clone();
+    same.labels().clone_from(one.clone().labels());
+    before != one && same == *one
+}
+
 fn clip(name: &str) -> String {
     name.chars().take(MAX_ECHO).collect()
 }
@@ -71,8 +80,17 @@ impl<K: Judged> Folder<K> {
             }
             None => Change::Created,
         };
+        let before = known.into_iter().find(|other| other.name() == name);
+        // Since when it is as it is counts for what is due, and labels are not of that.
+        let since = match before.filter(|before| differs_in_labels_only(before, &one)) {
+            Some(_) => Some(self.since(&name)?),
+            None => None,
+        };
         if change != Change::Unchanged {
             self.write(one, change == Change::Created, changing)?;
+        }
+        if let Some(since) = since {
+            self.date_back(&name, since)?;
         }
         Ok(KeptDocument::new(change, K::KIND, name))
     }

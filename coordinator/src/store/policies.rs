@@ -1,6 +1,7 @@
 //! The patch policies that are kept.
 
 use patchmesh_common::{
+    labels::Labels,
     patch::library::system,
     rollout::{
         intent::Kind,
@@ -49,6 +50,10 @@ impl Judged for PatchPolicy {
     const TOO_MANY: &'static str = "too-many-policies";
 
     type Checked = Policy;
+
+    fn labels(&mut self) -> &mut Labels {
+        &mut self.labels
+    }
 
     fn judge(&self) -> Result<Policy, Vec<Problem>> {
         self.check()

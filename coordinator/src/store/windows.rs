@@ -1,6 +1,7 @@
 //! The maintenance windows that are kept.
 
 use patchmesh_common::{
+    labels::Labels,
     rollout::{intent::Kind, policy::PatchPolicy},
     schedule::{
         Opening,
@@ -45,6 +46,10 @@ impl Judged for MaintenanceWindow {
     const TOO_MANY: &'static str = "too-many-windows";
 
     type Checked = Window;
+
+    fn labels(&mut self) -> &mut Labels {
+        &mut self.labels
+    }
 
     fn judge(&self) -> Result<Window, Vec<Problem>> {
         self.check()
@@ -246,6 +251,24 @@ mod tests {
         };
         assert_eq!(next("2026-12-08T01:00:00Z"), "2026-12-11T02:00:00Z");
         assert_eq!(next("2026-12-08T03:00:00Z"), "2027-01-15T02:00:00Z", "the day of the schedule had passed");
+    }
+
+    #[test]
+    fn labels_decide_nothing_not_even_since_when_a_window_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let mut kept = window("late", "cron(0 2 ? * TUE#2 *)");
+        store.put_window(kept.clone(), &unnoted).unwrap();
+        let since = || fs::metadata(dir.path().join("windows/late.yaml")).unwrap().modified().unwrap();
+        let early = UNIX_EPOCH + Duration::from_millis(at("2026-11-01T00:00:00Z").0 as u64);
+        let file = fs::File::options().write(true).open(dir.path().join("windows/late.yaml")).unwrap();
+        file.set_modified(early).unwrap();
+        kept.labels.insert("team".into(), "web".into());
+        assert_eq!(store.put_window(kept.clone(), &unnoted).unwrap().change, Change::Replaced);
+        assert_eq!((since(), store.windows().unwrap()[0].written.labels.len()), (early, 1));
+        kept.spec.duration = "3h".into();
+        store.put_window(kept, &unnoted).unwrap();
+        assert_ne!(since(), early, "another window from here on");
     }
 
     #[test]

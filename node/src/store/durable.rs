@@ -48,7 +48,7 @@ pub fn create_once(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let fresh = temporary(path, bytes, mode)?;
-    std::fs::rename(&fresh, path)?;
+    std::fs::rename(&fresh, path).inspect_err(|_| forget(&fresh))?;
     sync_folder(path)
 }
 
@@ -66,9 +66,14 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| forget(&fresh))?;
     Ok(fresh)
+}
+
+/// What could not be finished is not left behind: nobody would use its name again.
+fn forget(fresh: &Path) {
+    // It is only in the way, and the error before this one says what is wrong.
+    let _ = std::fs::remove_file(fresh);
 }
 
 /// Makes the folder `path` and what it lies in, as far as they are not there, and returns when that is durable.

@@ -59,7 +59,7 @@ fn steps(plan: &Plan) -> Vec<RingStep> {
 
 /// The last ring in which a ledger that says `state` knows of a host that began.
 pub(super) fn begun(state: &RolloutState) -> Option<u16> {
-    let begun = |host: &HostState| host.attempts > 0 || matches!(host.progress, Progress::Reported);
+    let begun = |host: &HostState| host.attempts > 0 || matches!(host.progress, Progress::Reported | Progress::LeftOut);
     state.hosts.iter().rposition(begun).map(|at| state.plan.ring_of(at))
 }
 

@@ -31,7 +31,7 @@ pub fn manifest<S: JsonSchema>(kind: &str, name: Schema) -> Schema {
                 "properties": {
                     "name": name,
                     "labels": {
-                        "description": "What people note: it is kept or shown with the name, and decides nothing.",
+                        "description": "What people note. It decides nothing. It is kept or shown with the name; not kept of a Service.",
                         "type": "object",
                         "maxProperties": labels::MAX_LABELS,
                         "additionalProperties": { "type": "string", "maxLength": labels::MAX_VALUE },

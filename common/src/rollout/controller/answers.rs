@@ -22,6 +22,15 @@ impl Controller {
         if !matches!(answer.body, ToCoordinator::Fenced { .. } | ToCoordinator::Reported(_)) {
             self.overheard(cx, from, answer.epoch);
         }
+        let says = match &answer.body {
+            ToCoordinator::Adopted { held } | ToCoordinator::Fenced { held, .. } => held.map(|(lease, _)| lease),
+            ToCoordinator::Reported(report) => Some(report.lease),
+            _ => None,
+        };
+        // Somebody else took it down: what it showed before says nothing of what it is after that.
+        if says.is_some_and(|lease| !self.ledger.known.contains(&lease)) {
+            self.desk.probes.remove(&from);
+        }
         match answer.body {
             ToCoordinator::Adopted { held } => self.adopted(cx, from, held, answer.epoch),
             ToCoordinator::Fenced { saved, .. } => self.fenced(cx, from, saved),

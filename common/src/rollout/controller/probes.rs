@@ -1,6 +1,6 @@
 //! The probes of services: whom to ask, and what is saved of the answers before a grant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Controller, Effect, TICK};
 use crate::{
@@ -9,9 +9,13 @@ use crate::{
     rollout::{
         availability::{failing, taken},
         ledger::LedgerAct,
+        probe::Probing,
         service::{ServiceAct, ServiceSpec},
     },
-    run::message::ToHost,
+    run::{
+        gate::{Gate, MAX_PROBING},
+        message::ToHost,
+    },
     time::BootTime,
 };
 
@@ -27,24 +31,37 @@ impl Controller {
             return;
         }
         self.probed_at = now;
-        let (ledger, desk) = (&self.ledger, &self.desk);
-        let is_due = |node: &NodeId, spec: &ServiceSpec| {
-            let Some(probe) = &spec.probe else { return false };
-            let probing = desk.probes.get(node).and_then(|probes| probes.get(&spec.name));
-            probing.is_none_or(|probing| probing.is_due(probe, now)) && taken(ledger, desk, node).is_none()
-        };
-        let mut due = Vec::new();
-        for spec in ledger.services.specs.values().filter(|spec| spec.probe.is_some()) {
-            let members = ledger.services.members_of(&spec.name).map(|member| member.node);
-            due.extend(members.filter(|node| is_due(node, spec)).take(AT_ONCE - due.len()).map(|node| (node, spec)));
-        }
-        let asked: Vec<_> =
-            due.into_iter().filter_map(|(node, spec)| Some((node, spec.name.clone(), spec.probe.clone()?))).collect();
+        let asked: Vec<_> = self.due_probes(now).into_iter().take(AT_ONCE).collect();
         for (node, service, probe) in asked {
             let request = CommandId(cx.draw_u128().to_be_bytes());
             self.desk.probes.entry(node).or_default().entry(service).or_default().ask(request, now);
             cx.emit(Effect::Tell { to: node, body: ToHost::Probe { request, probe } });
         }
+    }
+
+    /// Whom to ask what, those first who were not asked for the longest: of more than can be asked in time everybody has a turn.
+    fn due_probes(&self, now: BootTime) -> Vec<(NodeId, String, Gate)> {
+        let (ledger, desk) = (&self.ledger, &self.desk);
+        let (mut due, mut open) = (Vec::new(), BTreeMap::<NodeId, usize>::new());
+        for spec in ledger.services.specs.values() {
+            let Some(probe) = &spec.probe else { continue };
+            for node in ledger.services.members_of(&spec.name).map(|member| member.node) {
+                let probing = desk.probes.get(&node).and_then(|probes| probes.get(&spec.name));
+                if probing.is_some_and(|probing| !probing.is_due(probe, now)) {
+                    *open.entry(node).or_default() += usize::from(probing.is_some_and(Probing::is_open));
+                } else if taken(ledger, desk, &node).is_none() {
+                    due.push((probing.and_then(Probing::last_asked), node, &spec.name, probe));
+                }
+            }
+        }
+        due.sort_unstable_by_key(|(last, node, ..)| (*last, *node));
+        // What a host would not answer beside the others is asked when it has answered those.
+        due.retain(|(_, node, ..)| {
+            let open = open.entry(*node).or_default();
+            *open += 1;
+            *open <= MAX_PROBING
+        });
+        due.into_iter().map(|(_, node, service, probe)| (node, service.clone(), probe.clone())).collect()
     }
 
     /// Whether members of some service have to show something.

@@ -7,7 +7,7 @@ use super::{
     },
     *,
 };
-use crate::run::{HOOK_FAILED, HOOK_TIMED_OUT, message::StepReport};
+use crate::run::{HOOK_FAILED, HOOK_TIMED_OUT, INTERRUPTED, message::StepReport};
 
 fn steps(phases: &[(Phase, bool)]) -> Vec<StepReport> {
     let at = WallTime(0);
@@ -105,6 +105,11 @@ fn a_hook_that_fails_after_something_else_halts_too() {
     assert!(halts(HOOK_FAILED, &TOUCHED) && halts(HOOK_TIMED_OUT, &UNTOUCHED));
     let broken = |on_exit| [(Phase::PreInstall, true), (Phase::Transaction, false), (Phase::OnExit, on_exit)];
     assert!(halts("transaction-failed", &broken(false)));
+    let cut_off = [(Phase::PreInstall, true), (Phase::Transaction, true), (Phase::PostInstall, false)];
+    assert!(
+        halts(INTERRUPTED, &cut_off) && !halts(INTERRUPTED, &cut_off[..2]),
+        "the daemon died in it, again and again"
+    );
     assert!(!halts("transaction-failed", &broken(true)), "no hook failed");
     assert!(!OnHookFailure::Skip.halts(&world.failed_report(LeaseId([1; 16]), HOOK_FAILED, &TOUCHED)));
 }

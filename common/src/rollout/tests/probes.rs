@@ -11,7 +11,7 @@ use crate::{
         probe::{PROBE_AGAIN, PROBE_EVERY, PROBE_FRESH},
         service::{ServiceAct, ServiceSpec},
     },
-    run::gate::{Ask, Gate},
+    run::gate::{Ask, Gate, MAX_PROBING},
 };
 
 const PROBE: &str = "systemdUnit pg.service";
@@ -209,4 +209,50 @@ fn the_judge_takes_nobody_for_up_of_whom_no_entry_says_that_it_passed() {
     let said = |entry: &LedgerEntry| matches!(&entry.act, LedgerAct::Service(ServiceAct::Probed { .. }));
     let silent: Vec<_> = world.saved.iter().filter(|entry| !said(entry)).cloned().collect();
     assert_eq!((silent.len() < world.saved.len(), judged(&silent)), (true, vec!["availability"]));
+}
+
+#[test]
+fn a_host_is_asked_no_more_at_once_than_it_answers_and_everything_in_its_turn() {
+    let mut world = World::serving(1, service("0"));
+    for number in 0..17 {
+        world.send(Event::Keep {
+            spec: Box::new(ServiceSpec { name: format!("pg-{number:02}"), ..probed("0") }),
+            by: "ops".into(),
+        });
+    }
+    world.told.clear();
+    let asked = |world: &mut World| {
+        world.pass(500);
+        let asked = world.questions(1);
+        world.told.clear();
+        asked
+    };
+    let mut first = asked(&mut world);
+    first.extend(asked(&mut world));
+    assert_eq!(first.len(), MAX_PROBING - 1, "one was asked when the first of the services was kept");
+    world.answer(1, ToCoordinator::Probed { request: first[0], result: Ok(()) });
+    assert_eq!(asked(&mut world).len(), 1, "the last one has its turn");
+    assert_eq!(asked(&mut world).len(), 0);
+    // Every answer was lost: they are asked again, the oldest first.
+    world.pass(20_000);
+    assert_eq!(world.questions(1).len(), MAX_PROBING);
+}
+
+#[test]
+fn what_a_member_showed_before_another_coordinators_run_is_nothing_after_it() {
+    let mut world = World::serving(2, service("1"));
+    world.keep(probed("1"));
+    world.settle();
+    let down = |world: &World| {
+        let (ledger, node) = (world.controller.ledger(), signer(2).id());
+        availability::failing(world.controller.desk(), &node, &ledger.services.specs["pg"], world.now.boot)
+    };
+    assert_eq!(down(&world), None);
+    world.falls_ill(2, "down since that run");
+    let report = world.report(LeaseId([9; 16]), true);
+    world.answer(2, report);
+    assert_eq!(down(&world), Some(Down::Unproved { probe: PROBE.into() }));
+    world.apply_as(ID, plan_for(&[1], 1));
+    world.settle();
+    assert!(!world.runs(1), "it is asked anew, and fails");
 }

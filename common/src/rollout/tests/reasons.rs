@@ -90,10 +90,10 @@ fn a_host_that_is_asked_in_its_turn_does_not_say_that_slots_are_held() {
 }
 
 #[test]
-fn a_window_that_opens_later_names_what_would_not_wait_for_it() {
+fn a_window_that_opens_later_is_waited_for_and_nobody_is_told_to_go_outside_of_it() {
     let opening = Opening { opens: WallTime(HOUR), last_start: WallTime(2 * HOUR), closes: WallTime(2 * HOUR) };
     let command = |next| Waiting::WindowClosed { next }.command(ID).unwrap();
-    assert_eq!(command(Some(opening)), "patchmesh patch-now --host NAME --outside-window --because TEXT");
+    assert_eq!(command(Some(opening)), format!("patchmesh rollout watch {ID}"));
     assert_eq!(command(None), "patchmesh plan -f FILE");
 }
 

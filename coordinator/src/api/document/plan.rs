@@ -528,7 +528,8 @@ impl PlanDocument {
         let work = self.hosts().map(|host| host.estimate_seconds.p95).filter(|needs| *needs != Some(0));
         let shortest = work.collect::<Option<Vec<u64>>>()?.into_iter().min().filter(|needs| *needs > longest)?;
         Some(format!(
-            "nothing would start: the longest opening has {longest} s, and by its earlier runs every host that has something to do              needs up to {shortest} s or more"
+            "nothing would start: the longest opening has {longest} s, and by its earlier runs every host that has something to do \
+             needs at least {shortest} s"
         ))
     }
 

@@ -82,13 +82,18 @@ pub fn rows(
             schedule: timing.schedule.clone(),
             zone: spec.timezone.clone().unwrap_or_else(|| "UTC".to_owned()),
             targets: TargetsDocument::from(kept.policy.targets()),
-            next_run: due.now.or(due.next).map(Time),
+            next_run: due.now.filter(|now| !is_over(*now, not_started.get(&key))).or(due.next).map(Time),
             last_result: result(&due, last_run.as_ref(), not_started.get(&key)),
             last_run,
             logs: logs.clone(),
         }
     };
     OPERATIONS.into_iter().filter_map(|operation| Some(row(operation, timing(operation)?))).collect()
+}
+
+/// Whether nothing more is tried of the time `of`.
+fn is_over(of: WallTime, failed: Option<&attempts::NotStarted>) -> bool {
+    failed.is_some_and(|one| one.of == of && one.gave_up)
 }
 
 fn result(due: &Due, last: Option<&RecurringRun>, failed: Option<&attempts::NotStarted>) -> Option<RecurringResult> {
