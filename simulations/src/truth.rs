@@ -177,6 +177,8 @@ pub enum Truth {
         outcome: Outcome,
         /// Whether it changed where the host stands in this ledger.
         counted: bool,
+        /// What it says of a failed hook: whether there was one, and whether nothing is left of what came before it.
+        hook: (bool, bool),
     },
     /// Operators apply a rollout that does not go all at once, or whose rings must show that all is well.
     Ringed {

@@ -79,14 +79,19 @@ impl Promise for Errors {
                 let run = self.runs.entry(*lease).or_default();
                 (run.hook, run.in_vain, run.same) = (*hook, *in_vain, *verified && reported.is_empty());
             }
-            Truth::Folded { rollout, lease, outcome, counted, .. } => {
+            Truth::Folded { rollout, lease, outcome, counted, hook, .. } => {
                 let real = self.settled.get(lease).copied();
                 let real = if excused { Some(*outcome) } else { real };
                 let failed = *counted && real.unwrap_or(*outcome) == Outcome::Failed;
-                let run = self.runs.get(lease).filter(|_| failed);
+                let run = self.runs.get(lease);
+                // Of two machines with one identity nobody can say which one's run it is: its report has the word.
+                let (has_failed, is_untouched) = match excused {
+                    true => *hook,
+                    false => (run.is_some_and(Run::has_failed), run.is_some_and(Run::is_untouched)),
+                };
                 let means = self.on_hook_failure.get(rollout).copied().unwrap_or_default();
-                let skipped = means == OnHookFailure::Skip && run.is_some_and(Run::is_untouched);
-                if means == OnHookFailure::Halt && run.is_some_and(Run::has_failed) {
+                let skipped = means == OnHookFailure::Skip && is_untouched;
+                if means == OnHookFailure::Halt && failed && has_failed {
                     self.hook_failed.insert((spot, *rollout));
                 }
                 *self.failed.entry((spot, *rollout)).or_default() += u32::from(failed && !skipped);

@@ -9,11 +9,12 @@ use patchmesh_common::{
     machine::{Cx, Machine},
     poison::Poison,
     rollout::{
-        Operation,
+        OnHookFailure, Operation,
         attempts::Attempts,
         audit::Audit,
         chain::{Chain, Head},
         controller::{Controller, Effect, Event, Seen, Settings, Words, open_answer},
+        hook_failure::failed_hook,
         ledger::{Ledger, LedgerAct, LedgerEntry, Progress, report_of},
         planner,
         slots::{Slot, slots},
@@ -413,6 +414,7 @@ impl World {
                     lease: report.lease,
                     outcome: report.outcome,
                     counted,
+                    hook: (failed_hook(&report), OnHookFailure::Skip.leaves_out(&report)),
                 }
             }
             LedgerAct::Stopped { rollout, sequence, .. } => {
