@@ -264,13 +264,16 @@ impl Room {
     }
 
     fn fell(&mut self, ledger: &Ledger, node: NodeId, why: Down, value: Option<String>) {
-        self.down.insert(node, why.clone());
         *self.values.entry(value).or_default() += 1;
-        let name = ledger.services.members.get(&node).map_or_else(String::new, |member| member.name.clone());
-        let one = Fallen { why, name, node };
-        let at = self.first.partition_point(|other| *other < one);
-        self.first.insert(at, one);
-        self.first.truncate(MAX_NAMED + 1);
+        let name = ledger.services.members.get(&node).map_or("", |member| member.name.as_str());
+        let goes_before = |other: &Fallen| (&other.why, other.name.as_str(), &other.node) < (&why, name, &node);
+        let at = self.first.partition_point(goes_before);
+        // Of a large service most that are down are only counted.
+        if at <= MAX_NAMED {
+            self.first.insert(at, Fallen { why: why.clone(), name: name.to_owned(), node });
+            self.first.truncate(MAX_NAMED + 1);
+        }
+        self.down.insert(node, why);
     }
 
     /// What keeps `host` from being taken down: `None` if nothing does. With `asks`, what has been asked of others counts too.
