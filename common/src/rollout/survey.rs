@@ -84,9 +84,10 @@ impl Survey {
     /// [`SurveyError`] if a named host is unknown or nothing matches.
     pub fn begin(spec: &RolloutSpec, known: Vec<Candidate>, now: BootTime) -> Result<Self, SurveyError> {
         let all = known.len();
-        let there: BTreeSet<&String> = known.iter().map(|host| &host.name).collect();
+        let there: BTreeSet<String> =
+            known.iter().flat_map(|host| [host.name.clone(), host.node.to_string()]).collect();
         let named = |targets: &'_ Targets| match targets {
-            Targets::Names(names) => names.iter().filter(|name| !there.contains(name)).cloned().collect(),
+            Targets::Names(names) => names.iter().filter(|name| !there.contains(*name)).cloned().collect(),
             _ => Vec::new(),
         };
         let unknown: BTreeSet<String> =
@@ -94,8 +95,9 @@ impl Survey {
         if !unknown.is_empty() {
             return Err(SurveyError::Unknown(unknown.into_iter().collect()));
         }
-        let targets = known.into_iter().filter(|host| spec.targets.admits(&host.name, &host.tags));
-        let mut targets: Vec<_> = targets.map(|host| (spec.ring_of(&host.name, &host.tags), host)).collect();
+        let targets = known.into_iter().filter(|host| spec.targets.admits(&host.name, &host.node, &host.tags));
+        let mut targets: Vec<_> =
+            targets.map(|host| (spec.ring_of(&host.name, &host.node, &host.tags), host)).collect();
         if targets.is_empty() {
             return Err(SurveyError::Nobody(all));
         }
@@ -390,6 +392,9 @@ mod tests {
         let survey = Survey::begin(&spec(Targets::All, Operation::Scan), known(), BootTime(0)).unwrap();
         assert!(survey.is_over(BootTime(0)));
         assert_eq!(survey.freeze().planned.len(), 2);
+        let by_key = Targets::Names([NodeId([1; 32]).to_string()].into());
+        let found = Survey::begin(&spec(by_key, Operation::Scan), vec![candidate(1, Mode::Enforce, true)], BootTime(0));
+        assert_eq!(found.unwrap().freeze().planned[0].name, "host-1");
         let names = Targets::Names(["host-1".to_owned(), "nobody".to_owned()].into());
         let error = Survey::begin(&spec(names, Operation::Scan), known(), BootTime(0)).unwrap_err();
         assert_eq!(error, SurveyError::Unknown(vec!["nobody".into()]));

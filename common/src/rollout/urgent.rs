@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Operation, limit::Limit, policy::Policy, spec::Targets};
-use crate::{schedule::window::Window, time::WallTime};
+use crate::{id::NodeId, schedule::window::Window, time::WallTime};
 
 /// What installs on some hosts, and not now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +48,15 @@ pub fn limits(operation: Operation, targets: usize) -> (Limit, Limit) {
     }
 }
 
-/// Those of `hosts`, names with tags, that `targets` mean and that one of `closed` covers, in the order of `hosts`, with what does.
+/// Those of `hosts`, names with keys and tags, that `targets` mean and that one of `closed` covers, in the order of `hosts`, with what does.
 pub fn covered<'a, 'b>(
     targets: &Targets,
-    hosts: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+    hosts: impl IntoIterator<Item = (&'a str, &'a NodeId, &'a BTreeMap<String, String>)>,
     closed: &'b [Cover<'b>],
 ) -> Vec<(&'a str, &'b Cover<'b>)> {
-    let meant = hosts.into_iter().filter(|(name, tags)| targets.admits(name, tags));
-    let cover = |name, tags| closed.iter().find(|one| one.targets.iter().any(|targets| targets.admits(name, tags)));
-    meant.filter_map(|(name, tags)| Some((name, cover(name, tags)?))).collect()
+    let meant = hosts.into_iter().filter(|(name, node, tags)| targets.admits(name, node, tags));
+    let cover = |name, node, tags| closed.iter().find(|one| one.targets.iter().any(|all| all.admits(name, node, tags)));
+    meant.filter_map(|(name, node, tags)| Some((name, cover(name, node, tags)?))).collect()
 }
 
 #[cfg(test)]
@@ -66,6 +66,8 @@ mod tests {
         rollout::policy::{BlackoutText, PatchPolicy, TargetsText, Timing, predefined::host_management},
         schedule::window::MaintenanceWindow,
     };
+
+    const NODE: NodeId = NodeId([1; 32]);
 
     #[test]
     fn limits_are_those_of_the_table() {
@@ -97,7 +99,7 @@ mod tests {
     fn a_host_is_covered_by_a_policy_that_waits_for_windows_that_are_closed() {
         let (web, db): (BTreeMap<_, _>, BTreeMap<_, _>) =
             ([("app".to_owned(), "web".to_owned())].into(), [("app".to_owned(), "db".to_owned())].into());
-        let hosts = [("db-1", &db), ("web-1", &web), ("web-2", &web)];
+        let hosts = [("db-1", &NODE, &db), ("web-1", &NODE, &web), ("web-2", &NODE, &web)];
         let names = |targets: &Targets, policy: Policy| -> Vec<String> {
             let closed: Vec<_> = Cover::of_policy(&policy).into_iter().collect();
             covered(targets, hosts, &closed).into_iter().map(|(host, _)| host.to_owned()).collect()
@@ -139,7 +141,7 @@ mod tests {
         };
         let nightly = spec("Install", "cron(0 2 * * ? *)");
         let tags = BTreeMap::new();
-        let hosts = [("db-1", &tags), ("web-1", &tags)];
+        let hosts = [("db-1", &NODE, &tags), ("web-1", &NODE, &tags)];
         let before = at("2026-12-01T01:59:59Z");
         let closed = [Cover::of_window(&nightly, before).unwrap()];
         let found = covered(&Targets::All, hosts, &closed);

@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args, ValueEnum};
 use patchmesh_common::{
+    id::NodeId,
     rollout::{
         OnHookFailure, OnSuperseded, Operation, RebootOption,
         limit::{Limit, Ramp},
@@ -103,7 +104,10 @@ pub fn run(args: &PatchNowArgs) -> Result<Exit, Fault> {
         Chosen::ScanAndInstall => Operation::Install,
     };
     let hosts = block_on(client.hosts())?.hosts;
-    let meant = hosts.iter().filter(|row| targets.admits(&row.host, &row.tags)).count();
+    let meant = hosts
+        .iter()
+        .filter(|row| NodeId::parse(&row.node_id).is_some_and(|node| targets.admits(&row.host, &node, &row.tags)));
+    let meant = meant.count();
     let (concurrency, errors) = limits(operation, meant);
     let time = clock::now().wall.rfc3339().replace(['-', ':'], "").to_ascii_lowercase();
     let baseline = match args.baseline.as_deref() {

@@ -172,7 +172,7 @@ struct RebootTime {
 struct Targets {
     /// true: every host of the mesh.
     all: Option<bool>,
-    /// Hosts by name, each once.
+    /// Hosts by name, or by the 64 hex digits of their node ids, each once.
     #[schemars(length(min = 1, max = MAX_NAMES))]
     names: Option<Vec<String>>,
     /// Hosts by their tags.
@@ -228,7 +228,7 @@ struct Ring {
     name: String,
     /// true: every target that no ring before it selects.
     all: Option<bool>,
-    /// Hosts by name, each once.
+    /// Hosts by name, or by the 64 hex digits of their node ids, each once.
     #[schemars(length(min = 1, max = MAX_NAMES))]
     names: Option<Vec<String>>,
     /// Hosts by their tags.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use patchmesh_common::{
+    id::NodeId,
     rollout::{
         Operation,
         policy::Policy,
@@ -25,8 +26,8 @@ use crate::{
     store::{Store, policies::KeptPolicy},
 };
 
-/// Hosts with their tags.
-pub type Tagged = Vec<(String, BTreeMap<String, String>)>;
+/// Hosts with their keys and tags.
+pub type Tagged = Vec<(String, NodeId, BTreeMap<String, String>)>;
 
 /// Refuses what is urgent and installs where a policy waits for windows that are closed or for the end of a blackout, or where a window
 /// that is closed installs by a task of its own, unless somebody said why.
@@ -47,7 +48,7 @@ pub fn refuse_covered(spec: &RolloutSpec, hosts: &Tagged, store: &Store, now: Wa
         }
     }
     closed.extend(windows.iter().filter_map(|kept| Cover::of_window(&kept.window, now)));
-    let tagged = hosts.iter().map(|(name, tags)| (name.as_str(), tags));
+    let tagged = hosts.iter().map(|(name, node, tags)| (name.as_str(), node, tags));
     let found = covered(&spec.targets, tagged, &closed);
     if found.is_empty() {
         return Ok(());
@@ -93,7 +94,7 @@ impl Coordinator {
         if !judges(spec) {
             return Ok(());
         }
-        let tagged = |host: &KnownHost| (host.membership.name.clone(), tags(host));
+        let tagged = |host: &KnownHost| (host.membership.name.clone(), host.node, tags(host));
         let hosts = self.ask(move |actor, _| actor.members().iter().filter(|host| is_host(host)).map(tagged).collect());
         let (hosts, spec, store): (Tagged, _, _) = (hosts.await?, spec.clone(), self.store.clone());
         self.on_disk(move |_| refuse_covered(&spec, &hosts, &store, clock::now().wall)).await
@@ -121,7 +122,7 @@ mod tests {
             (Operation::Install, Targets::All, Some(Urgent { because: None }));
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
         let judged = |app: &str| {
-            let host = ("web-1".to_owned(), [("app".to_owned(), app.to_owned())].into());
+            let host = ("web-1".to_owned(), NodeId([1; 32]), [("app".to_owned(), app.to_owned())].into());
             refuse_covered(&spec, &vec![host], &store, now).map_err(|fault| fault.code)
         };
         assert_eq!((judged("web"), judged("db")), (Err("window-covers"), Ok(())));

@@ -523,7 +523,11 @@ impl Service for Fake {
 
     fn plan(&self, spec: RolloutSpec) -> Answer<'_, PlanDocument> {
         let now = WallTime::parse("2026-12-01T02:00:00Z").unwrap();
-        let known = hosts().hosts.into_iter().map(|row| (row.host, row.tags)).collect();
+        let known = hosts()
+            .hosts
+            .into_iter()
+            .map(|row| (row.host, patchmesh_common::id::NodeId::parse(&row.node_id).unwrap(), row.tags))
+            .collect();
         if let Err(fault) = urgent::refuse_covered(&spec, &known, self.aged(), now) {
             return say(Err(fault));
         }

@@ -118,7 +118,7 @@ pub struct TargetsText {
     /// `true`: every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
-    /// By name.
+    /// By name, or by the 64 hex digits of their node ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
     /// Hosts that carry every one of these tags.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{MAX_NAME, RolloutSpec, SpecError, Targets, is_name};
 use crate::{
     duration,
+    id::NodeId,
     rollout::{
         limit::Limit,
         ring::{MAX_APPROVALS, MAX_PAUSE, MAX_STEPS, PlannedRing, resolve_steps},
@@ -111,12 +112,12 @@ impl RingSpec {
 }
 
 impl RolloutSpec {
-    /// The ring that has the host called `name` with `tags`; `None` if no ring selects it.
-    pub fn ring_of(&self, name: &str, tags: &BTreeMap<String, String>) -> Option<usize> {
+    /// The ring that has the host `node` called `name` with `tags`; `None` if no ring selects it.
+    pub fn ring_of(&self, name: &str, node: &NodeId, tags: &BTreeMap<String, String>) -> Option<usize> {
         if self.rings.is_empty() {
             return Some(0);
         }
-        self.rings.iter().position(|ring| ring.selects.admits(name, tags))
+        self.rings.iter().position(|ring| ring.selects.admits(name, node, tags))
     }
 
     /// The rings of a plan in which they have so many hosts, in order. Rings that are not counted have none.
@@ -189,13 +190,13 @@ mod tests {
         rings.rings[0].selects = Targets::Names(["a".into()].into());
         rings.rings[1].selects = Targets::Labels([("app".into(), "pg".into())].into());
         let pg: BTreeMap<_, _> = [("app".to_owned(), "pg".to_owned())].into();
-        let of = |name: &str, tags: &BTreeMap<String, String>| rings.ring_of(name, tags);
+        let of = |name: &str, tags: &BTreeMap<String, String>| rings.ring_of(name, &NodeId([1; 32]), tags);
         assert_eq!((of("a", &pg), of("b", &pg), of("b", &BTreeMap::new())), (Some(0), Some(1), None));
         let planned = rings.planned_rings(&[20, 3]);
         assert_eq!(planned[0].steps.iter().map(|step| step.resolved).collect::<Vec<_>>(), [1, 2, 20]);
         assert_eq!((planned[0].wait, planned[0].bake, planned[1].hosts), (60, 3600, 3));
         rings.rings.clear();
-        assert_eq!(rings.ring_of("b", &BTreeMap::new()), Some(0));
+        assert_eq!(rings.ring_of("b", &NodeId([1; 32]), &BTreeMap::new()), Some(0));
         assert_eq!(rings.planned_rings(&[4]), [PlannedRing::all(4, Ramp::Full)]);
     }
 }

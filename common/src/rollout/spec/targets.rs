@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_LABELS, MAX_NAMES, SpecError, bounded, filled, word};
 use crate::{
+    id::NodeId,
     patch::groups::{check_name, group_of},
     selector::Selector,
 };
@@ -16,7 +17,7 @@ use crate::{
 pub enum Targets {
     /// Every host of the mesh.
     All,
-    /// Hosts by name.
+    /// Hosts by name, or by the 64 hex digits of their keys.
     Names(BTreeSet<String>),
     /// Hosts that carry every one of these tags.
     Labels(BTreeMap<String, String>),
@@ -55,11 +56,11 @@ impl Targets {
         Ok(())
     }
 
-    /// Whether the host called `name` with `tags` is meant. One whose tags name two patch groups is in neither.
-    pub fn admits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
+    /// Whether the host `node` called `name` with `tags` is meant. One whose tags name two patch groups is in neither.
+    pub fn admits(&self, name: &str, node: &NodeId, tags: &BTreeMap<String, String>) -> bool {
         match self {
             Self::All => true,
-            Self::Names(names) => names.contains(name),
+            Self::Names(names) => names.contains(name) || names.contains(&node.to_string()),
             Self::Labels(labels) => labels.iter().all(|(key, value)| tags.get(key) == Some(value)),
             Self::Matching(selector) => selector.admits(tags),
             Self::Groups(groups) => group_of(tags).ok().flatten().is_some_and(|group| groups.contains(group)),
@@ -71,6 +72,8 @@ impl Targets {
 mod tests {
     use super::*;
 
+    const NODE: NodeId = NodeId([0xab; 32]);
+
     fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
@@ -78,20 +81,21 @@ mod tests {
     #[test]
     fn targets_admit_by_name_by_every_label_by_selector_or_by_patch_group() {
         let own = tags(&[("app", "pg"), ("zone", "a"), ("Patch Group", "prod")]);
-        assert!(Targets::All.admits("x", &own));
-        assert!(Targets::Names(["x".into()].into()).admits("x", &own));
-        assert!(!Targets::Names(["y".into()].into()).admits("x", &own));
-        assert!(Targets::Labels(tags(&[("app", "pg")])).admits("x", &own));
-        assert!(!Targets::Labels(tags(&[("app", "pg"), ("b", "c")])).admits("x", &own));
+        assert!(Targets::All.admits("x", &NODE, &own));
+        assert!(Targets::Names(["x".into()].into()).admits("x", &NODE, &own));
+        assert!(!Targets::Names(["y".into()].into()).admits("x", &NODE, &own));
+        assert!(Targets::Names(["ab".repeat(32)].into()).admits("x", &NODE, &own), "by its key");
+        assert!(Targets::Labels(tags(&[("app", "pg")])).admits("x", &NODE, &own));
+        assert!(!Targets::Labels(tags(&[("app", "pg"), ("b", "c")])).admits("x", &NODE, &own));
         for (text, admits) in [("app", true), ("app=pg,!b", true), ("b", false), ("zone in (b,c)", false)] {
-            assert_eq!(Targets::Matching(Selector::parse(text).unwrap()).admits("x", &own), admits, "{text}");
+            assert_eq!(Targets::Matching(Selector::parse(text).unwrap()).admits("x", &NODE, &own), admits, "{text}");
         }
         let groups = Targets::Groups(["prod".into(), "dev".into()].into());
-        assert!(groups.admits("x", &own) && groups.admits("x", &tags(&[("PatchGroup", "dev")])));
+        assert!(groups.admits("x", &NODE, &own) && groups.admits("x", &NODE, &tags(&[("PatchGroup", "dev")])));
         for other in
             [tags(&[]), tags(&[("PatchGroup", "test")]), tags(&[("PatchGroup", "dev"), ("Patch Group", "prod")])]
         {
-            assert!(!groups.admits("x", &other), "{other:?}");
+            assert!(!groups.admits("x", &NODE, &other), "{other:?}");
         }
     }
 

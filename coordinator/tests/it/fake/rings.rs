@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use patchmesh_common::rollout::{approval::SignedVerdict, spec::RolloutSpec};
+use patchmesh_common::{
+    id::NodeId,
+    rollout::{approval::SignedVerdict, spec::RolloutSpec},
+};
 use patchmesh_coordinator::{
     api::document::{
         HostCounts, HostOutcome, PlanHost, Reason, RingGatesDocument, RingGatesState, RingProgress, RingState,
@@ -20,7 +23,7 @@ pub(crate) const RINGED: &str = "ringed";
 pub(crate) fn share(spec: &RolloutSpec, hosts: Vec<PlanHost>) -> Vec<Vec<PlanHost>> {
     let mut rings: Vec<Vec<PlanHost>> = vec![vec![]; spec.rings.len().max(1)];
     for host in hosts {
-        rings[spec.ring_of(&host.host, &BTreeMap::new()).unwrap()].push(host);
+        rings[spec.ring_of(&host.host, &NodeId([0; 32]), &BTreeMap::new()).unwrap()].push(host);
     }
     rings
 }
