@@ -21,16 +21,18 @@ use crate::{
     poison::Poison,
     run::{
         gate::Gate,
-        message::{COMMAND_LIFETIME, Command, LeaseFrame, RefusalCode, SignedStop, StopOrder, StopScope, ToHost},
+        message::{COMMAND_LIFETIME, Command, LeaseFrame, SignedStop, StopOrder, ToHost},
     },
-    schedule::{Opening, Standing, standing},
+    schedule::Opening,
     time::{BootTime, WallTime},
 };
 
 mod answers;
 mod gates;
+mod orders;
 mod probes;
 mod release;
+mod repeats;
 mod replan;
 mod rings;
 mod rival;
@@ -399,47 +401,6 @@ impl Controller {
         }
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, by: String) {
-        if !self.ledger.active.contains(&rollout) || self.is_latched(rollout) {
-            return;
-        }
-        let sequence = self.ledger.stop_sequence.saturating_add(1);
-        self.save(cx, LedgerAct::Stopped { rollout, sequence, by });
-        self.spread_stop(cx, rollout, sequence);
-        self.demand_stop(cx, rollout, sequence);
-    }
-
-    /// An order that was given at another member.
-    fn ordered(&mut self, cx: &mut Cx<'_, Effect>, signed: Box<SignedStop>) {
-        let Ok(order) = signed.order(self.settings.mesh, cx.now.wall, cx.keys) else { return };
-        if !self.ledger.lacks(&order.stamp()) {
-            return;
-        }
-        self.save(cx, LedgerAct::Ordered { evidence: signed });
-        // What a host refused under a STOP says nothing of what it does after it.
-        for contact in self.desk.contacts.values_mut() {
-            contact.refused = contact.refused.take().filter(|(no, ..)| no.code != RefusalCode::Stopped);
-        }
-    }
-
-    fn spread_stop(&self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, sequence: u64) {
-        let scope = StopScope::Rollout(rollout);
-        cx.emit(Effect::Order(StopOrder { mesh: self.settings.mesh, scope, sequence, stop: true }));
-    }
-
-    fn demand_stop(&mut self, cx: &mut Cx<'_, Effect>, rollout: RolloutId, sequence: u64) {
-        let holders = self.ledger.leased.iter().filter(|(_, (id, _))| *id == rollout).map(|(node, _)| *node);
-        for node in holders {
-            self.unstopped.insert(node, (rollout, sequence));
-            cx.emit(self.stop_effect(node, rollout, sequence));
-        }
-    }
-
-    fn stop_effect(&self, to: NodeId, rollout: RolloutId, sequence: u64) -> Effect {
-        let order = StopOrder { mesh: self.settings.mesh, scope: StopScope::Rollout(rollout), sequence, stop: true };
-        Effect::TellStop { to, order }
-    }
-
     /// Does what the planner says may happen next, in every rollout that has not ended.
     fn advance(&mut self, cx: &mut Cx<'_, Effect>) {
         let now = cx.now;
@@ -516,71 +477,6 @@ impl Controller {
         let contact = self.contact(host, now);
         contact.handshake = Some((id, lease, Handshake::Offered { opening }, now));
         cx.emit(Effect::Tell { to: host, body });
-    }
-
-    /// Repeats what may have been lost: epochs, leases that were granted and show no sign of life, STOPs.
-    fn repeat(&mut self, cx: &mut Cx<'_, Effect>) {
-        let due = |contact: &Contact| cx.now.boot.since(contact.resent) >= RESEND;
-        let mut sends = Vec::new();
-        if self.ledger.discontinuous {
-            let listens = self.desk.stands_back(cx.now.boot);
-            for node in self.targets().filter(|node| listens || self.is_unsure(node)) {
-                if self.desk.contacts.get(&node).is_none_or(due) {
-                    sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
-                }
-            }
-        }
-        for node in self.unsure_members(cx.now.boot) {
-            if self.desk.contacts.get(&node).is_none_or(due) && !self.asks_anyway(&node) {
-                sends.push((node, Effect::Tell { to: node, body: ToHost::Adopt }));
-            }
-        }
-        for (node, (id, lease)) in &self.ledger.leased {
-            let Some((contact, state)) = self.desk.contacts.get(node).zip(self.ledger.rollouts.get(id)) else {
-                continue;
-            };
-            let silent = cx.now.boot.since(contact.heard) >= RESEND || contact.progress.is_none();
-            let (true, true, Some((at, opening))) = (due(contact), silent, self.running(*id, *node)) else { continue };
-            // What has begun says so, whichever of the two it hears.
-            let body = if self.may_begin(cx, *id, opening) {
-                let attempt = state.hosts[at].attempts;
-                ToHost::Offer(Box::new(make_lease(&state.plan, *id, at, attempt, *lease, opening, cx.now.wall)))
-            } else {
-                ToHost::Withdraw { lease: *lease }
-            };
-            sends.push((*node, Effect::Tell { to: *node, body }));
-        }
-        let ledger = &self.ledger;
-        self.unstopped.retain(|node, (rollout, sequence)| {
-            let stands = ledger.rollouts.get(rollout).is_some_and(|state| state.stopped == Some(*sequence));
-            stands && ledger.leased.get(node).is_some_and(|(id, _)| id == rollout)
-        });
-        for (node, (rollout, sequence)) in &self.unstopped {
-            if self.desk.contacts.get(node).is_some_and(due) {
-                sends.push((*node, self.stop_effect(*node, *rollout, *sequence)));
-            }
-        }
-        self.repeat_releases(cx, &mut sends);
-        self.hold_back(cx, &mut sends);
-        for (node, effect) in sends {
-            self.contact(node, cx.now.boot).resent = cx.now.boot;
-            cx.emit(effect);
-        }
-    }
-
-    fn next_wake(&self, cx: &Cx<'_, Effect>) -> Option<BootTime> {
-        let states = || self.ledger.active.iter().filter_map(|id| self.ledger.rollouts.get(id));
-        let opens = states().filter_map(|state| match standing(&state.plan.openings, cx.now.wall) {
-            Standing::Before(next) => u64::try_from(next.opens.0.saturating_sub(cx.now.wall.0)).ok(),
-            _ => None,
-        });
-        let fenced = self.ledger.released.values().any(|node| self.is_reached(node, cx.now.boot));
-        let unsure = self.unsure_members(cx.now.boot).next().is_some();
-        let work = !self.ledger.active.is_empty() || !self.ledger.leased.is_empty();
-        let busy = work || fenced || unsure || self.has_probes();
-        let tick = busy.then_some(TICK.as_millis() as u64);
-        let soonest = opens.chain(tick).min()?;
-        Some(cx.now.boot.plus(Duration::from_millis(soonest)))
     }
 }
 
