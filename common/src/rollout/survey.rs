@@ -269,6 +269,11 @@ mod tests {
         }
     }
 
+    fn ring(name: &str, selects: Targets) -> RingSpec {
+        let (steps, wait, bake) = (vec![], Duration::ZERO, Duration::ZERO);
+        RingSpec { name: name.into(), selects, steps, wait, bake, approvals: 0 }
+    }
+
     fn candidate(seed: u8, mode: Mode, alive: bool) -> Candidate {
         let tags = BTreeMap::from([("role".to_owned(), format!("r{}", seed % 2))]);
         Candidate { node: NodeId([seed; 32]), name: format!("host-{seed}"), tags, mode, alive, rank: 0 }
@@ -338,14 +343,6 @@ mod tests {
 
     #[test]
     fn rings_come_in_order_and_whom_none_selects_is_left_out_unasked() {
-        let ring = |name: &str, selects: Targets| RingSpec {
-            name: name.into(),
-            selects,
-            steps: vec![],
-            wait: Duration::ZERO,
-            bake: Duration::ZERO,
-            approvals: 0,
-        };
         let odd = Targets::Labels([("role".to_owned(), "r1".to_owned())].into());
         let mut ringed = spec(Targets::All, Operation::Install);
         ringed.rings = vec![ring("canary", Targets::Names(["host-3".to_owned()].into())), ring("odd", odd)];
@@ -369,14 +366,6 @@ mod tests {
     #[test]
     fn whoever_starts_last_comes_last_in_its_ring_and_no_earlier_step_has_it() {
         let ranked = |seed: u8, rank: u8| Candidate { rank, ..candidate(seed, Mode::Enforce, true) };
-        let ring = |name: &str, selects: Targets| RingSpec {
-            name: name.into(),
-            selects,
-            steps: vec![],
-            wait: Duration::ZERO,
-            bake: Duration::ZERO,
-            approvals: 0,
-        };
         let mut ringed = spec(Targets::All, Operation::Scan);
         let canary = Targets::Names(["host-1".to_owned(), "host-2".to_owned()].into());
         ringed.rings = vec![ring("canary", canary), ring("rest", Targets::All)];
